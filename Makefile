@@ -1,0 +1,65 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test check format lock messages docs bench clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/.installed ## Install what is needed and start the service
+	@$(BIN)/otvet serve
+
+test: $(VENV)/.installed-dev ## Install what is needed and run all tests
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.installed-dev ## Format, lint, types, layers and generated files: what CI asks besides the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tools.generate --check
+
+format: $(VENV)/.installed-dev ## Put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed-dev ## Write the generated documents and the compiled catalogues anew
+	$(BIN)/python -m tools.generate
+
+messages: $(VENV)/.installed-dev ## Collect new texts into the Russian catalogue
+	$(BIN)/pybabel -q extract -F babel.cfg -k N_ --no-location --sort-output --project otvet -o $(VENV)/otvet.pot src
+	$(BIN)/pybabel -q update -i $(VENV)/otvet.pot -d src/otvet/locale -D otvet -l ru --no-fuzzy-matching --omit-header --ignore-obsolete
+	$(BIN)/python -m tools.generate
+
+lock: $(VENV)/.installed-dev ## Choose the newest allowed versions of all dependencies
+	$(BIN)/pip -q install uv
+	$(BIN)/uv -q pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv -q pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove the environment and all caches; conversations.db stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# `python3 -m venv` is there but cannot bring pip on a Debian without python3-venv: say what to do.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Otvet needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make run PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y python3-venv; } || \
+	  { echo "Python cannot make environments here. Run: sudo apt-get install python3-venv"; exit 1; }
+	@echo "Making the environment in $(VENV)..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the dependencies (once, about a minute)..."
+	@$(BIN)/pip -q install --require-hashes -r requirements.lock
+	@$(BIN)/pip -q install --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@echo "Installing the tools for the tests..."
+	@$(BIN)/pip -q install --require-hashes -r requirements-dev.lock
+	@touch $@

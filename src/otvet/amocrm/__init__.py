@@ -1,0 +1,1 @@
+"""Everything that speaks amoCRM's language: events, REST, ways to deliver."""

@@ -1,0 +1,325 @@
+"""amoCRM's REST API, version 4: what an answer of it means, and the few calls that Otvet makes.
+
+AmoError (a ServiceError)
+    permanent    the request is wrong for amoCRM and stays so: validation, not_found
+    needs a person before the same request can succeed: unauthorized, payment, forbidden, banned
+    passes by itself: rate_limited, unavailable, network
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx2
+
+from otvet.amocrm.limiter import Limiter
+from otvet.errors import ServiceError, SettingsError
+from otvet.i18n import N_, _
+
+Reason = Literal[
+    "validation",
+    "unauthorized",
+    "payment",
+    "forbidden",
+    "banned",
+    "not_found",
+    "rate_limited",
+    "unavailable",
+    "network",
+]
+
+_WRITING = ("POST", "PATCH", "PUT", "DELETE")
+TIMEOUT = httpx2.Timeout(connect=5, read=15, write=15, pool=15)  # seconds
+PAGE = 50  # notes in one request of find_note
+PAGES = 2
+DETAIL_LENGTH = 200  # characters of amoCRM's own explanation that a sentence may hold
+ECHO_LENGTH = 8  # so many characters in common with a note are taken for a quotation of it
+
+_SENTENCES: dict[Reason, str] = {
+    "validation": N_(
+        "amoCRM refused the request ({detail}). Repeating it will not help: do it by hand in amoCRM and show "
+        "this to whoever looks after Otvet."
+    ),
+    "unauthorized": N_(
+        "amoCRM does not accept the token for this account. Make a new long-lived token in the integration's "
+        "settings and put it into OTVET_AMOCRM_TOKEN; check OTVET_AMOCRM_BASE_URL too."
+    ),
+    "payment": N_("The amoCRM subscription has ended. Renew it in amoCRM; until then nothing can be sent."),
+    "forbidden": N_(
+        "amoCRM does not let the token's owner do this. Give that user the rights to deals and contacts, and "
+        "see whether the account's list of allowed IP addresses has this server."
+    ),
+    "banned": N_(
+        "amoCRM has blocked this server, most likely for too many requests. Stop whatever calls amoCRM from "
+        "it and ask amoCRM's support to lift the block."
+    ),
+    "not_found": N_(
+        "amoCRM has no such deal, contact or note. It may be deleted or merged: look for it in amoCRM."
+    ),
+    "rate_limited": N_(
+        "amoCRM is asked too often. It passes by itself; if it stays, see which other integrations use the "
+        "account."
+    ),
+    "unavailable": N_(
+        "amoCRM is out of order (status {status}). It passes by itself; if it stays, ask amoCRM's support."
+    ),
+    "network": N_(
+        "The connection to amoCRM failed ({detail}). If it stays, check this server's network and "
+        "OTVET_AMOCRM_BASE_URL."
+    ),
+}
+_MOVED = N_(
+    "amoCRM sends on to another address. Open the account in a browser and put its address into "
+    "OTVET_AMOCRM_BASE_URL."
+)
+_NOT_DATA = N_(
+    "What answers at OTVET_AMOCRM_BASE_URL does not speak amoCRM's language. Check that it is the account's "
+    "own address, such as https://example.amocrm.ru."
+)
+
+_BEFORE_SENDING = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.LocalProtocolError,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
+_WRONG_SHAPE = (IndexError, KeyError, TypeError, ValueError)
+
+
+class AmoError(ServiceError):
+    """amoCRM did not do what it was asked; ``reason`` says why, the message says what to do about it.
+
+    The message holds neither the token nor anything a client wrote.
+    Source: https://www.amocrm.ru/developers/content/crm_platform/error-codes
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: Reason,
+        permanent: bool = False,
+        ambiguous: bool = False,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, permanent=permanent, ambiguous=ambiguous, status=status)
+        self.reason: Reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account that the token belongs to; ``subdomain`` is its name in the address."""
+
+    id: int
+    name: str
+    subdomain: str
+
+
+class AmoClient:
+    """One account's API.
+
+    http: asked for ``base_url`` only, and never follows a redirect, so the token stays with that host.
+    base_url: the account's address without a path, such as ``https://example.amocrm.ru``.
+    limiter: None when nothing but this client could use up the limit, as in a single check.
+
+    Every method raises AmoError.
+    """
+
+    def __init__(self, http: httpx2.AsyncClient, base_url: str, token: str, limiter: Limiter | None) -> None:
+        if not re.fullmatch(r"[!-~]+", token):
+            # An HTTP library would name the whole header in its complaint, and that ends in the log.
+            raise SettingsError(_("OTVET_AMOCRM_TOKEN has a character that no token has; copy it again."))
+        self._http = http
+        self._base_url = base_url.rstrip("/")
+        self._headers = {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/hal+json, application/problem+json",
+        }
+        self._limiter = limiter
+
+    async def account(self) -> Account:
+        """The account behind the token.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/account-info
+        """
+        data = await self._get("/api/v4/account") or {}
+        try:
+            return Account(int(data["id"]), str(data["name"]), str(data["subdomain"]))
+        except _WRONG_SHAPE:
+            raise _not_data("GET") from None
+
+    async def lead(self, lead_id: int) -> Mapping[str, Any] | None:
+        """A deal with the ids of its contacts under ``_embedded``; None when there is none.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
+        """
+        return await self._get(f"/api/v4/leads/{lead_id:d}", {"with": "contacts"})
+
+    async def contact(self, contact_id: int) -> Mapping[str, Any] | None:
+        """A contact with the ids of its deals under ``_embedded``; None when there is none.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/contacts-api
+        """
+        return await self._get(f"/api/v4/contacts/{contact_id:d}", {"with": "leads"})
+
+    async def talk(self, talk_id: int) -> Mapping[str, Any] | None:
+        """A conversation and what it is about (``entity_type``, ``entity_id``, both may be null), or None.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/talks-api
+        """
+        try:
+            return await self._get(f"/api/v4/talks/{talk_id:d}")
+        except AmoError as error:
+            if error.reason == "not_found":  # unlike deals and contacts, a talk that is not there is a 404
+                return None
+            raise
+
+    async def add_note(self, lead_id: int, text: str) -> int:
+        """Write a note that the sales team sees in the deal; gives its id.
+
+        amoCRM has no key against writing it twice: after an ambiguous error look for it with ``find_note``.
+        Source: https://www.amocrm.ru/developers/content/crm_platform/events-and-notes
+        """
+        path = f"/api/v4/leads/{lead_id:d}/notes"
+        note = {"note_type": "common", "params": {"text": text}}
+        data = await self._request("POST", path, body=[note], private=text) or {}
+        try:
+            return int(data["_embedded"]["notes"][0]["id"])
+        except _WRONG_SHAPE:
+            raise _not_data("POST") from None
+
+    async def find_note(self, lead_id: int, marker: str) -> int | None:
+        """The id of the newest note with ``marker`` in its text, among the deal's last 100 text notes.
+
+        marker: letters, digits and hyphens, which amoCRM gives back as they were.
+        Source: https://www.amocrm.ru/developers/content/crm_platform/events-and-notes
+        """
+        for page in range(1, PAGES + 1):
+            query: dict[str, str | int] = {
+                "filter[note_type]": "common",
+                "order[id]": "desc",
+                "limit": PAGE,
+                "page": page,
+            }
+            data = await self._get(f"/api/v4/leads/{lead_id:d}/notes", query)
+            if data is None:
+                break
+            try:
+                for note in data["_embedded"]["notes"]:
+                    if marker in str(note["params"]):  # a mapping with the text, but an empty one is a list
+                        return int(note["id"])
+            except _WRONG_SHAPE:
+                raise _not_data("GET") from None
+        return None
+
+    async def _get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
+        return await self._request("GET", path, query=query)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: Any = None,
+        private: str = "",
+    ) -> Mapping[str, Any] | None:
+        if self._limiter is not None:
+            await self._limiter.acquire()
+        try:
+            answer = await self._http.request(
+                method,
+                self._base_url + path,
+                params=query,
+                json=body,
+                headers=self._headers,
+                timeout=TIMEOUT,
+                follow_redirects=False,
+            )
+        except httpx2.RequestError as error:
+            raise _network_error(method, error) from error
+        return read_answer(method, answer.status_code, answer.content, private)
+
+
+def read_answer(method: str, status: int, body: bytes, private: str = "") -> Mapping[str, Any] | None:
+    """What an answer says: its data, None for "there is none" (204), or the AmoError that is raised.
+
+    The body is judged by itself: amoCRM's gateways answer with HTML pages, whatever was asked for.
+    private: what the request said and an error must not repeat.
+    """
+    if status == 204:
+        return None
+    data = _json_object(body)
+    if 200 <= status < 300:
+        if data is None:
+            raise _not_data(method, status)
+        return data
+    if 300 <= status < 400:
+        raise AmoError(_(_MOVED), reason="unavailable", status=status)
+    reason = _reason(status, is_page=body.lstrip().startswith(b"<"))
+    detail = _detail(data or {}, private) or f"HTTP {status}"
+    raise AmoError(
+        _(_SENTENCES[reason]).format(status=status, detail=detail),
+        reason=reason,
+        permanent=reason in ("validation", "not_found"),
+        ambiguous=reason == "unavailable" and method in _WRITING,
+        status=status,
+    )
+
+
+def _reason(status: int, *, is_page: bool) -> Reason:
+    match status:
+        case 401:
+            return "unauthorized"
+        case 402:
+            return "payment"
+        case 403:
+            return "banned" if is_page else "forbidden"
+        case 404:
+            return "not_found"
+        case 429:
+            return "rate_limited"
+        case 408:
+            return "unavailable"
+    return "unavailable" if status >= 500 else "validation"
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _detail(problem: Mapping[str, Any], private: str) -> str:
+    """amoCRM's own words on what is wrong: the first mistake with its place, else the whole problem."""
+    try:
+        mistake = problem["validation-errors"][0]["errors"][0]
+        place, words = str(mistake["path"]), str(mistake["detail"])
+    except _WRONG_SHAPE:
+        place, words = "", str(problem.get("detail") or problem.get("title") or "")
+    words = " ".join(words.split())[:DETAIL_LENGTH].rstrip(".")
+    return ": ".join(part for part in (place, _without_echo(words, private)) if part)
+
+
+def _without_echo(words: str, private: str) -> str:
+    stretches = range(max(1, len(words) - ECHO_LENGTH + 1))
+    return "" if any(words[start : start + ECHO_LENGTH] in private for start in stretches) else words
+
+
+def _not_data(method: str, status: int = 200) -> AmoError:
+    return AmoError(_(_NOT_DATA), reason="unavailable", ambiguous=method in _WRITING, status=status)
+
+
+def _network_error(method: str, error: httpx2.RequestError) -> AmoError:
+    sent = not isinstance(error, _BEFORE_SENDING)
+    return AmoError(
+        _(_SENTENCES["network"]).format(detail=type(error).__name__),
+        reason="network",
+        ambiguous=sent and method in _WRITING,
+    )

@@ -1,0 +1,258 @@
+"""What a delivery says: bytes in, typed events out, the raw event kept beside them. No I/O.
+
+Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-format and captures of live deliveries.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from otvet.amocrm.form import Unreadable, parse
+
+MESSAGE_KINDS = ("text", "contact", "file", "video", "picture", "voice", "audio", "sticker", "location")
+UNKNOWN_KIND = "unknown"
+EMPTY_TEXT = "Пустое сообщение"  # amoCRM's own words for a message with an attachment only
+
+# Everything else that amoCRM posts to the same address; counted and left alone.
+KNOWN_ENTITIES = frozenset(
+    ("leads", "contacts", "companies", "customers", "task", "talk", "unsorted", "catalogs", "message")
+)
+ABOUT_THE_ACCOUNT = frozenset(("account", "this"))
+
+INCOMING, OUTGOING = "incoming", "outgoing"
+LEAD_TYPES = ("lead", "leads", "2")  # entity_type, and element_type where there is no entity_type
+CLIENT_AUTHORS = ("external", "contact", "client", "")
+
+LARGEST_ID = 2**63 - 1
+LONGEST_NAME = 200
+RETRY_WINDOW = timedelta(hours=2)  # amoCRM's last repetition comes 95 minutes after the event
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEvent:
+    """One message of a chat.
+
+    key: tells a repeated delivery: amoCRM's own id, or one made of the content where there is none.
+    also_key: a second key under which the same message may have been stored, or None.
+    lead_id: the deal, or None when the event names none; a contact's id is never taken for one.
+    chat_ref: the chat; where the event has no chat id, its talk or its contact.
+    kind: text, or what the attachment is; text may be empty then.
+    """
+
+    key: str
+    also_key: str | None
+    lead_id: int | None
+    contact_id: int | None
+    chat_id: str | None
+    talk_id: str | None
+    chat_ref: str | None
+    sender: Literal["client", "manager"]
+    text: str
+    kind: str
+    created_at: datetime | None
+    author_name: str | None
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """All that one webhook call said.
+
+    ignored: other events by entity and action, such as {"leads.update": 1}.
+    puzzles: why a part of the body (or all of it) could not be understood; empty when all could.
+    """
+
+    messages: tuple[MessageEvent, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    puzzles: tuple[str, ...] = ()
+
+
+def read_delivery(body: bytes, now: datetime) -> Delivery:
+    """Understand a webhook's body; never raises, because amoCRM disables a hook that answers with errors."""
+    try:
+        data = parse(body)
+    except Unreadable as error:
+        return Delivery(puzzles=(str(error),))
+    if not data:
+        return Delivery(puzzles=("the body is empty",))
+    messages: list[MessageEvent] = []
+    ignored: Counter[str] = Counter()
+    puzzles: list[str] = []
+    seen: Counter[str] = Counter()
+    for entity, action, entry in _entries(data):
+        if entity not in ("message", "outgoing_message") or action != "add":
+            if entity in KNOWN_ENTITIES:
+                ignored[f"{entity}.{action}"] += 1
+            else:
+                puzzles.append(f"{entity}[{action}] is not known")
+        elif isinstance(entry, str):
+            puzzles.append(f"{entity}[add] holds no message")
+        else:
+            event = _message(entry, entity, now, seen)
+            if isinstance(event, str):
+                puzzles.append(event)
+            else:
+                messages.append(event)
+    return Delivery(tuple(messages), ignored, tuple(puzzles))
+
+
+def _entries(data: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any] | str]]:
+    """(entity, action, entry), whatever the indices are called; a value that is no object comes as a string."""
+    for entity, actions in data.items():
+        if entity in ABOUT_THE_ACCOUNT:
+            continue
+        if entity == "add":  # the unwrapped form; the template-review hook looks alike but names no chat
+            for entry in _listed(actions):
+                chat = isinstance(entry, dict) and (entry.get("chat_id") or entry.get("talk_id"))
+                yield ("message" if chat else "unsorted", "add" if chat else "template_review", entry)
+        elif isinstance(actions, dict):
+            for action, entries in actions.items():
+                for entry in _listed(entries):
+                    yield entity, action, entry
+        else:
+            yield entity, "", str(actions)
+
+
+def _listed(entries: Any) -> Iterator[Mapping[str, Any] | str]:
+    """The entries of an action; a lone entry may stand there itself."""
+    if not isinstance(entries, dict):
+        yield str(entries)
+    elif not entries:
+        return
+    elif any(isinstance(value, dict) for value in entries.values()) and not ({"id", "chat_id", "text"} & entries.keys()):
+        yield from (value if isinstance(value, dict) else str(value) for value in entries.values())
+    else:
+        yield entries
+
+
+def _message(entry: Mapping[str, Any], entity: str, now: datetime, seen: Counter[str]) -> MessageEvent | str:
+    """The typed event, or the reason why it is none."""
+    direction = _direction(entry, entity)
+    if direction is None:
+        return f"message of an unknown type: {_text(entry, 'type')[:40]}"
+    author = _object(entry, "author")
+    contact_id = _id(entry.get("contact_id"))
+    chat_id = _name(entry, "chat_id") or None
+    talk_id = _name(entry, "talk_id") or None
+    lead_id = _lead(entry, contact_id)
+    chat_ref = chat_id or (f"talk:{talk_id}" if talk_id else f"contact:{contact_id}" if contact_id else None)
+    if lead_id is None and chat_ref is None:
+        return "a message that names neither a deal nor a chat"
+    kind, text = _content(entry)
+    created_at = _moment(entry.get("created_at"), now)
+    key, also_key = _keys(entry, (lead_id, chat_ref, direction, kind, text), created_at, now, seen)
+    theirs = direction == INCOMING and _text(author, "type") in CLIENT_AUTHORS
+    return MessageEvent(
+        key=key,
+        also_key=also_key,
+        lead_id=lead_id,
+        contact_id=contact_id,
+        chat_id=chat_id,
+        talk_id=talk_id,
+        chat_ref=chat_ref,
+        sender="client" if theirs else "manager",
+        text=text,
+        kind=kind,
+        created_at=created_at,
+        author_name=(_text(author, "name") or None) if theirs else None,
+        raw=entry,
+    )
+
+
+def _direction(entry: Mapping[str, Any], entity: str) -> str | None:
+    if entity == "outgoing_message":
+        return OUTGOING
+    named = _text(entry, "type")
+    if named in (INCOMING, OUTGOING):
+        return named
+    if named:
+        return None
+    author = _text(_object(entry, "author"), "type")
+    return INCOMING if author in CLIENT_AUTHORS else OUTGOING
+
+
+def _lead(entry: Mapping[str, Any], contact_id: int | None) -> int | None:
+    kind = _text(entry, "entity_type") or _text(entry, "element_type")
+    id_ = _id(entry.get("entity_id")) or _id(entry.get("element_id"))
+    if kind:
+        return id_ if kind in LEAD_TYPES else None
+    return None if id_ == contact_id else id_
+
+
+def _content(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """(kind, text)"""
+    attachment = _object(entry, "attachment")
+    named = _text(entry, "message_type") or _text(attachment, "type")
+    text = entry.get("text")
+    text = text if isinstance(text, str) else ""
+    if text.strip() == EMPTY_TEXT:
+        text = ""
+    if not text.strip():
+        return (named if named in MESSAGE_KINDS and named != "text" else "file" if attachment else UNKNOWN_KIND), ""
+    return (named if named in MESSAGE_KINDS else "file" if attachment else "text"), text
+
+
+def _keys(
+    entry: Mapping[str, Any], content: tuple[Any, ...], created_at: datetime | None, now: datetime, seen: Counter[str]
+) -> tuple[str, str | None]:
+    """The message's own id where there is one.
+
+    Otherwise a digest of what it says and when, with a count for equal ones of the same body. Without a time, a
+    repetition can only be told from the client saying it again by amoCRM's retry window: it is looked for in this
+    window and the one before.
+    """
+    if id_ := _name(entry, "id"):
+        return id_, None
+    when: tuple[Any, ...] = (created_at,) if created_at else ("window", _window(now))
+    digest = _digest(*content, *when)
+    seen[digest] += 1
+    if created_at:
+        return f"{digest}.{seen[digest]}", None
+    before = _digest(*content, "window", _window(now) - 1)
+    return f"{digest}.{seen[digest]}", f"{before}.{seen[digest]}"
+
+
+def _window(now: datetime) -> int:
+    return int(now.timestamp() // RETRY_WINDOW.total_seconds())
+
+
+def _digest(*parts: Any) -> str:
+    return "otvet:" + hashlib.blake2s(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def _moment(value: Any, now: datetime) -> datetime | None:
+    """Unix seconds (or milliseconds); None when it is no moment that a message can have."""
+    try:
+        seconds = float(value)
+        if seconds > 1e11:
+            seconds /= 1000
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+    return moment if datetime(2000, 1, 1, tzinfo=UTC) < moment < now + timedelta(days=1) else None
+
+
+def _id(value: Any) -> int | None:
+    text = str(value) if value is not None else ""
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        return None
+    return number if 0 < (number := int(text)) <= LARGEST_ID else None
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _name(entry: Mapping[str, Any], name: str) -> str:
+    """An id as text; one that no index could hold is replaced by its digest."""
+    value = _text(entry, name)
+    return value if len(value) <= LONGEST_NAME else _digest(value)
+
+
+def _object(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = entry.get(name)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,149 @@
+"""The program put together: the one place that knows all parts."""
+
+import asyncio
+import contextlib
+import fcntl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO
+
+import httpx2
+import structlog
+
+from otvet import installation, schema, stats
+from otvet.amocrm.client import AmoClient
+from otvet.amocrm.limiter import Limiter
+from otvet.answer import Answering
+from otvet.clock import Clock, SystemClock
+from otvet.config import Settings
+from otvet.database import Database
+from otvet.dispatcher import Dispatcher
+from otvet.engine import Engine
+from otvet.errors import DatabaseUnfit
+from otvet.i18n import _
+from otvet.inbox import Inbox
+from otvet.responders.base import Responder
+from otvet.responders.knowledge import KnowledgeResponder
+from otvet.responders.manus import ManusResponder
+from otvet.responders.manus_api import ManusApi
+from otvet.responders.template import TemplateResponder
+
+log = structlog.get_logger(__name__)
+
+REPORT_SECONDS = 600.0
+
+
+@dataclass
+class Service:
+    """A running Otvet; ``start`` and ``stop`` it on one event loop."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    engine: Engine
+    inbox: Inbox
+    dispatcher: Dispatcher
+    http: httpx2.AsyncClient
+    answering: Answering
+    webhook_secret: str
+    lock: IO[bytes] | None  # held as long as it is open
+    report: "asyncio.Task[None] | None" = None
+
+    async def start(self) -> None:
+        self.database.start()
+        self.engine.start(self.answering.answer)
+        self.dispatcher.start()
+        self.report = asyncio.create_task(self._report_now_and_then())
+
+    async def stop(self) -> None:
+        if self.report:
+            self.report.cancel()
+            await asyncio.gather(self.report, return_exceptions=True)
+        await self.dispatcher.stop()
+        await asyncio.to_thread(self.engine.stop)
+        await self.database.stop()
+        await self.http.aclose()
+        if self.lock:
+            self.lock.close()
+
+    async def _report_now_and_then(self) -> None:
+        while True:
+            await self.clock.sleep(REPORT_SECONDS)
+            with contextlib.suppress(Exception):
+                numbers = await self.database.read(stats.read)
+                log.info("stats", **numbers, uptime_seconds=stats.uptime_seconds())
+
+
+def wire(settings: Settings, clock: Clock | None = None) -> Service:
+    """Make the service's parts and its database ready. Raises DatabaseUnfit with a sentence for the operator."""
+    clock = clock or SystemClock()
+    lock = _only_one(settings.sqlite_path) if settings.is_sqlite else None
+    database = Database(settings.database_url)
+    schema.prepare(database, clock.now())
+    with database.writes.begin() as connection:
+        name = installation.recall_or_make(connection, "name", bytes_of_chance=6)
+        secret = (
+            settings.webhook_secret.get_secret_value()
+            if settings.webhook_secret
+            else installation.recall_or_make(connection, "webhook_secret", bytes_of_chance=24)
+        )
+    http = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20))
+    engine = Engine(settings.workflow_url)
+    answering = Answering(
+        database,
+        clock,
+        engine,
+        _responders(settings, clock, http),
+        _amocrm(settings, clock, http),
+        installation_name=name,
+        quiet=timedelta(seconds=settings.quiet_seconds),
+        quiet_max=timedelta(seconds=max(settings.quiet_max_seconds, settings.quiet_seconds)),
+        history_messages=settings.history_messages,
+    )
+    dispatcher = Dispatcher(database, clock, engine, answering, name)
+    inbox = Inbox(database, clock, dispatcher.put)
+    return Service(settings, clock, database, engine, inbox, dispatcher, http, answering, secret, lock)
+
+
+def _responders(settings: Settings, clock: Clock, http: httpx2.AsyncClient) -> Sequence[Responder]:
+    """In the order in which they are asked."""
+    responders: list[Responder] = []
+    if settings.manus_api_key:
+        api = ManusApi(http, settings.manus_base_url, settings.manus_api_key.get_secret_value())
+        responders.append(
+            ManusResponder(
+                api,
+                clock,
+                profile=settings.manus_profile,
+                budget_seconds=settings.reply_budget_seconds,
+                poll_seconds=settings.manus_poll_seconds,
+            )
+        )
+    responders += [KnowledgeResponder(settings.knowledge_dir, clock), TemplateResponder()]
+    return responders
+
+
+def _amocrm(settings: Settings, clock: Clock, http: httpx2.AsyncClient) -> AmoClient | None:
+    if settings.amocrm_base_url is None or settings.amocrm_token is None:
+        return None
+    return AmoClient(http, settings.amocrm_base_url, settings.amocrm_token.get_secret_value(), Limiter(clock))
+
+
+def _only_one(path: Path) -> IO[bytes]:
+    """Two servers on one SQLite file would both answer; the system drops the lock when the process ends."""
+    try:
+        lock = path.with_name(path.name + ".lock").open("wb")
+    except OSError as error:
+        raise DatabaseUnfit(
+            _("{file} cannot be written: {cause}").format(file=path, cause=error.strerror)
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise DatabaseUnfit(
+            _("another Otvet is running on {file}; stop it first, or set OTVET_DATABASE_URL").format(file=path)
+        ) from error
+    return lock

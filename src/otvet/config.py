@@ -1,0 +1,201 @@
+"""Settings: the environment or ``.env``, each with its meaning; ``docs/settings.md`` is generated from here."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from otvet.errors import SettingsError
+from otvet.i18n import N_, _
+
+PREFIX = "OTVET_"
+
+
+def _known_database(url: str) -> str:
+    try:
+        driver = make_url(url).get_backend_name()
+    except ArgumentError:
+        driver = ""
+    if driver not in ("sqlite", "postgresql"):
+        raise ValueError(_("give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"))
+    return url
+
+
+def _address(value: str) -> str:
+    """Addresses are joined with paths, so a trailing slash is dropped here once."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+        raise ValueError(_("give an address such as https://example.amocrm.ru"))
+    return value.rstrip("/")
+
+
+def _path(value: str) -> str:
+    if not value.startswith("/") or value == "/" or "{" in value:
+        raise ValueError(_("give a path such as /webhook/amocrm"))
+    return value.rstrip("/")
+
+
+def _secret_in_url(value: SecretStr | None) -> SecretStr | None:
+    secret = value.get_secret_value() if value else ""
+    if secret and not (len(secret) >= 16 and secret.isascii() and secret.replace("-", "").replace("_", "").isalnum()):
+        raise ValueError(_("give at least 16 Latin letters, digits, - or _"))
+    return value
+
+
+def _empty_is_none(value: Any) -> Any:
+    """``OTVET_AMOCRM_TOKEN=`` in a .env means that it is not set."""
+    return None if value == "" else value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Unset = BeforeValidator(_empty_is_none)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. A field's name in capitals after ``OTVET_`` is the variable's name."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    database_url: Annotated[str, AfterValidator(_known_database)] = Field(
+        "sqlite:///conversations.db",
+        description=N_("Where the conversations are kept: a SQLite file or a PostgreSQL database."),
+    )
+    host: str = Field("127.0.0.1", description=N_("The address to listen on; 0.0.0.0 for all of the machine's."))
+    port: int = Field(8000, ge=1, le=65535, description=N_("The port to listen on."))
+    public_url: Annotated[Address | None, Unset] = Field(
+        None, description=N_("How amoCRM reaches this service from the internet, for the printed webhook address.")
+    )
+    webhook_secret: Annotated[SecretStr | None, Unset, AfterValidator(_secret_in_url)] = Field(
+        None,
+        description=N_("The last part of the webhook's address; without it one is made at the first start and kept."),
+    )
+    webhook_path: Annotated[str, AfterValidator(_path)] = Field(
+        "/webhook/amocrm", description=N_("The path of the webhook before the secret.")
+    )
+    amocrm_base_url: Annotated[Address | None, Unset] = Field(
+        None, description=N_("The account's address, such as https://example.amocrm.ru.")
+    )
+    amocrm_token: Annotated[SecretStr | None, Unset] = Field(
+        None, description=N_("A long-lived token of the account; without it replies are kept and not sent.")
+    )
+    manus_api_key: Annotated[SecretStr | None, Unset] = Field(
+        None, description=N_("The Manus API key; without it replies come from the knowledge folder.")
+    )
+    manus_base_url: Address = Field(
+        "https://api.manus.ai", description=N_("The address of the Manus API.")
+    )
+    manus_profile: str = Field(
+        "lite", min_length=1, description=N_("The Manus agent profile: lite, standard, max, or what Manus names next.")
+    )
+    manus_poll_seconds: float = Field(
+        2, ge=0.05, le=60, description=N_("Seconds before Manus is first asked for its answer; the waits then grow.")
+    )
+    reply_budget_seconds: float = Field(
+        90, gt=0, le=3600, description=N_("Seconds that Manus may take for a reply before the local answer is used.")
+    )
+    quiet_seconds: float = Field(
+        3, ge=0, le=600, description=N_("A reply is written when the client has been silent for that many seconds.")
+    )
+    quiet_max_seconds: float = Field(
+        15, ge=0, le=3600, description=N_("But no later than that many seconds after the first unanswered message.")
+    )
+    history_messages: int = Field(
+        60, ge=0, le=1000, description=N_("How many earlier messages of the deal an AI is given at most.")
+    )
+    knowledge_dir: Path = Field(
+        Path("knowledge"), description=N_("The folder of Markdown files that the local answers come from.")
+    )
+    api_token: Annotated[SecretStr | None, Unset] = Field(
+        None, description=N_("The token of the API and the metrics; without it they answer on this machine only.")
+    )
+    lang: Literal["ru", "en"] = Field("ru", description=N_("The language of commands and pages: ru or en."))
+    log_format: Literal["console", "json"] = Field(
+        "console", description=N_("How the log is written: console for people, json for machines.")
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description=N_("What the log holds: debug, info, warning or error.")
+    )
+
+    @property
+    def amocrm_connected(self) -> bool:
+        """Whether replies can be sent to the deal."""
+        return self.amocrm_base_url is not None and self.amocrm_token is not None
+
+    @property
+    def is_sqlite(self) -> bool:
+        return make_url(self.database_url).get_backend_name() == "sqlite"
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The SQLite file; only asked for when ``is_sqlite``."""
+        return Path(make_url(self.database_url).database or "conversations.db")
+
+    @property
+    def shown_url(self) -> str:
+        """The database's address without its password."""
+        return make_url(self.database_url).render_as_string(hide_password=True)
+
+    @property
+    def workflow_url(self) -> str:
+        """Where the workflow engine keeps its own state: beside the SQLite file, or in the same PostgreSQL."""
+        if not self.is_sqlite:
+            return self.database_url
+        path = self.sqlite_path
+        return f"sqlite:///{path.with_name(path.stem + '-workflows.db')}"
+
+    def webhook_url(self, secret: str) -> str:
+        """The address to enter in amoCRM."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
+        base = self.public_url or f"http://{host}:{self.port}"
+        return f"{base}{self.webhook_path}/{secret}"
+
+
+# pydantic speaks English only; these are the mistakes that a settings file can hold.
+_REASONS = {
+    "less_than_equal": N_("give at most {le}"),
+    "greater_than_equal": N_("give at least {ge}"),
+    "greater_than": N_("give more than {gt}"),
+    "int_parsing": N_("give a whole number"),
+    "float_parsing": N_("give a number"),
+    "bool_parsing": N_("give true or false"),
+    "literal_error": N_("give {expected}"),
+    "string_too_short": N_("give a value"),
+}
+
+
+def _reason(problem: ErrorDetails) -> str:
+    if problem["type"] in _REASONS:
+        return _(_REASONS[problem["type"]]).format(**problem.get("ctx", {}))
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; raises SettingsError with one line that names the variable and what is wrong."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        name = PREFIX + str(problem["loc"][0]).upper()
+        raise SettingsError(f"{name}: {_reason(problem)}") from None
+
+
+def misspelt() -> list[str]:
+    """A sentence for each OTVET_ variable that is no setting: most likely a typing error that changes nothing."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    given = {name.upper() for name in (*os.environ, *dotenv_values(".env")) if name.upper().startswith(PREFIX)}
+    sentences = []
+    for name in sorted(given - known):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = _("did you mean {name}?").format(name=close[0]) if close else _("see docs/settings.md")
+        sentences.append(_("{name} is not a setting; {hint}").format(name=name, hint=hint))
+    return sentences

@@ -1,0 +1,88 @@
+"""Clients, conversations and messages: the tables that users know, and what is read of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from otvet.database import Id, Json, UtcDateTime, metadata
+
+clients = sa.Table(
+    "clients",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("amocrm_contact_id", sa.BigInteger, unique=True),
+    sa.Column("name", sa.Text),
+    sa.Column("phone", sa.Text),
+    sa.Column("email", sa.Text),
+    sa.Column("first_version", Json),  # the row as it stood in a file of the first version
+)
+
+conversations = sa.Table(
+    "conversations",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("client_id", Id, sa.ForeignKey("clients.id"), nullable=False, index=True),
+    sa.Column("amocrm_lead_id", sa.BigInteger),  # none: the deal is not known yet
+    sa.Column("chat_ref", sa.Text),  # the chat that last wrote here; see events.MessageEvent.chat_ref
+    sa.Column("status", sa.Text, nullable=False, server_default="active"),
+    sa.Column("last_activity", UtcDateTime, nullable=False),
+    sa.Column("first_version", Json),  # the row as it stood in a file of the first version
+    sa.CheckConstraint("status IN ('active', 'completed')", name="status"),
+    sa.Index(
+        "uq_conversations_active_lead",
+        "amocrm_lead_id",
+        unique=True,
+        sqlite_where=sa.text("status = 'active'"),
+        postgresql_where=sa.text("status = 'active'"),
+    ),
+    sa.Index(
+        "uq_conversations_waiting_chat",
+        "chat_ref",
+        unique=True,
+        sqlite_where=sa.text("amocrm_lead_id IS NULL AND status = 'active'"),
+        postgresql_where=sa.text("amocrm_lead_id IS NULL AND status = 'active'"),
+    ),
+    sa.Index(None, "amocrm_lead_id"),
+    sa.Index(None, "chat_ref"),
+    sa.Index(None, "last_activity", "id"),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("conversation_id", Id, sa.ForeignKey("conversations.id"), nullable=False),
+    sa.Column("sender_type", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("message_type", sa.Text, nullable=False, server_default="text"),
+    sa.Column("metadata", Json, nullable=False),
+    sa.Column("timestamp", UtcDateTime, nullable=False),
+    sa.Column("amocrm_message_id", sa.Text, unique=True),  # or a key of our own; see events.MessageEvent.key
+    sa.Column("amocrm_contact_id", sa.BigInteger),
+    sa.Column("amocrm_chat_id", sa.Text),
+    sa.Column("amocrm_talk_id", sa.Text),
+    sa.Column("turn_id", Id, sa.ForeignKey("turns.id"), index=True),  # the turn that answers it, or that wrote it
+    sa.Column("first_version", Json),  # the row as it stood in a file of the first version
+    sa.CheckConstraint("sender_type IN ('client', 'assistant', 'manager')", name="sender_type"),
+    sa.Index(None, "conversation_id", "timestamp", "id"),
+)
+
+
+def of_lead(lead_id: int) -> sa.ColumnElement[bool]:
+    """All that was said in a deal, also in conversations of it that are completed."""
+    return messages.c.conversation_id.in_(
+        sa.select(conversations.c.id).where(conversations.c.amocrm_lead_id == lead_id)
+    )
+
+
+def history(
+    connection: Connection, lead_id: int, *, limit: int, besides: Sequence[int] = ()
+) -> Sequence[Row[Any]]:
+    """The newest ``limit`` messages of a deal, oldest first."""
+    query = sa.select(messages).where(of_lead(lead_id))
+    if besides:
+        query = query.where(messages.c.id.not_in(besides))
+    newest = connection.execute(query.order_by(messages.c.timestamp.desc(), messages.c.id.desc()).limit(limit))
+    return newest.all()[::-1]

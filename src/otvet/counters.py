@@ -1,0 +1,31 @@
+"""Counts of what leaves no row of its own: repeated deliveries, events that are not ours."""
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet.database import insert, metadata
+
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+
+def add(connection: Connection, counts: Mapping[str, int]) -> None:
+    """Add to the totals; in the order of their names, so that two processes never wait for each other in a ring."""
+    rows = [{"name": name, "value": count} for name, count in sorted(counts.items()) if count]
+    if rows:
+        statement = insert(connection, counters)
+        total = counters.c.value + statement.excluded.value
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["name"], set_={"value": total}), rows
+        )
+
+
+def totals(connection: Connection) -> dict[str, int]:
+    """Every total by its name."""
+    return {row.name: row.value for row in connection.execute(sa.select(counters))}

@@ -1,0 +1,298 @@
+"""The database: one engine to read, one writer whose commits are shared, SQLite or PostgreSQL.
+
+Everything the running service writes goes through ``Database.write``: a thread takes what has queued up, carries it
+out in one transaction, and answers only when that is committed. Under load many writes share one sync to the disk;
+on SQLite it also means that our own threads never wait for each other's lock.
+"""
+
+import asyncio
+import itertools
+import json
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Connection, Dialect, Engine, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from otvet.errors import StorageError
+from otvet.i18n import _
+
+log = structlog.get_logger(__name__)
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # only INTEGER numbers itself on SQLite
+Json = sa.JSON().with_variant(JSONB(), "postgresql")
+
+MOST_SHARING_A_COMMIT = 512
+MOST_WAITING = 20_000
+LOCK_SECONDS = 1.5  # amoCRM waits 2 s for the answer; a 503 in time is better than none
+IDLE_SECONDS = 1.0
+
+DEADLOCK, SERIALIZATION_FAILURE = "40P01", "40001"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
+
+
+def insert(connection: Connection, table: sa.Table) -> Any:
+    """The dialect's INSERT, which knows ON CONFLICT; both dialects spell it alike."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """A moment in UTC; SQLite keeps it as readable text without a zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+def _readable_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def make_engine(url: str, *, read_only: bool = False) -> Engine:
+    """An engine to write with, or one that cannot write.
+
+    On SQLite a writing transaction takes the lock when it begins: one that turned from reading to writing midway
+    could be refused without waiting. A read-only one neither makes the file nor blocks the writer.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        engine = sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"), json_serializer=_readable_json, pool_pre_ping=True
+        )
+        return engine.execution_options(postgresql_readonly=True) if read_only else engine
+    if read_only:
+        file = quote(str(Path(parsed.database or "").absolute()))
+        parsed = make_url(f"sqlite:///file:{file}?mode=ro&uri=true")
+    engine = sa.create_engine(parsed, json_serializer=_readable_json, connect_args={"timeout": LOCK_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we begin ourselves, so that DDL is part of a transaction too
+        if not read_only:
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+Work = Callable[[Connection, Sequence[Any]], Sequence[Any]]
+"""What is done to the database for some items: one result an item, in their order."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work
+    item: Any
+    future: "asyncio.Future[Any]"
+    outcome: Any = None
+
+
+class Writer:
+    """The only thread of this process that writes. Start it on the event loop that will wait for it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Carry out what is queued, then end."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for a commit."""
+        return self._jobs.qsize()
+
+    def submit(self, work: Work, item: Any) -> "asyncio.Future[Any]":
+        """Queue an item; items that wait for the same work at the same time are given to it together."""
+        if self._loop is None:
+            raise RuntimeError("the writer was not started")
+        if self.waiting > MOST_WAITING:
+            raise StorageError(_("more writes are waiting than can be carried out in time"))
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._jobs.put(_Job(work, item, future))
+        return future
+
+    def _run(self) -> None:
+        dirty = False
+        while True:
+            try:
+                job = self._jobs.get(timeout=IDLE_SECONDS if dirty else None)
+            except queue.Empty:
+                self._settle()
+                dirty = False
+                continue
+            batch: list[_Job] = []
+            while job is not None:
+                batch.append(job)
+                if len(batch) == MOST_SHARING_A_COMMIT or self._jobs.empty():
+                    break
+                job = self._jobs.get()
+            if batch:
+                self._commit(batch)
+                dirty = True
+            if job is None:
+                return
+
+    def _commit(self, batch: list[_Job]) -> None:
+        try:
+            self._transact(batch)
+        except Exception as error:  # the thread must outlive whatever a write met
+            if not isinstance(error, DBAPIError):
+                log.exception("a write failed in an unexpected way")
+            for job in batch:
+                job.outcome = StorageError(_sentence(error))
+        loop = cast(asyncio.AbstractEventLoop, self._loop)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_answer, batch)
+
+    def _transact(self, batch: list[_Job], tries: int = 3) -> None:
+        try:
+            with self._engine.begin() as connection:
+                for work, jobs in itertools.groupby(batch, key=lambda job: job.work):
+                    self._carry_out(connection, work, list(jobs))
+        except OperationalError as error:
+            # PostgreSQL undid the whole transaction for the sake of another process; it may simply be run again.
+            if tries > 1 and getattr(error.orig, "sqlstate", None) in (DEADLOCK, SERIALIZATION_FAILURE):
+                return self._transact(batch, tries - 1)
+            raise
+
+    def _carry_out(self, connection: Connection, work: Work, jobs: list[_Job]) -> None:
+        """Together if that goes well; otherwise one by one, so that only the faulty one fails."""
+        try:
+            with connection.begin_nested():
+                results = work(connection, [job.item for job in jobs])
+        except OperationalError:
+            raise  # disk full, locked, server gone: nothing of this transaction can stand
+        except Exception as error:
+            if len(jobs) == 1 and not isinstance(error, IntegrityError):
+                jobs[0].outcome = error
+                return
+            # Another process may have written the same row just now; a second look finds it.
+            for job in jobs:
+                self._carry_out_alone(connection, work, job)
+            return
+        for job, result in zip(jobs, results, strict=True):
+            job.outcome = result
+
+    def _carry_out_alone(self, connection: Connection, work: Work, job: _Job) -> None:
+        try:
+            with connection.begin_nested():
+                (job.outcome,) = work(connection, [job.item])
+        except OperationalError:
+            raise
+        except Exception as error:
+            job.outcome = error
+
+    def _settle(self) -> None:
+        """When nothing is happening, bring the SQLite file up to date, so that a plain copy of it is whole."""
+        if self._engine.dialect.name != "sqlite":
+            return
+        try:
+            connection = self._engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.close()
+        except Exception as error:  # a reader may be in the way; the next quiet moment comes
+            log.debug("checkpoint postponed", reason=str(error))
+
+
+def _answer(batch: list[_Job]) -> None:
+    for job in batch:
+        if job.future.done():  # the caller went away; what it asked for is written all the same
+            continue
+        if isinstance(job.outcome, Exception):
+            job.future.set_exception(job.outcome)
+        else:
+            job.future.set_result(job.outcome)
+
+
+def _sentence(error: Exception) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return _("the database did not take the write: {cause}").format(cause=cause)
+
+
+def _each(connection: Connection, functions: Sequence[Callable[[Connection], Any]]) -> Sequence[Any]:
+    return [function(connection) for function in functions]
+
+
+class Database:
+    """The conversations' database, as the service and the commands use it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.writes = make_engine(url)
+        self.reads = make_engine(url, read_only=True)
+        self.writer = Writer(self.writes)
+
+    def start(self) -> None:
+        """Begin to take writes; call it on the event loop that will wait for them."""
+        self.writer.start()
+
+    async def stop(self) -> None:
+        await self.writer.stop()
+        self.close()
+
+    def close(self) -> None:
+        self.reads.dispose()
+        self.writes.dispose()
+
+    async def write(self, function: Callable[[Connection], Result]) -> Result:
+        """Run ``function`` in a transaction; when this returns, what it did is committed."""
+        return cast(Result, await self.writer.submit(_each, function))
+
+    async def read(self, function: Callable[[Connection], Result]) -> Result:
+        """Run ``function`` beside the writer."""
+        return await asyncio.to_thread(self.look, function)
+
+    def look(self, function: Callable[[Connection], Result]) -> Result:
+        """The same for code without an event loop."""
+        try:
+            with self.reads.connect() as connection:
+                return function(connection)
+        except OperationalError as error:
+            raise StorageError(_("the database cannot be read: {cause}").format(cause=error.orig)) from error

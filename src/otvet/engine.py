@@ -1,0 +1,125 @@
+"""The workflow engine: DBOS, behind the few words that Otvet needs of it.
+
+Its tables hold ids and states only, in a file (or schema) of their own that may be lost: what was promised stands in
+``conversations.db``, and open turns are begun again from there. Source: https://docs.dbos.dev/python/reference
+"""
+
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import structlog
+from dbos import DBOS, DBOSConfig, SetWorkflowID
+from sqlalchemy import event
+from sqlalchemy.engine import Engine as SqlEngine
+from sqlalchemy.engine import make_url
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+# Any version of the program continues the turns of another: what a step does is decided by the turn's state.
+APPLICATION_VERSION = "otvet"
+UNDER_WAY = frozenset(("PENDING", "ENQUEUED", "DELAYED"))
+FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+MOST_FORGOTTEN_AT_ONCE = 1000
+
+
+class Engine:
+    """Runs one kind of workflow: the answer to a turn."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._workflow: Callable[[int], Coroutine[Any, Any, str]] | None = None
+
+    def start(self, answer: Callable[[int], Awaitable[str]]) -> None:
+        """Launch on the running event loop; workflows that a stop or a crash cut off go on by themselves."""
+        logging.getLogger("dbos").setLevel(logging.WARNING)
+        config: DBOSConfig = {
+            "name": "otvet",
+            "application_version": APPLICATION_VERSION,
+            "system_database_url": self._url,
+            "log_level": "WARNING",
+        }
+        if make_url(self._url).get_backend_name() == "sqlite":
+            config["system_database_engine"] = _sqlite_engine(self._url)
+        DBOS(config=config)
+
+        async def workflow(turn_id: int) -> str:
+            return await answer(turn_id)
+
+        self._workflow = DBOS.workflow(name="answer")(workflow)
+        DBOS.launch()
+
+    def stop(self) -> None:
+        """Leave what is under way to the next start."""
+        DBOS.destroy(destroy_registry=True)
+
+    @property
+    def running(self) -> bool:
+        return self._workflow is not None
+
+    async def begin(self, workflow_id: str, turn_id: int) -> None:
+        """Start the turn's workflow unless it is under way; one that ended without closing its turn starts anew."""
+        assert self._workflow is not None
+        status = await DBOS.get_workflow_status_async(workflow_id)
+        if status is not None:
+            if status.status in UNDER_WAY:
+                return
+            await DBOS.delete_workflow_async(workflow_id)
+        with SetWorkflowID(workflow_id):
+            await DBOS.start_workflow_async(self._workflow, turn_id)
+
+    async def step(self, name: str, function: Callable[[int], Awaitable[Result]], turn_id: int) -> Result:
+        """Run a part of a workflow whose result is remembered: not repeated once it has ended."""
+
+        async def run() -> Result:
+            return await function(turn_id)
+
+        return await DBOS.run_step_async({"name": name}, run)
+
+    async def forget_finished(self, now: datetime, older_than: timedelta) -> int:
+        """Clear the records of workflows that ended long ago; gives how many."""
+        ended = await DBOS.list_workflows_async(
+            status=FINISHED,
+            end_time=(now - older_than).isoformat(),
+            limit=MOST_FORGOTTEN_AT_ONCE,
+            load_input=False,
+            load_output=False,
+        )
+        if ended:
+            await DBOS.delete_workflows_async([one.workflow_id for one in ended])
+        return len(ended)
+
+
+def _sqlite_engine(url: str) -> SqlEngine:
+    _set_broken_file_aside(Path(make_url(url).database or ""))
+    engine = sa.create_engine(url, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = "IMMEDIATE"  # as DBOS sets it on an engine of its own
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")  # a lost step is carried out again; the turn knows its state
+
+    return engine
+
+
+def _set_broken_file_aside(path: Path) -> None:
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        aside = path.with_name(path.name + ".broken")
+        path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        log.warning("the workflow file was broken; open turns start again without it", cause=str(error), kept=str(aside))

@@ -1,0 +1,50 @@
+"""One tree of errors. Each carries a sentence for the operator and says whether trying again can help.
+
+OtvetError
+├── SettingsError       a setting is wrong; the program does not start
+├── DatabaseUnfit       the file or server at OTVET_DATABASE_URL cannot be used; it is left untouched
+├── StorageError        a write did not happen; nothing of it is half-written
+├── ServiceError        another system (amoCRM, Manus) did not do what it was asked
+└── UsageError          a command was given something it cannot work with
+"""
+
+
+class OtvetError(Exception):
+    """The base of everything that Otvet raises on purpose."""
+
+
+class SettingsError(OtvetError):
+    """A setting cannot be used; the message names it."""
+
+
+class DatabaseUnfit(OtvetError):
+    """The database is not ours, is newer than this program, or cannot be opened."""
+
+
+class StorageError(OtvetError):
+    """The write was rolled back as a whole; the sender should send again."""
+
+
+class UsageError(OtvetError):
+    """A command's argument is wrong. ``exit_code`` is what the command line returns."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ServiceError(OtvetError):
+    """Another system failed us.
+
+    permanent: the same request will fail again, so it is not repeated.
+    ambiguous: the request may have been carried out although no answer came.
+    status: the HTTP status, where there was one.
+    """
+
+    def __init__(
+        self, message: str, *, permanent: bool = False, ambiguous: bool = False, status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.ambiguous = ambiguous
+        self.status = status

@@ -1,0 +1,186 @@
+"""A ``conversations.db`` of the system's first version, adopted: no row is lost, no value either.
+
+That version had three tables and no more. Its rows move into today's tables; each keeps its original beside it in
+``first_version``, because an id may have been text and a lead may have had several active conversations.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet.amocrm.events import MESSAGE_KINDS
+from otvet.conversations import clients, conversations, messages
+
+FIRST_VERSION_TABLES = {"clients", "conversations", "messages"}
+
+Old = Mapping[str, Any]
+
+
+def set_aside(path: Path, now: datetime) -> Path:
+    """Copy the file, with what its journal holds, beside itself."""
+    copy = path.with_name(f"{path.name}.before-{now:%Y%m%d-%H%M%S}")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
+
+
+def adopt(connection: Connection, upgrade: Callable[[Connection], None]) -> None:
+    """Within the caller's transaction: put the old tables away, make today's, move every row."""
+    old = {table: _rows(connection, table) for table in FIRST_VERSION_TABLES}
+    _put_away(connection)
+    upgrade(connection)
+    now = datetime.now(UTC)
+    client_ids = _move_clients(connection, old["clients"])
+    conversation_ids = _move_conversations(connection, old["conversations"], client_ids, now)
+    _move_messages(connection, old["messages"], conversation_ids, now)
+    for table in ("messages", "conversations", "clients"):  # children first
+        connection.exec_driver_sql(f"DROP TABLE first_version_{table}")
+
+
+def _rows(connection: Connection, table: str) -> list[Old]:
+    return [dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}").mappings()]  # noqa: S608
+
+
+def _put_away(connection: Connection) -> None:
+    for table in FIRST_VERSION_TABLES:
+        for index in sa.inspect(connection).get_indexes(table):  # their names could be ours
+            connection.exec_driver_sql(f'DROP INDEX "{index["name"]}"')
+        connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO first_version_{table}")
+
+
+def _move_clients(connection: Connection, rows: list[Old]) -> dict[str, int]:
+    ids = _numbered(rows)
+    taken: set[int] = set()
+    for row in rows:
+        contact = _number(row.get("amocrm_contact_id"))
+        if contact in taken:
+            contact = None
+        elif contact:
+            taken.add(contact)
+        connection.execute(
+            clients.insert().values(
+                id=ids[str(row["id"])],
+                amocrm_contact_id=contact,
+                name=row.get("name"),
+                phone=_text(row.get("phone")),
+                email=_text(row.get("email")),
+                first_version=_kept(row),
+            )
+        )
+    return ids
+
+
+def _move_conversations(
+    connection: Connection, rows: list[Old], client_ids: dict[str, int], now: datetime
+) -> dict[str, int]:
+    ids = _numbered(rows)
+    newest = sorted(rows, key=lambda row: _moment(row.get("last_activity"), now), reverse=True)
+    active_leads: set[int] = set()
+    for row in newest:
+        lead = _number(row.get("amocrm_lead_id"))
+        active = row.get("status") != "completed" and (lead is None or lead not in active_leads)
+        if active and lead:
+            active_leads.add(lead)
+        connection.execute(
+            conversations.insert().values(
+                id=ids[str(row["id"])],
+                client_id=client_ids.get(str(row.get("client_id"))) or _unknown_client(connection),
+                amocrm_lead_id=lead,
+                status="active" if active else "completed",
+                last_activity=_moment(row.get("last_activity"), now),
+                first_version=_kept(row),
+            )
+        )
+    return ids
+
+
+def _move_messages(connection: Connection, rows: list[Old], conversation_ids: dict[str, int], now: datetime) -> None:
+    ids = _numbered(rows)
+    homeless: int | None = None
+    for row in rows:
+        conversation = conversation_ids.get(str(row.get("conversation_id")))
+        if conversation is None:
+            homeless = homeless or _closed_conversation(connection, now)
+            conversation = homeless
+        sender, kind = row.get("sender_type"), row.get("message_type")
+        connection.execute(
+            messages.insert().values(
+                id=ids[str(row["id"])],
+                conversation_id=conversation,
+                sender_type=sender if sender in ("client", "assistant", "manager") else "manager",
+                content=_text(row.get("content")) or "",
+                message_type=kind if kind in MESSAGE_KINDS else "text",
+                metadata=_object(row.get("metadata")),
+                timestamp=_moment(row.get("timestamp"), now),
+                first_version=_kept(row),
+            )
+        )
+
+
+def _unknown_client(connection: Connection) -> int:
+    return int(connection.execute(clients.insert().values(name=None)).inserted_primary_key[0])  # type: ignore[index]
+
+
+def _closed_conversation(connection: Connection, now: datetime) -> int:
+    """For messages whose conversation the old file did not have."""
+    values = {"client_id": _unknown_client(connection), "status": "completed", "last_activity": now}
+    return int(connection.execute(conversations.insert().values(**values)).inserted_primary_key[0])  # type: ignore[index]
+
+
+def _numbered(rows: Iterable[Old]) -> dict[str, int]:
+    """Old id to new: a number stays what it was, a text gets the next free number."""
+    olds = [str(row["id"]) for row in rows]
+    ids = {old: int(old) for old in olds if _number(old)}
+    following = max(ids.values(), default=0) + 1
+    for old in olds:
+        if old not in ids:
+            ids[old] = following
+            following += 1
+    return ids
+
+
+def _number(value: Any) -> int | None:
+    try:
+        number = int(str(value).strip())
+    except ValueError:
+        return None
+    return number if 0 < number < 2**63 else None
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return None if value is None else str(value)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    try:
+        data = json.loads(value) if isinstance(value, (str, bytes)) else value
+    except ValueError:
+        data = None
+    return data if isinstance(data, dict) else {}
+
+
+def _moment(value: Any, otherwise: datetime) -> datetime:
+    """ISO text (UTC where it names no zone) or unix seconds."""
+    try:
+        seconds = float(value)
+        return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        pass
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return otherwise
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _kept(row: Old) -> dict[str, Any]:
+    return {name: _text(value) if isinstance(value, bytes) else value for name, value in row.items()}

@@ -1,0 +1,367 @@
+"""The inbox: a delivery from amoCRM is stored, with the turn it opens, in one commit, before the 200.
+
+Deliveries that wait at the same time are stored together: a handful of statements for all of them, one sync to the
+disk. ``store`` is the whole of it; it runs in the writer's thread.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet import counters, turns
+from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
+from otvet.clock import Clock
+from otvet.conversations import clients, conversations, messages
+from otvet.database import Database, Id, UtcDateTime, metadata
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # as it came, byte for byte
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A delivery as it came in, understood but not yet stored."""
+
+    body: bytes
+    delivery: Delivery
+    at: datetime
+
+
+@dataclass(slots=True)
+class Stored:
+    """What became of a delivery. ``to_answer``: turns that can be worked on from now on."""
+
+    saved: int = 0
+    duplicates: int = 0
+    to_answer: list[int] = field(default_factory=list)
+
+
+class Inbox:
+    """Takes deliveries from any number of requests at once."""
+
+    def __init__(self, database: Database, clock: Clock, to_answer: Callable[[Sequence[int]], None]) -> None:
+        self._database = database
+        self._clock = clock
+        self._to_answer = to_answer
+
+    async def receive(self, body: bytes) -> Stored:
+        """Store a delivery; when this returns it is committed. Raises StorageError if it was not."""
+        now = self._clock.now()
+        received = Received(body, read_delivery(body, now), now)
+        stored: Stored = await self._database.writer.submit(store, received)
+        if stored.to_answer:
+            self._to_answer(stored.to_answer)
+        return stored
+
+    async def set_aside(self, body: bytes, reason: str) -> None:
+        """Keep a body that was not even read to its end."""
+        received = Received(body, Delivery(puzzles=(reason,)), self._clock.now())
+        await self._database.writer.submit(store, received)
+
+
+def store(connection: Connection, received: Sequence[Received]) -> list[Stored]:
+    """Store deliveries in their order; one result each."""
+    results = [Stored() for _ in received]
+    new = _drop_duplicates(connection, received, results)
+    if new:
+        _save(connection, new, received[-1].at)
+    _quarantine(connection, received)
+    counts: Counter[str] = Counter()
+    for item, result in zip(received, results, strict=True):
+        counts["duplicates"] += result.duplicates
+        for name, count in item.delivery.ignored.items():
+            counts[f"event.{name}"] += count
+    counters.add(connection, counts)
+    return results
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    contact_id: int | None
+    name: str | None
+    id: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Conversation:
+    client: _Client
+    lead_id: int | None
+    chat_ref: str | None
+    id: int = 0
+    became: "_Conversation | None" = None  # the one that it was joined to
+    now_answerable: bool = False
+
+    def final(self) -> "_Conversation":
+        return self.became.final() if self.became else self
+
+
+@dataclass(slots=True)
+class _New:
+    event: MessageEvent
+    at: datetime
+    result: Stored
+    conversation: _Conversation | None = None
+
+
+def _drop_duplicates(connection: Connection, received: Sequence[Received], results: list[Stored]) -> list[_New]:
+    keys = {key for item in received for event in item.delivery.messages for key in (event.key, event.also_key) if key}
+    if not keys:
+        return []
+    known = set(
+        connection.scalars(
+            sa.select(messages.c.amocrm_message_id).where(messages.c.amocrm_message_id.in_(keys))
+        )
+    )
+    new: list[_New] = []
+    for item, result in zip(received, results, strict=True):
+        for event in item.delivery.messages:
+            if event.key in known or event.also_key in known:
+                result.duplicates += 1
+            else:
+                known.add(event.key)
+                result.saved += 1
+                new.append(_New(event, item.at, result))
+    return new
+
+
+def _save(connection: Connection, new: list[_New], now: datetime) -> None:
+    placement = _Placement(connection, [one.event for one in new])
+    for one in new:
+        one.conversation = placement.place(one.event)
+    placement.write(now)
+
+    by_conversation: dict[int, list[_New]] = {}
+    for one in new:
+        by_conversation.setdefault(one.conversation.final().id, []).append(one)  # type: ignore[union-attr]
+    asked = {id_ for id_, those in by_conversation.items() if any(one.event.sender == "client" for one in those)}
+    turn_of, opened = turns.open_for(connection, asked, now)
+    connection.execute(messages.insert(), [_row(one, turn_of) for one in new])
+    connection.execute(
+        conversations.update()
+        .where(conversations.c.id == sa.bindparam("conversation"))
+        .values(last_activity=sa.bindparam("at"), chat_ref=sa.func.coalesce(sa.bindparam("ref"), conversations.c.chat_ref)),
+        [
+            {"conversation": id_, "at": those[-1].at, "ref": those[-1].event.chat_ref}
+            for id_, those in sorted(by_conversation.items())
+        ],
+    )
+    answerable = {one.conversation.final().id for one in new if one.conversation.final().now_answerable}  # type: ignore[union-attr]
+    known_lead = {one.conversation.final().id for one in new if one.conversation.final().lead_id}  # type: ignore[union-attr]
+    to_answer = {turn_of[id_] for id_ in asked & known_lead if turn_of[id_] in opened}
+    new[0].result.to_answer = sorted(to_answer | turns.waiting_in(connection, answerable))
+
+
+def _row(one: _New, turn_of: dict[int, int]) -> dict[str, Any]:
+    event = one.event
+    assert one.conversation is not None
+    conversation = one.conversation.final()
+    return {
+        "conversation_id": conversation.id,
+        "sender_type": event.sender,
+        "content": event.text,
+        "message_type": event.kind,
+        "metadata": {
+            "amocrm_lead_id": conversation.lead_id,
+            "amocrm_timestamp": int(event.created_at.timestamp()) if event.created_at else None,
+            "source": "amocrm_webhook",
+            "raw": event.raw,
+        },
+        "timestamp": event.created_at or one.at,
+        "amocrm_message_id": event.key,
+        "amocrm_contact_id": event.contact_id,
+        "amocrm_chat_id": event.chat_id,
+        "amocrm_talk_id": event.talk_id,
+        "turn_id": turn_of.get(conversation.id) if event.sender == "client" else None,
+    }
+
+
+class _Placement:
+    """Finds or makes the client and the conversation of each message, in memory, then writes what is new."""
+
+    def __init__(self, connection: Connection, events: Sequence[MessageEvent]) -> None:
+        self._connection = connection
+        self._clients: dict[int, _Client] = {}
+        self._by_lead: dict[int, _Conversation] = {}
+        self._by_chat: dict[str, _Conversation] = {}
+        self._loaded: dict[int, _Conversation] = {}
+        self._new_clients: list[_Client] = []
+        self._new_conversations: list[_Conversation] = []
+        self._joined: list[tuple[_Conversation, _Conversation]] = []
+        self._named: list[_Conversation] = []  # whose lead has become known
+        self._moved: list[_Conversation] = []  # whose client has become known
+        self._changed: list[_Client] = []
+        self._load(events)
+
+    def _load(self, events: Sequence[MessageEvent]) -> None:
+        leads = {event.lead_id for event in events if event.lead_id}
+        chats = {event.chat_ref for event in events if event.chat_ref}
+        contacts = {event.contact_id for event in events if event.contact_id}
+        if contacts:
+            for row in self._connection.execute(
+                sa.select(clients.c.id, clients.c.amocrm_contact_id, clients.c.name).where(
+                    clients.c.amocrm_contact_id.in_(contacts)
+                )
+            ):
+                self._clients[row.amocrm_contact_id] = _Client(row.amocrm_contact_id, row.name, row.id)
+        found = self._connection.execute(
+            sa.select(conversations, clients.c.amocrm_contact_id, clients.c.name)
+            .join(clients)
+            .where(
+                conversations.c.status == "active",
+                sa.or_(conversations.c.amocrm_lead_id.in_(leads), conversations.c.chat_ref.in_(chats)),
+            )
+            .order_by(conversations.c.last_activity)  # the last one wins its chat
+        )
+        for row in found:
+            client = self._clients.get(row.amocrm_contact_id) or _Client(row.amocrm_contact_id, row.name, row.client_id)
+            if client.contact_id:
+                self._clients[client.contact_id] = client
+            self._remember(_Conversation(client, row.amocrm_lead_id, row.chat_ref, row.id))
+
+    def _remember(self, conversation: _Conversation) -> None:
+        if conversation.lead_id:
+            self._by_lead[conversation.lead_id] = conversation
+        if conversation.chat_ref:
+            self._by_chat[conversation.chat_ref] = conversation
+
+    def place(self, event: MessageEvent) -> _Conversation:
+        here = self._by_chat.get(event.chat_ref) if event.chat_ref else None
+        if event.lead_id is None:
+            conversation = here or self._make(event)
+        else:
+            conversation = self._of_lead(event, here if here and here.lead_id is None else None)
+        self._know_client(conversation, event)
+        if event.chat_ref:
+            conversation.chat_ref = event.chat_ref
+            self._by_chat[event.chat_ref] = conversation
+        return conversation
+
+    def _of_lead(self, event: MessageEvent, waiting: _Conversation | None) -> _Conversation:
+        """The lead's conversation; what waited in the same chat for its lead joins it."""
+        assert event.lead_id is not None
+        known = self._by_lead.get(event.lead_id)
+        if waiting is None:
+            return known or self._make(event)
+        if known is None:
+            waiting.lead_id = event.lead_id
+            waiting.now_answerable = True
+            if waiting.id:
+                self._named.append(waiting)
+            self._by_lead[event.lead_id] = waiting
+            return waiting
+        waiting.became = known
+        known.now_answerable = True
+        if waiting.id:
+            self._joined.append((waiting, known))
+        else:
+            self._new_conversations.remove(waiting)
+        return known
+
+    def _make(self, event: MessageEvent) -> _Conversation:
+        conversation = _Conversation(self._client(event), event.lead_id, event.chat_ref)
+        self._new_conversations.append(conversation)
+        self._remember(conversation)
+        return conversation
+
+    def _client(self, event: MessageEvent) -> _Client:
+        known = self._clients.get(event.contact_id) if event.contact_id else None
+        if known:
+            return known
+        client = _Client(event.contact_id, event.author_name)
+        self._new_clients.append(client)
+        if event.contact_id:
+            self._clients[event.contact_id] = client
+        return client
+
+    def _know_client(self, conversation: _Conversation, event: MessageEvent) -> None:
+        """A contact or a name may become known later than the conversation."""
+        client = conversation.client
+        if event.contact_id and client.contact_id != event.contact_id:
+            known = self._clients.get(event.contact_id)
+            if known is None and client.contact_id is None:
+                client.contact_id = event.contact_id
+                self._clients[event.contact_id] = client
+                self._changed.append(client)
+            else:
+                client = conversation.client = known or self._client(event)
+                if conversation.id:
+                    self._moved.append(conversation)
+        if event.author_name and not client.name:
+            client.name = event.author_name
+            self._changed.append(client)
+
+    def write(self, now: datetime) -> None:
+        execute = self._connection.execute
+        self._number(
+            clients, self._new_clients, [{"amocrm_contact_id": c.contact_id, "name": c.name} for c in self._new_clients]
+        )
+        for client in self._changed:
+            values = {"amocrm_contact_id": client.contact_id, "name": client.name}
+            execute(clients.update().where(clients.c.id == client.id).values(**values))
+        for waiting, known in self._joined:
+            self._join(waiting, known.final())
+        for conversation in self._named:
+            values = {"amocrm_lead_id": conversation.lead_id}
+            execute(conversations.update().where(conversations.c.id == conversation.id).values(**values))
+            self._tell_lead(conversation.id, conversation.lead_id)
+        self._number(
+            conversations,
+            self._new_conversations,
+            [
+                {"client_id": c.client.id, "amocrm_lead_id": c.lead_id, "chat_ref": c.chat_ref, "last_activity": now}
+                for c in self._new_conversations
+            ],
+        )
+        for conversation in self._moved:
+            values = {"client_id": conversation.client.id}
+            execute(conversations.update().where(conversations.c.id == conversation.id).values(**values))
+
+    def _number(self, table: sa.Table, objects: Sequence[Any], rows: list[dict[str, Any]]) -> None:
+        """Insert and learn the ids."""
+        if rows:
+            statement = table.insert().returning(table.c.id, sort_by_parameter_order=True)
+            for one, id_ in zip(objects, self._connection.scalars(statement, rows), strict=True):
+                one.id = id_
+
+    def _join(self, waiting: _Conversation, known: _Conversation) -> None:
+        execute = self._connection.execute
+        if not known.id:  # the lead's conversation is of this very batch: it takes over the row that waited
+            known.id = waiting.id
+            self._new_conversations.remove(known)
+            self._named.append(known)
+            self._moved.append(known)
+            return
+        turns.hand_over(self._connection, waiting.id, known.id)
+        self._tell_lead(waiting.id, known.lead_id)
+        execute(messages.update().where(messages.c.conversation_id == waiting.id).values(conversation_id=known.id))
+        execute(conversations.delete().where(conversations.c.id == waiting.id))
+
+
+    def _tell_lead(self, conversation_id: int, lead_id: int | None) -> None:
+        """What was stored before the lead was known names it from now on."""
+        here = messages.c.conversation_id == conversation_id
+        for row in self._connection.execute(sa.select(messages.c.id, messages.c.metadata).where(here)).all():
+            told = {**row.metadata, "amocrm_lead_id": lead_id}
+            self._connection.execute(messages.update().where(messages.c.id == row.id).values(metadata=told))
+
+
+def _quarantine(connection: Connection, received: Sequence[Received]) -> None:
+    rows = [
+        {"received_at": item.at, "reason": "; ".join(item.delivery.puzzles), "body": item.body}
+        for item in received
+        if item.delivery.puzzles
+    ]
+    if rows:
+        connection.execute(quarantine.insert(), rows)
+        counters.add(connection, {"quarantined": len(rows)})

@@ -1,0 +1,46 @@
+"""The log: structlog over the standard library, one line an event, readable or JSON; no secret ever reaches it."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def set_up(form: str, level: str) -> None:
+    """Once at start. Events and their values are ours: what clients write is never logged."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=False),
+        structlog.processors.format_exc_info if form == "json" else _as_it_is,
+    ]
+    last: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "dbos"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    logging.getLogger("uvicorn.access").disabled = True  # its lines hold the webhook's secret
+    for noisy in ("httpx2", "httpcore2", "alembic", "uvicorn.error", "bm25s"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _as_it_is(_logger: Any, _name: str, event: Any) -> Any:
+    return event

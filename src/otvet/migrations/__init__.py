@@ -1,0 +1,1 @@
+"""The schema's history. Append only: a released migration is never changed."""

@@ -1,0 +1,96 @@
+"""What every writer of replies is given, and what it gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from otvet.errors import ServiceError
+
+Sender = Literal["client", "assistant", "manager"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One message of a conversation, as a responder sees it. ``words``: the text is more than a name for media."""
+
+    sender: Sender
+    text: str
+    at: datetime
+    words: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that a responder may know of a turn.
+
+    history: what was said before the question, oldest first, already bounded.
+    question: what the client said since our last reply, oldest first, never empty.
+    language: "ru" or "en", the client's.
+    """
+
+    turn_id: int
+    conversation_id: int
+    lead_id: int
+    history: tuple[Line, ...]
+    question: tuple[Line, ...]
+    language: str
+    instructions: str
+
+    @property
+    def question_text(self) -> str:
+        """What the client asked, one line a message."""
+        return "\n".join(line.text for line in self.question)
+
+    @property
+    def nothing_to_read(self) -> bool:
+        """Whether the client sent only voice, pictures and the like."""
+        return not any(line.words for line in self.question)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A text for the client and where it came from. ``details`` holds no words of the client."""
+
+    text: str
+    responder: str
+    model: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ResponderError(ServiceError):
+    """This responder has no reply for this turn; the next one is asked."""
+
+
+class Journal(Protocol):
+    """What a responder remembers of a turn across a crash.
+
+    Both kinds are ids and states, never a client's words; both are committed when the call returns.
+    """
+
+    started_at: datetime
+    """When this turn was first given to this responder; a budget counts from here, also after a restart."""
+
+    facts: Mapping[str, Any]
+    """What was remembered for this turn and responder; empty on the first try."""
+
+    thread: str | None
+    """The responder's own id for the whole conversation (a Manus task), or None."""
+
+    async def remember(self, **facts: Any) -> None:
+        """Add to ``facts``."""
+        ...
+
+    async def keep_thread(self, thread: str | None) -> None:
+        """Replace ``thread`` for this and later turns of the conversation."""
+        ...
+
+
+class Responder(Protocol):
+    """A writer of replies."""
+
+    name: str
+
+    async def reply(self, context: Context, journal: Journal) -> Reply:
+        """Write the reply, or raise ResponderError with the reason."""
+        ...

@@ -1,0 +1,123 @@
+"""The knowledge folder: Markdown files in, passages out."""
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from markdown_it import MarkdownIt
+
+from otvet.i18n import _
+
+_MARKDOWN = MarkdownIt("commonmark")
+_COMMENT = re.compile(r"<!--(.*?)(?:-->|\Z)", re.DOTALL)
+_OTHER_WORDS = re.compile(r"\s*(?:иначе|also)\s*:(.*)", re.DOTALL | re.IGNORECASE)
+
+Snapshot = tuple[tuple[str, int, int], ...]
+"""Name, time of change and size of every file: differs when anything was edited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A heading and the text below it, up to the next heading.
+
+    above: the headings that this one stands under, outermost first.
+    other_words: what else clients call it, from a comment ``<!-- also: ... -->`` that is never shown.
+    """
+
+    file: str
+    heading: str
+    text: str
+    above: tuple[str, ...] = ()
+    other_words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A file, or the folder itself, that the answers cannot come from, and why."""
+
+    file: str
+    reason: str
+
+
+def snapshot(folder: Path) -> Snapshot:
+    """What the folder looks like now; empty when it cannot be looked at."""
+    seen = []
+    for file in _files(folder):
+        try:
+            stat = file.stat()
+        except OSError:
+            seen.append((file.name, 0, 0))
+        else:
+            seen.append((file.name, stat.st_mtime_ns, stat.st_size))
+    return tuple(seen)
+
+
+def read_folder(folder: Path) -> tuple[list[Passage], list[Problem]]:
+    """All passages in the order of the files; what cannot be read is left out and named."""
+    if not folder.is_dir():
+        return [], [Problem(str(folder), _("there is no such folder"))]
+    passages: list[Passage] = []
+    problems: list[Problem] = []
+    for file in _files(folder):
+        try:
+            found = split(file.name, file.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError:
+            problems.append(Problem(file.name, _("it is not UTF-8 text; save it as UTF-8")))
+        except OSError as error:
+            problems.append(Problem(file.name, error.strerror or str(error)))
+        else:
+            passages += found
+            if not found:
+                problems.append(Problem(file.name, _("it has no heading with a text below it")))
+    return passages, problems
+
+
+def split(file: str, markdown: str) -> list[Passage]:
+    """Cut a file at its headings; a heading without a text only leads to those below it."""
+    lines = markdown.split("\n")
+    headings = _headings(markdown)
+    ends = [heading.first_line for heading in headings[1:]] + [len(lines)]
+    above: list[_Heading] = []
+    passages = []
+    for heading, end in zip(headings, ends, strict=True):
+        above = [other for other in above if other.level < heading.level]
+        text = _COMMENT.sub("", "\n".join(lines[heading.next_line : end])).strip()
+        if heading.title and text:
+            other_words = _other_words("\n".join(lines[heading.first_line : end]))
+            titles = tuple(other.title for other in above)
+            passages.append(Passage(file, heading.title, text, titles, other_words))
+        above.append(heading)
+    return passages
+
+
+class _Heading(NamedTuple):
+    level: int
+    title: str
+    first_line: int
+    next_line: int
+
+
+def _headings(markdown: str) -> list[_Heading]:
+    tokens = _MARKDOWN.parse(markdown)
+    found = []
+    for opening, inline in pairwise(tokens):
+        # One inside a quotation or a list is part of a text.
+        if opening.type == "heading_open" and opening.level == 0 and opening.map:
+            words = [child.content for child in inline.children or () if child.type in ("text", "code_inline")]
+            found.append(_Heading(int(opening.tag[1:]), "".join(words).strip(), *opening.map))
+    return found
+
+
+def _other_words(section: str) -> str:
+    comments = (_OTHER_WORDS.match(comment) for comment in _COMMENT.findall(section))
+    return "\n".join(match[1].strip() for match in comments if match)
+
+
+def _files(folder: Path) -> list[Path]:
+    # Names with a leading dot are what editors and macOS leave beside the real files.
+    try:
+        return sorted(file for file in folder.glob("*.md") if not file.name.startswith("."))
+    except OSError:
+        return []

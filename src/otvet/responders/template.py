@@ -1,0 +1,21 @@
+"""The last responder: says honestly that a person will answer. It promises no time and never fails."""
+
+from otvet.i18n import N_, translator
+from otvet.responders.base import Context, Journal, Reply
+
+THANKS = N_("Thank you for your message! We have passed it to a manager, who will reply to you here.")
+
+NOTHING_TO_READ = N_(
+    "Thank you! I cannot open attachments or listen to voice messages, so a manager will look at what you sent."
+    " If it is quicker for you, please write your question as text."
+)
+
+
+class TemplateResponder:
+    """Thanks the client in the client's language."""
+
+    name = "template"
+
+    async def reply(self, context: Context, journal: Journal) -> Reply:
+        text = NOTHING_TO_READ if context.nothing_to_read else THANKS
+        return Reply(translator(context.language)(text), self.name)

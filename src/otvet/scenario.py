@@ -1,0 +1,99 @@
+"""A short scene from a sales team's day, as amoCRM would post it: for trying out a server or the database layer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from otvet.amocrm import form
+from otvet.i18n import N_
+
+FIRST_LEAD = 900_000_000  # far above the ids that an account has today
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One deal of the scene: the deliveries that concern it, and what must have come of them.
+
+    saved: messages of the client and of managers; replies: ours.
+    """
+
+    title: str
+    lead_id: int
+    bodies: tuple[bytes, ...]
+    saved: int
+    replies: int
+
+
+def scene(now: datetime) -> list[Case]:
+    """A scene with leads of its own: every call gives new ones."""
+    first = FIRST_LEAD + int(now.timestamp() * 10) % 90_000_000
+    stage = _Stage(int(now.timestamp()))
+    twice = form.build({"message": {"add": [stage.message(first + 2, "Здравствуйте! Как можно оплатить заказ?")]}})
+    batch = form.build(
+        {
+            "message": {
+                "add": {
+                    "0": stage.message(first + 3, "Можно вернуть товар, если не подошёл?"),
+                    "4": stage.message(first + 4, "What are your working hours?"),
+                }
+            }
+        }
+    )
+    return [
+        Case(N_("a question"), first, (stage.incoming(first, "Сколько стоит доставка по Москве?"),), 1, 1),
+        Case(
+            N_("a burst of three lines, one reply"),
+            first + 1,
+            tuple(stage.incoming(first + 1, text) for text in ("Добрый день", "хочу заказать чайник", "он есть?")),
+            3,
+            1,
+        ),
+        Case(N_("a delivery repeated"), first + 2, (twice, twice), 1, 1),
+        Case(N_("a batch: the first client"), first + 3, (batch,), 1, 1),
+        Case(N_("a batch: the second client"), first + 4, (), 1, 1),
+        Case(N_("a manager's message, no reply"), first + 5, (stage.outgoing(first + 5, "Ваш заказ готов."),), 1, 0),
+        Case(N_("a voice message without text"), first + 6, (stage.voice(first + 6),), 1, 1),
+    ]
+
+
+def single(now: datetime, lead_id: int, text: str) -> Case:
+    """One message of a client in a deal."""
+    return Case(N_("a question"), lead_id, (_Stage(int(now.timestamp())).incoming(lead_id, text),), 1, 1)
+
+
+class _Stage:
+    """Writes messages in the form of live deliveries."""
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+
+    def incoming(self, lead_id: int, text: str) -> bytes:
+        return form.build({"message": {"add": [self.message(lead_id, text)]}})
+
+    def outgoing(self, lead_id: int, text: str) -> bytes:
+        author = {"id": str(uuid4()), "type": "internal", "name": "Менеджер"}
+        entry = {**self.message(lead_id, text), "type": "outgoing", "author": author}
+        return form.build({"outgoing_message": {"add": [entry]}})
+
+    def voice(self, lead_id: int) -> bytes:
+        attachment = {"type": "voice", "link": "https://example.invalid/voice.ogg", "file_name": "voice.ogg"}
+        return form.build({"message": {"add": [{**self.message(lead_id, ""), "attachment": attachment}]}})
+
+    def message(self, lead_id: int, text: str) -> Mapping[str, Any]:
+        return {
+            "id": str(uuid4()),
+            "chat_id": f"otvet-trial-{lead_id}",
+            "talk_id": lead_id,
+            "contact_id": lead_id,
+            "text": text,
+            "created_at": self._now,
+            "element_type": 2,
+            "entity_type": "lead",
+            "element_id": lead_id,
+            "entity_id": lead_id,
+            "type": "incoming",
+            "author": {"id": str(uuid4()), "type": "external", "name": f"Клиент {lead_id}"},
+            "origin": "telegram",
+        }

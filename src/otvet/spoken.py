@@ -1,0 +1,31 @@
+"""A message as text: what a responder, a page and the terminal show for media."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from otvet.i18n import N_, translator
+
+KIND_NAMES = {
+    "contact": N_("contact card"),
+    "file": N_("file"),
+    "video": N_("video"),
+    "picture": N_("picture"),
+    "voice": N_("voice message"),
+    "audio": N_("audio"),
+    "sticker": N_("sticker"),
+    "location": N_("location"),
+    "unknown": N_("message without text"),
+}
+
+
+def spoken(content: str, kind: str, data: Mapping[str, Any], language: str) -> str:
+    """A message as text: media stands as its kind, name and link in brackets before what was written with it."""
+    if kind == "text":
+        return content
+    raw = data.get("raw")
+    attachment = raw.get("attachment") if isinstance(raw, dict) else None
+    attachment = attachment if isinstance(attachment, dict) else {}
+    details = [str(attachment[name]) for name in ("file_name", "link") if attachment.get(name)]
+    name = translator(language)(KIND_NAMES.get(kind, KIND_NAMES["unknown"]))
+    placeholder = f"[{name}: {' '.join(details)}]" if details else f"[{name}]"
+    return f"{placeholder} {content}".strip()

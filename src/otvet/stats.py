@@ -1,0 +1,64 @@
+"""Read-only numbers, for the API, the metrics and the command line. Totals come from the database."""
+
+import time
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet import counters, turns
+from otvet.conversations import clients, conversations, messages
+from otvet.inbox import quarantine
+from otvet.tries import REPLIED, tries
+
+_STARTED = time.monotonic()
+
+
+def uptime_seconds() -> int:
+    """Since this process began."""
+    return int(time.monotonic() - _STARTED)
+
+
+def read(connection: Connection) -> dict[str, Any]:
+    """The numbers that people ask for.
+
+    messages_received = messages_saved + duplicates: what amoCRM delivered. errors: replies that failed for good and
+    tries of a responder that ended without a reply.
+    """
+    by_sender = _counted(connection, messages.c.sender_type)
+    by_state = _counted(connection, turns.turns.c.state)
+    by_responder = _counted(connection, tries.c.responder)
+    failed_tries = connection.scalar(
+        sa.select(sa.func.count()).where(tries.c.outcome.is_not(None), tries.c.outcome != REPLIED, _outside())
+    )
+    totals = counters.totals(connection)
+    saved = by_sender.get("client", 0) + by_sender.get("manager", 0)
+    duplicates = totals.get("duplicates", 0)
+    return {
+        "messages_received": saved + duplicates,
+        "messages_saved": saved,
+        "duplicates": duplicates,
+        "manus_requests": by_responder.get("manus", 0),
+        "replies_sent": by_state.get(turns.SENT, 0),
+        "replies_kept": by_state.get(turns.KEPT, 0),
+        "errors": by_state.get(turns.FAILED, 0) + (failed_tries or 0),
+        "turns_open": sum(by_state.get(state, 0) for state in turns.OPEN),
+        "clients": connection.scalar(sa.select(sa.func.count()).select_from(clients)),
+        "conversations": connection.scalar(sa.select(sa.func.count()).select_from(conversations)),
+        "quarantined": connection.scalar(sa.select(sa.func.count()).select_from(quarantine)),
+        "messages": {sender: by_sender.get(sender, 0) for sender in ("client", "assistant", "manager")},
+        "turns": {state: by_state.get(state, 0) for state in turns.STATES},
+        "ignored_events": {
+            name.removeprefix("event."): value for name, value in sorted(totals.items()) if name.startswith("event.")
+        },
+    }
+
+
+def _outside() -> sa.ColumnElement[bool]:
+    """A knowledge folder that has no passage for a question is no error."""
+    return tries.c.responder.not_in(("knowledge", "template"))
+
+
+def _counted(connection: Connection, column: sa.Column[Any]) -> dict[str, int]:
+    rows = connection.execute(sa.select(column, sa.func.count()).group_by(column))
+    return {name: count for name, count in rows}  # noqa: C416 - rows are not pairs to a type checker

@@ -1,0 +1,147 @@
+"""``otvet view``: what the database holds, for a person to read. Reads beside a running server and never writes."""
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import DBAPIError
+
+from otvet.config import Settings
+from otvet.conversations import clients, conversations, messages, of_lead
+from otvet.database import Database
+from otvet.errors import UsageError
+from otvet.i18n import N_, _, interface_language
+from otvet.spoken import spoken
+
+SENDERS = {"client": N_("client"), "assistant": N_("assistant"), "manager": N_("manager")}
+COLOURS = {"client": "cyan", "assistant": "green", "manager": "yellow"}
+DELIVERIES = {
+    "sent": N_("sent as note {note_id}"),
+    "sending": N_("being sent"),
+    "kept": N_("not sent: amoCRM is not connected"),
+    "failed": N_("not sent: {reason}"),
+}
+
+
+def printable(text: str) -> str:
+    """A client's text without what could move the cursor or turn the line around; line breaks stay."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "\ufffd" for char in text
+    )
+
+
+def delivery(data: Mapping[str, Any] | None) -> str:
+    """What became of a reply, in words."""
+    if not data:
+        return ""
+    sentence = DELIVERIES.get(str(data.get("state")))
+    values = {"note_id": data.get("note_id", "?"), "reason": data.get("reason", "?")}
+    return _(sentence).format(**values) if sentence else str(data.get("state"))
+
+
+def open_database(settings: Settings) -> Database:
+    """The database to read; UsageError when there is none yet."""
+    if settings.is_sqlite and not settings.sqlite_path.exists():
+        raise UsageError(_("there is no database {file} here; start the server with: make run").format(
+            file=settings.sqlite_path
+        ))
+    return Database(settings.database_url)
+
+
+def show(settings: Settings, lead_id: int | None) -> None:
+    """Print everything, or one deal."""
+    database = open_database(settings)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        database.look(lambda connection: _show(connection, console, lead_id))
+    except DBAPIError as error:
+        raise UsageError(_("{url} is no database of Otvet: {cause}").format(url=settings.shown_url, cause=error.orig)) from error
+    finally:
+        database.close()
+
+
+def _show(connection: Connection, console: Console, lead_id: int | None) -> None:
+    found = sa.select(conversations, clients.c.name, clients.c.amocrm_contact_id).join(clients)
+    if lead_id is not None:
+        found = found.where(conversations.c.amocrm_lead_id == lead_id)
+    rows = connection.execute(found.order_by(conversations.c.last_activity, conversations.c.id)).all()
+    if lead_id is not None and not rows:
+        raise UsageError(_("no conversation of the deal {lead} is known").format(lead=lead_id))
+    if lead_id is None:
+        _show_clients(connection, console)
+    for row in rows:
+        _show_conversation(connection, console, row)
+    _show_usage(connection, console, lead_id)
+
+
+def _show_clients(connection: Connection, console: Console) -> None:
+    rows = connection.execute(sa.select(clients).order_by(clients.c.id)).all()
+    console.print(f"[bold]{_('Clients')}: {len(rows)}[/]")
+    for row in rows:
+        facts = [row.name, row.phone, row.email, row.amocrm_contact_id and f"{_('contact')} {row.amocrm_contact_id}"]
+        console.print(Text(f"  {row.id}  " + "  ".join(printable(str(fact)) for fact in facts if fact)))
+    console.print()
+
+
+def _show_conversation(connection: Connection, console: Console, row: Row[Any]) -> None:
+    deal = f"{_('Deal')} {row.amocrm_lead_id}" if row.amocrm_lead_id else _("Deal not known yet")
+    name = escape(printable(row.name or _("no name")))
+    console.print(f"[bold]{deal}[/]  {name}  ({_('conversation')} {row.id}, {row.status})")
+    said = connection.execute(
+        sa.select(messages)
+        .where(messages.c.conversation_id == row.id)
+        .order_by(messages.c.timestamp, messages.c.id)
+        .execution_options(yield_per=500)
+    )
+    for message in said:
+        _show_message(console, message)
+    console.print()
+
+
+def _show_message(console: Console, message: Row[Any]) -> None:
+    moment = message.timestamp.astimezone().strftime("%d.%m.%Y %H:%M:%S")
+    sender = message.sender_type
+    line = Text(f"  {moment}  ")
+    line.append(_(SENDERS[sender]), style=COLOURS[sender])
+    if sender == "assistant":
+        data = message.metadata
+        facts = (str(data.get("responder") or ""), delivery(data.get("delivery")))
+        about = ", ".join(fact for fact in facts if fact)
+        if about:
+            line.append(f" ({printable(about)})", style="dim")
+    text = spoken(message.content, message.message_type, message.metadata, interface_language())
+    line.append(": " + printable(text).replace("\n", "\n      "))
+    console.print(line)
+
+
+def _show_usage(connection: Connection, console: Console, lead_id: int | None) -> None:
+    table = Table(title=_("Usage"), show_header=False, title_justify="left")
+    for name, value in _usage(connection, lead_id):
+        table.add_row(name, str(value))
+    console.print(table)
+
+
+def _usage(connection: Connection, lead_id: int | None) -> Iterator[tuple[str, Any]]:
+    chosen = of_lead(lead_id) if lead_id is not None else sa.true()
+    by_sender = dict(
+        connection.execute(
+            sa.select(messages.c.sender_type, sa.func.count()).where(chosen).group_by(messages.c.sender_type)
+        ).all()  # type: ignore[arg-type]
+    )
+    first, last = connection.execute(
+        sa.select(sa.func.min(messages.c.timestamp), sa.func.max(messages.c.timestamp)).where(chosen)
+    ).one()
+    if lead_id is None:
+        yield _("conversations"), connection.scalar(sa.select(sa.func.count()).select_from(conversations))
+    yield _("messages of clients"), by_sender.get("client", 0)
+    yield _("messages of managers"), by_sender.get("manager", 0)
+    yield _("replies of the assistant"), by_sender.get("assistant", 0)
+    if first is not None:
+        yield _("first message"), first.astimezone().strftime("%d.%m.%Y %H:%M")
+        yield _("last message"), last.astimezone().strftime("%d.%m.%Y %H:%M")

@@ -1,0 +1,41 @@
+"""Who may read the API and the metrics."""
+
+import hmac
+import ipaddress
+
+from fastapi import HTTPException, Request
+
+from otvet.config import Settings
+from otvet.i18n import _
+
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+
+def require_access(request: Request) -> None:
+    """With ``OTVET_API_TOKEN`` set: its bearer. Without: this machine only, and not through a proxy or a tunnel."""
+    settings: Settings = request.app.state.service.settings
+    if settings.api_token:
+        given = request.headers.get("authorization", "")
+        expected = f"Bearer {settings.api_token.get_secret_value()}"
+        if not hmac.compare_digest(given.encode(), expected.encode()):
+            raise HTTPException(
+                401, _("send the header Authorization: Bearer OTVET_API_TOKEN"), {"WWW-Authenticate": "Bearer"}
+            )
+    elif not _from_here(request):
+        raise HTTPException(403, _("set OTVET_API_TOKEN to read this from another machine"))
+
+
+def _from_here(request: Request) -> bool:
+    # A tunnel on this machine connects from loopback too; it gives itself away by its headers or the host asked for.
+    if any(name in request.headers for name in FORWARDED):
+        return False
+    return _is_loopback(request.client.host if request.client else "") and _is_loopback(request.url.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,153 @@
+"""The JSON API: numbers, conversations, messages; and whether the service is alive and ready."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from sqlalchemy.engine import Connection, Row
+from starlette.responses import JSONResponse
+
+from otvet import __version__, installation, stats, turns
+from otvet.conversations import clients, conversations, messages, of_lead
+from otvet.errors import StorageError
+from otvet.i18n import _
+from otvet.web import metrics
+from otvet.web.access import require_access
+
+probes = APIRouter(tags=["probes"])
+api = APIRouter(tags=["api"], dependencies=[Depends(require_access)])
+
+PageSize = Annotated[int, Query(ge=1, le=200)]
+Cursor = Annotated[int, Query(ge=0)]
+
+
+@probes.get("/health")
+async def health() -> dict[str, str]:
+    """Whether the process is alive."""
+    return {"status": "ok", "version": __version__}
+
+
+@probes.get("/ready")
+async def ready(request: Request) -> JSONResponse:
+    """Whether messages can be stored and answered: a real write, and the engine and its dispatcher at work."""
+    service = request.app.state.service
+    checks: dict[str, bool] = {}
+    try:
+        moment = service.clock.now().isoformat(timespec="seconds")
+        await service.database.write(lambda connection: installation.note(connection, "last_ready_check", moment))
+        checks["database_writable"] = True
+    except StorageError:
+        checks["database_writable"] = False
+    checks["workflows_running"] = service.engine.running and service.dispatcher.running
+    good = all(checks.values())
+    return JSONResponse({"status": "ready" if good else "not ready", **checks}, 200 if good else 503)
+
+
+@api.get("/metrics")
+async def prometheus(request: Request) -> Response:
+    """For Prometheus."""
+    numbers = await request.app.state.service.database.read(stats.read)
+    return Response(metrics.render(numbers), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@api.get("/api/stats")
+async def numbers(request: Request) -> dict[str, Any]:
+    """Totals since the database was made, and this process's uptime in seconds."""
+    read = await request.app.state.service.database.read(stats.read)
+    return {**read, "uptime_seconds": stats.uptime_seconds()}
+
+
+@api.get("/api/conversations")
+async def list_conversations(request: Request, limit: PageSize = 50, before: str | None = None) -> dict[str, Any]:
+    """Conversations, the latest activity first. ``before``: the ``next`` of the page before."""
+
+    def read(connection: Connection) -> dict[str, Any]:
+        query = (
+            sa.select(
+                conversations,
+                clients.c.name,
+                clients.c.amocrm_contact_id,
+                sa.select(sa.func.count())
+                .where(messages.c.conversation_id == conversations.c.id)
+                .scalar_subquery()
+                .label("messages"),
+            )
+            .join(clients)
+            .order_by(conversations.c.last_activity.desc(), conversations.c.id.desc())
+            .limit(limit + 1)
+        )
+        if before:
+            query = query.where(
+                sa.tuple_(conversations.c.last_activity, conversations.c.id) < sa.tuple_(*_cursor(before))
+            )
+        rows = connection.execute(query).all()
+        page = rows[:limit]
+        more = f"{page[-1].last_activity.isoformat()}~{page[-1].id}" if len(rows) > limit else None
+        return {"conversations": [_conversation(row) for row in page], "next": more}
+
+    result: dict[str, Any] = await request.app.state.service.database.read(read)
+    return result
+
+
+@api.get("/api/conversations/{lead_id}/messages")
+async def list_messages(request: Request, lead_id: int, limit: PageSize = 50, before: Cursor = 0) -> dict[str, Any]:
+    """A deal's messages, a page of the newest, in the order they were said. ``before``: the ``next`` of the last page."""
+
+    def read(connection: Connection) -> dict[str, Any] | None:
+        if not connection.scalar(sa.select(sa.exists().where(conversations.c.amocrm_lead_id == lead_id))):
+            return None
+        query = sa.select(messages, turns.turns.c.state.label("turn_state")).outerjoin(turns.turns)
+        query = query.where(of_lead(lead_id))
+        if before:
+            edge = sa.select(messages.c.timestamp, messages.c.id).where(messages.c.id == before)
+            at = connection.execute(edge).one_or_none()
+            if at is None:
+                raise HTTPException(422, _("there is no such page"))
+            query = query.where(sa.tuple_(messages.c.timestamp, messages.c.id) < sa.tuple_(*at))
+        query = query.order_by(messages.c.timestamp.desc(), messages.c.id.desc()).limit(limit + 1)
+        rows = connection.execute(query).all()
+        page = rows[:limit]
+        return {
+            "lead_id": lead_id,
+            "messages": [_message(row) for row in reversed(page)],
+            "next": page[-1].id if len(rows) > limit else None,
+        }
+
+    result: dict[str, Any] | None = await request.app.state.service.database.read(read)
+    if result is None:
+        raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
+    return result
+
+
+def _cursor(text: str) -> tuple[datetime, int]:
+    moment, _separator, id_ = text.replace(" ", "+").partition("~")
+    try:
+        return datetime.fromisoformat(moment), int(id_)
+    except ValueError as error:
+        raise HTTPException(422, _("there is no such page")) from error
+
+
+def _conversation(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "lead_id": row.amocrm_lead_id,
+        "status": row.status,
+        "last_activity": row.last_activity.isoformat(),
+        "messages": row.messages,
+        "client": {"id": row.client_id, "name": row.name, "contact_id": row.amocrm_contact_id},
+    }
+
+
+def _message(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "conversation_id": row.conversation_id,
+        "sender_type": row.sender_type,
+        "content": row.content,
+        "message_type": row.message_type,
+        "timestamp": row.timestamp.isoformat(),
+        "amocrm_message_id": row.amocrm_message_id,
+        "turn": {"id": row.turn_id, "state": row.turn_state} if row.turn_id else None,
+        "metadata": row.metadata,
+    }

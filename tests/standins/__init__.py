@@ -1,0 +1,1 @@
+"""Small real HTTP servers that stand in for amoCRM and Manus."""

@@ -1,0 +1,432 @@
+"""amoCRM's REST API as far as Otvet uses it: shapes, codes, content types, limits, and faults on command.
+
+    python -m tests.standins.amocrm --port 9001
+
+The shapes are those of https://www.amocrm.ru/developers/content/crm_platform/api-reference. Not documented
+there and so unverified: 404 for a note to a deal that does not exist, that refused requests do not count
+against the rate, and the codes of mistakes besides NotSupportedChoice.
+"""
+
+import argparse
+import itertools
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from operator import itemgetter
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from tests.standins.faults import Faults
+from tests.standins.server import serving
+
+ACCOUNT_ID = 29085955
+USER_ID = 940088
+CREATED_AT = 1767603600
+TEXT_NOTES = (
+    "common",
+    "service_message",
+    "extended_service_message",
+    "sms_in",
+    "sms_out",
+    "message_cashier",
+    "geolocation",
+)
+NOTE_TYPES = (*TEXT_NOTES, "call_in", "call_out", "attachment")
+MAX_LIMIT = 250
+BLOCKED = (
+    "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n"
+    "<center><h1>403 Forbidden</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
+
+Json = dict[str, Any]
+
+ACCOUNT: Json = {
+    "id": ACCOUNT_ID,
+    "name": "Example",
+    "subdomain": "example",
+    "current_user_id": USER_ID,
+    "country": "RU",
+    "customers_mode": "segments",
+    "is_unsorted_on": True,
+    "is_loss_reason_enabled": True,
+    "is_helpbot_enabled": False,
+    "is_technical_account": False,
+    "contact_name_display_order": 1,
+}
+CONTACT: Json = {
+    "first_name": "",
+    "last_name": "",
+    "responsible_user_id": USER_ID,
+    "group_id": 0,
+    "created_by": 0,
+    "updated_by": 0,
+    "created_at": CREATED_AT,
+    "updated_at": CREATED_AT,
+    "closest_task_at": None,
+    "is_deleted": False,
+    "is_unsorted": False,
+    "custom_fields_values": None,
+    "account_id": ACCOUNT_ID,
+}
+LEAD: Json = {
+    "price": 0,
+    "responsible_user_id": USER_ID,
+    "group_id": 0,
+    "status_id": 142,
+    "pipeline_id": 3177727,
+    "loss_reason_id": None,
+    "created_by": 0,
+    "updated_by": 0,
+    "created_at": CREATED_AT,
+    "updated_at": CREATED_AT,
+    "closed_at": None,
+    "closest_task_at": None,
+    "is_deleted": False,
+    "custom_fields_values": None,
+    "score": None,
+    "account_id": ACCOUNT_ID,
+}
+TALK: Json = {
+    "created_at": CREATED_AT,
+    "updated_at": CREATED_AT,
+    "rate": 0,
+    "chat_id": "88278e98-2b8d-4ae2-a5f0-bfab511cd621",
+    "is_in_work": True,
+    "is_read": True,
+    "origin": "telegram",
+    "missed_at": None,
+    "account_id": ACCOUNT_ID,
+}
+
+
+class Hal(JSONResponse):
+    media_type = "application/hal+json"
+
+
+class Problem(JSONResponse):
+    media_type = "application/problem+json"
+
+    def __init__(self, status: int, title: str, detail: str, **more: Any) -> None:
+        about = {
+            "title": title,
+            "type": f"https://httpstatus.es/{status}",
+            "status": status,
+            "detail": detail,
+        }
+        super().__init__(more | about, status)
+
+
+class AmoStandin:
+    """One account, and what the test knows of it. The public attributes may be set at any time.
+
+    any_lead: every deal exists, not only those of ``add_lead``.
+    rate: how many requests within a second are answered before it is 429.
+    ban_after: after so many 429 everything is the HTML 403 of a blocked address; None is never.
+    log: the requests, as in Faults.
+    """
+
+    def __init__(self, token: str, monotonic: Callable[[], float]) -> None:
+        self.url = ""
+        self.token = token
+        self.any_lead = False
+        self.rate = 7
+        self.ban_after: int | None = None
+        self._monotonic = monotonic
+        self._leads: dict[int, Json] = {}
+        self._contacts: dict[int, Json] = {}
+        self._talks: dict[int, Json] = {}
+        self._notes: dict[int, list[Json]] = {}
+        self._note_ids = itertools.count(76787983)
+        self._accepted: deque[float] = deque()
+        self._refused = 0
+        self.app = Faults(self._gate)
+        self.fault = self.app.plan
+        self.log = self.app.log
+        self._starlette = Starlette(
+            routes=[*self._routes(), *self.app.routes()], exception_handlers={HTTPException: _problem}
+        )
+
+    def add_lead(self, lead_id: int, contact_id: int | None = None, **fields: Any) -> None:
+        """A deal and its main contact."""
+        self._leads[lead_id] = {"contact_id": contact_id, "fields": fields}
+
+    def add_contact(self, contact_id: int, **fields: Any) -> None:
+        """A contact; its deals are those that were added with it."""
+        self._contacts[contact_id] = fields
+
+    def add_talk(self, talk_id: int, contact_id: int, lead_id: int | None = None, **fields: Any) -> None:
+        """A conversation with a contact, about a deal or not yet."""
+        self._talks[talk_id] = {"contact_id": contact_id, "lead_id": lead_id, "fields": fields}
+
+    def notes(self, lead_id: int) -> list[Json]:
+        """What was written into a deal, oldest first, as the API would give it."""
+        return list(self._notes.get(lead_id, ()))
+
+    async def _gate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(Request(scope)) if scope["path"].startswith("/api/") else None
+        await (refusal or self._starlette)(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self.ban_after is not None and self._refused >= self.ban_after:
+            return HTMLResponse(BLOCKED, 403)
+        now = self._monotonic()
+        while self._accepted and now - self._accepted[0] >= 1:
+            self._accepted.popleft()
+        if len(self._accepted) >= self.rate:
+            self._refused += 1
+            return Problem(429, "Too Many Requests", "Too many requests per second")
+        self._accepted.append(now)
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return Problem(401, "Unauthorized", "Invalid or expired access token")
+        return None
+
+    def _routes(self) -> list[Route]:
+        return [
+            Route("/api/v4/account", self._get_account),
+            Route("/api/v4/leads/{lead_id:int}", self._get_lead),
+            Route("/api/v4/leads/{lead_id:int}/notes", self._get_notes),
+            Route("/api/v4/leads/{lead_id:int}/notes", self._post_notes, methods=["POST"]),
+            Route("/api/v4/leads/{lead_id:int}/notes/{note_id:int}", self._get_note),
+            Route("/api/v4/leads/{lead_id:int}/notes/{note_id:int}", self._patch_note, methods=["PATCH"]),
+            Route("/api/v4/contacts/{contact_id:int}", self._get_contact),
+            Route("/api/v4/talks/{talk_id:int}", self._get_talk),
+        ]
+
+    async def _get_account(self, _: Request) -> Response:
+        return Hal({**ACCOUNT, **self._links("/account")})
+
+    async def _get_lead(self, request: Request) -> Response:
+        lead_id = request.path_params["lead_id"]
+        lead = self._lead(lead_id)
+        if lead is None:
+            return Response(status_code=204)
+        embedded: Json = {"tags": [], "companies": []}
+        if "contacts" in _with(request):
+            ids = [] if lead["contact_id"] is None else [lead["contact_id"]]
+            embedded["contacts"] = [
+                {"id": id_, "is_main": True, **self._links(f"/contacts/{id_}")} for id_ in ids
+            ]
+        return Hal(
+            {
+                "id": lead_id,
+                "name": f"Deal {lead_id}",
+                **LEAD,
+                **lead["fields"],
+                **self._links(f"/leads/{lead_id}"),
+                "_embedded": embedded,
+            }
+        )
+
+    async def _get_contact(self, request: Request) -> Response:
+        contact_id = request.path_params["contact_id"]
+        if contact_id not in self._contacts:
+            return Response(status_code=204)
+        embedded: Json = {"tags": [], "companies": []}
+        if "leads" in _with(request):
+            ids = [lead_id for lead_id, lead in self._leads.items() if lead["contact_id"] == contact_id]
+            embedded["leads"] = [{"id": id_, **self._links(f"/leads/{id_}")} for id_ in ids]
+        return Hal(
+            {
+                "id": contact_id,
+                "name": f"Client {contact_id}",
+                **CONTACT,
+                **self._contacts[contact_id],
+                **self._links(f"/contacts/{contact_id}"),
+                "_embedded": embedded,
+            }
+        )
+
+    async def _get_talk(self, request: Request) -> Response:
+        talk_id = request.path_params["talk_id"]
+        talk = self._talks.get(talk_id)
+        if talk is None:
+            return Problem(404, "Not Found", "Talk not found")
+        contact_id, lead_id = talk["contact_id"], talk["lead_id"]
+        leads = [] if lead_id is None else [{"id": lead_id, **self._links(f"/leads/{lead_id}")}]
+        return Hal(
+            {
+                "talk_id": talk_id,
+                **TALK,
+                "contact_id": contact_id,
+                "entity_id": lead_id,
+                "entity_type": None if lead_id is None else "lead",
+                **talk["fields"],
+                **self._links(f"/talks/{talk_id}"),
+                "_embedded": {
+                    "contacts": [{"id": contact_id, **self._links(f"/contacts/{contact_id}")}],
+                    "leads": leads,
+                    "customers": [],
+                },
+            }
+        )
+
+    async def _get_notes(self, request: Request) -> Response:
+        lead_id, query = request.path_params["lead_id"], request.query_params
+        types = [
+            value for key, value in query.multi_items() if re.fullmatch(r"filter\[note_type\](\[\d*\])?", key)
+        ]
+        found = [note for note in self.notes(lead_id) if not types or note["note_type"] in types]
+        for field in ("id", "updated_at"):
+            if order := query.get(f"order[{field}]"):
+                found.sort(key=itemgetter(field), reverse=order == "desc")
+        limit, page = min(_number(query.get("limit"), 50), MAX_LIMIT), _number(query.get("page"), 1)
+        shown = found[(page - 1) * limit : page * limit]
+        if not shown:
+            return Response(status_code=204)
+        links = self._links(f"/leads/{lead_id}/notes?{urlencode({**query, 'page': page, 'limit': limit})}")
+        if len(found) > page * limit:
+            following = urlencode({**query, "page": page + 1, "limit": limit})
+            links["_links"] |= self._links(f"/leads/{lead_id}/notes?{following}", "next")["_links"]
+        return Hal({"_page": page, **links, "_embedded": {"notes": shown}})
+
+    async def _post_notes(self, request: Request) -> Response:
+        lead_id = request.path_params["lead_id"]
+        items = await _json(request)
+        if not isinstance(items, list) or not items:
+            return Problem(400, "Bad Request", "Request validation failed")
+        if mistakes := [
+            {"request_id": _request_id(index, item), "errors": errors}
+            for index, item in enumerate(items)
+            if (errors := _mistakes(item))
+        ]:
+            return Problem(400, "Bad Request", "Request validation failed", **{"validation-errors": mistakes})
+        if self._lead(lead_id) is None:
+            return Problem(404, "Not Found", "Entity not found")
+        answers = []
+        for index, item in enumerate(items):
+            note = self._add_note(lead_id, item)
+            answer = {key: note[key] for key in ("id", "entity_id", "_links")}
+            answers.append({**answer, "request_id": _request_id(index, item)})
+        return Hal({**self._links("/leads/notes"), "_embedded": {"notes": answers}})
+
+    async def _get_note(self, request: Request) -> Response:
+        note = self._note(request)
+        return Response(status_code=204) if note is None else Hal(note)
+
+    async def _patch_note(self, request: Request) -> Response:
+        note, change = self._note(request), await _json(request)
+        if note is None:
+            return Problem(404, "Not Found", "Note not found")
+        if mistakes := _mistakes(change):
+            errors = [{"request_id": "0", "errors": mistakes}]
+            return Problem(400, "Bad Request", "Request validation failed", **{"validation-errors": errors})
+        note |= {"note_type": change["note_type"], "params": change["params"], "updated_at": int(time.time())}
+        return Hal({key: note[key] for key in ("id", "entity_id", "updated_at", "_links")})
+
+    def _lead(self, lead_id: int) -> Json | None:
+        if self.any_lead and lead_id not in self._leads:
+            self.add_lead(lead_id)
+        return self._leads.get(lead_id)
+
+    def _note(self, request: Request) -> Json | None:
+        notes = self.notes(request.path_params["lead_id"])
+        return next((note for note in notes if note["id"] == request.path_params["note_id"]), None)
+
+    def _add_note(self, lead_id: int, item: Json) -> Json:
+        note_id = next(self._note_ids)
+        note = {
+            "id": note_id,
+            "entity_id": lead_id,
+            "created_by": item.get("created_by", USER_ID),
+            "updated_by": USER_ID,
+            "created_at": int(time.time()),
+            "updated_at": int(time.time()),
+            "responsible_user_id": item.get("responsible_user_id", USER_ID),
+            "group_id": 0,
+            "note_type": item["note_type"],
+            "params": item["params"],
+            "account_id": ACCOUNT_ID,
+            **self._links(f"/leads/{lead_id}/notes/{note_id}"),
+        }
+        self._notes.setdefault(lead_id, []).append(note)
+        return note
+
+    def _links(self, path: str, name: str = "self") -> Json:
+        return {"_links": {name: {"href": f"{self.url}/api/v4{path}"}}}
+
+
+def _with(request: Request) -> list[str]:
+    return request.query_params.get("with", "").split(",")
+
+
+def _number(value: str | None, otherwise: int) -> int:
+    return int(value) if value and value.isdecimal() and int(value) > 0 else otherwise
+
+
+async def _json(request: Request) -> Any:
+    try:
+        return await request.json()
+    except ValueError:
+        return None
+
+
+def _request_id(index: int, item: Any) -> str:
+    return str(item.get("request_id", index)) if isinstance(item, dict) else str(index)
+
+
+def _mistakes(item: Any) -> list[Json]:
+    if not isinstance(item, dict):
+        return [{"code": "InvalidType", "path": "", "detail": "This value should be of type object."}]
+    if "note_type" not in item:
+        return [{"code": "FieldMissing", "path": "note_type", "detail": "This field is missing."}]
+    if item["note_type"] not in NOTE_TYPES:
+        detail = "The value you selected is not a valid choice."
+        return [{"code": "NotSupportedChoice", "path": "note_type", "detail": detail}]
+    params = item.get("params")
+    if not isinstance(params, dict):
+        return [{"code": "FieldMissing", "path": "params", "detail": "This field is missing."}]
+    if item["note_type"] in TEXT_NOTES and not params.get("text"):
+        return [{"code": "NotBlank", "path": "params.text", "detail": "This value should not be blank."}]
+    return []
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return Problem(error.status_code, error.detail, error.detail)
+
+
+@contextmanager
+def amocrm_standin(
+    port: int = 0, token: str = "stand-in-token", monotonic: Callable[[], float] = time.monotonic
+) -> Iterator[AmoStandin]:
+    """An account that answers at ``.url`` to ``.token`` until the block ends.
+
+    monotonic: the clock of the limit; one that stands still makes one second of the whole test.
+    """
+    standin = AmoStandin(token, monotonic)
+    with serving(standin.app, port) as standin.url:
+        yield standin
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description="A stand-in for amoCRM's REST API.")
+    parser.add_argument("--port", type=int, default=9001)
+    parser.add_argument("--token", default="stand-in-token")
+    parser.add_argument(
+        "--lead", type=int, action="append", help="a deal that exists (repeatable); default: every"
+    )
+    parser.add_argument("--rate", type=int, default=7, help="requests a second before 429")
+    parser.add_argument("--ban-after", type=int, help="so many 429 before this address is blocked")
+    options = parser.parse_args()
+    with amocrm_standin(options.port, options.token) as server:
+        server.rate, server.ban_after, server.any_lead = options.rate, options.ban_after, not options.lead
+        for lead_id in options.lead or ():
+            server.add_lead(lead_id)
+        print(f"{server.url}  token: {server.token}", flush=True)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

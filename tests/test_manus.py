@@ -1,0 +1,605 @@
+import asyncio
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx2
+import pytest
+
+from otvet.responders.base import Context, Line, Reply, ResponderError, Sender
+from otvet.responders.manus import GRACE_SECONDS, ManusResponder
+from otvet.responders.manus_api import ManusApi
+from tests.clocks import FakeClock
+from tests.standins.manus import ManusStandin, digest, manus_standin
+
+QUESTION = "Есть ли доставка в Тверь?"
+INSTRUCTIONS = "You answer for the shop. Never promise discounts."
+
+
+class MemoryJournal:
+    """A Journal whose process can be killed before any of its commits."""
+
+    def __init__(
+        self, clock: FakeClock, thread: str | None = None, commits_to_live: float = float("inf")
+    ) -> None:
+        self.started_at = clock.now()
+        self.facts: Mapping[str, Any] = {}
+        self.thread = thread
+        self.commits_to_live = commits_to_live
+
+    async def remember(self, **facts: Any) -> None:
+        self._commit()
+        self.facts = {**self.facts, **facts}
+
+    async def keep_thread(self, thread: str | None) -> None:
+        self._commit()
+        self.thread = thread
+
+    def _commit(self) -> None:
+        self.commits_to_live -= 1
+        if self.commits_to_live < 0:
+            raise Killed
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it catches this."""
+
+
+class WatchedClock(FakeClock):
+    """Keeps its sleeps, and can be where the process is killed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sleeps: list[float] = []
+        self.sleeps_to_live = float("inf")
+
+    async def sleep(self, seconds: float) -> None:
+        if len(self.sleeps) >= self.sleeps_to_live:
+            raise Killed
+        self.sleeps.append(seconds)
+        await super().sleep(seconds)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ManusStandin]:
+    with manus_standin() as standin:
+        yield standin
+
+
+@pytest.fixture
+def clock() -> WatchedClock:
+    return WatchedClock()
+
+
+@pytest.fixture
+def manus(running: ManusStandin, clock: WatchedClock) -> ManusStandin:
+    running.reset()
+    running.now = clock.monotonic
+    return running
+
+
+@pytest.fixture
+def journal(clock: WatchedClock) -> MemoryJournal:
+    return MemoryJournal(clock)
+
+
+class Shop:
+    """Everything that is asked in a test goes through here, each time with a new responder, as after a restart."""
+
+    def __init__(self, manus: ManusStandin, clock: WatchedClock) -> None:
+        self.manus = manus
+        self.clock = clock
+
+    def ask(
+        self,
+        journal: MemoryJournal,
+        *questions: str,
+        history: tuple[Line, ...] = (),
+        instructions: str = INSTRUCTIONS,
+        base_url: str | None = None,
+        **options: Any,
+    ) -> Reply:
+        asked = tuple(self.line("client", text) for text in questions or (QUESTION,))
+        context = Context(1, 2, 3, history, asked, "ru", instructions)
+
+        async def run() -> Reply:
+            async with httpx2.AsyncClient(timeout=0.5) as http:
+                api = ManusApi(http, base_url or self.manus.url, self.manus.key)
+                return await ManusResponder(api, self.clock, **options).reply(context, journal)
+
+        return asyncio.run(run())
+
+    def fails(self, journal: MemoryJournal, *questions: str, **how: Any) -> ResponderError:
+        with pytest.raises(ResponderError) as caught:
+            self.ask(journal, *questions, **how)
+        for question in questions or (QUESTION,):
+            assert question not in str(caught.value)
+            assert question not in repr(journal.facts)
+        return caught.value
+
+    def line(self, sender: Sender, text: str) -> Line:
+        return Line(sender, text, self.clock.now())
+
+    def asked(self, method: str) -> int:
+        return self.manus.requests.count(method)
+
+
+@pytest.fixture
+def shop(manus: ManusStandin, clock: WatchedClock) -> Shop:
+    return Shop(manus, clock)
+
+
+def content(body: dict[str, Any]) -> str:
+    return str(body["message"]["content"])
+
+
+class TestAnswer:
+    def test_the_result_is_the_reply_and_the_acknowledgement_is_not(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        reply = shop.ask(journal)
+        (body,) = manus.creates
+        assert reply.text == f"Answer {digest(content(body))} to {len(content(body))} characters."
+        assert (reply.responder, reply.model) == ("manus", "lite")
+        (task,) = manus.tasks
+        assert reply.details == {"task_id": task, "seconds": pytest.approx(14.2, abs=0.1), "profile": "lite"}
+        assert manus.stops == []
+
+    def test_manus_is_told_who_said_what_oldest_first_and_then_the_question(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        history = (shop.line("client", "Добрый день"), shop.line("manager", "Слушаю вас"))
+        shop.ask(journal, "Есть столы?", "И стулья?", history=history)
+        (body,) = manus.creates
+        expected = [
+            INSTRUCTIONS,
+            '<message from="client">Добрый день</message>',
+            '<message from="manager">Слушаю вас</message>',
+            '<message from="client">Есть столы?</message>',
+            '<message from="client">И стулья?</message>',
+            "Reply only with the text for the client",
+        ]
+        places = [content(body).index(part) for part in expected]
+        assert places == sorted(places)
+        assert (body["agent_profile"], body["locale"], body["title"]) == ("lite", "ru", "amoCRM 3")
+
+    def test_messages_without_a_delivery_kind(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.marks_delivery = False
+        assert shop.ask(journal).text.startswith("Answer ")
+
+    def test_content_as_a_list(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal) -> None:
+        manus.scenario("list_content")
+        manus.answer = lambda _: "Да,\nесть."
+        assert shop.ask(journal).text == "Да,\nесть."
+
+    def test_the_reply_is_made_for_a_messenger(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.answer = lambda _: "I'm Manus. **Да**, [доставим](https://shop.ru/d).\n\n- завтра\n- в среду"
+        assert shop.ask(journal).text == "Да, доставим (https://shop.ru/d).\n\n• завтра\n• в среду"
+
+    def test_a_reply_about_nothing_but_manus_is_none(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.answer = lambda _: "I am Manus. See https://manus.im/app/1"
+        shop.fails(journal)
+
+    def test_a_question_of_manus_is_put_to_the_client_and_the_task_goes_on(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        manus.scenario("question")
+        assert shop.ask(journal).text == "Which size do you need?\n• S\n• M"
+        assert manus.stops == []
+        assert shop.ask(MemoryJournal(clock, journal.thread), "M").text.startswith("Answer ")
+        assert (len(manus.creates), len(manus.sends)) == (1, 1)
+
+    def test_a_task_in_a_queue_is_waited_for(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.scenario("queued")
+        assert shop.ask(journal).text.startswith("Answer ")
+
+    def test_stopped_is_not_the_end_while_jobs_run(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.scenario("background")
+        assert shop.ask(journal).text.startswith("Answer ")
+
+    def test_a_new_task_may_be_hidden_for_some_seconds(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.hidden_reads = 4
+        assert shop.ask(journal).text.startswith("Answer ")
+
+
+class TestNoAnswer:
+    @pytest.mark.parametrize("scenario", ["confirm", "error", "empty"])
+    def test_the_task_is_stopped_and_forgotten(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, scenario: Any
+    ) -> None:
+        manus.scenario(scenario)
+        shop.fails(journal)
+        assert manus.stops == list(manus.tasks)
+        assert journal.thread is None
+        assert shop.asked("task.confirmAction") == 0
+
+    def test_the_budget(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        manus.scenario("slow")
+        error = shop.fails(journal, budget_seconds=40)
+        assert "40" in str(error)
+        assert 40 <= clock.monotonic() <= 42
+        assert manus.stops == list(manus.tasks)
+        assert journal.thread is None
+
+    def test_a_ghost_task(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        manus.scenario("ghost")
+        assert "ghost" in str(shop.fails(journal)) or "призрак" in str(shop.fails(journal))
+        assert GRACE_SECONDS <= clock.monotonic() < GRACE_SECONDS + 10
+        assert journal.thread is None
+
+    def test_a_task_that_cannot_be_stopped_is_still_given_up(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.scenario("error")
+        manus.fault("task.stop", code="internal")
+        shop.fails(journal)
+        assert journal.thread is None
+
+    def test_nothing_is_asked_when_the_time_is_over_before(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        clock.advance(90)
+        shop.fails(journal)
+        assert manus.requests == []
+
+
+class TestPolling:
+    def test_the_waits_grow(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        manus.hidden_reads = 6
+        shop.ask(journal)
+        assert clock.sleeps == pytest.approx([2, 2, 2.8, 3.92, 5.488, 6, 6, 6, 6])
+
+    def test_but_are_never_shorter_than_the_first(
+        self, shop: Shop, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        shop.ask(journal, poll_seconds=8)
+        assert set(clock.sleeps) == {8}
+
+    @pytest.mark.parametrize("method", ["task.listMessages", "task.detail"])
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"code": "internal"},
+            {"code": "rate_limited"},
+            {"drop": "before"},
+            {"status": 502, "body": "<html>"},
+        ],
+        ids=str,
+    )
+    def test_a_look_that_fails_is_repeated(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, method: str, fault: Any
+    ) -> None:
+        manus.fault(method, times=2, **fault)
+        assert shop.ask(journal).text.startswith("Answer ")
+        assert len(manus.creates) == 1
+
+    def test_a_look_that_is_refused_is_not(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        manus.fault("task.listMessages", code="unauthenticated")
+        error = shop.fails(journal)
+        assert (error.permanent, error.status) == (True, 401)
+        assert clock.monotonic() == 2
+
+
+class TestConversation:
+    def test_the_next_question_goes_into_the_same_task_with_only_what_is_new(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        first = shop.ask(journal)
+        history = (
+            shop.line("client", QUESTION),
+            shop.line("assistant", first.text),
+            shop.line("manager", "Доставка во вторник"),
+        )
+        second = shop.ask(MemoryJournal(clock, journal.thread), "А в среду?", history=history)
+        (body,) = manus.sends
+        assert second.text == f"Answer {digest(content(body))} to {len(content(body))} characters."
+        assert '<message from="manager">Доставка во вторник</message>' in content(body)
+        assert '<message from="client">А в среду?</message>' in content(body)
+        for known in (QUESTION, first.text, INSTRUCTIONS):
+            assert known not in content(body)
+        assert len(manus.creates) == 1
+        assert body["task_id"] == journal.thread == second.details["task_id"]
+
+    def test_a_reply_that_was_not_of_manus_is_new_to_it(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        first = shop.ask(journal)
+        history = (
+            shop.line("client", QUESTION),
+            shop.line("assistant", first.text),
+            shop.line("client", "Сколько стоит?"),
+            shop.line("assistant", "Из базы знаний: 500 ₽"),
+        )
+        shop.ask(MemoryJournal(clock, journal.thread), "Беру", history=history)
+        (body,) = manus.sends
+        assert '<message from="assistant">Из базы знаний: 500 ₽</message>' in content(body)
+        assert "Сколько стоит?" in content(body)
+        assert QUESTION not in content(body)
+
+    def test_changed_instructions_are_new_to_it(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        shop.ask(journal)
+        shop.ask(MemoryJournal(clock, journal.thread), instructions="We are closed today.")
+        assert "We are closed today." in content(manus.sends[0])
+
+    def test_the_earlier_answer_is_not_taken_for_the_new_one(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        first = shop.ask(journal)
+        manus.lag_reads = 3  # the task looks stopped and answered, as it was
+        second_journal = MemoryJournal(clock, journal.thread)
+        second = shop.ask(second_journal, "Ещё вопрос")
+        assert second.text != first.text
+        assert digest(content(manus.sends[0])) in second.text
+        assert len(second_journal.facts["after"]) == 5
+
+    @pytest.mark.parametrize("method", ["task.listMessages", "task.sendMessage"])
+    def test_a_task_that_is_gone_is_replaced_and_told_everything(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock, method: str
+    ) -> None:
+        first = shop.ask(journal)
+        manus.fault(method, code="not_found")
+        history = (shop.line("client", QUESTION), shop.line("assistant", first.text))
+        second_journal = MemoryJournal(clock, journal.thread)
+        second = shop.ask(second_journal, "А в среду?", history=history)
+        assert digest(content(manus.creates[1])) in second.text
+        for told in (INSTRUCTIONS, QUESTION, first.text, "А в среду?"):
+            assert told in content(manus.creates[1])
+        assert second_journal.thread == second.details["task_id"] != journal.thread
+        assert manus.sends == []
+
+    @pytest.mark.parametrize("scenario", ["slow", "confirm"])
+    def test_a_task_that_is_busy_is_stopped_and_replaced(
+        self, shop: Shop, manus: ManusStandin, clock: WatchedClock, scenario: Any
+    ) -> None:
+        left = MemoryJournal(clock)
+        manus.scenario(scenario)
+        clock.sleeps_to_live = 4
+        with pytest.raises(Killed):
+            shop.ask(left)
+        clock.sleeps_to_live = float("inf")
+        reply = shop.ask(MemoryJournal(clock, left.thread), "Другой вопрос")
+        assert digest(content(manus.creates[1])) in reply.text
+        assert (manus.stops, manus.sends) == ([left.thread], [])
+
+
+class TestUnsent:
+    def test_a_refusal_for_now_is_repeated(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.fault("task.create", code="rate_limited", times=3)
+        assert shop.ask(journal).text.startswith("Answer ")
+        assert len(manus.creates) == 1
+
+    def test_so_is_one_of_a_message(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        shop.ask(journal)
+        manus.fault("task.sendMessage", code="rate_limited", times=3)
+        reply = shop.ask(MemoryJournal(clock, journal.thread), "Ещё вопрос")
+        assert digest(content(manus.sends[0])) in reply.text
+        assert (len(manus.creates), len(manus.sends)) == (1, 1)
+
+    def test_the_eleventh_question_of_a_minute_waits_for_its_turn(
+        self, shop: Shop, manus: ManusStandin, clock: WatchedClock
+    ) -> None:
+        for _ in range(10):
+            shop.manus.scenario("error")
+            shop.fails(MemoryJournal(clock), poll_seconds=0.5)
+        assert clock.monotonic() < 30
+        assert shop.ask(MemoryJournal(clock)).text.startswith("Answer ")
+        assert clock.monotonic() > 60
+        assert len(manus.creates) == 11
+
+    def test_half_of_the_budget_is_kept_for_the_answer(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        manus.fault("task.create", code="rate_limited", times=None)
+        error = shop.fails(journal, budget_seconds=40)
+        assert (error.permanent, error.ambiguous, error.status) == (False, False, 429)
+        assert 20 <= clock.monotonic() <= 26
+        assert journal.facts == {"asking": None}
+
+    def test_a_closed_door_leaves_nothing_unknown(self, shop: Shop, journal: MemoryJournal) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            error = shop.fails(journal, base_url=f"http://127.0.0.1:{unused.getsockname()[1]}")
+        assert (error.permanent, error.ambiguous) == (False, False)
+        assert shop.ask(journal, budget_seconds=900).text.startswith("Answer ")
+
+    def test_a_refusal_for_good_is_not_repeated(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.fault("task.create", code="unauthenticated", times=None)
+        assert shop.fails(journal).permanent
+        assert shop.asked("task.create") == 0  # the fault stood before it
+        assert journal.facts == {"asking": None}
+
+
+class TestUnknown:
+    """A call whose answer was lost: it is never repeated."""
+
+    LOST = pytest.mark.parametrize(
+        "fault",
+        [{"drop": "after"}, {"delay": 30}, {"code": "internal", "carried_out": True}, {"drop": "before"}],
+        ids=lambda fault: " ".join(fault),
+    )
+
+    @LOST
+    def test_a_task_whose_name_was_lost(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, fault: dict[str, Any]
+    ) -> None:
+        manus.fault("task.create", **fault)
+        assert shop.fails(journal).ambiguous
+        assert shop.fails(journal).ambiguous  # nor is it made later, after a restart
+        assert len(manus.creates) == ("before" not in fault.values())
+        assert journal.thread is None
+
+    @LOST
+    def test_a_message_is_looked_for_in_its_task(
+        self,
+        shop: Shop,
+        manus: ManusStandin,
+        journal: MemoryJournal,
+        clock: WatchedClock,
+        fault: dict[str, Any],
+    ) -> None:
+        shop.ask(journal)
+        manus.fault("task.sendMessage", **fault)
+        manus.lag_reads = 2
+        second = MemoryJournal(clock, journal.thread)
+        if "before" in fault.values():
+            before = clock.monotonic()
+            assert shop.fails(second, "Ещё вопрос").ambiguous
+            assert GRACE_SECONDS <= clock.monotonic() - before < GRACE_SECONDS + 10
+            assert second.thread is None
+            assert manus.sends == []
+        else:
+            assert (
+                digest(content(manus.sends[0])) in shop.ask(second, "Ещё вопрос").text
+                if manus.sends
+                else True
+            )
+            reply = shop.ask(second, "Ещё вопрос")
+            assert digest(content(manus.sends[0])) in reply.text
+            assert len(manus.sends) == 1
+
+
+class TestRestart:
+    @pytest.mark.parametrize("commits", range(3))
+    def test_killed_before_any_commit_of_a_first_question(
+        self, shop: Shop, manus: ManusStandin, clock: WatchedClock, commits: int
+    ) -> None:
+        journal = MemoryJournal(clock, commits_to_live=commits)
+        with pytest.raises(Killed):
+            shop.ask(journal)
+        journal.commits_to_live = float("inf")
+        if commits == 1:  # the task was made and its name lost
+            assert shop.fails(journal).ambiguous
+        else:
+            assert digest(content(manus.creates[0])) in shop.ask(journal).text
+            assert journal.thread in manus.tasks
+        assert len(manus.creates) == 1
+
+    @pytest.mark.parametrize("commits", range(2))
+    def test_killed_before_any_commit_of_a_further_question(
+        self, shop: Shop, manus: ManusStandin, clock: WatchedClock, commits: int
+    ) -> None:
+        first = MemoryJournal(clock)
+        shop.ask(first)
+        journal = MemoryJournal(clock, first.thread, commits_to_live=commits)
+        with pytest.raises(Killed):
+            shop.ask(journal, "Ещё вопрос")
+        journal.commits_to_live = float("inf")
+        assert (
+            digest(content(manus.sends[0])) in shop.ask(journal, "Ещё вопрос").text if manus.sends else True
+        )
+        reply = shop.ask(journal, "Ещё вопрос")
+        assert digest(content(manus.sends[0])) in reply.text
+        assert (len(manus.creates), len(manus.sends)) == (1, 1)
+
+    @pytest.mark.parametrize("sleeps", range(5))
+    def test_killed_while_it_waits(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock, sleeps: int
+    ) -> None:
+        clock.sleeps_to_live = sleeps
+        manus.hidden_reads = 2
+        with pytest.raises(Killed):
+            shop.ask(journal)
+        clock.sleeps_to_live = float("inf")
+        assert digest(content(manus.creates[0])) in shop.ask(journal).text
+        assert (len(manus.creates), manus.stops) == (1, [])
+
+    def test_an_answer_that_came_meanwhile_is_used_however_late(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        clock.sleeps_to_live = 1
+        with pytest.raises(Killed):
+            shop.ask(journal)
+        clock.sleeps_to_live = float("inf")
+        (task,) = manus.tasks.values()
+        while task.steps:
+            task.read()
+        clock.advance(3600)
+        assert digest(content(manus.creates[0])) in shop.ask(journal).text
+
+    def test_one_that_did_not_come_is_not_waited_for_again(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        manus.scenario("slow")
+        clock.sleeps_to_live = 5
+        with pytest.raises(Killed):
+            shop.ask(journal)
+        clock.sleeps_to_live = float("inf")
+        clock.advance(3600)
+        before = clock.monotonic()
+        shop.fails(journal)
+        assert clock.monotonic() == before
+        assert manus.stops == list(manus.tasks)
+
+
+class TestProfile:
+    @pytest.mark.parametrize(
+        ("asked", "taken"),
+        [
+            ("lite", "manus-1.6-lite"),
+            ("manus-1.6-lite", "lite"),
+            ("standard", "manus-1.6"),
+            ("manus-1.6-max", "max"),
+        ],
+    )
+    def test_the_other_spelling_is_tried_once(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, asked: str, taken: str
+    ) -> None:
+        manus.profiles = {taken}
+        reply = shop.ask(journal, profile=asked)
+        assert (reply.model, reply.details["profile"]) == (taken, taken)
+        assert shop.asked("task.create") == 2
+        assert [body["agent_profile"] for body in manus.creates] == [taken]
+
+    def test_what_was_taken_is_used_from_then_on(
+        self, shop: Shop, manus: ManusStandin, clock: WatchedClock
+    ) -> None:
+        manus.profiles = {"manus-1.6-lite"}
+        context = Context(1, 2, 3, (), (shop.line("client", QUESTION),), "ru", INSTRUCTIONS)
+
+        async def run() -> None:
+            async with httpx2.AsyncClient() as http:
+                responder = ManusResponder(ManusApi(http, manus.url, manus.key), clock)
+                await responder.reply(context, MemoryJournal(clock))
+                await responder.reply(context, MemoryJournal(clock))
+
+        asyncio.run(run())
+        assert shop.asked("task.create") == 3
+
+    @pytest.mark.parametrize(("profile", "requests"), [("lite", 2), ("manus-9", 1)])
+    def test_a_profile_that_manus_does_not_know(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, profile: str, requests: int
+    ) -> None:
+        manus.profiles = {"other"}
+        error = shop.fails(journal, profile=profile)
+        assert (error.permanent, error.status) == (True, 400)
+        assert shop.asked("task.create") == requests
+        assert re.search("profile|профил", str(error))
