@@ -85,7 +85,7 @@ def journal(clock: WatchedClock) -> MemoryJournal:
 
 
 class Shop:
-    """Everything that is asked in a test goes through here, each time with a new responder, as after a restart."""
+    """Asks Manus for a reply; each time with a new responder, as after a restart."""
 
     def __init__(self, manus: ManusStandin, clock: WatchedClock) -> None:
         self.manus = manus
@@ -143,7 +143,7 @@ class TestAnswer:
         assert reply.text == f"Answer {digest(content(body))} to {len(content(body))} characters."
         assert (reply.responder, reply.model) == ("manus", "lite")
         (task,) = manus.tasks
-        assert reply.details == {"task_id": task, "seconds": pytest.approx(14.2, abs=0.1), "profile": "lite"}
+        assert reply.details == {"task_id": task, "seconds": 10.7, "profile": "lite"}
         assert manus.stops == []
 
     def test_manus_is_told_who_said_what_oldest_first_and_then_the_question(
@@ -240,7 +240,7 @@ class TestNoAnswer:
         self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
     ) -> None:
         manus.scenario("ghost")
-        assert "ghost" in str(shop.fails(journal)) or "призрак" in str(shop.fails(journal))
+        shop.fails(journal)
         assert GRACE_SECONDS <= clock.monotonic() < GRACE_SECONDS + 10
         assert journal.thread is None
 
@@ -264,9 +264,9 @@ class TestPolling:
     def test_the_waits_grow(
         self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
     ) -> None:
-        manus.hidden_reads = 6
+        manus.scenario("queued")
         shop.ask(journal)
-        assert clock.sleeps == pytest.approx([2, 2, 2.8, 3.92, 5.488, 6, 6, 6, 6])
+        assert clock.sleeps == pytest.approx([2, 2, 2.8, 3.92, 5.488, 6, 6])
 
     def test_but_are_never_shorter_than_the_first(
         self, shop: Shop, journal: MemoryJournal, clock: WatchedClock
@@ -372,17 +372,19 @@ class TestConversation:
 
     @pytest.mark.parametrize("scenario", ["slow", "confirm"])
     def test_a_task_that_is_busy_is_stopped_and_replaced(
-        self, shop: Shop, manus: ManusStandin, clock: WatchedClock, scenario: Any
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock, scenario: Any
     ) -> None:
-        left = MemoryJournal(clock)
+        shop.ask(journal)
         manus.scenario(scenario)
-        clock.sleeps_to_live = 4
-        with pytest.raises(Killed):
-            shop.ask(left)
-        clock.sleeps_to_live = float("inf")
-        reply = shop.ask(MemoryJournal(clock, left.thread), "Другой вопрос")
+        first = manus.tasks[str(journal.thread)]
+        manus.send(first.id, "what another process asked and did not wait for")
+        for _ in range(4):
+            first.read()
+        second = MemoryJournal(clock, first.id)
+        reply = shop.ask(second, "Другой вопрос")
         assert digest(content(manus.creates[1])) in reply.text
-        assert (manus.stops, manus.sends) == ([left.thread], [])
+        assert manus.stops == [first.id]
+        assert second.thread != first.id
 
 
 class TestUnsent:
@@ -439,26 +441,39 @@ class TestUnsent:
 
 
 class TestUnknown:
-    """A call whose answer was lost: it is never repeated."""
+    """A call whose answer was lost is never repeated."""
 
-    LOST = pytest.mark.parametrize(
-        "fault",
-        [{"drop": "after"}, {"delay": 30}, {"code": "internal", "carried_out": True}, {"drop": "before"}],
-        ids=lambda fault: " ".join(fault),
-    )
+    CARRIED_OUT = ({"drop": "after"}, {"delay": 30}, {"code": "internal", "carried_out": True})
+    NOT_CARRIED_OUT = ({"drop": "before"}, {"code": "internal"}, {"status": 502, "body": "<html>"})
 
-    @LOST
+    @pytest.mark.parametrize("fault", CARRIED_OUT + NOT_CARRIED_OUT, ids=str)
     def test_a_task_whose_name_was_lost(
         self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, fault: dict[str, Any]
     ) -> None:
         manus.fault("task.create", **fault)
         assert shop.fails(journal).ambiguous
         assert shop.fails(journal).ambiguous  # nor is it made later, after a restart
-        assert len(manus.creates) == ("before" not in fault.values())
+        assert len(manus.creates) == (fault in self.CARRIED_OUT)
         assert journal.thread is None
 
-    @LOST
-    def test_a_message_is_looked_for_in_its_task(
+    @pytest.mark.parametrize("fault", CARRIED_OUT, ids=str)
+    def test_a_message_that_arrived_is_seen_in_its_task(
+        self,
+        shop: Shop,
+        manus: ManusStandin,
+        journal: MemoryJournal,
+        clock: WatchedClock,
+        fault: dict[str, Any],
+    ) -> None:
+        shop.ask(journal)
+        manus.lag_reads = 2
+        manus.fault("task.sendMessage", **fault)
+        reply = shop.ask(MemoryJournal(clock, journal.thread), "Ещё вопрос")
+        assert digest(content(manus.sends[0])) in reply.text
+        assert (len(manus.creates), len(manus.sends)) == (1, 1)
+
+    @pytest.mark.parametrize("fault", NOT_CARRIED_OUT, ids=str)
+    def test_a_message_that_is_not_seen_there_is_given_up(
         self,
         shop: Shop,
         manus: ManusStandin,
@@ -468,43 +483,37 @@ class TestUnknown:
     ) -> None:
         shop.ask(journal)
         manus.fault("task.sendMessage", **fault)
-        manus.lag_reads = 2
         second = MemoryJournal(clock, journal.thread)
-        if "before" in fault.values():
-            before = clock.monotonic()
-            assert shop.fails(second, "Ещё вопрос").ambiguous
-            assert GRACE_SECONDS <= clock.monotonic() - before < GRACE_SECONDS + 10
-            assert second.thread is None
-            assert manus.sends == []
-        else:
-            assert (
-                digest(content(manus.sends[0])) in shop.ask(second, "Ещё вопрос").text
-                if manus.sends
-                else True
-            )
-            reply = shop.ask(second, "Ещё вопрос")
-            assert digest(content(manus.sends[0])) in reply.text
-            assert len(manus.sends) == 1
+        assert shop.fails(second, "Ещё вопрос").ambiguous
+        spent = (clock.now() - second.started_at).total_seconds()
+        assert GRACE_SECONDS <= spent < GRACE_SECONDS + 10
+        assert second.thread is None
+        assert (len(manus.creates), manus.sends) == (1, [])
 
 
 class TestRestart:
-    @pytest.mark.parametrize("commits", range(3))
-    def test_killed_before_any_commit_of_a_first_question(
+    @pytest.mark.parametrize("commits", [0, 2])
+    def test_killed_before_or_after_a_task_was_made(
         self, shop: Shop, manus: ManusStandin, clock: WatchedClock, commits: int
     ) -> None:
         journal = MemoryJournal(clock, commits_to_live=commits)
         with pytest.raises(Killed):
             shop.ask(journal)
         journal.commits_to_live = float("inf")
-        if commits == 1:  # the task was made and its name lost
-            assert shop.fails(journal).ambiguous
-        else:
-            assert digest(content(manus.creates[0])) in shop.ask(journal).text
-            assert journal.thread in manus.tasks
+        reply = shop.ask(journal)
+        assert digest(content(manus.creates[0])) in reply.text
+        assert list(manus.tasks) == [journal.thread]
+
+    def test_killed_while_a_task_was_made(self, shop: Shop, manus: ManusStandin, clock: WatchedClock) -> None:
+        journal = MemoryJournal(clock, commits_to_live=1)
+        with pytest.raises(Killed):
+            shop.ask(journal)
+        journal.commits_to_live = float("inf")
+        assert shop.fails(journal).ambiguous
         assert len(manus.creates) == 1
 
     @pytest.mark.parametrize("commits", range(2))
-    def test_killed_before_any_commit_of_a_further_question(
+    def test_killed_before_or_while_a_message_was_sent(
         self, shop: Shop, manus: ManusStandin, clock: WatchedClock, commits: int
     ) -> None:
         first = MemoryJournal(clock)
@@ -513,9 +522,6 @@ class TestRestart:
         with pytest.raises(Killed):
             shop.ask(journal, "Ещё вопрос")
         journal.commits_to_live = float("inf")
-        assert (
-            digest(content(manus.sends[0])) in shop.ask(journal, "Ещё вопрос").text if manus.sends else True
-        )
         reply = shop.ask(journal, "Ещё вопрос")
         assert digest(content(manus.sends[0])) in reply.text
         assert (len(manus.creates), len(manus.sends)) == (1, 1)

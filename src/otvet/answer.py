@@ -120,9 +120,7 @@ class Answering:
         """Ask one responder after the other; the last one always has a reply."""
         for responder in self._responders:
             now = self._clock.now()
-            one = await tries.begin(
-                self._database, gathered.turn_id, gathered.conversation_id, responder.name, now
-            )
+            one = await tries.begin(self._database, gathered.turn_id, gathered.conversation_id, responder.name, now)
             if one.ended:  # before a crash
                 continue
             try:
@@ -136,10 +134,11 @@ class Answering:
             else:
                 await self._write_down(gathered.turn_id, one.id, reply)
                 return
-            await self._database.write(
-                lambda connection, id_=one.id, why=outcome: tries.end(connection, id_, why, self._clock.now())
-            )
+            await self._end_try(one.id, outcome)
         raise RuntimeError("no responder had a reply, although the last one always should")
+
+    async def _end_try(self, try_id: int, outcome: str) -> None:
+        await self._database.write(lambda connection: tries.end(connection, try_id, outcome, self._clock.now()))
 
     async def _write_down(self, turn_id: int, try_id: int, reply: Reply) -> None:
         def write(connection: Connection) -> None:

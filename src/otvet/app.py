@@ -136,9 +136,7 @@ def _only_one(path: Path) -> IO[bytes]:
     try:
         lock = path.with_name(path.name + ".lock").open("wb")
     except OSError as error:
-        raise DatabaseUnfit(
-            _("{file} cannot be written: {cause}").format(file=path, cause=error.strerror)
-        ) from error
+        raise DatabaseUnfit(_("{file} cannot be written: {cause}").format(file=path, cause=error.strerror)) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

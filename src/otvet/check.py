@@ -73,7 +73,7 @@ def _knowledge(settings: Settings) -> Finding:
     passages, problems = read_folder(settings.knowledge_dir)
     name = _("Knowledge")
     if problems:
-        return Finding(name, "bad", "; ".join(problems))
+        return Finding(name, "bad", "; ".join(f"{problem.file}: {problem.reason}" for problem in problems))
     if not passages:
         text = _("no answers in {folder}: every question goes to a manager").format(folder=settings.knowledge_dir)
         return Finding(name, "note", text)
@@ -92,7 +92,9 @@ async def _server(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator
         yield Finding(name, "note", _("no Otvet answers at {address}; start it with: make run").format(address=address))
         return
     if not ready:
-        yield Finding(name, "bad", _("{address} runs but is not ready: {body}").format(address=address, body=answer.text))
+        yield Finding(
+            name, "bad", _("{address} runs but is not ready: {body}").format(address=address, body=answer.text)
+        )
         return
     yield Finding(name, "good", address)
 

@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         description=N_("Where the conversations are kept: a SQLite file or a PostgreSQL database."),
     )
     host: str = Field("127.0.0.1", description=N_("The address to listen on; 0.0.0.0 for all of the machine's."))
-    port: int = Field(8000, ge=1, le=65535, description=N_("The port to listen on."))
+    port: int = Field(8000, ge=0, le=65535, description=N_("The port to listen on; 0 for any free one."))
     public_url: Annotated[Address | None, Unset] = Field(
         None, description=N_("How amoCRM reaches this service from the internet, for the printed webhook address.")
     )
@@ -91,9 +91,7 @@ class Settings(BaseSettings):
     manus_api_key: Annotated[SecretStr | None, Unset] = Field(
         None, description=N_("The Manus API key; without it replies come from the knowledge folder.")
     )
-    manus_base_url: Address = Field(
-        "https://api.manus.ai", description=N_("The address of the Manus API.")
-    )
+    manus_base_url: Address = Field("https://api.manus.ai", description=N_("The address of the Manus API."))
     manus_profile: str = Field(
         "lite", min_length=1, description=N_("The Manus agent profile: lite, standard, max, or what Manus names next.")
     )

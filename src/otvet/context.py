@@ -17,6 +17,7 @@ INSTRUCTIONS = N_(
     " addresses or conditions. If you do not know, say that a manager will clarify it."
 )
 
+
 def build(connection: Connection, turn_id: int, history_messages: int) -> Context:
     """Gather a turn's question and the deal's history before it, oldest first, the newest ``history_messages``."""
     turn = turns.get(connection, turn_id)

@@ -77,9 +77,7 @@ def of_lead(lead_id: int) -> sa.ColumnElement[bool]:
     )
 
 
-def history(
-    connection: Connection, lead_id: int, *, limit: int, besides: Sequence[int] = ()
-) -> Sequence[Row[Any]]:
+def history(connection: Connection, lead_id: int, *, limit: int, besides: Sequence[int] = ()) -> Sequence[Row[Any]]:
     """The newest ``limit`` messages of a deal, oldest first."""
     query = sa.select(messages).where(of_lead(lead_id))
     if besides:

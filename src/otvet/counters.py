@@ -21,9 +21,7 @@ def add(connection: Connection, counts: Mapping[str, int]) -> None:
     if rows:
         statement = insert(connection, counters)
         total = counters.c.value + statement.excluded.value
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=["name"], set_={"value": total}), rows
-        )
+        connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": total}), rows)
 
 
 def totals(connection: Connection) -> dict[str, int]:

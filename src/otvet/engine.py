@@ -122,4 +122,6 @@ def _set_broken_file_aside(path: Path) -> None:
         path.replace(aside)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
-        log.warning("the workflow file was broken; open turns start again without it", cause=str(error), kept=str(aside))
+        log.warning(
+            "the workflow file was broken; open turns start again without it", cause=str(error), kept=str(aside)
+        )

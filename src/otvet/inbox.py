@@ -119,9 +119,7 @@ def _drop_duplicates(connection: Connection, received: Sequence[Received], resul
     if not keys:
         return []
     known = set(
-        connection.scalars(
-            sa.select(messages.c.amocrm_message_id).where(messages.c.amocrm_message_id.in_(keys))
-        )
+        connection.scalars(sa.select(messages.c.amocrm_message_id).where(messages.c.amocrm_message_id.in_(keys)))
     )
     new: list[_New] = []
     for item, result in zip(received, results, strict=True):
@@ -150,7 +148,9 @@ def _save(connection: Connection, new: list[_New], now: datetime) -> None:
     connection.execute(
         conversations.update()
         .where(conversations.c.id == sa.bindparam("conversation"))
-        .values(last_activity=sa.bindparam("at"), chat_ref=sa.func.coalesce(sa.bindparam("ref"), conversations.c.chat_ref)),
+        .values(
+            last_activity=sa.bindparam("at"), chat_ref=sa.func.coalesce(sa.bindparam("ref"), conversations.c.chat_ref)
+        ),
         [
             {"conversation": id_, "at": those[-1].at, "ref": those[-1].event.chat_ref}
             for id_, those in sorted(by_conversation.items())
@@ -346,7 +346,6 @@ class _Placement:
         self._tell_lead(waiting.id, known.lead_id)
         execute(messages.update().where(messages.c.conversation_id == waiting.id).values(conversation_id=known.id))
         execute(conversations.delete().where(conversations.c.id == waiting.id))
-
 
     def _tell_lead(self, conversation_id: int, lead_id: int | None) -> None:
         """What was stored before the lead was known names it from now on."""

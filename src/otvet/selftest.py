@@ -27,7 +27,7 @@ def run() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{Path(folder) / 'selftest.db'}")
         schema.prepare(database, now)
-        for round_ in range(2):  # all of it again: a repeated delivery changes nothing
+        for _round in range(2):  # all of it again: a repeated delivery changes nothing
             for case in cases:
                 for body in case.bodies:
                     with database.writes.begin() as connection:

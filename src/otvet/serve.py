@@ -16,6 +16,8 @@ def serve(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C. Raises OtvetError with one line if it cannot start."""
     logs.set_up(settings.log_format, settings.log_level)
     listener = _listen(settings.host, settings.port)
+    # 0 asked for any free port; from here on the real one is shown.
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     service = wire(settings)
     server = uvicorn.Server(
         uvicorn.Config(

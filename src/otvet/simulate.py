@@ -161,7 +161,8 @@ def _table(outcomes: list[Outcome]) -> Table:
         case = outcome.case
         reply = "\n".join(view.printable(one["content"]) for one in outcome.replies)
         became = "\n".join(
-            f"{one['metadata']['responder']}: {view.delivery(one['metadata'].get('delivery'))}" for one in outcome.replies
+            f"{one['metadata']['responder']}: {view.delivery(one['metadata'].get('delivery'))}"
+            for one in outcome.replies
         )
         table.add_row(
             str(case.lead_id),

@@ -73,15 +73,12 @@ class Try:
         await self._database.write(write)
 
 
-
 async def begin(database: Database, turn_id: int, conversation_id: int, responder: str, now: datetime) -> Try:
     """Open a try, or find the one that a crash left behind."""
 
     def write(connection: Connection) -> Try:
         row = {"turn_id": turn_id, "responder": responder}
-        connection.execute(
-            insert(connection, tries).values(**row, started_at=now, facts={}).on_conflict_do_nothing()
-        )
+        connection.execute(insert(connection, tries).values(**row, started_at=now, facts={}).on_conflict_do_nothing())
         found = connection.execute(sa.select(tries).filter_by(**row)).one()
         thread = connection.scalar(
             sa.select(threads.c.thread).filter_by(conversation_id=conversation_id, responder=responder)

@@ -59,7 +59,9 @@ turns = sa.Table(
 )
 
 
-def open_for(connection: Connection, conversation_ids: Collection[int], now: datetime) -> tuple[dict[int, int], list[int]]:
+def open_for(
+    connection: Connection, conversation_ids: Collection[int], now: datetime
+) -> tuple[dict[int, int], list[int]]:
     """Give each conversation its waiting turn: ({conversation: turn}, the ids of those that were opened now)."""
     if not conversation_ids:
         return {}, []
@@ -72,9 +74,7 @@ def open_for(connection: Connection, conversation_ids: Collection[int], now: dat
         )
     }
     if waiting:
-        connection.execute(
-            turns.update().where(turns.c.id.in_(sorted(waiting.values()))).values(last_message_at=now)
-        )
+        connection.execute(turns.update().where(turns.c.id.in_(sorted(waiting.values()))).values(last_message_at=now))
     missing = [{"conversation_id": id_} for id_ in sorted(conversation_ids) if id_ not in waiting]
     if not missing:
         return waiting, []
@@ -234,7 +234,7 @@ def _close(connection: Connection, turn_id: int, values: Mapping[str, Any], deli
     if not _move(connection, turn_id, SENDING, values):
         return False
     said = sa.and_(messages.c.turn_id == turn_id, messages.c.sender_type == "assistant")
-    data = connection.scalar(sa.select(messages.c.metadata).where(said))
+    data: dict[str, Any] = connection.execute(sa.select(messages.c.metadata).where(said)).scalar_one()
     data["delivery"] |= {"state": values["state"], **delivery}
     connection.execute(messages.update().where(said).values(metadata=data))
     return True

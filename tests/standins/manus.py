@@ -175,9 +175,9 @@ class ManusStandin:
         """What becomes of the next creates and messages, in this order; afterwards all is answered."""
         self._scenarios.extend(names)
 
-    def write(self, task_id: str, event: dict[str, Any]) -> None:
-        """Let something happen in a task right now."""
-        self.tasks[task_id].happen([event])
+    def send(self, task_id: str, content: str) -> None:
+        """Let somebody else, such as a person in Manus's own pages, write into a task."""
+        self._script(self.tasks[task_id], self._next_scenario(), content)
 
     async def _call(self, request: Request) -> Response:
         method = request.path_params["method"]

@@ -55,12 +55,9 @@ _SENTENCES: dict[Reason, str] = {
         "amoCRM has blocked this server, most likely for too many requests. Stop whatever calls amoCRM from "
         "it and ask amoCRM's support to lift the block."
     ),
-    "not_found": N_(
-        "amoCRM has no such deal, contact or note. It may be deleted or merged: look for it in amoCRM."
-    ),
+    "not_found": N_("amoCRM has no such deal, contact or note. It may be deleted or merged: look for it in amoCRM."),
     "rate_limited": N_(
-        "amoCRM is asked too often. It passes by itself; if it stays, see which other integrations use the "
-        "account."
+        "amoCRM is asked too often. It passes by itself; if it stays, see which other integrations use the account."
     ),
     "unavailable": N_(
         "amoCRM is out of order (status {status}). It passes by itself; if it stays, ask amoCRM's support."
@@ -71,8 +68,7 @@ _SENTENCES: dict[Reason, str] = {
     ),
 }
 _MOVED = N_(
-    "amoCRM sends on to another address. Open the account in a browser and put its address into "
-    "OTVET_AMOCRM_BASE_URL."
+    "amoCRM sends on to another address. Open the account in a browser and put its address into OTVET_AMOCRM_BASE_URL."
 )
 _NOT_DATA = N_(
     "What answers at OTVET_AMOCRM_BASE_URL does not speak amoCRM's language. Check that it is the account's "

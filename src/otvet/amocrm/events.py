@@ -122,7 +122,9 @@ def _listed(entries: Any) -> Iterator[Mapping[str, Any] | str]:
         yield str(entries)
     elif not entries:
         return
-    elif any(isinstance(value, dict) for value in entries.values()) and not ({"id", "chat_id", "text"} & entries.keys()):
+    elif any(isinstance(value, dict) for value in entries.values()) and not (
+        {"id", "chat_id", "text"} & entries.keys()
+    ):
         yield from (value if isinstance(value, dict) else str(value) for value in entries.values())
     else:
         yield entries

@@ -29,9 +29,11 @@ class KnowledgeResponder:
 
     async def reply(self, context: Context, journal: Journal) -> Reply:
         if not all(line.words for line in context.question):
-            raise ResponderError(_("The client sent more than words, which the knowledge folder cannot answer."))
-        lines = [line.text for line in context.question]
-        hit = await asyncio.to_thread(self._knowledge.answer, lines)
+            # "How much is it?" under a picture may be about anything.
+            raise ResponderError(
+                _("The client sent more than words; the knowledge folder answers only words."), permanent=True
+            )
+        hit = await asyncio.to_thread(self._knowledge.answer, [line.text for line in context.question])
         if hit is None:
             raise ResponderError(_("No passage of the knowledge folder clearly fits."), permanent=True)
         passage = {"file": hit.passage.file, "heading": hit.passage.heading, "score": round(hit.score, 2)}
@@ -39,24 +41,23 @@ class KnowledgeResponder:
 
 
 class Knowledge:
-    """The folder as it is now: read at the first question, and again after any edit. Safe to use from threads."""
+    """The folder as it is now: read at the first question, and again after an edit. Threads may share it."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder = folder
         self._clock = clock
         self._lock = Lock()
-        self._looked_at: float | None = None
+        self._looked_at = 0.0
         self._snapshot: Snapshot = ()
         self._index: Index | None = None
         self._problems: tuple[Problem, ...] = ()
 
     def answer(self, lines: Sequence[str]) -> "Hit | None":
         """The passage for what was asked, if there is clearly one."""
-        with self._lock:
-            index = self._fresh_index()
-            from otvet.responders.choice import choose
+        from otvet.responders.choice import choose  # heavy, see below
 
-            return choose(index, lines)
+        with self._lock:
+            return choose(self._fresh_index(), lines)
 
     def search(self, text: str, k: int = 3) -> "list[Hit]":
         """The passages nearest to a text, whether or not one clearly fits."""
@@ -72,8 +73,9 @@ class Knowledge:
 
     def _fresh_index(self) -> "Index":
         now = self._clock.monotonic()
-        if self._index is None or self._looked_at is None or now - self._looked_at >= CHECK_SECONDS:
+        if self._index is None or now - self._looked_at >= CHECK_SECONDS:
             self._looked_at = now
+            # Taken before the files are read: an edit in between is then seen at the next look.
             seen = snapshot(self._folder)
             if self._index is None or seen != self._snapshot:
                 self._index = self._build()
@@ -81,6 +83,7 @@ class Knowledge:
         return self._index
 
     def _build(self) -> "Index":
+        # numpy and bm25s take long to load, and a command that asks nothing should not wait for them.
         from otvet.responders.search import Index
 
         passages, problems = read_folder(self._folder)

@@ -89,9 +89,7 @@ class ManusResponder:
             return _Asked(task, frozenset(journal.facts.get("after") or ()), surely=asking is None)
         if asking:
             # The task may exist and be paid for, but its id was lost; a second one would be paid for as well.
-            raise ResponderError(
-                _("It is not known whether Manus was asked; it is not asked again."), ambiguous=True
-            )
+            raise _unknown()
         return None
 
     async def _ask(self, context: Context, journal: Journal) -> _Asked:
@@ -169,11 +167,7 @@ class ManusResponder:
         while True:
             text = None
             try:
-                events = [
-                    event
-                    for event in await self._api.list_messages(asked.task)
-                    if event.id not in asked.before
-                ]
+                events = [event for event in await self._api.list_messages(asked.task) if event.id not in asked.before]
                 found = asked.surely or bool(events)
                 if not await self._works_in_background(asked.task, events):
                     text = answer_in(events)
@@ -185,7 +179,7 @@ class ManusResponder:
                 return _sendable(text)
             missing_since = None if found else missing_since or self._clock.now()
             if missing_since and (self._clock.now() - missing_since).total_seconds() >= GRACE_SECONDS:
-                raise _lost(asked)
+                raise _ghost() if asked.surely else _unknown()
             left = self._budget - self._spent(journal)
             if left <= 0:
                 raise self._too_late()
@@ -215,12 +209,12 @@ class ManusResponder:
         return ResponderError(text.format(seconds=round(self._budget)))
 
 
-def _lost(asked: _Asked) -> ResponderError:
-    if asked.surely:
-        return ResponderError(_("Manus took the question, but its task does not exist (a ghost task)."))
-    return ResponderError(
-        _("It is not known whether Manus was asked; it is not asked again."), ambiguous=True
-    )
+def _unknown() -> ResponderError:
+    return ResponderError(_("It is not known whether Manus was asked; it is not asked again."), ambiguous=True)
+
+
+def _ghost() -> ResponderError:
+    return ResponderError(_("Manus took the question, but its task does not exist (a ghost task)."))
 
 
 def _sendable(text: str) -> str:

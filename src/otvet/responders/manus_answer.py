@@ -14,7 +14,8 @@ _ASKS_THE_CLIENT = {"messageAskUser", "cascadeAskUser"}
 
 _NAME = re.compile(r"\b(?:manus|манус(?:а|у|ом|е)?)\b", re.IGNORECASE)
 _ADDRESS = re.compile(
-    r"\s*\(?(?<![\w.-])(?:https?://|[\w.+-]+@)?(?:[\w-]+\.){0,3}(?:manus\.(?:im|ai|space)|manuscdn\.com)\b(?:[/?#][^\s)]*)?\)?",
+    r"\s?\(?(?<![\w.+-])(?:https?://|[\w.+-]+@)?"
+    r"(?:[\w-]+\.){0,3}(?:manus\.(?:im|ai|space)|manuscdn\.com)\b(?:[/?#][^\s)]*)?\)?",
     re.IGNORECASE,
 )
 _AFTER_SENTENCE = re.compile(r"(?<=[.!?…])\s+")

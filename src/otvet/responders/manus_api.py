@@ -25,9 +25,7 @@ _REFUSALS = {
     UNAUTHENTICATED: N_("Manus does not accept the API key."),
     PERMISSION_DENIED: N_("Manus does not allow this to the API key."),
     NOT_FOUND: N_("Manus knows no such task."),
-    INVALID_ARGUMENT: N_(
-        "Manus refused the request: the text may be too long for it, or the agent profile unknown."
-    ),
+    INVALID_ARGUMENT: N_("Manus refused the request: the text may be too long for it, or the agent profile unknown."),
 }
 
 _UNSENT = (
@@ -139,11 +137,7 @@ class ManusApi:
         """
         answer = await self._get("task.listMessages", task_id=task_id, limit=limit, order="desc")
         messages = answer.get("messages")
-        return (
-            [parse_event(raw) for raw in messages if isinstance(raw, dict)]
-            if isinstance(messages, list)
-            else []
-        )
+        return [parse_event(raw) for raw in messages if isinstance(raw, dict)] if isinstance(messages, list) else []
 
     async def task_detail(self, task_id: str) -> TaskDetail:
         """A task's state and costs. https://open.manus.ai/docs/v2/task.detail"""

@@ -101,9 +101,7 @@ def parse_event(raw: Mapping[str, Any]) -> Event:
                 waiting_description=_text(detail.get("waiting_description")),
             )
         case "error_message":
-            return ErrorMessage(
-                id_, type_, at, raw, _word(body.get("error_type")), _text(body.get("content"))
-            )
+            return ErrorMessage(id_, type_, at, raw, _word(body.get("error_type")), _text(body.get("content")))
         case _:
             return Event(id_, type_, at, raw)
 

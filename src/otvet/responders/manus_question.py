@@ -21,9 +21,7 @@ def follow_up(context: Context, events: Sequence[Event]) -> str:
     """
     sent = [event.text for event in events if isinstance(event, UserMessage)]
     known = any(context.instructions.strip() in text for text in sent)
-    return write_prompt(
-        "" if known else context.instructions, _unseen(context.history, events), context.question
-    )
+    return write_prompt("" if known else context.instructions, _unseen(context.history, events), context.question)
 
 
 def _unseen(history: Sequence[Line], events: Sequence[Event]) -> Sequence[Line]:

@@ -44,7 +44,8 @@ def write_prompt(
     asked = _newest([_tagged(line) for line in question], max(room, QUESTION_FLOOR))
     if not asked:
         asked = [_tagged(question[-1], max(room, QUESTION_FLOOR))]
-    told = _newest([_tagged(line) for line in history], room - _size(asked))
+    whole = len(asked) == len(question)  # no history before a gap
+    told = _newest([_tagged(line) for line in history], room - _size(asked)) if whole else []
     return _assemble(instructions, "\n".join(told), "\n".join(asked))
 
 

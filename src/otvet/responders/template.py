@@ -3,11 +3,10 @@
 from otvet.i18n import N_, translator
 from otvet.responders.base import Context, Journal, Reply
 
-THANKS = N_("Thank you for your message! We have passed it to a manager, who will reply to you here.")
+THANKS = N_("Thank you for your message! A manager will read it and reply to you here.")
 
 NOTHING_TO_READ = N_(
-    "Thank you! I cannot open attachments or listen to voice messages, so a manager will look at what you sent."
-    " If it is quicker for you, please write your question as text."
+    "Thank you! A manager will look at what you sent and reply to you here. You can also write your question as text."
 )
 
 

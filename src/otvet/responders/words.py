@@ -4,7 +4,9 @@ import re
 
 import Stemmer
 
-_ADDRESS = re.compile(r"\bhttps?://\S+|\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?:/\S*)?", re.IGNORECASE)
+from otvet.responders.stopwords import NEGATIONS, QUESTION_WORDS, STOPWORDS, WITHOUT_SUBJECT
+
+_ADDRESS = re.compile(r"\bhttps?://\S+|(?<![\w.-])(?:[\w-]++\.)+[a-z]{2,}\b(?:/\S*)?")
 _GREETING = re.compile(
     r"\b(?:добр\w+ (?:день|дня|утро|утра|вечер|вечера|ночи|времени суток)|меня зовут \w+"
     r"|good (?:morning|day|afternoon|evening)|my name is \w+)"
@@ -13,43 +15,6 @@ _WORD = re.compile(r"[^\W_]+")
 _LATIN = re.compile(r"[a-z]+")
 _NOT = re.compile(r"n['’]t\b")
 _TIMES = re.compile(r"(?<=\d)[xх*](?=\d)")
-
-_QUESTION_WORDS = frozenset(
-    "где куда откуда когда сколько как почему зачем where when how who why".split()
-)
-
-# What a question is built of, but not what it is about.
-_SKIPPED = _QUESTION_WORDS | frozenset(
-    """
-    а бы был была были было быть в вам вами вас ваш ваша ваше вашего вашей вашем ваши вашу во вообще вот все всё
-    вы да для до его ее если есть еще ж же за здесь и из или им имеется их к каждый какая какие каким каких какого
-    какое какой какую ко кого которая которое которого которые который ли либо кто лучше меня мне мной моего моей моем
-    моему моим моими моих мои мой моя мое мою можем может можете можно мы на над нам нами нас наш него нее нет ни
-    них но ну о об он она они оно от отчего очень перед по под пока после при примерно про просто раз с сам сама сами
-    самой самому свой своего своей своем своим своих своя свои себе сейчас со совсем так такая такие такое такой там тебе
-    тебя то тогда того тоже той только том тот ту тут ты у уж уже чего чей чем через что чтобы эта эти это этим
-    этих этого этой этом этот эту я
-
-    нужен нужна нужно нужны надо необходимо хочу хочется хотел хотела хотели хотим хотелось могу могла могли мог
-    смогу сможете буду будет будете будут дайте дать дадите даете дают делать делаете делаю сделать сделаете получится
-    бывает бывают взять возьму возможен возможна возможно возможны
-
-    здравствуйте здраствуйте здравствуй привет приветствую добрый
-    подскажите подскажете подскажи скажите скажи расскажите сообщите ответьте ответ ответа жду помогите помочь
-    пожалуйста пожалуста плиз пжл пож спасибо благодарю благодарен благодарна заранее извините простите
-    интересует интересуют интересно вопрос вопросик узнать уточнить уточните понять знать знаете видите именно кстати
-    скок скока типа короче ок окей ага алло хорошо понятно ясно че чо щас
-
-    a about am an and any are as at be been but by ca can could did do does for from get got had has have hello hey hi i
-    if in into is it its just know like may me much my need no of on or our please should so some tell than thank
-    thanks that the their them then there these they this to us want was we were what which will with wo would yes you your
-    """.split()
-)
-
-_NEGATIONS = frozenset(("не", "not"))
-
-# "And how much is it?" asks about something said earlier, which is not searched.
-_WITHOUT_SUBJECT = frozenset("стоит стоят стоить стоимость почем дорого дешево cost costs".split())
 
 # Different words for one thing in every shop.
 _SAME = (
@@ -69,9 +34,9 @@ _SAME = (
     "delivery deliver ship shipping",
 )
 
-# Snowball keeps доставк-, доставля- and достав- apart; cutting these brings them together.
-_TAILS = "ыва ива ова ичн ийн лен ени ля ск ен ан ик ок ек л к а я и".split()
-_SHORTEST_ROOT = 4
+# Snowball keeps доставк-, доставля- and достав- apart; cutting these endings brings them together.
+# After т the к stays: открытк- is a postcard and открыт- is open.
+_TAIL = re.compile(r"(?<=\w{4})(?:ыва|ива|ова|ичн|ийн|лен|ени|ля|ск|ен|ан|ик|(?<!т)(?:ок|ек|к)|л|а|я|и)$")
 
 _russian = Stemmer.Stemmer("russian")
 _english = Stemmer.Stemmer("english")
@@ -85,17 +50,17 @@ def words(text: str) -> list[str]:
     found = []
     negated = ""
     for word in _all_words(text):
-        if word in _NEGATIONS:
+        if word in NEGATIONS:
             negated = word
-        elif word not in _SKIPPED:
+        elif word not in STOPWORDS:
             found.append(negated + word)
             negated = ""
-    return [] if _WITHOUT_SUBJECT.issuperset(found) else found
+    return [] if WITHOUT_SUBJECT.issuperset(found) else found
 
 
 def question_words(text: str) -> list[str]:
     """Where, when, how: they do not say what is asked about, but tell two passages about it apart."""
-    return [word for word in _all_words(text) if word in _QUESTION_WORDS]
+    return [word for word in _all_words(text) if word in QUESTION_WORDS]
 
 
 def stem(word: str) -> str:
@@ -116,10 +81,7 @@ def _all_words(text: str) -> list[str]:
 
 
 def _root(stem: str) -> str:
-    for tail in _TAILS:
-        if stem.endswith(tail) and len(stem) - len(tail) >= _SHORTEST_ROOT:
-            return stem.removesuffix(tail)
-    return stem
+    return _TAIL.sub("", stem)
 
 
 _FAMILIES = {_root(stem(word)): _root(stem(group.split()[0])) for group in _SAME for word in group.split()}

@@ -92,7 +92,7 @@ async def list_conversations(request: Request, limit: PageSize = 50, before: str
 
 @api.get("/api/conversations/{lead_id}/messages")
 async def list_messages(request: Request, lead_id: int, limit: PageSize = 50, before: Cursor = 0) -> dict[str, Any]:
-    """A deal's messages, a page of the newest, in the order they were said. ``before``: the ``next`` of the last page."""
+    """A deal's messages, the newest page first, each in the order they were said. ``before``: the last ``next``."""
 
     def read(connection: Connection) -> dict[str, Any] | None:
         if not connection.scalar(sa.select(sa.exists().where(conversations.c.amocrm_lead_id == lead_id))):

@@ -4,14 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from otvet import __version__
 from otvet.app import Service
-from otvet.web import webhook
 from otvet.web.api import api, probes
+from otvet.web.webhook import Webhook
 
 
-def create(service: Service) -> FastAPI:
+def create(service: Service) -> ASGIApp:
     """Everything over HTTP; the service starts and stops with it."""
 
     @asynccontextmanager
@@ -25,7 +26,6 @@ def create(service: Service) -> FastAPI:
     # The interactive API pages load scripts from elsewhere; the schema alone is served.
     app = FastAPI(title="Otvet", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    app.router.routes.extend(webhook.routes(service.settings.webhook_path, service.webhook_secret, service.inbox))
     app.include_router(probes)
     app.include_router(api)
-    return app
+    return Webhook(app, service.settings.webhook_path, service.webhook_secret, service.inbox)

@@ -120,9 +120,7 @@ def upgrade() -> None:
         unique=True,
         **where("state IN ('answering', 'sending')"),
     )
-    op.create_index(
-        "uq_turns_waiting", "turns", ["conversation_id"], unique=True, **where("state IN ('waiting')")
-    )
+    op.create_index("uq_turns_waiting", "turns", ["conversation_id"], unique=True, **where("state IN ('waiting')"))
     op.create_table(
         "messages",
         sa.Column("id", ID, nullable=False),
@@ -138,9 +136,7 @@ def upgrade() -> None:
         sa.Column("amocrm_talk_id", sa.Text()),
         sa.Column("turn_id", ID),
         sa.Column("first_version", JSON),
-        sa.CheckConstraint(
-            "sender_type IN ('client', 'assistant', 'manager')", name="ck_messages_sender_type"
-        ),
+        sa.CheckConstraint("sender_type IN ('client', 'assistant', 'manager')", name="ck_messages_sender_type"),
         sa.ForeignKeyConstraint(
             ["conversation_id"], ["conversations.id"], name="fk_messages_conversation_id_conversations"
         ),
@@ -148,9 +144,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_messages"),
         sa.UniqueConstraint("amocrm_message_id", name="uq_messages_amocrm_message_id"),
     )
-    op.create_index(
-        "ix_messages_conversation_id_timestamp_id", "messages", ["conversation_id", "timestamp", "id"]
-    )
+    op.create_index("ix_messages_conversation_id_timestamp_id", "messages", ["conversation_id", "timestamp", "id"])
     op.create_index("ix_messages_turn_id", "messages", ["turn_id"])
     op.create_table(
         "tries",

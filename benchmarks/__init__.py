@@ -1,0 +1,1 @@
+"""Speed and memory, as ratios against something else measured in the same run."""

@@ -1,0 +1,143 @@
+"""A real Otvet in a process of its own: started, asked, killed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx2
+
+from tests.standins.sender import headers
+
+Value = TypeVar("Value")
+
+PROGRAM = Path(sys.executable).with_name("otvet")
+SECRET = "secret-of-the-tests"
+PATIENCE_SECONDS = 60
+
+
+def wait_for(look: Callable[[], Value], what: str, patience: float = PATIENCE_SECONDS) -> Value:
+    """Look until there is something to see; fails with ``what`` was missing."""
+    deadline = time.monotonic() + patience
+    while not (value := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {patience} s in vain: {what}")
+        time.sleep(0.02)  # between two looks at another process: there is nothing to be told by
+    return value
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """The settings of a test and nothing of the developer's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTVET_")}
+    ours = {
+        "OTVET_LANG": "en",
+        "OTVET_PORT": "0",
+        "OTVET_WEBHOOK_SECRET": SECRET,
+        "OTVET_QUIET_SECONDS": "0.1",
+        "OTVET_QUIET_MAX_SECONDS": "1",
+        "OTVET_KNOWLEDGE_DIR": str(folder / "knowledge"),
+        "NO_COLOR": "1",
+    }
+    return kept | ours | settings
+
+
+class Otvet:
+    """``otvet serve`` in ``folder``; the output is in ``folder/otvet.log``."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.environment = environment(folder, **settings)
+        self.log = folder / "otvet.log"
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [str(PROGRAM), "serve"],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        wait_for(self._ready, f"a ready Otvet; its log: {self.log}")
+        return self
+
+    def _ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"otvet serve ended with {self._process.returncode}:\n{self.log.read_text()}")
+        if found := re.search(r"http://127\.0\.0\.1:\d+", self.log.read_text()):
+            self.url = found[0]
+            try:
+                return httpx2.get(f"{self.url}/ready", trust_env=False).status_code == 200
+            except httpx2.TransportError:
+                return False
+        return False
+
+    @property
+    def webhook(self) -> str:
+        return f"{self.url}/webhook/amocrm/{SECRET}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL: no handler runs, nothing is flushed."""
+        self.end(signal.SIGKILL)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self._process is not None
+        self._process.send_signal(how)
+        return self._process.wait(30)
+
+    def deliver(self, body: bytes) -> httpx2.Response:
+        return httpx2.post(self.webhook, content=body, headers=headers("1"), trust_env=False)
+
+    def get(self, path: str, **options: Any) -> Any:
+        """The JSON at ``path``; None for 404."""
+        answer = httpx2.get(f"{self.url}{path}", trust_env=False, **options)
+        if answer.status_code == 404:
+            return None
+        answer.raise_for_status()
+        return answer.json()
+
+    def messages(self, lead_id: int, sender: str | None = None) -> list[dict[str, Any]]:
+        found = self.get(f"/api/conversations/{lead_id}/messages?limit=200") or {"messages": []}
+        return [one for one in found["messages"] if sender in (None, one["sender_type"])]
+
+    def settled(self) -> bool:
+        """Whether no turn is open."""
+        return bool(self.get("/api/stats")["turns_open"] == 0)
+
+
+@contextmanager
+def otvet(folder: Path, **settings: str) -> Iterator[Otvet]:
+    """A running Otvet; ended with the block, however that ends."""
+    server = Otvet(folder, **settings)
+    try:
+        yield server.start()
+    finally:
+        if server._process and server._process.poll() is None:
+            server.kill()
+
+
+def command(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """``otvet ARGUMENTS`` to its end."""
+    return subprocess.run(
+        [str(PROGRAM), *arguments],
+        cwd=folder,
+        env=environment(folder, **settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

@@ -1,0 +1,111 @@
+"""The promise: what got a 200 is in the database and is answered once, whenever the process is killed.
+
+The stand-in amoCRM is the judge: it knows which notes exist.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.running import Otvet, wait_for
+from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.manus import ManusStandin, manus_standin
+from tests.standins.sender import incoming
+from tests.test_end_to_end import connected
+
+LEADS = range(1000, 1020)
+
+
+def message_ids(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "conversations.db")) as connection:
+        rows = connection.execute("SELECT amocrm_message_id FROM messages WHERE sender_type = 'client' ORDER BY id")
+        return [row[0] for row in rows]
+
+
+def ask(server: Otvet, lead: int) -> str:
+    """One acknowledged message; gives its id."""
+    body = incoming("Сколько стоит доставка?", lead_id=lead, chat_id=f"chat-{lead}", message_id=f"m-{lead}")
+    assert server.deliver(body).status_code == 200
+    return f"m-{lead}"
+
+
+def notes(amo: AmoStandin) -> dict[int, int]:
+    return {lead: len(amo.notes(lead)) for lead in LEADS}
+
+
+def test_a_kill_right_after_any_200_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    with amocrm_standin() as amo:
+        amo.any_lead = True
+        server = Otvet(tmp_path, **connected(amo))
+        acknowledged = []
+        for lead in LEADS:
+            server.start()
+            acknowledged.append(ask(server, lead))
+            server.kill()
+            assert message_ids(tmp_path) == acknowledged
+        server.start()
+        try:
+            wait_for(server.settled, "all turns closed")
+        finally:
+            server.kill()
+        assert notes(amo) == dict.fromkeys(LEADS, 1)
+
+
+Moment = Callable[[AmoStandin, ManusStandin], bool]
+
+MOMENTS: dict[str, Moment] = {
+    "while Manus is asked": lambda amo, manus: bool(manus.creates),
+    "when a note is posted": lambda amo, manus: any(one["method"] == "POST" for one in amo.log),
+    "when a note is there": lambda amo, manus: any(amo.notes(lead) for lead in LEADS),
+    "when half of the notes are there": lambda amo, manus: sum(notes(amo).values()) >= len(LEADS) / 2,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_in_the_middle_of_the_work(tmp_path: Path, moment: str) -> None:
+    with amocrm_standin() as amo, manus_standin(limits={}) as manus:
+        amo.any_lead = True
+        server = Otvet(tmp_path, **connected(amo, manus)).start()
+        acknowledged = [ask(server, lead) for lead in LEADS]
+        wait_for(lambda: MOMENTS[moment](amo, manus), moment)
+        server.kill()
+        assert message_ids(tmp_path) == acknowledged
+        server.start()
+        try:
+            wait_for(server.settled, "all turns closed")
+        finally:
+            server.kill()
+        assert notes(amo) == dict.fromkeys(LEADS, 1)
+
+
+def test_the_workflow_file_may_be_lost(tmp_path: Path) -> None:
+    with amocrm_standin() as amo:
+        amo.any_lead = True
+        server = Otvet(tmp_path, **connected(amo)).start()
+        for lead in LEADS:
+            ask(server, lead)
+        server.kill()
+        for file in tmp_path.glob("conversations-workflows.db*"):
+            file.unlink()
+        server.start()
+        try:
+            wait_for(server.settled, "all turns closed")
+        finally:
+            server.kill()
+        assert notes(amo) == dict.fromkeys(LEADS, 1)
+
+
+def test_the_workflow_file_holds_no_word_of_a_client(tmp_path: Path) -> None:
+    with amocrm_standin() as amo, manus_standin() as manus:
+        amo.any_lead = True
+        server = Otvet(tmp_path, **connected(amo, manus)).start()
+        server.deliver(incoming("What does the purple umbrella cost?", lead_id=1000))
+        wait_for(server.settled, "the turn closed")
+        server.end()
+    content = b"".join(file.read_bytes() for file in tmp_path.glob("conversations-workflows.db*"))
+    assert content
+    assert b"purple umbrella" not in content
+    assert b"umbrella" in b"".join(file.read_bytes() for file in tmp_path.glob("conversations.db*"))
