@@ -32,7 +32,7 @@ docs: $(VENV)/.installed-dev ## Write the generated documents and the compiled c
 
 messages: $(VENV)/.installed-dev ## Collect new texts into the Russian catalogue
 	$(BIN)/pybabel -q extract -F babel.cfg -k N_ --no-location --sort-output --project otvet -o $(VENV)/otvet.pot src
-	$(BIN)/pybabel -q update -i $(VENV)/otvet.pot -d src/otvet/locale -D otvet -l ru --no-fuzzy-matching --omit-header --ignore-obsolete
+	$(BIN)/pybabel -q update -i $(VENV)/otvet.pot -d src/otvet/locale -D otvet -l ru --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 	$(BIN)/python -m tools.generate
 
 lock: $(VENV)/.installed-dev ## Choose the newest allowed versions of all dependencies

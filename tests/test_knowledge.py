@@ -3,8 +3,10 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,14 +14,15 @@ from otvet.responders.base import Context, Line, Reply, ResponderError
 from otvet.responders.choice import choose
 from otvet.responders.knowledge import CHECK_SECONDS, Knowledge, KnowledgeResponder
 from otvet.responders.passages import Passage, read_folder, split
-from otvet.responders.search import Hit, Index
+from otvet.responders.search import Index
 from otvet.responders.typos import Guess, Speller, distance
 from otvet.responders.words import family, stem, words
 from tests.clocks import FakeClock
 
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 STARTER = Path(__file__).parents[1] / "knowledge"
 
-SHOP = """
+SHOP = """\
 # Магазин
 
 ## Сколько стоит доставка
@@ -44,61 +47,65 @@ SHOP = """
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "shop.md").write_text(SHOP, encoding="utf-8")
-    return tmp_path
-
-
-def ask(folder: Path, *lines: str) -> Reply:
-    return asyncio.run(KnowledgeResponder(folder, FakeClock()).reply(asked(*lines), UnusedJournal()))
-
-
-def asked(*lines: str, words: bool = True, language: str = "ru") -> Context:
-    at = datetime(2026, 1, 5, tzinfo=UTC)
-    return Context(
-        turn_id=1,
-        conversation_id=2,
-        lead_id=3,
-        history=(),
-        question=tuple(Line("client", line, at, words) for line in lines),
-        language=language,
-        instructions="",
-    )
-
-
 class UnusedJournal:
-    """The local answer costs nothing, so it has nothing to remember."""
+    """The local answer is made anew after a crash, so it has nothing to remember."""
 
-    started_at = datetime(2026, 1, 5, tzinfo=UTC)
-    facts: dict[str, object] = {}  # noqa: RUF012 - never written to
-    thread = None
+    started_at = NOON
+    facts: Mapping[str, Any] = {}
+    thread: str | None = None
 
-    async def remember(self, **facts: object) -> None:
+    async def remember(self, **facts: Any) -> None:
         raise AssertionError("nothing is remembered")
 
     async def keep_thread(self, thread: str | None) -> None:
         raise AssertionError("no thread is kept")
 
 
-# --- one passage, word for word ---
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shop.md").write_text(SHOP, encoding="utf-8")
+    return tmp_path
+
+
+def asked(*lines: Line) -> Context:
+    return Context(turn_id=1, conversation_id=2, lead_id=3, history=(), question=lines, language="ru", instructions="")
+
+
+def ask(folder: Path, *texts: str) -> Reply:
+    responder = KnowledgeResponder(folder, FakeClock())
+    lines = [Line("client", text, NOON) for text in texts]
+    return asyncio.run(responder.reply(asked(*lines), UnusedJournal()))
+
+
+def refuses(folder: Path, *texts: str) -> bool:
+    try:
+        ask(folder, *texts)
+    except ResponderError as error:
+        return error.permanent  # asking again would not help
+    return False
+
+
+def index_of(*passages: tuple[str, str]) -> Index:
+    return Index([Passage("test.md", heading, text) for heading, text in passages])
+
+
+# One passage, word for word
 
 
 def test_the_answer_is_the_passage_in_plain_text(folder: Path) -> None:
     reply = ask(folder, "Сколько стоит доставка?")
+    assert reply.responder == "knowledge"
     assert reply.text == (
         "По городу — 350 ₽, подробности на странице доставки (https://example.ru/delivery).\n\n"
         "• до 5 кг\n• больше 5 кг — ещё 100 ₽"
     )
-    assert reply.responder == "knowledge"
 
 
 def test_the_reply_names_its_passage_and_holds_no_words_of_the_client(folder: Path) -> None:
-    details = ask(folder, "Сколько стоит доставка?").details
-    (passage,) = details["passages"]
-    assert (passage["file"], passage["heading"]) == ("shop.md", "Сколько стоит доставка")
-    assert passage["score"] > 1
-    assert set(details) == {"passages"}
+    details = ask(folder, "Сколько же стоит доставка?").details
+    assert details == {
+        "passages": [{"file": "shop.md", "heading": "Сколько стоит доставка", "score": pytest.approx(1.9, abs=0.2)}]
+    }
 
 
 @pytest.mark.parametrize(
@@ -107,17 +114,480 @@ def test_the_reply_names_its_passage_and_holds_no_words_of_the_client(folder: Pa
         "почём доставка",
         "СТОИМОСТЬ ДОСТАВКИ",
         "Здравствуйте! Подскажите, пожалуйста, сколько стоит доставка?",
-        "Добрый день, меня зовут Анна. Сколько будет стоить доставка?",
-        "а сколько стоит доставить?",
+        "Добрый день, меня зовут Анна. Сколько будет стоить доставка? Спасибо!",
+        "а сколько стоит, если доставить?",
         "сколько стоит доствка",
-        "скоко стоит дотсавка",
+        "скока стоит дотсавка",
+        "по чем доставка",
     ],
 )
 def test_one_question_is_asked_in_many_ways(folder: Path, question: str) -> None:
-    if "скоко" in question:
-        pytest.skip("replaced below")
-    assert ask(folder, question).text.startswith("По городу")
+    assert ask(folder, question).text.startswith("По городу — 350 ₽")
 
 
-def test_yo_is_ye(folder: Path) -> None:
-    assert ask(folder, "как вернуть елочную игрушку").text == ask(folder, "как вернуть ёлочную игрушку").text
+def test_yo_may_be_written_as_ye(folder: Path) -> None:
+    assert ask(folder, "как вернуть елочную игрушку").text == "В течение 14 дней."
+    assert ask(folder, "как вернуть ёлочную игрушку").text == "В течение 14 дней."
+
+
+def test_other_words_are_searched_and_never_shown(folder: Path) -> None:
+    assert ask(folder, "можно частями оплатить?").text == "Да, на четыре платежа."
+
+
+def test_one_word_is_enough_when_it_is_the_heading(folder: Path) -> None:
+    assert ask(folder, "рассрочка?").text == "Да, на четыре платежа."
+
+
+def test_english_is_answered_from_english_files(tmp_path: Path) -> None:
+    (tmp_path / "faq.md").write_text(
+        "# How much is delivery\n\n5 euros.\n\n# How do I return an item\n\nWithin 14 days.\n", encoding="utf-8"
+    )
+    assert ask(tmp_path, "Hi! How much does the delivery cost?").text == "5 euros."
+    assert ask(tmp_path, "can I return items please").text == "Within 14 days."
+    assert refuses(tmp_path, "Do you sell phones?")
+    assert refuses(tmp_path, "my item didn't arrive")
+
+
+# Nothing fits
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "есть ли у вас вакансии",
+        "сколько стоит айфон",
+        "сколько стоит доставка дивана из Китая",
+        "здравствуйте",
+        "спасибо!",
+        "👍",
+        "",
+        "сколько?",
+        "а сколько это стоит?",
+        "доставку не привезли",
+        "вы робот?",
+        "город",
+    ],
+)
+def test_what_the_folder_does_not_say_is_not_answered(folder: Path, question: str) -> None:
+    assert refuses(folder, question)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_empty_folder_answers_nothing(tmp_path: Path) -> None:
+    assert refuses(tmp_path, "сколько стоит доставка?")
+    assert refuses(tmp_path / "missing", "сколько стоит доставка?")
+
+
+def test_a_question_with_a_picture_is_left_to_a_person(folder: Path) -> None:
+    question = asked(Line("client", "сколько стоит доставка?", NOON), Line("client", "[…]", NOON, words=False))
+    with pytest.raises(ResponderError):
+        asyncio.run(KnowledgeResponder(folder, FakeClock()).reply(question, UnusedJournal()))
+
+
+def test_a_short_word_is_not_guessed_when_nothing_else_is_asked() -> None:
+    index = index_of(("Работа", "Пишите нам."), ("Гарантия", "Год."))
+    assert choose(index, ["работа?"])
+    assert choose(index, ["гаранития?"])
+    assert choose(index, ["робот?"]) is None
+
+
+def test_two_passages_that_fit_alike_are_not_chosen_between() -> None:
+    index = index_of(("Доставка мебели", "Дорого."), ("Доставка мебели", "Дёшево."), ("Оплата", "Картой."))
+    assert choose(index, ["доставка мебели"]) is None
+
+
+def test_a_word_that_only_a_text_mentions_is_no_answer() -> None:
+    index = index_of(("Доставка", "Курьер носит синюю куртку и кепку, звонит заранее."), ("Оплата", "Картой."))
+    assert choose(index, ["куртка"]) is None
+
+
+def test_a_price_is_not_taken_from_a_passage_about_something_else_of_the_same_thing() -> None:
+    index = index_of(("Сколько стоит плед", "1 900 ₽."), ("Доставка", "Каждый день."))
+    assert choose(index, ["у вас есть плед?"]) is None
+
+
+# Several questions
+
+
+def test_a_burst_about_one_thing_is_one_question(folder: Path) -> None:
+    assert ask(folder, "Здравствуйте", "сколько стоит", "доставка?", "спасибо").text.startswith("По городу")
+    assert ask(folder, "Доставка сколько стоит?", "Доставка").text.startswith("По городу")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Сколько стоит доставка?", "Есть ли рассрочка?"],
+        ["Есть ли рассрочка?", "Сколько стоит доставка?"],
+        ["Сколько стоит доставка? И когда вы работаете?"],
+        ["Сколько стоит доставка? А вакансии есть?"],
+        ["У меня сломался стул.", "Сколько стоит доставка?"],
+        ["Сколько стоит доставка, доставка, доставка?", "рассрочка"],
+    ],
+)
+def test_two_passages_are_never_mixed(folder: Path, lines: list[str]) -> None:
+    assert refuses(folder, *lines)
+
+
+def test_a_passage_that_mentions_both_does_not_answer_for_the_other() -> None:
+    index = index_of(
+        ("Сколько стоит доставка", "350 ₽, рассрочка тоже возможна."), ("Рассрочка", "Да."), ("Адрес", "На сайте.")
+    )
+    assert choose(index, ["Сколько стоит доставка?"])
+    assert choose(index, ["Сколько стоит доставка?", "Рассрочка?"]) is None
+
+
+# The folder is edited
+
+
+def test_an_edit_is_seen_at_the_next_look(folder: Path) -> None:
+    clock = FakeClock()
+    knowledge = Knowledge(folder, clock)
+
+    def answer() -> str | None:
+        hit = knowledge.answer(["есть рассрочка?"])
+        return hit.passage.text if hit else None
+
+    assert answer() == "Да, на четыре платежа."
+    (folder / "shop.md").write_text(SHOP.replace("четыре платежа", "шесть платежей"), encoding="utf-8")
+    clock.advance(CHECK_SECONDS / 2)
+    assert answer() == "Да, на четыре платежа."
+    clock.advance(CHECK_SECONDS / 2)
+    assert answer() == "Да, на шесть платежей."
+    (folder / "shop.md").unlink()
+    clock.advance(CHECK_SECONDS)
+    assert answer() is None
+    (folder / "new.md").write_text("# Есть ли рассрочка\n\nУже нет.", encoding="utf-8")
+    clock.advance(CHECK_SECONDS)
+    assert answer() == "Уже нет."
+
+
+def test_the_index_is_kept_while_nothing_changes(folder: Path) -> None:
+    clock = FakeClock()
+    knowledge = Knowledge(folder, clock)
+    (before,) = knowledge.search("рассрочка", k=1)
+    clock.advance(CHECK_SECONDS)
+    (after,) = knowledge.search("рассрочка", k=1)
+    assert after.passage is before.passage
+
+
+def test_a_broken_file_is_named_and_the_others_answer(folder: Path) -> None:
+    (folder / "cp1251.md").write_bytes("# Гарантия\n\nГод.".encode("cp1251"))
+    (folder / "notes.md").write_text("Ни одного заголовка.", encoding="utf-8")
+    (folder / "folder.md").mkdir()
+    (folder / ".hidden.md").write_bytes(b"\xff")
+    (folder / "price.txt").write_bytes(b"\xff")
+    knowledge = Knowledge(folder, FakeClock())
+    assert [problem.file for problem in knowledge.problems] == ["cp1251.md", "folder.md", "notes.md"]
+    assert all(problem.reason for problem in knowledge.problems)
+    assert ask(folder, "есть рассрочка?").text == "Да, на четыре платежа."
+
+
+def test_a_repaired_file_is_no_problem_any_more(folder: Path) -> None:
+    clock = FakeClock()
+    knowledge = Knowledge(folder, clock)
+    (folder / "more.md").write_bytes("# Гарантия\n\nГод.".encode("cp1251"))
+    assert [problem.file for problem in knowledge.problems] == ["more.md"]
+    (folder / "more.md").write_text("# Гарантия\n\nДва года.", encoding="utf-8")
+    clock.advance(CHECK_SECONDS)
+    assert knowledge.problems == ()
+    hit = knowledge.answer(["какая гарантия?"])
+    assert hit
+    assert hit.passage.text == "Два года."
+
+
+def test_a_missing_folder_is_a_problem_until_it_is_there(tmp_path: Path) -> None:
+    clock = FakeClock()
+    knowledge = Knowledge(tmp_path / "later", clock)
+    assert [problem.file for problem in knowledge.problems] == [str(tmp_path / "later")]
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "a.md").write_text("# Гарантия\n\nГод.", encoding="utf-8")
+    clock.advance(CHECK_SECONDS)
+    assert knowledge.problems == ()
+
+
+def test_many_may_ask_at_once(folder: Path) -> None:
+    responder = KnowledgeResponder(folder, FakeClock())
+
+    async def everyone() -> list[Reply]:
+        question = asked(Line("client", "есть рассрочка?", NOON))
+        return await asyncio.gather(*(responder.reply(question, UnusedJournal()) for _ in range(20)))
+
+    assert {reply.text for reply in asyncio.run(everyone())} == {"Да, на четыре платежа."}
+
+
+def test_nothing_heavy_is_imported_before_the_first_question() -> None:
+    code = "import sys, otvet.responders.knowledge; print({'numpy', 'bm25s', 'Stemmer'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "set()"
+
+
+# Files into passages
+
+
+def test_a_passage_ends_at_the_next_heading_of_any_level() -> None:
+    passages = split(
+        "a.md", "до\n# Один\nпервый\n\n### Два\nвторой\n\nДва с чертой\n---\nтретий\n# Пусто\n# Три\nпятый"
+    )
+    assert [(each.above, each.heading, each.text) for each in passages] == [
+        ((), "Один", "первый"),
+        (("Один",), "Два", "второй"),
+        (("Один",), "Два с чертой", "третий"),
+        ((), "Три", "пятый"),
+    ]
+
+
+def test_what_only_looks_like_a_heading_stays_in_the_text() -> None:
+    (passage,) = split("a.md", "# Как **оформить** `заказ`\n```\n# не заголовок\n```\n> # цитата\n\n- # пункт")
+    assert passage.heading == "Как оформить заказ"
+    assert passage.text == "```\n# не заголовок\n```\n> # цитата\n\n- # пункт"
+
+
+def test_comments_are_never_part_of_the_text() -> None:
+    (passage,) = split(
+        "a.md", "# Цена <!-- Also: price -->\n10 <!-- todo -->₽\n<!--иначе: почём,\nстоит-->\n<!-- # черно"
+    )
+    assert passage.text == "10 ₽"
+    assert passage.other_words == "price\nпочём,\nстоит"
+
+
+def test_line_ends_and_a_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_bytes("\ufeff# Один\r\n\r\nпервый\r\n# Два\r\nвторой".encode())
+    passages, problems = read_folder(tmp_path)
+    assert [(each.heading, each.text) for each in passages] == [("Один", "первый"), ("Два", "второй")]
+    assert problems == []
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    "relatives",
+    [
+        "доставка доставить доставляете привезёте",
+        "заказ заказать заказываете заказами",
+        "возврат вернуть возвращаете",
+        "оплата оплатить оплачивать заплатить",
+        "скидка скидки скидок",
+        "подушка подушек",
+        "упаковка упаковать упаковываете",
+        "праздник праздничные",
+        "стоит стоимость цена почём",
+        "delivery deliver delivers shipping",
+    ],
+)
+def test_relatives_are_one_family(relatives: str) -> None:
+    assert len({family(stem(word)) for word in words(relatives)}) == 1
+
+
+@pytest.mark.parametrize(
+    "strangers", ["доставка достаточно", "открытка открыты", "пришёл не пришёл", "обмен обман", "полка полотенце"]
+)
+def test_strangers_are_not(strangers: str) -> None:
+    assert len({family(stem(word)) for word in words(strangers)}) == 2
+
+
+def test_small_words_are_left_out() -> None:
+    assert words("А ещё подскажите, пожалуйста, моё") == []
+
+
+def test_addresses_are_not_words() -> None:
+    assert words("Где доставка? https://shop.example.ru/return?id=5 и example.ru/цены") == ["доставка"]
+    assert words("Здравствуйте.Где доставка") == ["доставка"]
+    assert words("плед 200х220") == ["плед", "200", "220"]
+
+
+def test_not_belongs_to_its_word() -> None:
+    assert words("посылка не пришла") == ["посылка", "непришла"]
+    assert words("не могу оплатить") == ["неоплатить"]
+    assert words("it didn't arrive") == ["notarrive"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "mistakes"),
+    [
+        ("доставка", "доставка", 0),
+        ("доствка", "доставка", 1),
+        ("доставкка", "доставка", 1),
+        ("даставка", "доставка", 1),
+        ("дотсавка", "доставка", 1),
+        ("дотсавкка", "доставка", 2),
+        ("вакансия", "доставка", 3),
+    ],
+)
+def test_mistakes_are_counted_up_to_the_limit(one: str, other: str, mistakes: int) -> None:
+    assert distance(one, other, 2) == distance(other, one, 2) == mistakes
+
+
+def test_the_nearest_and_then_the_commonest_word_is_guessed() -> None:
+    speller = Speller({"доставк": 3, "доставл": 9, "гарант": 1, "плед": 5})
+    assert speller.nearest("доствк") == Guess("доставк", 1)
+    assert speller.nearest("достав") == Guess("доставл", 1)
+    assert speller.nearest("горант") == Guess("гарант", 1)
+    assert speller.nearest("плет") is None, "short words have too many neighbours"
+    assert speller.nearest("ваканс") is None
+    assert speller.nearest("доставк5") is None
+
+
+# The index
+
+
+def test_a_heading_weighs_more_than_a_text() -> None:
+    index = index_of(
+        ("Оплата", "Гарантия на ремонт — год, гарантия на детали — два."),
+        ("Гарантия и ремонт", "Пишите нам в любой день, мы поможем."),
+        ("Доставка", "Каждый день."),
+    )
+    assert index.search("гарантия на ремонт")[0].passage.heading == "Гарантия и ремонт"
+
+
+def test_a_question_word_tells_two_passages_apart() -> None:
+    index = index_of(("Где мой заказ", "В пути."), ("Как изменить заказ", "Напишите."), ("Оплата", "Картой."))
+    assert index.search("как заказ")[0].passage.heading == "Как изменить заказ"
+    assert index.search("где заказ")[0].passage.heading == "Где мой заказ"
+
+
+def test_a_question_is_measured_against_what_it_could_score() -> None:
+    index = index_of(("Доставка", "Каждый день."), ("Оплата", "Картой."), ("Гарантия", "Год."))
+    whole, *others = index.search("доставка")
+    assert (whole.coverage, whole.titled, others) == (1, True, [])
+    (half,) = index.search("доставка слонов")
+    assert half.coverage == pytest.approx(0.5)
+    assert half.score < whole.score
+    assert len(index.search("доставка оплата гарантия", k=2)) == 2
+    assert index.search("слоны") == []
+
+
+def test_headings_without_words_do_no_harm() -> None:
+    index = index_of(("А как же", "Да."), ("???", "Нет."), ("Гарантия", "Год."))
+    assert [hit.passage.heading for hit in index.search("гарантия")] == ["Гарантия"]
+    assert index_of(("А?", "Да.")).search("а?") == []
+
+
+def test_of_a_very_long_message_the_first_words_are_searched() -> None:
+    index = index_of(("Доставка", "Каждый день."), ("Оплата", "Картой."))
+    story = " ".join(f"слово{number}" for number in range(10_000))
+    assert index.search(f"доставка {story}")[0].coverage < 0.1
+    assert index.search(f"{story} доставка") == []
+
+
+# The folder that comes with the program
+
+
+@pytest.fixture(scope="module")
+def starter() -> Knowledge:
+    return Knowledge(STARTER, FakeClock())
+
+
+def test_the_starter_folder_has_no_problems() -> None:
+    passages, problems = read_folder(STARTER)
+    assert problems == []
+    assert len(passages) >= 35
+    headings = [passage.heading for passage in passages]
+    assert len(headings) == len(set(headings))
+
+
+def test_every_heading_of_the_starter_folder_finds_its_own_passage(starter: Knowledge) -> None:
+    for passage in read_folder(STARTER)[0]:
+        hit = starter.answer([passage.heading])
+        assert hit, passage.heading
+        assert hit.passage == passage
+
+
+@pytest.mark.parametrize(
+    ("question", "heading"),
+    [
+        ("Здравствуйте! Подскажите, сколько будет стоить доставка по городу", "Сколько стоит доставка"),
+        ("доставка у вас бесплатная?", "Сколько стоит доставка"),
+        ("сколько стоит доствка", "Сколько стоит доставка"),
+        ("а когда привезут заказ?", "Через сколько дней привезут заказ"),
+        ("какие сроки доставки", "Через сколько дней привезут заказ"),
+        ("долго ждать доставку?", "Через сколько дней привезут заказ"),
+        ("а срочная доставка есть?", "Можно ли получить заказ в тот же день"),
+        ("в регионы доставляете?", "Доставляете ли вы в другие города и регионы"),
+        ("в Казахстан отправите?", "Отправляете ли вы за границу"),
+        ("можно привезти вечером?", "Можно ли выбрать время доставки"),
+        ("на этаж поднимете?", "Поднимаете ли вы на этаж"),
+        ("где мой заказ???", "Где мой заказ"),
+        ("где моя посылка", "Где мой заказ"),
+        ("меня не будет дома, что делать", "Что если меня не будет дома"),
+        ("как аплатить", "Как можно оплатить заказ"),
+        ("какие способы оплаты", "Как можно оплатить заказ"),
+        ("картой можно оплатить курьеру", "Можно ли оплатить при получении"),
+        ("предоплата нужна?", "Нужна ли предоплата"),
+        ("а рассрочку даете?", "Есть ли рассрочка или кредит"),
+        ("можно оплатить по безналу", "Работаете ли вы с организациями"),
+        ("не проходит оплата(((", "Не проходит оплата"),
+        ("не пришел чек", "Дадите ли вы чек"),
+        ("товар не подошел, хочу вернуть", "Как вернуть товар"),
+        ("как оформить возврат", "Как вернуть товар"),
+        ("когда вернете деньги", "Когда вернут деньги"),
+        ("что нельзя вернуть?", "Что нельзя вернуть"),
+        ("пришел бракованный товар", "Товар пришёл разбитым или с браком"),
+        ("хочу поменять размер", "Можно ли обменять товар"),
+        ("гарнтия какая", "Какая гарантия на товары"),
+        ("как у вас заказать?", "Как сделать заказ"),
+        ("я передумала, как отменить?", "Как отменить заказ"),
+        ("можно проверить товар перед оплатой", "Можно ли осмотреть товар до оплаты"),
+        ("есть скитки?", "Какие есть скидки"),
+        ("скидки постоянным клиентам есть?", "Какие есть скидки"),
+        ("оптом продаете", "Продаёте ли вы оптом"),
+        ("можно упаковать в подарок?", "Есть ли подарочная упаковка"),
+        ("почем постельное белье", "Сколько стоит постельное бельё"),
+        ("сколько стоит плед 130х170", "Сколько стоит плед"),
+        ("сколько стоят чашки", "Сколько стоит посуда"),
+        ("как стирать шерстяной плед", "Как стирать плед"),
+        ("есть в наличии?", "Есть ли товар в наличии"),
+        ("до скольки вы работаете", "Как вы работаете"),
+        ("грфик работы", "Как вы работаете"),
+        ("вы в воскресенье работаете?", "Работаете ли вы в выходные и праздники"),
+        ("скажите адрес", "Где вы находитесь"),
+        ("самовывоз есть?", "Можно ли забрать заказ самому"),
+        ("парковка есть?", "Есть ли у вас парковка"),
+        ("как с вами связаться", "Какой у вас телефон"),
+    ],
+)
+def test_everyday_questions_find_their_passage(starter: Knowledge, question: str, heading: str) -> None:
+    hit = starter.answer([question])
+    assert hit
+    assert hit.passage.heading == heading
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "есть ли у вас вакансии",
+        "хочу у вас работать",
+        "сколько стоит айфон",
+        "сколько стоит диван",
+        "есть ли у вас ковры",
+        "вы шьёте шторы на заказ?",
+        "сколько стоит доставка дивана из Китая",
+        "доставка пиццы",
+        "кто ваш директор",
+        "дайте телефон директора",
+        "вы робот?",
+        "сколько времени",
+        "какие цвета есть",
+        "вы делаете посуду сами?",
+        "какой толщины полка",
+        "можно оплатить биткоинами",
+        "работаете ли вы с дизайнерами",
+        "есть ли у вас магазин в Самаре",
+        "заказ не привезли, жду третий день",
+        "курьер не приехал",
+        "курьер сломал дверь",
+        "я не получил возврат",
+        "деньги списали два раза",
+        "верните мне мои деньги немедленно, я напишу в роспотребнадзор",
+        "сайт не открывается",
+        "а сколько это стоит?",
+        "есть такой же, но красный?",
+        "адрес: улица Ленина, дом 5",
+        "номер заказа 777",
+        "да, беру",
+    ],
+)
+def test_other_questions_are_left_to_a_manager(starter: Knowledge, question: str) -> None:
+    hit = starter.answer([question])
+    assert hit is None, hit and hit.passage.heading

@@ -26,6 +26,7 @@ LATER = "later"
 FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 900.0
 GIVE_UP_AFTER = timedelta(days=1)
+STOP_SECONDS = 10.0
 LOOK_AGAIN_SECONDS = 5.0  # for a turn that another one of its conversation keeps waiting
 
 GAVE_UP = N_("amoCRM did not take the reply for a day: {reason}")
@@ -58,6 +59,7 @@ class Answering:
         self._quiet_max = quiet_max
         self._history_messages = history_messages
         self._closed: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self._sending: set[asyncio.Task[int]] = set()
         self.active: set[int] = set()
 
     async def answer(self, turn_id: int) -> str:
@@ -161,13 +163,28 @@ class Answering:
             # After a crash or a time-out the note may be there already: amoCRM is asked before it is sent again.
             note_id = None if first_time else await self._amocrm.find_note(turn.amocrm_lead_id, marker)
             if note_id is None:
-                note_id = await self._amocrm.add_note(turn.amocrm_lead_id, f"{turn.reply}\n\n[{marker}]")
+                note_id = await self._send(turn.amocrm_lead_id, f"{turn.reply}\n\n[{marker}]")
         except AmoError as error:
             return await self._not_delivered(turn_id, error, waited=now - turn.last_message_at)
         sent = note_id
         await self._database.write(lambda connection: turns.mark_sent(connection, turn_id, sent, self._clock.now()))
         log.info("replied", turn=turn_id, lead=turn.amocrm_lead_id, responder=turn.responder, note=note_id)
         return turns.SENT
+
+    async def _send(self, lead_id: int, text: str) -> int:
+        """Write the note. What is on its way when the program is told to stop is waited for, not cut off."""
+        assert self._amocrm is not None
+        sending = asyncio.create_task(self._amocrm.add_note(lead_id, text))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        return await asyncio.shield(sending)
+
+    async def finish_sending(self) -> None:
+        """Before a stop: let the notes on their way arrive and be marked as sent."""
+        deadline = self._clock.monotonic() + STOP_SECONDS
+        while self._sending and self._clock.monotonic() < deadline:
+            await asyncio.wait(self._sending, timeout=STOP_SECONDS)
+            await self._clock.sleep(0.1)  # for the commit that follows
 
     async def _keep(self, turn_id: int, now: datetime) -> str:
         def write(connection: Connection) -> str:

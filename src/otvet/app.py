@@ -62,7 +62,8 @@ class Service:
             self.report.cancel()
             await asyncio.gather(self.report, return_exceptions=True)
         await self.dispatcher.stop()
-        await asyncio.to_thread(self.engine.stop)
+        await self.answering.finish_sending()
+        await self.engine.stop()
         await self.database.stop()
         await self.http.aclose()
         if self.lock:

@@ -72,7 +72,7 @@ def _knowledge(settings: Settings) -> Finding:
 
     passages, problems = read_folder(settings.knowledge_dir)
     name = _("Knowledge")
-    if problems:
+    if problems and settings.knowledge_dir.is_dir():
         return Finding(name, "bad", "; ".join(f"{problem.file}: {problem.reason}" for problem in problems))
     if not passages:
         text = _("no answers in {folder}: every question goes to a manager").format(folder=settings.knowledge_dir)

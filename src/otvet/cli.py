@@ -52,7 +52,7 @@ def view(lead: Lead = None) -> None:
 @app.command(
     cls=Command,
     help=_(
-        "Play amoCRM against the running server and check what comes of it.\n\n"
+        "Play amoCRM against the running server.\n\n"
         'Examples: otvet simulate; otvet simulate "Сколько стоит доставка?" --lead 12345'
     ),
 )

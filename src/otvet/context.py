@@ -28,9 +28,7 @@ def build(connection: Connection, turn_id: int, history_messages: int) -> Contex
         .order_by(messages.c.timestamp, messages.c.id)
     ).all()
     # A manager may have written in between: what is not the question is history, whenever it came.
-    earlier = conversations.history(
-        connection, turn.amocrm_lead_id, limit=history_messages, besides=[row.id for row in asked]
-    )
+    earlier = conversations.history(connection, turn.amocrm_lead_id, turn_id, history_messages)
     language = language_of("\n".join(row.content for row in asked))
     return Context(
         turn_id=turn_id,

@@ -77,10 +77,9 @@ def of_lead(lead_id: int) -> sa.ColumnElement[bool]:
     )
 
 
-def history(connection: Connection, lead_id: int, *, limit: int, besides: Sequence[int] = ()) -> Sequence[Row[Any]]:
-    """The newest ``limit`` messages of a deal, oldest first."""
-    query = sa.select(messages).where(of_lead(lead_id))
-    if besides:
-        query = query.where(messages.c.id.not_in(besides))
+def history(connection: Connection, lead_id: int, turn_id: int, limit: int) -> Sequence[Row[Any]]:
+    """The newest ``limit`` messages of a deal besides what the client said in a turn, oldest first."""
+    asked = sa.and_(messages.c.turn_id == turn_id, messages.c.sender_type == "client")
+    query = sa.select(messages).where(of_lead(lead_id), sa.or_(messages.c.turn_id.is_(None), sa.not_(asked)))
     newest = connection.execute(query.order_by(messages.c.timestamp.desc(), messages.c.id.desc()).limit(limit))
     return newest.all()[::-1]

@@ -4,9 +4,11 @@ Its tables hold ids and states only, in a file (or schema) of their own that may
 ``conversations.db``, and open turns are begun again from there. Source: https://docs.dbos.dev/python/reference
 """
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,6 +30,7 @@ APPLICATION_VERSION = "otvet"
 UNDER_WAY = frozenset(("PENDING", "ENQUEUED", "DELAYED"))
 FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 MOST_FORGOTTEN_AT_ONCE = 1000
+MOST_THREADS = 8  # its writes are short; a thread for each waiting one would only keep the webhook from running
 
 
 class Engine:
@@ -36,29 +39,44 @@ class Engine:
     def __init__(self, url: str) -> None:
         self._url = url
         self._workflow: Callable[[int], Coroutine[Any, Any, str]] | None = None
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     def start(self, answer: Callable[[int], Awaitable[str]]) -> None:
         """Launch on the running event loop; workflows that a stop or a crash cut off go on by themselves."""
-        logging.getLogger("dbos").setLevel(logging.WARNING)
         config: DBOSConfig = {
             "name": "otvet",
             "application_version": APPLICATION_VERSION,
             "system_database_url": self._url,
             "log_level": "WARNING",
+            "max_executor_threads": MOST_THREADS,
         }
         if make_url(self._url).get_backend_name() == "sqlite":
             config["system_database_engine"] = _sqlite_engine(self._url)
         DBOS(config=config)
+        logger = logging.getLogger("dbos")
+        logger.handlers.clear()  # its lines go where ours go
+        logger.propagate = True
 
         async def workflow(turn_id: int) -> str:
+            task = asyncio.current_task()
+            assert task is not None
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
             return await answer(turn_id)
 
         self._workflow = DBOS.workflow(name="answer")(workflow)
         DBOS.launch()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Leave what is under way to the next start."""
-        DBOS.destroy(destroy_registry=True)
+        self._workflow = None
+        logging.getLogger("dbos").setLevel(logging.ERROR)  # that work is cut off here is no news
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        # A thread of its own: DBOS closes the pool that the event loop would otherwise take one from.
+        with ThreadPoolExecutor(1) as alone:
+            await asyncio.get_running_loop().run_in_executor(alone, lambda: DBOS.destroy(destroy_registry=True))
 
     @property
     def running(self) -> bool:

@@ -1,5 +1,6 @@
 """``otvet serve``: the service on its address until it is told to stop."""
 
+import signal
 import socket
 
 import uvicorn
@@ -30,6 +31,8 @@ def serve(settings: Settings) -> None:
         )
     )
     _introduce(service)
+    for told in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when it has stopped in peace
+        signal.signal(told, lambda _number, _frame: None)
     server.run(sockets=[listener])
 
 

@@ -119,13 +119,16 @@ def _waiting(connection: Connection, conversation_id: int) -> Row[Any] | None:
     ).one_or_none()
 
 
+_GET = (
+    sa.select(turns, conversations.c.amocrm_lead_id, conversations.c.client_id)
+    .join(conversations)
+    .where(turns.c.id == sa.bindparam("turn"))
+)
+
+
 def get(connection: Connection, turn_id: int) -> Row[Any] | None:
     """A turn with its conversation's client and lead."""
-    return connection.execute(
-        sa.select(turns, conversations.c.amocrm_lead_id, conversations.c.client_id)
-        .join(conversations)
-        .where(turns.c.id == turn_id)
-    ).one_or_none()
+    return connection.execute(_GET, {"turn": turn_id}).one_or_none()
 
 
 def unfinished(connection: Connection) -> Sequence[int]:
@@ -138,13 +141,23 @@ def unfinished(connection: Connection) -> Sequence[int]:
     ).all()
 
 
+_other = turns.alias("other")
+_TAKE = (
+    turns.update()
+    .where(
+        turns.c.id == sa.bindparam("turn"),
+        turns.c.state == WAITING,
+        ~sa.exists().where(
+            _other.c.conversation_id == turns.c.conversation_id, _other.c.state.in_((ANSWERING, SENDING))
+        ),
+    )
+    .values(state=ANSWERING)
+)
+
+
 def take(connection: Connection, turn_id: int) -> bool:
     """waiting -> answering, unless another turn of the conversation is in hand. True also if we have it already."""
-    other = turns.alias("other")
-    busy = sa.exists().where(
-        other.c.conversation_id == turns.c.conversation_id, other.c.state.in_((ANSWERING, SENDING))
-    )
-    if _move(connection, turn_id, WAITING, {"state": ANSWERING}, ~busy):
+    if connection.execute(_TAKE, {"turn": turn_id}).rowcount == 1:
         return True
     row = get(connection, turn_id)
     return row is not None and row.state != WAITING
@@ -187,11 +200,7 @@ def marker(installation_name: str, turn_id: int) -> str:
 
 
 def _move(
-    connection: Connection,
-    turn_id: int,
-    from_state: str,
-    values: Mapping[str, Any],
-    *also: sa.ColumnElement[bool],
+    connection: Connection, turn_id: int, from_state: str, values: Mapping[str, Any], *also: sa.ColumnElement[bool]
 ) -> bool:
     moved = connection.execute(
         turns.update().where(turns.c.id == turn_id, turns.c.state == from_state, *also).values(**values)

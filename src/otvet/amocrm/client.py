@@ -131,10 +131,7 @@ class AmoClient:
             raise SettingsError(_("OTVET_AMOCRM_TOKEN has a character that no token has; copy it again."))
         self._http = http
         self._base_url = base_url.rstrip("/")
-        self._headers = {
-            "Authorization": f"Bearer {token}",
-            "Accept": "application/hal+json, application/problem+json",
-        }
+        self._headers = {"Authorization": f"Bearer {token}"}
         self._limiter = limiter
 
     async def account(self) -> Account:

@@ -12,13 +12,16 @@ from typing import Any, Literal
 
 from otvet.amocrm.form import Unreadable, parse
 
-MESSAGE_KINDS = ("text", "contact", "file", "video", "picture", "voice", "audio", "sticker", "location")
+MEDIA_KINDS = ("contact", "file", "video", "picture", "voice", "audio", "sticker", "location")
+MESSAGE_KINDS = ("text", *MEDIA_KINDS)
 UNKNOWN_KIND = "unknown"
 EMPTY_TEXT = "Пустое сообщение"  # amoCRM's own words for a message with an attachment only
 
+TEMPLATE_REVIEW = "chat_template_review"
+
 # Everything else that amoCRM posts to the same address; counted and left alone.
 KNOWN_ENTITIES = frozenset(
-    ("leads", "contacts", "companies", "customers", "task", "talk", "unsorted", "catalogs", "message")
+    ("leads", "contacts", "companies", "customers", "task", "talk", "unsorted", "catalogs", "message", TEMPLATE_REVIEW)
 )
 ABOUT_THE_ACCOUNT = frozenset(("account", "this"))
 
@@ -28,6 +31,7 @@ CLIENT_AUTHORS = ("external", "contact", "client", "")
 
 LARGEST_ID = 2**63 - 1
 LONGEST_NAME = 200
+LONGEST_QUOTE = 40  # of a name that is theirs in a sentence or a counter of ours
 RETRY_WINDOW = timedelta(hours=2)  # amoCRM's last repetition comes 95 minutes after the event
 
 
@@ -84,10 +88,10 @@ def read_delivery(body: bytes, now: datetime) -> Delivery:
     seen: Counter[str] = Counter()
     for entity, action, entry in _entries(data):
         if entity not in ("message", "outgoing_message") or action != "add":
-            if entity in KNOWN_ENTITIES:
-                ignored[f"{entity}.{action}"] += 1
+            if entity in KNOWN_ENTITIES and action:
+                ignored[f"{entity}.{action[:LONGEST_QUOTE]}"] += 1
             else:
-                puzzles.append(f"{entity}[{action}] is not known")
+                puzzles.append(f"{entity[:LONGEST_QUOTE]}[{action[:LONGEST_QUOTE]}] is not known")
         elif isinstance(entry, str):
             puzzles.append(f"{entity}[add] holds no message")
         else:
@@ -96,7 +100,7 @@ def read_delivery(body: bytes, now: datetime) -> Delivery:
                 puzzles.append(event)
             else:
                 messages.append(event)
-    return Delivery(tuple(messages), ignored, tuple(puzzles))
+    return Delivery(tuple(messages), ignored, tuple(dict.fromkeys(puzzles)))
 
 
 def _entries(data: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any] | str]]:
@@ -104,16 +108,24 @@ def _entries(data: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, A
     for entity, actions in data.items():
         if entity in ABOUT_THE_ACCOUNT:
             continue
-        if entity == "add":  # the unwrapped form; the template-review hook looks alike but names no chat
+        if entity == "add":
             for entry in _listed(actions):
-                chat = isinstance(entry, dict) and (entry.get("chat_id") or entry.get("talk_id"))
-                yield ("message" if chat else "unsorted", "add" if chat else "template_review", entry)
+                yield _unwrapped(entry), "add", entry
         elif isinstance(actions, dict):
             for action, entries in actions.items():
                 for entry in _listed(entries):
                     yield entity, action, entry
         else:
             yield entity, "", str(actions)
+
+
+def _unwrapped(entry: Mapping[str, Any] | str) -> str:
+    """The entity of an entry that came without one; the template-review hook looks alike but names no chat."""
+    if isinstance(entry, str):
+        return ""
+    if entry.get("chat_id") or entry.get("talk_id"):
+        return "message"
+    return TEMPLATE_REVIEW if entry.get("type") == "waba" else ""
 
 
 def _listed(entries: Any) -> Iterator[Mapping[str, Any] | str]:
@@ -134,7 +146,7 @@ def _message(entry: Mapping[str, Any], entity: str, now: datetime, seen: Counter
     """The typed event, or the reason why it is none."""
     direction = _direction(entry, entity)
     if direction is None:
-        return f"message of an unknown type: {_text(entry, 'type')[:40]}"
+        return f"message of an unknown type: {_text(entry, 'type')[:LONGEST_QUOTE]}"
     author = _object(entry, "author")
     contact_id = _id(entry.get("contact_id"))
     chat_id = _name(entry, "chat_id") or None
@@ -187,14 +199,12 @@ def _lead(entry: Mapping[str, Any], contact_id: int | None) -> int | None:
 def _content(entry: Mapping[str, Any]) -> tuple[str, str]:
     """(kind, text)"""
     attachment = _object(entry, "attachment")
-    named = _text(entry, "message_type") or _text(attachment, "type")
-    text = entry.get("text")
-    text = text if isinstance(text, str) else ""
-    if text.strip() == EMPTY_TEXT:
-        text = ""
-    if not text.strip():
-        return (named if named in MESSAGE_KINDS and named != "text" else "file" if attachment else UNKNOWN_KIND), ""
-    return (named if named in MESSAGE_KINDS else "file" if attachment else "text"), text
+    named = (_text(entry, "message_type"), _text(attachment, "type"))
+    media = next((kind for kind in named if kind in MEDIA_KINDS), "file" if attachment else "")
+    text = _text(entry, "text")
+    if text.strip() in ("", EMPTY_TEXT):
+        return media or UNKNOWN_KIND, ""
+    return media or "text", text
 
 
 def _keys(

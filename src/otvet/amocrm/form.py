@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus, urlencode
 
 MOST_FIELDS = 50_000
 DEEPEST = 16
+LONGEST_REMEMBERED = 200
 
 
 class Unreadable(ValueError):
@@ -20,7 +21,7 @@ def parse(body: bytes) -> Mapping[str, Any]:
     The content type is not asked: relays set it wrongly. Lists of a JSON body become mappings by index, so that both
     forms read alike. What no database can hold (NUL, lone surrogates) is replaced.
     """
-    text = body.decode("utf-8", errors="replace").replace("\x00", "\ufffd").strip()
+    text = body.decode("utf-8-sig", errors="replace").replace("\x00", "\ufffd").strip()
     if text.startswith(("{", "[")):
         return _parse_json(text)
     fields = text.split("&", MOST_FIELDS)
@@ -30,7 +31,8 @@ def parse(body: bytes) -> Mapping[str, Any]:
     for field in fields:
         key, _equals, value = field.partition("=")
         if key:
-            _put(root, _path(key), _decoded(value))
+            path = _remembered_path(key) if len(key) <= LONGEST_REMEMBERED else _path(key)
+            _put(root, path, _decoded(value))
     return root
 
 
@@ -40,13 +42,16 @@ def _decoded(text: str) -> str:
     return unquote_plus(text, errors="replace").replace("\x00", "\ufffd")
 
 
-@lru_cache(maxsize=8192)  # the same few keys come with every delivery: decoding them is most of the work
 def _path(encoded_key: str) -> tuple[str, ...]:
     key = _decoded(encoded_key)
     head, bracket, rest = key.partition("[")
     if not bracket or not rest.endswith("]"):
         return (key,)
     return (head, *rest[:-1].split("][", DEEPEST))
+
+
+# The same few keys come with every delivery: decoding them is most of the work.
+_remembered_path = lru_cache(maxsize=8192)(_path)
 
 
 def _put(root: dict[str, Any], path: tuple[str, ...], value: str) -> None:

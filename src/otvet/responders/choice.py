@@ -8,7 +8,7 @@ from otvet.responders.words import words
 
 # Found on everyday questions to the starter folder: below these, right answers end and wrong ones begin.
 _SCORE = 0.5
-_COVERAGE = 0.6
+_COVERAGE = 0.65
 _LEAD = 0.1
 
 _PART_COVERAGE = 0.5
@@ -37,7 +37,7 @@ def _answers(best: Hit, index: Index, part: str) -> bool:
 
 
 def _clear(text: str, hits: Sequence[Hit]) -> Hit | None:
-    if not hits or hits[0].score < _SCORE or hits[0].coverage <= _COVERAGE:
+    if not hits or hits[0].score < _SCORE or hits[0].coverage < _COVERAGE:
         return None
     if len(hits) > 1 and hits[0].score - hits[1].score < _LEAD * hits[0].score:
         return None

@@ -78,7 +78,7 @@ def split(file: str, markdown: str) -> list[Passage]:
     """Cut a file at its headings; a heading without a text only leads to those below it."""
     lines = markdown.split("\n")
     headings = _headings(markdown)
-    ends = [heading.first_line for heading in headings[1:]] + [len(lines)]
+    ends = [*(heading.first_line for heading in headings), len(lines)][1:]
     above: list[_Heading] = []
     passages = []
     for heading, end in zip(headings, ends, strict=True):

@@ -16,9 +16,11 @@ _LATIN = re.compile(r"[a-z]+")
 _NOT = re.compile(r"n['’]t\b")
 _TIMES = re.compile(r"(?<=\d)[xх*](?=\d)")
 
+_HOW_MUCH = re.compile(r"\b(?:how much|по чем)\b")
+
 # Different words for one thing in every shop.
 _SAME = (
-    "цена цены стоит стоят стоимость почем",
+    "цена цены стоит стоят стоимость почем price prices cost costs",
     "доставка привезти привезете привезут везете привозите",
     "возврат вернуть верну вернете возвращать",
     "оплата оплачивать платить заплатить",
@@ -30,7 +32,6 @@ _SAME = (
     "адрес находитесь расположены",
     "покупатель клиент",
     "упаковка упаковать",
-    "price prices cost costs",
     "delivery deliver ship shipping",
 )
 
@@ -76,8 +77,8 @@ def family(stem: str) -> str:
 
 def _all_words(text: str) -> list[str]:
     text = _ADDRESS.sub(" ", text.casefold().replace("ё", "е"))
-    text = _TIMES.sub(" ", _NOT.sub(" not", text))
-    return _WORD.findall(_GREETING.sub(" ", text))
+    text = _NOT.sub(" not", _GREETING.sub(" ", text))
+    return _WORD.findall(_TIMES.sub(" ", _HOW_MUCH.sub(" cost ", text)))
 
 
 def _root(stem: str) -> str:

@@ -1,0 +1,194 @@
+"""The command line: what each command prints and how it exits."""
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.running import command, environment, otvet, wait_for
+from tests.standins.amocrm import amocrm_standin
+from tests.standins.manus import manus_standin
+from tests.standins.sender import incoming, outgoing
+
+ROOT = Path(__file__).parent.parent
+LEAD = 27754599
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a database of a server that has ended."""
+    folder = tmp_path_factory.mktemp("data")
+    with otvet(folder) as server:
+        server.deliver(outgoing("I am the manager", message_id="m-1"))
+        server.deliver(incoming("[bold]How much?[/bold]\x1b[31m", message_id="m-2"))
+        server.deliver(incoming("And mine?", lead_id=5, chat_id="other", contact_id=5, message_id="m-3"))
+        server.deliver(incoming("", lead_id=6, chat_id="third", message_id="m-4", attachment={"type": "voice"}))
+        wait_for(server.settled, "the turns closed")
+    return folder
+
+
+def one_line(text: str) -> str:
+    (line,) = text.splitlines()
+    return line
+
+
+def test_view_shows_everything(folder: Path) -> None:
+    shown = command(folder, "view")
+    assert shown.returncode == 0
+    for text in (
+        "I am the manager",
+        "[bold]How much?[/bold]",
+        "And mine?",
+        "[voice message]",
+        "not connected",
+        "Usage",
+    ):
+        assert text in shown.stdout
+    assert "\x1b" not in shown.stdout
+
+
+def test_view_shows_one_deal(folder: Path) -> None:
+    shown = command(folder, "view", "5")
+    assert "And mine?" in shown.stdout
+    assert "How much" not in shown.stdout
+
+
+def test_view_writes_nothing(folder: Path) -> None:
+    before = (folder / "conversations.db").read_bytes()
+    command(folder, "view")
+    assert (folder / "conversations.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(("argument", "status"), [("404404", 1), ("abc", 2), ("-5", 2), ("1" * 30, 2)])
+def test_view_of_what_is_no_deal_is_one_line(folder: Path, argument: str, status: int) -> None:
+    result = command(folder, "view", argument)
+    assert result.returncode == status
+    assert one_line(result.stderr)
+
+
+def test_view_without_a_file_is_one_line(tmp_path: Path) -> None:
+    result = command(tmp_path, "view")
+    assert result.returncode == 1
+    assert "make run" in one_line(result.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_view_of_another_programs_file_is_one_line(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "conversations.db")) as connection:
+        connection.execute("CREATE TABLE songs (id)")
+        connection.commit()
+    result = command(tmp_path, "view")
+    assert result.returncode == 1
+    assert one_line(result.stderr)
+
+
+def test_stats_shows_the_totals(folder: Path) -> None:
+    shown = command(folder, "stats")
+    assert shown.returncode == 0
+    assert "messages saved" in shown.stdout
+
+
+def test_selftest_passes_and_leaves_nothing(tmp_path: Path) -> None:
+    result = command(tmp_path, "selftest")
+    assert result.returncode == 0, result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_simulate_plays_the_scene(tmp_path: Path) -> None:
+    with otvet(tmp_path, OTVET_QUIET_SECONDS="1") as server:
+        result = command(tmp_path, "simulate", "--url", server.url, OTVET_QUIET_SECONDS="1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "✗" not in result.stdout
+
+
+def test_simulate_says_one_message_and_shows_the_reply(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        result = command(tmp_path, "simulate", "Сколько стоит доставка?", "--lead", "77", "--url", server.url)
+        assert [one["sender_type"] for one in server.messages(77)] == ["client", "assistant"]
+    assert result.returncode == 0
+
+
+def test_simulate_without_a_server_is_one_line(folder: Path) -> None:
+    result = command(folder, "simulate", "--url", "http://127.0.0.1:9")
+    assert result.returncode == 1
+    assert "make run" in one_line(result.stderr)
+
+
+def test_simulate_does_not_spend_real_money_unasked(folder: Path) -> None:
+    result = command(folder, "simulate", OTVET_MANUS_API_KEY="sk-real", OTVET_MANUS_BASE_URL="https://manus.invalid")
+    assert result.returncode == 1
+    assert "--live" in one_line(result.stderr)
+
+
+def test_check_says_what_works(tmp_path: Path) -> None:
+    with amocrm_standin() as amo, manus_standin() as manus:
+        settings = {"OTVET_AMOCRM_BASE_URL": amo.url, "OTVET_MANUS_BASE_URL": manus.url}
+        good = command(
+            tmp_path, "check", OTVET_AMOCRM_TOKEN=amo.token, OTVET_MANUS_API_KEY=manus.key, OTVET_PORT="9", **settings
+        )
+        bad = command(
+            tmp_path, "check", OTVET_AMOCRM_TOKEN="old", OTVET_MANUS_API_KEY="old", OTVET_PORT="9", **settings
+        )
+    assert good.returncode == 0, good.stdout
+    assert "1300" in good.stdout
+    assert bad.returncode == 1
+    assert bad.stdout.count("✗") == 2
+
+
+def test_a_bare_call_lists_the_commands() -> None:
+    result = command(ROOT)
+    assert result.returncode == 0
+    for name in ("serve", "view", "simulate", "selftest", "check", "stats"):
+        assert name in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["view", "--nonsense"], ["view", "1", "2"]])
+def test_a_wrong_call_is_one_line_with_the_next_step(arguments: list[str]) -> None:
+    result = command(ROOT, *arguments)
+    assert result.returncode == 2
+    assert "--help" in one_line(result.stderr)
+
+
+@pytest.mark.parametrize("lazy", ["dbos", "fastapi", "numpy", "alembic", "httpx2", "uvicorn"])
+@pytest.mark.parametrize("arguments", [["view"], ["--help"]])
+def test_nothing_heavy_is_imported_to_view(folder: Path, lazy: str, arguments: list[str]) -> None:
+    code = f"import sys; from otvet.cli import main\ntry: main({arguments!r})\nexcept SystemExit: pass\nsys.exit({lazy!r} in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(folder), check=False).returncode == 0
+    )
+
+
+SCRIPTS = {
+    "amocrm_manus_webhook_with_db.py": "serve",
+    "view_database.py": "view",
+    "test_webhook_with_db.py": "simulate",
+    "simple_webhook_test.py": "selftest",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_scripts_at_the_root_are_the_commands(script: str, tmp_path: Path) -> None:
+    result = subprocess.run(
+        ["/usr/bin/env", "python3", str(ROOT / script), "--help"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"otvet {SCRIPTS[script]}" in result.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_without_an_environment_tells_how_to_get_it(script: str, tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    for name in (script, "tools/__init__.py", "tools/environment.py"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    result = subprocess.run(
+        ["/usr/bin/env", "python3", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "make run" in one_line(result.stderr)

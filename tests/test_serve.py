@@ -1,0 +1,123 @@
+"""``otvet serve`` as a process: what it prints, keeps, refuses, and how it ends."""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+
+from tests.running import SECRET, Otvet, command, otvet, wait_for
+from tests.standins.sender import incoming
+
+
+def test_it_prints_the_webhooks_address_and_what_is_missing(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        printed = server.log.read_text()
+    assert server.webhook in printed
+    assert "OTVET_AMOCRM_TOKEN" in printed
+    assert "OTVET_MANUS_API_KEY" in printed
+
+
+def test_a_made_secret_is_kept_over_a_restart(tmp_path: Path) -> None:
+    addresses = []
+    for _start in range(2):
+        with otvet(tmp_path, OTVET_WEBHOOK_SECRET="") as server:
+            found = re.search(r"/webhook/amocrm/(\S+)", server.log.read_text())
+            assert found
+            addresses.append(found[1])
+    assert addresses[0] == addresses[1]
+    assert len(addresses[0]) >= 32
+
+
+def test_a_repeated_delivery_changes_nothing_after_a_restart(tmp_path: Path) -> None:
+    for saved in (1, 0):
+        with otvet(tmp_path) as server:
+            assert server.deliver(incoming("hello")).json()["saved"] == saved
+            wait_for(server.settled, "the turn closed")
+            assert len(server.messages(27754599)) == 2
+
+
+def test_sigterm_ends_it_in_peace_and_leaves_one_whole_file(tmp_path: Path) -> None:
+    server = Otvet(tmp_path).start()
+    server.deliver(incoming("hello"))
+    assert server.end(signal.SIGTERM) == 0
+    assert not (tmp_path / "conversations.db-wal").exists()
+    with closing(sqlite3.connect(tmp_path / "conversations.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM messages").fetchone() == (1,)
+
+
+def test_a_running_servers_file_is_whole_when_it_is_copied(tmp_path: Path) -> None:
+    def copied() -> bool:
+        copy = tmp_path / "copy.db"
+        copy.write_bytes((tmp_path / "conversations.db").read_bytes())
+        with closing(sqlite3.connect(copy)) as connection, contextlib.suppress(sqlite3.OperationalError):
+            return bool(connection.execute("SELECT count(*) FROM messages").fetchone() == (2,))
+        return False  # a table was not there yet
+
+    with otvet(tmp_path) as server:
+        server.deliver(incoming("hello"))
+        wait_for(server.settled, "the turn closed")
+        wait_for(copied, "a copy with both messages in it")
+
+
+def test_a_second_server_on_the_same_file_does_not_start(tmp_path: Path) -> None:
+    with otvet(tmp_path):
+        second = command(tmp_path, "serve")
+    assert second.returncode == 1
+    (line,) = second.stderr.splitlines()
+    assert "conversations.db" in line
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = command(tmp_path, "serve", OTVET_PORT=port)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert port in line
+    assert not (tmp_path / "conversations.db").exists()
+
+
+def test_a_bad_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
+    result = command(tmp_path, "serve", OTVET_QUIET_SECONDS="soon")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("OTVET_QUIET_SECONDS:")
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "conversations.db"
+    file.write_bytes(b"this is a letter, not a database" * 100)
+    before = file.read_bytes()
+    result = command(tmp_path, "serve")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "conversations.db" in line
+    assert file.read_bytes() == before
+
+
+def test_no_secret_reaches_the_log(tmp_path: Path) -> None:
+    secrets = {
+        "OTVET_API_TOKEN": "secret-api-token",
+        "OTVET_AMOCRM_TOKEN": "secret-amocrm-token",
+        "OTVET_AMOCRM_BASE_URL": "http://127.0.0.1:9",  # nobody is there: the sending fails
+        "OTVET_MANUS_API_KEY": "secret-manus-key",
+        "OTVET_MANUS_BASE_URL": "http://127.0.0.1:9",
+        "OTVET_REPLY_BUDGET_SECONDS": "1",
+    }
+    with otvet(tmp_path, OTVET_LOG_FORMAT="json", OTVET_LOG_LEVEL="debug", **secrets) as server:
+        server.deliver(incoming("hello"))
+        httpx2.get(f"{server.webhook}x", trust_env=False)
+        wait_for(lambda: "not delivered" in server.log.read_text(), "the failure in the log")
+        log = server.log.read_text()
+    entries = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert entries
+    written = json.dumps(entries)
+    for secret in (*secrets.values(), SECRET):
+        assert not secret.startswith("secret") or secret not in written
+    assert "hello" not in written
