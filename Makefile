@@ -39,6 +39,10 @@ lock: $(VENV)/.installed-dev ## Choose the newest allowed versions of all depend
 	$(BIN)/pip -q install uv
 	$(BIN)/uv -q pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv -q pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv -q pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade --group bench -o requirements-bench.lock
+
+bench: $(VENV)/.installed-bench ## Measure the intake against a plain receiver (needs wrk)
+	$(BIN)/python -m benchmarks.ingest
 
 clean: ## Remove the environment and all caches; conversations.db stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -62,4 +66,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	@echo "Installing the tools for the tests..."
 	@$(BIN)/pip -q install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.installed-bench: requirements-bench.lock $(VENV)/.installed
+	@$(BIN)/pip -q install --require-hashes -r requirements-bench.lock
 	@touch $@

@@ -129,9 +129,7 @@ def test_each_kind_of_delivery_is_understood(
 
 
 def test_every_sample_is_in_the_table() -> None:
-    (table,) = (
-        mark for mark in test_each_kind_of_delivery_is_understood.pytestmark if isinstance(mark.args[0], tuple)
-    )
+    (table,) = (mark for mark in test_each_kind_of_delivery_is_understood.pytestmark if isinstance(mark.args[0], tuple))
     assert {name for name, *_expected in table.args[1]} == {path.stem for path in SAMPLES.glob("*.txt")}
 
 
@@ -254,9 +252,7 @@ def test_a_chat_is_named_by_what_there_is(fields: dict[str, Any], chat_ref: str 
 @pytest.mark.parametrize("name", ["id", "chat_id", "talk_id"])
 def test_an_endless_id_is_shortened_the_same_way_each_time(name: str) -> None:
     attribute = {"id": "key"}.get(name, name)
-    first, again, other = (
-        getattr(event(**{name: value * 1000}), attribute) for value in ("long", "long", "more")
-    )
+    first, again, other = (getattr(event(**{name: value * 1000}), attribute) for value in ("long", "long", "more"))
 
     assert first == again != other
     assert len(first) <= 200
@@ -426,7 +422,9 @@ ANY_VALUE = st.text(max_size=8) | st.sampled_from(["incoming", "outgoing", "lead
 ANY_FIELDS = st.recursive(
     ANY_VALUE,
     lambda inner: st.dictionaries(
-        st.sampled_from(["message", "outgoing_message", "add", "leads", "account", "0", "1", *entry()]), inner, max_size=4
+        st.sampled_from(["message", "outgoing_message", "add", "leads", "account", "0", "1", *entry()]),
+        inner,
+        max_size=4,
     ),
     max_leaves=20,
 )

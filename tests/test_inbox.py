@@ -1,7 +1,745 @@
-"""The inbox on both databases."""
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.engine import Connection, Row
+
+from otvet import counters, turns
+from otvet.amocrm.events import read_delivery
+from otvet.amocrm.form import build
+from otvet.conversations import clients, conversations, messages
 from otvet.database import Database
+from otvet.errors import StorageError
+from otvet.inbox import Inbox, Received, Stored, quarantine, store
+from otvet.schema import prepare
+from tests.clocks import FakeClock
+
+NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+SENT_AT = int(NOW.timestamp()) - 60
+
+Deliver = Callable[..., list[Stored]]
 
 
-def test_database_is_there(database: Database) -> None:
-    assert database.look(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1
+def said(id_: str | None, *, lead: int | None = 5, chat: str | None = "chat", **changes: Any) -> dict[str, Any]:
+    """One message of a client, as text its id; None takes a field out."""
+    fields = {
+        "id": id_,
+        "chat_id": chat,
+        "contact_id": 7,
+        "text": id_,
+        "created_at": SENT_AT,
+        "entity_type": None if lead is None else "lead",
+        "entity_id": lead,
+        "type": "incoming",
+        "author": {"type": "external", "name": "Client 1"},
+        **changes,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def written_by_manager(id_: str, **changes: Any) -> dict[str, Any]:
+    return said(id_, **{"type": "outgoing", "author": {"type": "internal", "name": "Manager 1"}, **changes})
+
+
+def body(*entries: dict[str, Any]) -> bytes:
+    return build({"message": {"add": list(entries)}})
+
+
+def received(content: bytes, at: datetime = NOW) -> Received:
+    return Received(content, read_delivery(content, at), at)
+
+
+def take(database: Database, *deliveries: Received) -> list[Stored]:
+    """Store deliveries in one commit."""
+    with database.writes.begin() as connection:
+        return store(connection, deliveries)
+
+
+@pytest.fixture(params=["one by one", "together"])
+def deliver(request: pytest.FixtureRequest, database: Database) -> Deliver:
+    """Stores messages, each a delivery of its own, a second apart; once in a commit each and once in a single one."""
+
+    def deliver(*entries: dict[str, Any]) -> list[Stored]:
+        deliveries = [received(body(entry), NOW + timedelta(seconds=at)) for at, entry in enumerate(entries)]
+        if request.param == "together":
+            return take(database, *deliveries)
+        return [result for one in deliveries for result in take(database, one)]
+
+    return deliver
+
+
+def rows(database: Database, table: sa.Table) -> Sequence[Row[Any]]:
+    key = next(iter(table.primary_key.columns))
+    return database.look(lambda connection: connection.execute(sa.select(table).order_by(key)).all())
+
+
+def totals(database: Database) -> dict[str, int]:
+    return database.look(counters.totals)
+
+
+def texts_by_lead(database: Database) -> dict[int | None, list[str]]:
+    """What each deal's conversation holds, in the order of a history."""
+    query = (
+        sa.select(conversations.c.amocrm_lead_id, messages.c.content)
+        .join(conversations)
+        .order_by(messages.c.timestamp, messages.c.id)
+    )
+    found: dict[int | None, list[str]] = {}
+    for lead, text in database.look(lambda connection: connection.execute(query).all()):
+        found.setdefault(lead, []).append(text)
+    return found
+
+
+def leads_told(database: Database) -> dict[str, int | None]:
+    """The lead that each message's metadata names."""
+    return {row.content: row.metadata["amocrm_lead_id"] for row in rows(database, messages)}
+
+
+def to_answer(results: list[Stored]) -> list[int]:
+    return [turn for result in results for turn in result.to_answer]
+
+
+def in_state(database: Database, turn_id: int, state: str) -> None:
+    with database.writes.begin() as connection:
+        connection.execute(turns.turns.update().where(turns.turns.c.id == turn_id).values(state=state))
+
+
+def everything(database: Database) -> dict[str, Any]:
+    return {table.name: rows(database, table) for table in (clients, conversations, messages, turns.turns)}
+
+
+def serve(database: Database, *bodies: bytes, clock: FakeClock | None = None) -> tuple[list[Any], list[int]]:
+    """Receive bodies at once, as a running server does: what became of each, and the turns that were announced."""
+    announced: list[int] = []
+
+    async def run() -> list[Any]:
+        inbox = Inbox(database, clock or FakeClock(NOW), announced.extend)
+        database.start()
+        try:
+            return await asyncio.gather(*(inbox.receive(content) for content in bodies), return_exceptions=True)
+        finally:
+            await database.writer.stop()
+
+    return asyncio.run(run()), announced
+
+
+# One message.
+
+
+def test_a_message_is_stored_with_its_client_and_conversation(database: Database) -> None:
+    (result,) = take(database, received(body(said("a", talk_id="31", text="Hello"))))
+
+    (client,) = rows(database, clients)
+    (conversation,) = rows(database, conversations)
+    (message,) = rows(database, messages)
+    assert (result.saved, result.duplicates) == (1, 0)
+    assert (client.amocrm_contact_id, client.name) == (7, "Client 1")
+    assert (conversation.client_id, conversation.amocrm_lead_id, conversation.status) == (client.id, 5, "active")
+    assert (conversation.chat_ref, conversation.last_activity) == ("chat", NOW)
+    assert (message.conversation_id, message.sender_type) == (conversation.id, "client")
+    assert (message.content, message.message_type) == ("Hello", "text")
+    assert message.timestamp == datetime.fromtimestamp(SENT_AT, UTC)
+    assert (message.amocrm_message_id, message.amocrm_contact_id) == ("a", 7)
+    assert (message.amocrm_chat_id, message.amocrm_talk_id) == ("chat", "31")
+
+
+def test_the_raw_event_is_kept_beside_the_message(database: Database) -> None:
+    attachment = {"type": "picture", "link": "https://drive.example.ru/1.png"}
+    take(database, received(body(said("a", text="", attachment=attachment, origin="telegram"))))
+
+    (message,) = rows(database, messages)
+    assert (message.content, message.message_type) == ("", "picture")
+    assert message.metadata == {
+        "amocrm_lead_id": 5,
+        "amocrm_timestamp": SENT_AT,
+        "source": "amocrm_webhook",
+        "raw": {
+            "id": "a",
+            "chat_id": "chat",
+            "contact_id": "7",
+            "text": "",
+            "created_at": str(SENT_AT),
+            "entity_type": "lead",
+            "entity_id": "5",
+            "type": "incoming",
+            "author": {"type": "external", "name": "Client 1"},
+            "attachment": attachment,
+            "origin": "telegram",
+        },
+    }
+
+
+def test_a_message_without_a_time_has_that_of_its_arrival(database: Database) -> None:
+    take(database, received(body(said("a", created_at=None))))
+
+    assert rows(database, messages)[0].timestamp == NOW
+
+
+def test_the_longest_names_are_stored(database: Database) -> None:
+    name = "👍" * 200
+    event = build({"leads": {"👍" * 5000: [{"id": 1}]}})
+    take(database, received(body(said(name, chat=name, talk_id=name, text="long"))), received(event))
+
+    assert texts_by_lead(database) == {5: ["long"]}
+
+
+# Turns.
+
+
+def test_a_clients_message_opens_a_turn(database: Database) -> None:
+    (result,) = take(database, received(body(said("a"))))
+
+    (turn,) = rows(database, turns.turns)
+    assert (turn.state, turn.first_message_at, turn.last_message_at) == (turns.WAITING, NOW, NOW)
+    assert rows(database, messages)[0].turn_id == turn.id
+    assert result.to_answer == [turn.id]
+
+
+def test_a_burst_shares_one_turn_that_is_announced_once(database: Database, deliver: Deliver) -> None:
+    results = deliver(said("a"), said("b"), said("c"))
+
+    (turn,) = rows(database, turns.turns)
+    assert {row.turn_id for row in rows(database, messages)} == {turn.id}
+    assert to_answer(results) == [turn.id]
+
+
+def test_the_turn_knows_when_the_client_was_last_heard(database: Database) -> None:
+    take(database, received(body(said("a"))))
+    take(database, received(body(said("b")), NOW + timedelta(seconds=9)))
+
+    (turn,) = rows(database, turns.turns)
+    assert (turn.first_message_at, turn.last_message_at) == (NOW, NOW + timedelta(seconds=9))
+
+
+@pytest.mark.parametrize("state", [turns.ANSWERING, turns.SENDING, turns.SENT, turns.KEPT, turns.FAILED])
+def test_what_comes_after_a_turn_was_taken_waits_in_another(database: Database, state: str) -> None:
+    (first,) = take(database, received(body(said("a"))))[0].to_answer
+    in_state(database, first, state)
+    (second,) = take(database, received(body(said("b"))))[0].to_answer
+
+    assert first != second
+    assert [row.turn_id for row in rows(database, messages)] == [first, second]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        written_by_manager("a"),
+        said("a", author={"type": "bot"}),
+        said("a", type="outgoing"),
+    ],
+    ids=["manager", "bot", "outgoing"],
+)
+def test_only_a_clients_message_opens_a_turn(database: Database, entry: dict[str, Any]) -> None:
+    (result,) = take(database, received(body(entry)))
+
+    assert rows(database, messages)[0].sender_type == "manager"
+    assert rows(database, turns.turns) == []
+    assert result.to_answer == []
+
+
+def test_an_outgoing_event_is_part_of_the_history(database: Database) -> None:
+    take(database, received(build({"outgoing_message": {"add": [said("a", lead=None)]}})))
+    take(database, received(body(said("b"))))
+
+    assert [row.sender_type for row in rows(database, messages)] == ["manager", "client"]
+    assert texts_by_lead(database) == {5: ["a", "b"]}
+
+
+# Repetitions.
+
+
+def test_a_repeated_delivery_changes_nothing(database: Database) -> None:
+    content = body(said("a"), written_by_manager("b"), said(None, text="c"))
+    take(database, received(content))
+    before = everything(database)
+
+    (result,) = take(database, received(content, NOW + timedelta(minutes=95)))
+
+    assert (result.saved, result.duplicates, result.to_answer) == (0, 3, [])
+    assert everything(database) == before
+    assert totals(database) == {"duplicates": 3}
+
+
+def test_a_repetition_in_the_same_commit_is_known(database: Database) -> None:
+    first, second = take(database, received(body(said("a"), said("a"))), received(body(said("a"))))
+
+    assert (first.saved, first.duplicates) == (1, 1)
+    assert (second.saved, second.duplicates) == (0, 1)
+    assert len(rows(database, messages)) == 1
+
+
+def test_a_repetition_after_a_restart_is_known(database: Database) -> None:
+    content = body(said("a"), said(None, text="b"))
+    serve(database, content)
+
+    ((result,), announced) = serve(Database(database.url), content, clock=FakeClock(NOW + timedelta(minutes=20)))
+
+    assert (result.saved, result.duplicates, announced) == (0, 2, [])
+    assert len(rows(database, messages)) == 2
+
+
+def test_a_repetition_may_bring_something_new(database: Database) -> None:
+    take(database, received(body(said("a"))))
+
+    (result,) = take(database, received(body(said("a"), said("b"))))
+
+    assert (result.saved, result.duplicates) == (1, 1)
+    assert texts_by_lead(database) == {5: ["a", "b"]}
+
+
+def test_without_id_and_time_a_repetition_is_known_also_in_the_next_window(database: Database) -> None:
+    content = body(said(None, text="a", created_at=None))
+    for minutes in (0, 5, 20, 35, 95):
+        take(database, received(content, NOW + timedelta(minutes=minutes)))
+
+    assert len(rows(database, messages)) == 1
+
+
+def test_without_ids_the_same_words_of_another_chat_are_another_message(database: Database, deliver: Deliver) -> None:
+    deliver(said(None, text="hi", chat="one", lead=1), said(None, text="hi", chat="two", lead=2))
+
+    assert texts_by_lead(database) == {1: ["hi"], 2: ["hi"]}
+
+
+# Leads that become known later.
+
+
+def test_without_a_lead_a_message_is_stored_and_its_turn_waits(database: Database) -> None:
+    (result,) = take(database, received(body(said("a", lead=None))))
+
+    assert texts_by_lead(database) == {None: ["a"]}
+    assert [row.state for row in rows(database, turns.turns)] == [turns.WAITING]
+    assert result.to_answer == []
+    assert database.look(turns.unfinished) == []
+
+
+def test_the_lead_of_a_later_message_is_that_of_the_earlier_ones(database: Database, deliver: Deliver) -> None:
+    results = deliver(said("a", lead=None), said("b", lead=None), said("c"))
+
+    (turn,) = rows(database, turns.turns)
+    assert texts_by_lead(database) == {5: ["a", "b", "c"]}
+    assert leads_told(database) == {"a": 5, "b": 5, "c": 5}
+    assert {row.turn_id for row in rows(database, messages)} == {turn.id}
+    assert to_answer(results) == [turn.id]
+    assert len(rows(database, conversations)) == 1
+
+
+def test_a_managers_message_may_name_the_lead(database: Database, deliver: Deliver) -> None:
+    results = deliver(said("a", lead=None), written_by_manager("b"))
+
+    assert texts_by_lead(database) == {5: ["a", "b"]}
+    assert to_answer(results) == [turn.id for turn in rows(database, turns.turns)]
+
+
+def test_what_waited_joins_the_leads_conversation(database: Database, deliver: Deliver) -> None:
+    results = deliver(said("a", chat="old"), said("b", lead=None, chat="new"), said("c", chat="new"))
+
+    (turn,) = rows(database, turns.turns)
+    assert texts_by_lead(database) == {5: ["a", "b", "c"]}
+    assert leads_told(database) == {"a": 5, "b": 5, "c": 5}
+    assert {row.turn_id for row in rows(database, messages)} == {turn.id}
+    assert turn.id in to_answer(results)
+    assert len(rows(database, conversations)) == 1
+
+
+def test_a_joined_turn_counts_from_its_first_message(database: Database) -> None:
+    take(database, received(body(said("a", lead=None, chat="new"))))
+    take(database, received(body(said("b", chat="old")), NOW + timedelta(seconds=5)))
+    take(database, received(body(said("c", chat="new")), NOW + timedelta(seconds=9)))
+
+    (turn,) = rows(database, turns.turns)
+    assert (turn.first_message_at, turn.last_message_at) == (NOW, NOW + timedelta(seconds=9))
+
+
+def test_the_waiting_turn_is_handed_to_a_conversation_whose_turn_is_taken(database: Database) -> None:
+    take(database, received(body(said("a", chat="old"))))
+    in_state(database, 1, turns.ANSWERING)
+    take(database, received(body(said("b", lead=None, chat="new"))))
+
+    (result,) = take(database, received(body(said("c", chat="new"))))
+
+    assert [row.state for row in rows(database, turns.turns)] == [turns.ANSWERING, turns.WAITING]
+    assert [row.turn_id for row in rows(database, messages)] == [1, 2, 2]
+    assert result.to_answer == [2]
+
+
+def test_several_chats_may_wait_for_the_same_lead(database: Database, deliver: Deliver) -> None:
+    deliver(
+        said("a", lead=None, chat="one"),
+        said("b", lead=None, chat="two"),
+        said("c", lead=None, chat="three"),
+        said("d", chat="two"),
+        said("e", chat="one"),
+        said("f", chat="three"),
+    )
+
+    (turn,) = rows(database, turns.turns)
+    assert texts_by_lead(database) == {5: ["a", "b", "c", "d", "e", "f"]}
+    assert set(leads_told(database).values()) == {5}
+    assert {row.turn_id for row in rows(database, messages)} == {turn.id}
+
+
+def test_what_waited_takes_its_place_in_time(database: Database, deliver: Deliver) -> None:
+    deliver(
+        said("c", lead=None, chat="new", created_at=SENT_AT + 3),
+        said("a", chat="old", created_at=SENT_AT + 1),
+        said("d", chat="new", created_at=SENT_AT + 4),
+        said("b", chat="old", created_at=SENT_AT + 2),
+    )
+
+    assert texts_by_lead(database) == {5: ["a", "b", "c", "d"]}
+
+
+def test_different_chats_wait_apart(database: Database, deliver: Deliver) -> None:
+    deliver(said("a", lead=None, chat="one"), said("b", lead=None, chat="two"), said("c", chat="one"))
+
+    assert texts_by_lead(database) == {None: ["b"], 5: ["a", "c"]}
+
+
+@pytest.mark.parametrize("reference", [{"talk_id": "31"}, {"contact_id": 8}], ids=["talk", "contact"])
+def test_a_chat_without_an_id_is_told_by_what_it_has(
+    database: Database, deliver: Deliver, reference: dict[str, Any]
+) -> None:
+    deliver(said("a", lead=None, chat=None, **reference), said("b", chat=None, **reference))
+
+    assert texts_by_lead(database) == {5: ["a", "b"]}
+
+
+def test_a_chat_that_has_a_lead_keeps_it(database: Database, deliver: Deliver) -> None:
+    results = deliver(said("a"), said("b", lead=None))
+
+    assert texts_by_lead(database) == {5: ["a", "b"]}
+    assert leads_told(database) == {"a": 5, "b": 5}
+    assert to_answer(results) == [1]
+
+
+# Chats that move.
+
+
+def test_a_chat_may_move_to_another_lead(database: Database, deliver: Deliver) -> None:
+    results = deliver(said("a", lead=5), said("b", lead=6), said("c", lead=None))
+
+    assert texts_by_lead(database) == {5: ["a"], 6: ["b", "c"]}
+    assert sorted(to_answer(results)) == [1, 2]
+
+
+def test_a_chat_may_move_back(database: Database, deliver: Deliver) -> None:
+    deliver(said("a", lead=5), said("b", lead=6), said("c", lead=5), said("d", lead=None))
+
+    assert texts_by_lead(database) == {5: ["a", "c", "d"], 6: ["b"]}
+
+
+def test_a_late_reply_in_the_former_lead_does_not_move_the_chat_back(database: Database) -> None:
+    take(database, received(body(said("a", lead=5))))
+    take(database, received(body(said("b", lead=6)), NOW + timedelta(seconds=1)))
+    with database.writes.begin() as connection:
+        former = conversations.c.amocrm_lead_id == 5
+        connection.execute(conversations.update().where(former).values(last_activity=NOW + timedelta(seconds=2)))
+
+    take(database, received(body(said("c", lead=None)), NOW + timedelta(seconds=3)))
+
+    assert texts_by_lead(database) == {5: ["a"], 6: ["b", "c"]}
+
+
+def test_messages_of_one_moment_leave_the_chat_at_the_last_lead(database: Database) -> None:
+    take(database, received(body(said("a", lead=5), said("b", lead=6), said("c", lead=5))))
+    take(database, received(body(said("d", lead=None))))
+
+    assert texts_by_lead(database) == {5: ["a", "c", "d"], 6: ["b"]}
+
+
+def test_a_completed_conversation_is_not_continued(database: Database) -> None:
+    take(database, received(body(said("a"))))
+    with database.writes.begin() as connection:
+        connection.execute(conversations.update().values(status="completed"))
+
+    take(database, received(body(said("b"))))
+
+    assert [row.status for row in rows(database, conversations)] == ["completed", "active"]
+    assert texts_by_lead(database) == {5: ["a", "b"]}
+
+
+# Clients.
+
+
+def test_a_client_of_two_leads_is_one(database: Database, deliver: Deliver) -> None:
+    deliver(said("a", lead=5), said("b", lead=6))
+
+    (client,) = rows(database, clients)
+    assert {row.client_id for row in rows(database, conversations)} == {client.id}
+
+
+def test_a_contact_may_become_known_later(database: Database, deliver: Deliver) -> None:
+    deliver(said("a", contact_id=None, author={"type": "external"}), said("b"))
+
+    (client,) = rows(database, clients)
+    assert (client.amocrm_contact_id, client.name) == (7, "Client 1")
+
+
+def test_a_name_once_known_stays(database: Database, deliver: Deliver) -> None:
+    deliver(said("a"), said("b", author={"type": "external", "name": "Client 2"}), said("c", author=None))
+
+    assert [row.name for row in rows(database, clients)] == ["Client 1"]
+
+
+def test_another_contact_takes_the_conversation_over(database: Database, deliver: Deliver) -> None:
+    deliver(said("a"), said("b", contact_id=8, author={"type": "external", "name": "Client 2"}))
+
+    (conversation,) = rows(database, conversations)
+    assert {row.id: row.name for row in rows(database, clients)}[conversation.client_id] == "Client 2"
+    assert [row.amocrm_contact_id for row in rows(database, messages)] == [7, 8]
+
+
+def test_a_contact_known_elsewhere_is_not_made_twice(database: Database, deliver: Deliver) -> None:
+    deliver(
+        said("a", lead=5, chat="one"), said("b", lead=6, chat="two", contact_id=None), said("c", lead=6, chat="two")
+    )
+
+    assert [row.amocrm_contact_id for row in rows(database, clients) if row.amocrm_contact_id] == [7]
+    assert len({row.client_id for row in rows(database, conversations)}) == 1
+
+
+# What is not a message.
+
+
+def test_what_cannot_be_understood_is_kept_as_it_came(database: Database) -> None:
+    (result,) = take(database, received(b"\x00\xff not a form"))
+
+    (kept,) = rows(database, quarantine)
+    assert (kept.body, kept.received_at) == (b"\x00\xff not a form", NOW)
+    assert "is not known" in kept.reason
+    assert (result.saved, result.duplicates) == (0, 0)
+    assert totals(database) == {"quarantined": 1}
+
+
+def test_messages_beside_a_puzzle_are_stored_and_the_whole_body_is_kept(database: Database) -> None:
+    content = body(said("a"), {"id": "nowhere", "author": {}})
+    take(database, received(content))
+
+    assert texts_by_lead(database) == {5: ["a"]}
+    assert [row.body for row in rows(database, quarantine)] == [content]
+
+
+def test_other_events_are_counted_and_leave_nothing_else(database: Database) -> None:
+    noise = build({"leads": {"update": [{"id": 1}, {"id": 2}]}, "talk": {"add": [{"talk_id": 1}]}})
+    take(database, received(noise), received(noise))
+
+    assert totals(database) == {"event.leads.update": 4, "event.talk.add": 2}
+    assert not any(everything(database).values())
+    assert rows(database, quarantine) == []
+
+
+def test_a_body_that_was_not_read_to_its_end_is_set_aside(database: Database) -> None:
+    async def run() -> None:
+        database.start()
+        await Inbox(database, FakeClock(NOW), lambda turn_ids: None).set_aside(b"message[add]", "too large")
+        await database.writer.stop()
+
+    asyncio.run(run())
+
+    assert [(row.body, row.reason) for row in rows(database, quarantine)] == [(b"message[add]", "too large")]
+
+
+# Many at once.
+
+
+def test_deliveries_at_once_are_each_stored_once(database: Database) -> None:
+    bodies = [
+        body(said(f"{lead}-{number}", lead=lead, chat=f"chat-{lead}")) for lead in (1, 2, 3) for number in range(40)
+    ]
+
+    results, announced = serve(database, *bodies, *bodies)
+
+    assert sum(result.saved for result in results) == 120
+    assert sum(result.duplicates for result in results) == 120
+    assert {lead: len(texts) for lead, texts in texts_by_lead(database).items()} == {1: 40, 2: 40, 3: 40}
+    assert sorted(announced) == [row.id for row in rows(database, turns.turns)]
+    assert len(announced) == 3
+
+
+def test_a_turn_is_announced_when_it_is_committed(database: Database) -> None:
+    announced: list[int] = []
+    committed: list[int] = []
+
+    async def run() -> None:
+        def announce(turn_ids: Sequence[int]) -> None:
+            announced.extend(turn_ids)
+            committed.extend(database.look(turns.unfinished))
+
+        database.start()
+        await Inbox(database, FakeClock(NOW), announce).receive(body(said("a")))
+        await database.writer.stop()
+
+    asyncio.run(run())
+
+    assert announced == committed == [1]
+
+
+def test_a_body_with_more_messages_than_a_statement_can_name_is_stored(database: Database) -> None:
+    many = 33_000  # PostgreSQL takes 65,535 values a statement; a message without id and time has two keys
+    content = build({"message": {"add": [{"entity_id": 5}] * many}})
+
+    (result,) = take(database, received(content))
+
+    assert result.saved == many
+
+
+@st.composite
+def talks(draw: st.DrawFn) -> tuple[list[list[Received]], dict[str, int | None]]:
+    """Messages of two chats that move among two leads each, cut into commits; and the lead that each belongs to."""
+    deliveries: list[Received] = []
+    belongs: dict[str, int | None] = {}
+    current: dict[str, int | None] = {}
+    for number in range(draw(st.integers(1, 12))):
+        chat = draw(st.sampled_from(["one", "two"]))
+        lead = draw(st.sampled_from({"one": [None, 1, 2], "two": [None, 3, 4]}[chat]))
+        contact = draw(st.sampled_from([None, 7, 8]))
+        writes = draw(st.sampled_from([said, written_by_manager]))
+        id_ = f"{chat}-{number}"
+        content = body(writes(id_, lead=lead, chat=chat, contact_id=contact))
+        deliveries.append(received(content, NOW + timedelta(seconds=number)))
+        if lead and current.get(chat) is None:
+            belongs |= {known: lead for known in belongs if known.startswith(chat)}
+        current[chat] = lead or current.get(chat)
+        belongs[id_] = current[chat]
+    cuts = draw(st.lists(st.booleans(), min_size=len(deliveries), max_size=len(deliveries)))
+    commits: list[list[Received]] = []
+    for delivery, cut in zip(deliveries, cuts, strict=True):
+        if cut or not commits:
+            commits.append([])
+        commits[-1].append(delivery)
+    return commits, belongs
+
+
+@given(talks())
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_result_does_not_depend_on_what_shares_a_commit(
+    database: Database, talk: tuple[list[list[Received]], dict[str, int | None]]
+) -> None:
+    commits, belongs = talk
+    with database.writes.begin() as connection:
+        for table in (messages, turns.turns, conversations, clients):
+            connection.execute(table.delete())
+
+    announced = {turn for commit in commits for result in take(database, *commit) for turn in result.to_answer}
+
+    assert leads_told(database) == belongs
+    by_conversation = {row.id: row.amocrm_lead_id for row in rows(database, conversations)}
+    assert {row.content: by_conversation[row.conversation_id] for row in rows(database, messages)} == belongs
+    waiting = {row.id: row.conversation_id for row in rows(database, turns.turns)}
+    for row in rows(database, messages):
+        assert (row.turn_id is None) == (row.sender_type == "manager")
+        assert row.turn_id is None or waiting[row.turn_id] == row.conversation_id
+    assert {turn for turn, home in waiting.items() if by_conversation[home]} <= announced
+
+
+# When it cannot be stored at once.
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def blocked(database: Database) -> bool:
+    """Whether the writer waits for another connection."""
+    if database.is_sqlite:
+        return database.writer.waiting == 0  # it has taken the job, and SQLite has one lock for all
+    waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return bool(database.look(lambda connection: connection.scalar(waits)))
+
+
+@pytest.mark.parametrize(("theirs", "duplicates"), [("a", 1), ("b", 0)], ids=["the same", "another"])
+def test_what_another_process_stores_at_the_same_time_is_found(
+    database: Database, theirs: str, duplicates: int
+) -> None:
+    other = Database(database.url)
+
+    async def run() -> Stored:
+        inbox = Inbox(database, FakeClock(NOW), lambda turn_ids: None)
+        database.start()
+        with other.writes.begin() as connection:
+            store(connection, [received(body(said(theirs)))])
+            ours = asyncio.create_task(inbox.receive(body(said("a"))))
+            await until(lambda: blocked(database))
+        stored = await ours
+        await database.writer.stop()
+        return stored
+
+    stored = asyncio.run(run())
+    other.close()
+
+    assert (stored.saved, stored.duplicates) == (1 - duplicates, duplicates)
+    assert texts_by_lead(database) == {5: list(dict.fromkeys([theirs, "a"]))}
+    assert len(rows(database, clients)) == len(rows(database, turns.turns)) == 1
+
+
+def refuse(connection: Connection, text: str) -> None:
+    """Let the database refuse messages with this text."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER refuse BEFORE INSERT ON messages WHEN NEW.content = '{text}' "
+            "BEGIN SELECT RAISE(FAIL, 'refused'); END"
+        )
+        return
+    connection.exec_driver_sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'refused'; END$$"
+    )
+    connection.exec_driver_sql(
+        "CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW "
+        f"WHEN (NEW.content = '{text}') EXECUTE FUNCTION refuse()"
+    )
+
+
+def test_a_delivery_that_the_database_refuses_is_sent_again_and_harms_no_other(database: Database) -> None:
+    with database.writes.begin() as connection:
+        refuse(connection, "bad")
+
+    (first, bad, last), announced = serve(
+        database,
+        body(said("a", lead=1, chat="one")),
+        body(said("good", lead=2, chat="two"), said("bad", lead=2, chat="two")),
+        body(said("c", lead=3, chat="three")),
+    )
+
+    assert isinstance(bad, StorageError)
+    assert (first.saved, last.saved) == (1, 1)
+    assert texts_by_lead(database) == {1: ["a"], 3: ["c"]}
+    assert len(rows(database, conversations)) == len(announced) == 2
+
+
+def test_a_delivery_that_we_cannot_store_is_kept_in_quarantine(database: Database) -> None:
+    take(database, received(body(said("a", lead=None))))
+    with database.writes.begin() as connection:
+        connection.execute(messages.update().values(metadata=["changed", "by", "hand"]))
+
+    (result, other), _announced = serve(database, body(said("b")), body(said("c", lead=6, chat="other")))
+
+    assert (result.saved, other.saved) == (0, 1)
+    assert [row.body for row in rows(database, quarantine)] == [body(said("b"))]
+    assert texts_by_lead(database) == {None: ["a"], 6: ["c"]}
+
+
+def test_what_a_full_disk_refuses_is_not_half_stored(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
+    prepare(database, NOW)
+    content = body(*(said(f"{number}", text="long" * 1000) for number in range(100)))
+    with database.writes.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 20}")
+
+    (result,), announced = serve(database, content)
+
+    assert isinstance(result, StorageError)
+    assert "full" in str(result)
+    assert not any(everything(database).values())
+    assert announced == []
+    database.close()

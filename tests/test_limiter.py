@@ -80,9 +80,7 @@ def test_what_is_below_the_limit_does_not_wait() -> None:
     per_second=st.integers(min_value=1, max_value=7),
     uptime=st.floats(min_value=0, max_value=1e7, allow_nan=False),
 )
-def test_no_second_has_more_whenever_the_requests_come(
-    gaps: list[float], per_second: int, uptime: float
-) -> None:
+def test_no_second_has_more_whenever_the_requests_come(gaps: list[float], per_second: int, uptime: float) -> None:
     clock = FakeClock()
     clock.advance(uptime)
     limiter = Limiter(clock, per_second)

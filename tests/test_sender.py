@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from otvet.clock import SystemClock
 from tests.clocks import FakeClock
 from tests.standins import sender
 from tests.standins.faults import Faults
@@ -198,7 +199,18 @@ def test_a_late_answer_is_none() -> None:
         hook.faults.plan(delay=60)
         attempts = deliver(hook.url, FakeClock(), time_limit=0.1)
     assert [attempt.status for attempt in attempts] == [499, 200]
-    assert sender.TIME_LIMIT == 2
+
+
+def test_the_time_limit_is_two_seconds_unless_another_is_given() -> None:
+    async def run(url: str) -> Attempt:
+        async with Sender(url, SystemClock(), time_limit=0.1) as hook:
+            return await hook.send(b"")
+
+    with receiver() as hook:
+        hook.faults.plan(delay=60)
+        attempt = asyncio.run(run(hook.url))
+    assert attempt.status == 499
+    assert attempt.seconds < sender.TIME_LIMIT == 2
 
 
 def test_the_schedule_is_scaled() -> None:
@@ -213,6 +225,7 @@ def test_an_attempt_knows_how_long_it_took() -> None:
 
     async def run(url: str) -> Attempt:
         async with Sender(url, clock) as hook:
+            clock.advance(10)
             begun = asyncio.create_task(hook.send(b""))
             await asyncio.sleep(0)
             clock.advance(1.5)
@@ -220,7 +233,7 @@ def test_an_attempt_knows_how_long_it_took() -> None:
 
     with receiver() as hook:
         attempt = asyncio.run(run(hook.url))
-    assert (attempt.status, attempt.at, attempt.seconds) == (200, 1.5, 1.5)
+    assert (attempt.status, attempt.at, attempt.seconds) == (200, 11.5, 1.5)
 
 
 def disabled_after(failures: list[float], scale: float = 1.0) -> float | None:

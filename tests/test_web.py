@@ -131,3 +131,17 @@ def test_with_a_token_only_its_bearer_reads(tmp_path: Path) -> None:
         good = {"Authorization": "Bearer token-of-the-api", "X-Forwarded-For": "203.0.113.7"}
         assert httpx2.get(url, headers=good, trust_env=False).status_code == 200
         assert httpx2.get(f"{server.url}/health", trust_env=False).status_code == 200
+
+
+def test_a_locked_database_is_503_in_time_and_nothing_half_written(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        with closing(sqlite3.connect(tmp_path / "conversations.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            refused = server.deliver(incoming("hello"))
+            not_ready = httpx2.get(f"{server.url}/ready", trust_env=False)
+            other.execute("ROLLBACK")
+        assert refused.status_code == 503
+        assert refused.elapsed.total_seconds() < 2
+        assert not_ready.status_code == 503
+        assert server.messages(LEAD) == []
+        assert server.deliver(incoming("hello")).json() == {"saved": 1, "duplicates": 0}

@@ -122,7 +122,9 @@ def _responders(settings: Settings, clock: Clock, http: httpx2.AsyncClient) -> S
                 poll_seconds=settings.manus_poll_seconds,
             )
         )
-    responders += [KnowledgeResponder(settings.knowledge_dir, clock), TemplateResponder()]
+    # The starter folder's shop is made up: real clients are never told its prices.
+    knowledge = KnowledgeResponder(settings.knowledge_dir, clock, with_examples=not settings.amocrm_connected)
+    responders += [knowledge, TemplateResponder()]
     return responders
 
 

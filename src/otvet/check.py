@@ -70,7 +70,7 @@ def _database(settings: Settings) -> Finding:
 def _knowledge(settings: Settings) -> Finding:
     from otvet.responders.passages import read_folder  # the search's libraries are not needed to count
 
-    passages, problems = read_folder(settings.knowledge_dir)
+    passages, problems = read_folder(settings.knowledge_dir, with_examples=not settings.amocrm_connected)
     name = _("Knowledge")
     if problems and settings.knowledge_dir.is_dir():
         return Finding(name, "bad", "; ".join(f"{problem.file}: {problem.reason}" for problem in problems))

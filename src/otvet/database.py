@@ -24,7 +24,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Dialect, Engine, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from otvet.errors import StorageError
 from otvet.i18n import _
@@ -49,6 +49,7 @@ MOST_WAITING = 20_000
 MOST_READERS = 4
 LOCK_SECONDS = 1.5  # amoCRM waits 2 s for the answer; a 503 in time is better than none
 IDLE_SECONDS = 1.0
+WAL_PAGES = 8000  # 32 MB before a commit has to wait for a checkpoint; a quiet second makes one anyway
 
 DEADLOCK, SERIALIZATION_FAILURE = "40P01", "40001"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 
@@ -102,6 +103,7 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -140,8 +142,8 @@ class Writer:
     async def stop(self) -> None:
         """Carry out what is queued, then end."""
         self._jobs.put(None)
-        while self._thread.is_alive():
-            await asyncio.sleep(0.005)
+        with ThreadPoolExecutor(1) as alone:  # the loop's own pool may be closed by now
+            await asyncio.get_running_loop().run_in_executor(alone, self._thread.join)
 
     @property
     def waiting(self) -> int:
@@ -194,40 +196,17 @@ class Writer:
     def _transact(self, batch: list[_Job], tries: int = 3) -> None:
         try:
             with self._engine.begin() as connection:
-                for work, jobs in itertools.groupby(batch, key=lambda job: job.work):
-                    self._carry_out(connection, work, list(jobs))
+                _together(connection, batch)
         except OperationalError as error:
-            # PostgreSQL undid the whole transaction for the sake of another process; it may simply be run again.
-            if tries > 1 and getattr(error.orig, "sqlstate", None) in (DEADLOCK, SERIALIZATION_FAILURE):
-                return self._transact(batch, tries - 1)
-            raise
-
-    def _carry_out(self, connection: Connection, work: Work, jobs: list[_Job]) -> None:
-        """Together if that goes well; otherwise one by one, so that only the faulty one fails."""
-        try:
-            with connection.begin_nested():
-                results = work(connection, [job.item for job in jobs])
-        except OperationalError:
-            raise  # disk full, locked, server gone: nothing of this transaction can stand
-        except Exception as error:
-            if len(jobs) == 1 and not isinstance(error, IntegrityError):
-                jobs[0].outcome = error
-                return
-            # Another process may have written the same row just now; a second look finds it.
-            for job in jobs:
-                self._carry_out_alone(connection, work, job)
-            return
-        for job, result in zip(jobs, results, strict=True):
-            job.outcome = result
-
-    def _carry_out_alone(self, connection: Connection, work: Work, job: _Job) -> None:
-        try:
-            with connection.begin_nested():
-                (job.outcome,) = work(connection, [job.item])
-        except OperationalError:
-            raise
-        except Exception as error:
-            job.outcome = error
+            # Disk full, locked, server gone: nothing of it can stand. But where PostgreSQL undid it for the sake of
+            # another process, it may simply be run again.
+            if tries == 1 or getattr(error.orig, "sqlstate", None) not in (DEADLOCK, SERIALIZATION_FAILURE):
+                raise
+            self._transact(batch, tries - 1)
+        except Exception:
+            # One of them is at fault, or another process wrote the same row just now: a second look finds it.
+            with self._engine.begin() as connection:
+                _one_by_one(connection, batch)
 
     def _settle(self) -> None:
         """When nothing is happening, bring the SQLite file up to date, so that a plain copy of it is whole."""
@@ -241,6 +220,25 @@ class Writer:
                 connection.close()
         except Exception as error:  # a reader may be in the way; the next quiet moment comes
             log.debug("checkpoint postponed", reason=str(error))
+
+
+def _together(connection: Connection, batch: list[_Job]) -> None:
+    for work, jobs in itertools.groupby(batch, key=lambda job: job.work):
+        group = list(jobs)
+        for job, result in zip(group, work(connection, [job.item for job in group]), strict=True):
+            job.outcome = result
+
+
+def _one_by_one(connection: Connection, batch: list[_Job]) -> None:
+    """Each in a savepoint, so that only the faulty one fails."""
+    for job in batch:
+        try:
+            with connection.begin_nested():
+                (job.outcome,) = job.work(connection, [job.item])
+        except OperationalError:
+            raise
+        except Exception as error:
+            job.outcome = error
 
 
 def _answer(batch: list[_Job]) -> None:

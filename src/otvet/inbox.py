@@ -5,19 +5,29 @@ disk. ``store`` is the whole of it; it runs in the writer's thread.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DataError, DBAPIError
 
 from otvet import counters, turns
 from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
 from otvet.clock import Clock
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database, Id, UtcDateTime, metadata
+from otvet.errors import StorageError
+from otvet.i18n import _
+
+Item = TypeVar("Item")
+
+log = structlog.get_logger(__name__)
+
+MOST_AT_ONCE = 10_000  # PostgreSQL takes 65,535 values a statement, and a message has more than one
 
 quarantine = sa.Table(
     "quarantine",
@@ -59,13 +69,25 @@ class Inbox:
         """Store a delivery; when this returns it is committed. Raises StorageError if it was not."""
         now = self._clock.now()
         received = Received(body, read_delivery(body, now), now)
-        stored: Stored = await self._database.writer.submit(store, received)
+        try:
+            stored: Stored = await self._database.writer.submit(store, received)
+        except StorageError:
+            raise
+        except Exception as error:
+            if isinstance(error, DBAPIError) and not isinstance(error, DataError):
+                raise StorageError(
+                    _("the database did not take the write: {cause}").format(cause=error.orig)
+                ) from error
+            # Sent again it would fail again, and amoCRM disables a hook that answers with errors.
+            log.exception("a delivery could not be stored and is kept in quarantine")
+            await self.set_aside(body, f"cannot be stored: {type(error).__name__}")
+            return Stored()
         if stored.to_answer:
             self._to_answer(stored.to_answer)
         return stored
 
     async def set_aside(self, body: bytes, reason: str) -> None:
-        """Keep a body that was not even read to its end."""
+        """Keep a body as it came."""
         received = Received(body, Delivery(puzzles=(reason,)), self._clock.now())
         await self._database.writer.submit(store, received)
 
@@ -74,8 +96,8 @@ def store(connection: Connection, received: Sequence[Received]) -> list[Stored]:
     """Store deliveries in their order; one result each."""
     results = [Stored() for _ in received]
     new = _drop_duplicates(connection, received, results)
-    if new:
-        _save(connection, new, received[-1].at)
+    for some in _portions(new):
+        _save(connection, some, received[-1].at)
     _quarantine(connection, received)
     counts: Counter[str] = Counter()
     for item, result in zip(received, results, strict=True):
@@ -114,13 +136,48 @@ class _New:
     conversation: _Conversation | None = None
 
 
+# Made once: under load, building a statement anew costs more than running it.
+_KNOWN_KEYS = sa.select(messages.c.amocrm_message_id).where(
+    messages.c.amocrm_message_id.in_(sa.bindparam("keys", expanding=True))
+)
+_KNOWN_CLIENTS = sa.select(clients.c.id, clients.c.amocrm_contact_id, clients.c.name).where(
+    clients.c.amocrm_contact_id.in_(sa.bindparam("contacts", expanding=True))
+)
+_KNOWN_CONVERSATIONS = (
+    sa.select(
+        conversations.c.id,
+        conversations.c.client_id,
+        conversations.c.amocrm_lead_id,
+        conversations.c.chat_ref,
+        clients.c.amocrm_contact_id,
+        clients.c.name,
+    )
+    .join(clients)
+    .where(
+        conversations.c.status == "active",
+        sa.or_(
+            conversations.c.amocrm_lead_id.in_(sa.bindparam("leads", expanding=True)),
+            conversations.c.chat_ref.in_(sa.bindparam("chats", expanding=True)),
+        ),
+    )
+    .order_by(conversations.c.last_activity)  # the last one wins its chat
+)
+_TOUCH_CONVERSATION = (
+    conversations.update()
+    .where(conversations.c.id == sa.bindparam("conversation"))
+    .values(last_activity=sa.bindparam("at"), chat_ref=sa.bindparam("ref"))
+)
+_ADD_MESSAGES = messages.insert()
+
+
+def _portions(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), MOST_AT_ONCE):
+        yield items[start : start + MOST_AT_ONCE]
+
+
 def _drop_duplicates(connection: Connection, received: Sequence[Received], results: list[Stored]) -> list[_New]:
     keys = {key for item in received for event in item.delivery.messages for key in (event.key, event.also_key) if key}
-    if not keys:
-        return []
-    known = set(
-        connection.scalars(sa.select(messages.c.amocrm_message_id).where(messages.c.amocrm_message_id.in_(keys)))
-    )
+    known = {key for some in _portions(list(keys)) for key in connection.scalars(_KNOWN_KEYS, {"keys": some})}
     new: list[_New] = []
     for item, result in zip(received, results, strict=True):
         for event in item.delivery.messages:
@@ -133,7 +190,7 @@ def _drop_duplicates(connection: Connection, received: Sequence[Received], resul
     return new
 
 
-def _save(connection: Connection, new: list[_New], now: datetime) -> None:
+def _save(connection: Connection, new: Sequence[_New], now: datetime) -> None:
     placement = _Placement(connection, [one.event for one in new])
     for one in new:
         one.conversation = placement.place(one.event)
@@ -144,22 +201,18 @@ def _save(connection: Connection, new: list[_New], now: datetime) -> None:
         by_conversation.setdefault(one.conversation.final().id, []).append(one)  # type: ignore[union-attr]
     asked = {id_ for id_, those in by_conversation.items() if any(one.event.sender == "client" for one in those)}
     turn_of, opened = turns.open_for(connection, asked, now)
-    connection.execute(messages.insert(), [_row(one, turn_of) for one in new])
+    connection.execute(_ADD_MESSAGES, [_row(one, turn_of) for one in new])
     connection.execute(
-        conversations.update()
-        .where(conversations.c.id == sa.bindparam("conversation"))
-        .values(
-            last_activity=sa.bindparam("at"), chat_ref=sa.func.coalesce(sa.bindparam("ref"), conversations.c.chat_ref)
-        ),
+        _TOUCH_CONVERSATION,
         [
-            {"conversation": id_, "at": those[-1].at, "ref": those[-1].event.chat_ref}
+            {"conversation": id_, "at": those[-1].at, "ref": those[-1].conversation.final().chat_ref}  # type: ignore[union-attr]
             for id_, those in sorted(by_conversation.items())
         ],
     )
     answerable = {one.conversation.final().id for one in new if one.conversation.final().now_answerable}  # type: ignore[union-attr]
     known_lead = {one.conversation.final().id for one in new if one.conversation.final().lead_id}  # type: ignore[union-attr]
     to_answer = {turn_of[id_] for id_ in asked & known_lead if turn_of[id_] in opened}
-    new[0].result.to_answer = sorted(to_answer | turns.waiting_in(connection, answerable))
+    new[0].result.to_answer += sorted(to_answer | turns.waiting_in(connection, answerable))
 
 
 def _row(one: _New, turn_of: dict[int, int]) -> dict[str, Any]:
@@ -194,12 +247,12 @@ class _Placement:
         self._clients: dict[int, _Client] = {}
         self._by_lead: dict[int, _Conversation] = {}
         self._by_chat: dict[str, _Conversation] = {}
-        self._loaded: dict[int, _Conversation] = {}
         self._new_clients: list[_Client] = []
         self._new_conversations: list[_Conversation] = []
         self._joined: list[tuple[_Conversation, _Conversation]] = []
         self._named: list[_Conversation] = []  # whose lead has become known
         self._moved: list[_Conversation] = []  # whose client has become known
+        self._left: list[_Conversation] = []  # whose chat went on in another
         self._changed: list[_Client] = []
         self._load(events)
 
@@ -208,26 +261,14 @@ class _Placement:
         chats = {event.chat_ref for event in events if event.chat_ref}
         contacts = {event.contact_id for event in events if event.contact_id}
         if contacts:
-            for row in self._connection.execute(
-                sa.select(clients.c.id, clients.c.amocrm_contact_id, clients.c.name).where(
-                    clients.c.amocrm_contact_id.in_(contacts)
-                )
-            ):
+            for row in self._connection.execute(_KNOWN_CLIENTS, {"contacts": list(contacts)}):
                 self._clients[row.amocrm_contact_id] = _Client(row.amocrm_contact_id, row.name, row.id)
-        found = self._connection.execute(
-            sa.select(conversations, clients.c.amocrm_contact_id, clients.c.name)
-            .join(clients)
-            .where(
-                conversations.c.status == "active",
-                sa.or_(conversations.c.amocrm_lead_id.in_(leads), conversations.c.chat_ref.in_(chats)),
-            )
-            .order_by(conversations.c.last_activity)  # the last one wins its chat
-        )
-        for row in found:
-            client = self._clients.get(row.amocrm_contact_id) or _Client(row.amocrm_contact_id, row.name, row.client_id)
+        found = self._connection.execute(_KNOWN_CONVERSATIONS, {"leads": list(leads), "chats": list(chats)})
+        for one in found:
+            client = self._clients.get(one.amocrm_contact_id) or _Client(one.amocrm_contact_id, one.name, one.client_id)
             if client.contact_id:
                 self._clients[client.contact_id] = client
-            self._remember(_Conversation(client, row.amocrm_lead_id, row.chat_ref, row.id))
+            self._remember(_Conversation(client, one.amocrm_lead_id, one.chat_ref, one.id))
 
     def _remember(self, conversation: _Conversation) -> None:
         if conversation.lead_id:
@@ -243,6 +284,9 @@ class _Placement:
             conversation = self._of_lead(event, here if here and here.lead_id is None else None)
         self._know_client(conversation, event)
         if event.chat_ref:
+            if here and here.lead_id and here is not conversation and here.chat_ref == event.chat_ref:
+                here.chat_ref = None
+                self._left.append(here)
             conversation.chat_ref = event.chat_ref
             self._by_chat[event.chat_ref] = conversation
         return conversation
@@ -325,6 +369,9 @@ class _Placement:
         )
         for conversation in self._moved:
             values = {"client_id": conversation.client.id}
+            execute(conversations.update().where(conversations.c.id == conversation.id).values(**values))
+        for conversation in self._left:
+            values = {"chat_ref": conversation.chat_ref}
             execute(conversations.update().where(conversations.c.id == conversation.id).values(**values))
 
     def _number(self, table: sa.Table, objects: Sequence[Any], rows: list[dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """``otvet serve``: the service on its address until it is told to stop."""
 
+import gc
 import signal
 import socket
 
@@ -9,7 +10,8 @@ from otvet import logs
 from otvet.app import Service, wire
 from otvet.config import Settings, misspelt
 from otvet.errors import UsageError
-from otvet.i18n import _
+from otvet.i18n import _, ngettext
+from otvet.responders.passages import read_folder
 from otvet.web.application import create
 
 
@@ -33,6 +35,8 @@ def serve(settings: Settings) -> None:
     _introduce(service)
     for told in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when it has stopped in peace
         signal.signal(told, lambda _number, _frame: None)
+    gc.collect()
+    gc.freeze()  # what is loaded now stays: the collector need not go through it while a webhook waits
     server.run(sockets=[listener])
 
 
@@ -87,8 +91,15 @@ def _introduce(service: Service) -> None:
 
 
 def _knowledge(settings: Settings) -> str:
-    folder = settings.knowledge_dir
-    count = len(list(folder.rglob("*.md"))) if folder.is_dir() else 0
-    if not count:
-        return _("no Markdown files in {folder}: every question goes to a manager").format(folder=folder.absolute())
-    return _("{count} files in {folder}").format(count=count, folder=folder.absolute())
+    passages, problems = read_folder(settings.knowledge_dir, with_examples=not settings.amocrm_connected)
+    folder = settings.knowledge_dir.absolute()
+    if not passages:
+        told = _("no answers in {folder}: every question goes to a manager").format(folder=folder)
+    else:
+        told = ngettext("{count} answer in {folder}", "{count} answers in {folder}", len(passages)).format(
+            count=len(passages), folder=folder
+        )
+    left_out = ngettext(
+        "{count} file left out, see otvet check", "{count} files left out, see otvet check", len(problems)
+    )
+    return f"{told}; {left_out.format(count=len(problems))}" if problems and folder.is_dir() else told

@@ -59,22 +59,26 @@ turns = sa.Table(
 )
 
 
+_WAITING = sa.select(turns.c.id, turns.c.conversation_id).where(
+    turns.c.state == WAITING, turns.c.conversation_id.in_(sa.bindparam("conversations", expanding=True))
+)
+_TOUCH = (
+    turns.update()
+    .where(turns.c.id.in_(sa.bindparam("turns", expanding=True)))
+    .values(last_message_at=sa.bindparam("at"))
+)
+
+
 def open_for(
     connection: Connection, conversation_ids: Collection[int], now: datetime
 ) -> tuple[dict[int, int], list[int]]:
     """Give each conversation its waiting turn: ({conversation: turn}, the ids of those that were opened now)."""
     if not conversation_ids:
         return {}, []
-    waiting = {
-        row.conversation_id: row.id
-        for row in connection.execute(
-            sa.select(turns.c.id, turns.c.conversation_id).where(
-                turns.c.state == WAITING, turns.c.conversation_id.in_(conversation_ids)
-            )
-        )
-    }
+    found = connection.execute(_WAITING, {"conversations": list(conversation_ids)})
+    waiting = {row.conversation_id: row.id for row in found}
     if waiting:
-        connection.execute(turns.update().where(turns.c.id.in_(sorted(waiting.values()))).values(last_message_at=now))
+        connection.execute(_TOUCH, {"turns": sorted(waiting.values()), "at": now})
     missing = [{"conversation_id": id_} for id_ in sorted(conversation_ids) if id_ not in waiting]
     if not missing:
         return waiting, []
@@ -91,11 +95,7 @@ def waiting_in(connection: Connection, conversation_ids: Collection[int]) -> set
     """The waiting turns of these conversations."""
     if not conversation_ids:
         return set()
-    return set(
-        connection.scalars(
-            sa.select(turns.c.id).where(turns.c.state == WAITING, turns.c.conversation_id.in_(conversation_ids))
-        )
-    )
+    return set(connection.scalars(_WAITING, {"conversations": list(conversation_ids)}))
 
 
 def hand_over(connection: Connection, from_conversation: int, to_conversation: int) -> None:

@@ -24,8 +24,8 @@ class KnowledgeResponder:
 
     name = "knowledge"
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        self._knowledge = Knowledge(folder, clock)
+    def __init__(self, folder: Path, clock: Clock, *, with_examples: bool = True) -> None:
+        self._knowledge = Knowledge(folder, clock, with_examples=with_examples)
 
     async def reply(self, context: Context, journal: Journal) -> Reply:
         if not all(line.words for line in context.question):
@@ -43,8 +43,9 @@ class KnowledgeResponder:
 class Knowledge:
     """The folder as it is now: read at the first question, and again after an edit. Threads may share it."""
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
+    def __init__(self, folder: Path, clock: Clock, *, with_examples: bool = True) -> None:
         self._folder = folder
+        self._with_examples = with_examples
         self._clock = clock
         self._lock = Lock()
         self._looked_at = 0.0
@@ -86,6 +87,6 @@ class Knowledge:
         # numpy and bm25s take long to load, and a command that asks nothing should not wait for them.
         from otvet.responders.search import Index
 
-        passages, problems = read_folder(self._folder)
+        passages, problems = read_folder(self._folder, with_examples=self._with_examples)
         self._problems = tuple(problems)
         return Index(passages)

@@ -12,6 +12,7 @@ from otvet.i18n import _
 
 _MARKDOWN = MarkdownIt("commonmark")
 _COMMENT = re.compile(r"<!--(.*?)(?:-->|\Z)", re.DOTALL)
+_EXAMPLE = re.compile(r"\s*<!--\s*(?:пример|example)\b", re.IGNORECASE)
 _OTHER_WORDS = re.compile(r"\s*(?:иначе|also)\s*:(.*)", re.DOTALL | re.IGNORECASE)
 
 Snapshot = tuple[tuple[str, int, int], ...]
@@ -54,23 +55,35 @@ def snapshot(folder: Path) -> Snapshot:
     return tuple(seen)
 
 
-def read_folder(folder: Path) -> tuple[list[Passage], list[Problem]]:
-    """All passages in the order of the files; what cannot be read is left out and named."""
+def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], list[Problem]]:
+    """All passages in the order of the files; what cannot be read is left out and named.
+
+    with_examples: also those that came with Otvet and say so in their first line. Their shop and its prices are made
+    up: good for a trial, never for a real client.
+    """
     if not folder.is_dir():
         return [], [Problem(str(folder), _("there is no such folder"))]
     passages: list[Passage] = []
     problems: list[Problem] = []
     for file in _files(folder):
         try:
-            found = split(file.name, file.read_text(encoding="utf-8-sig"))
+            markdown = file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
             problems.append(Problem(file.name, _("it is not UTF-8 text; save it as UTF-8")))
         except OSError as error:
             problems.append(Problem(file.name, error.strerror or str(error)))
         else:
-            passages += found
+            found = split(file.name, markdown)
             if not found:
                 problems.append(Problem(file.name, _("it has no heading with a text below it")))
+            elif _EXAMPLE.match(markdown) and not with_examples:
+                problems.append(
+                    Problem(
+                        file.name, _("an example that no client is answered from; write your own, then remove line 1")
+                    )
+                )
+            else:
+                passages += found
     return passages, problems
 
 

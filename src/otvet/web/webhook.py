@@ -67,7 +67,7 @@ class Webhook:
         return JSONResponse({"saved": stored.saved, "duplicates": stored.duplicates})
 
 
-class BrokenOff(Exception):  # noqa: N818 - an event more than an error
+class BrokenOff(Exception):
     """The sender went away in the middle of the body."""
 
 
