@@ -32,7 +32,9 @@ def main() -> None:
                 idle.append(server.memory_mb)
                 ours.append(load(server, SECONDS))
         ratio = ours[-1].rate / theirs[-1].rate
-        print(f"round {number + 1}: Flask {theirs[-1]}\n         Otvet {ours[-1]}\n         ratio {ratio:.1f}", flush=True)
+        print(
+            f"round {number + 1}: Flask {theirs[-1]}\n         Otvet {ours[-1]}\n         ratio {ratio:.1f}", flush=True
+        )
     text = _table(ours, theirs, starts, idle)
     print(text)
     _keep(text)

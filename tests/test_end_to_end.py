@@ -152,5 +152,3 @@ def test_what_amocrm_refuses_for_good_is_failed_with_a_sentence(tmp_path: Path) 
         assert reply["turn"]["state"] == "failed"
         assert len(reply["metadata"]["delivery"]["reason"]) > 20
         assert server.get("/api/stats")["errors"] == 1
-
-

@@ -20,9 +20,7 @@ INSTRUCTIONS = "You answer for the shop. Never promise discounts."
 class MemoryJournal:
     """A Journal whose process can be killed before any of its commits."""
 
-    def __init__(
-        self, clock: FakeClock, thread: str | None = None, commits_to_live: float = float("inf")
-    ) -> None:
+    def __init__(self, clock: FakeClock, thread: str | None = None, commits_to_live: float = float("inf")) -> None:
         self.started_at = clock.now()
         self.facts: Mapping[str, Any] = {}
         self.thread = thread
@@ -164,9 +162,7 @@ class TestAnswer:
         assert places == sorted(places)
         assert (body["agent_profile"], body["locale"], body["title"]) == ("lite", "ru", "amoCRM 3")
 
-    def test_messages_without_a_delivery_kind(
-        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
-    ) -> None:
+    def test_messages_without_a_delivery_kind(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal) -> None:
         manus.marks_delivery = False
         assert shop.ask(journal).text.startswith("Answer ")
 
@@ -175,9 +171,7 @@ class TestAnswer:
         manus.answer = lambda _: "Да,\nесть."
         assert shop.ask(journal).text == "Да,\nесть."
 
-    def test_the_reply_is_made_for_a_messenger(
-        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
-    ) -> None:
+    def test_the_reply_is_made_for_a_messenger(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal) -> None:
         manus.answer = lambda _: "I'm Manus. **Да**, [доставим](https://shop.ru/d).\n\n- завтра\n- в среду"
         assert shop.ask(journal).text == "Да, доставим (https://shop.ru/d).\n\n• завтра\n• в среду"
 
@@ -196,9 +190,7 @@ class TestAnswer:
         assert shop.ask(MemoryJournal(clock, journal.thread), "M").text.startswith("Answer ")
         assert (len(manus.creates), len(manus.sends)) == (1, 1)
 
-    def test_a_task_in_a_queue_is_waited_for(
-        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
-    ) -> None:
+    def test_a_task_in_a_queue_is_waited_for(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal) -> None:
         manus.scenario("queued")
         assert shop.ask(journal).text.startswith("Answer ")
 
@@ -226,9 +218,7 @@ class TestNoAnswer:
         assert journal.thread is None
         assert shop.asked("task.confirmAction") == 0
 
-    def test_the_budget(
-        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
-    ) -> None:
+    def test_the_budget(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock) -> None:
         manus.scenario("slow")
         error = shop.fails(journal, budget_seconds=40)
         assert "40" in str(error)
@@ -236,9 +226,7 @@ class TestNoAnswer:
         assert manus.stops == list(manus.tasks)
         assert journal.thread is None
 
-    def test_a_ghost_task(
-        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
-    ) -> None:
+    def test_a_ghost_task(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock) -> None:
         manus.scenario("ghost")
         shop.fails(journal)
         assert GRACE_SECONDS <= clock.monotonic() < GRACE_SECONDS + 10
@@ -261,9 +249,7 @@ class TestNoAnswer:
 
 
 class TestPolling:
-    def test_the_waits_grow(
-        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
-    ) -> None:
+    def test_the_waits_grow(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock) -> None:
         manus.scenario("queued")
         shop.ask(journal)
         assert clock.sleeps == pytest.approx([2, 2, 2.8, 3.92, 5.488, 6, 6])
@@ -388,9 +374,7 @@ class TestConversation:
 
 
 class TestUnsent:
-    def test_a_refusal_for_now_is_repeated(
-        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
-    ) -> None:
+    def test_a_refusal_for_now_is_repeated(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal) -> None:
         manus.fault("task.create", code="rate_limited", times=3)
         assert shop.ask(journal).text.startswith("Answer ")
         assert len(manus.creates) == 1
@@ -431,9 +415,7 @@ class TestUnsent:
         assert (error.permanent, error.ambiguous) == (False, False)
         assert shop.ask(journal, budget_seconds=900).text.startswith("Answer ")
 
-    def test_a_refusal_for_good_is_not_repeated(
-        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
-    ) -> None:
+    def test_a_refusal_for_good_is_not_repeated(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal) -> None:
         manus.fault("task.create", code="unauthenticated", times=None)
         assert shop.fails(journal).permanent
         assert shop.asked("task.create") == 0  # the fault stood before it
@@ -585,9 +567,7 @@ class TestProfile:
         assert shop.asked("task.create") == 2
         assert [body["agent_profile"] for body in manus.creates] == [taken]
 
-    def test_what_was_taken_is_used_from_then_on(
-        self, shop: Shop, manus: ManusStandin, clock: WatchedClock
-    ) -> None:
+    def test_what_was_taken_is_used_from_then_on(self, shop: Shop, manus: ManusStandin, clock: WatchedClock) -> None:
         manus.profiles = {"manus-1.6-lite"}
         context = Context(1, 2, 3, (), (shop.line("client", QUESTION),), "ru", INSTRUCTIONS)
 

@@ -38,31 +38,15 @@ def newest_first(*oldest_first: dict[str, Any]) -> list[Event]:
         pytest.param([says("a"), status("stopped")], "a", id="no kinds"),
         pytest.param([says("ack"), says("a"), status("stopped")], "a", id="no kinds, the last of two"),
         pytest.param([says("ack", "progress"), says("a", "result"), status("stopped")], "a", id="result"),
-        pytest.param(
-            [says("a", "result"), says("bye", "progress"), status("stopped")], "a", id="progress after it"
-        ),
-        pytest.param(
-            [says("a", "result"), says("extra"), status("stopped")], "a", id="result before no kind"
-        ),
-        pytest.param(
-            [says("a", "result"), says("b", "result"), status("stopped")], "b", id="the last result"
-        ),
-        pytest.param(
-            [says("ack", "progress"), says("a"), status("stopped")], "a", id="no kind before progress"
-        ),
-        pytest.param(
-            [FAILED, status("running"), says("a"), status("stopped")], "a", id="recovered from an error"
-        ),
-        pytest.param(
-            [says("Which?", None, **QUESTION), waits_for("messageAskUser")], "Which?\n- S\n- M", id="asks"
-        ),
-        pytest.param(
-            [says("S or M?", None, **QUESTION), waits_for("cascadeAskUser")], "S or M?", id="asks, newer"
-        ),
+        pytest.param([says("a", "result"), says("bye", "progress"), status("stopped")], "a", id="progress after it"),
+        pytest.param([says("a", "result"), says("extra"), status("stopped")], "a", id="result before no kind"),
+        pytest.param([says("a", "result"), says("b", "result"), status("stopped")], "b", id="the last result"),
+        pytest.param([says("ack", "progress"), says("a"), status("stopped")], "a", id="no kind before progress"),
+        pytest.param([FAILED, status("running"), says("a"), status("stopped")], "a", id="recovered from an error"),
+        pytest.param([says("Which?", None, **QUESTION), waits_for("messageAskUser")], "Which?\n- S\n- M", id="asks"),
+        pytest.param([says("S or M?", None, **QUESTION), waits_for("cascadeAskUser")], "S or M?", id="asks, newer"),
         pytest.param([says("Which?"), waits_for("messageAskUser")], "Which?", id="asks in a plain message"),
-        pytest.param(
-            [says("M?", None, **QUESTION), status("waiting")], "M?\n- S", id="asks and waits for no event"
-        ),
+        pytest.param([says("M?", None, **QUESTION), status("waiting")], "M?\n- S", id="asks and waits for no event"),
         pytest.param(
             [
                 says("ack", "progress"),
@@ -85,9 +69,7 @@ def test_the_answer(events: list[dict[str, Any]], answer: str) -> None:
         pytest.param([status("running"), says("a", "result")], id="an answer, but still running"),
         pytest.param([says("a"), status("stopped"), status("running")], id="running again"),
         pytest.param([says("a"), status("waiting")], id="in a queue"),
-        pytest.param(
-            [status("waiting", waiting_for_event_type="deployAction")], id="in a queue, though with a type"
-        ),
+        pytest.param([status("waiting", waiting_for_event_type="deployAction")], id="in a queue, though with a type"),
         pytest.param([FAILED, status("running")], id="goes on after an error"),
         pytest.param([status("thinking"), says("a")], id="a state not known here"),
     ],
@@ -106,9 +88,7 @@ def test_no_answer_yet(events: list[dict[str, Any]]) -> None:
         pytest.param([status("stopped")], id="nothing said"),
         pytest.param([says("ack", "progress"), status("stopped")], id="progress only"),
         pytest.param([waits_for("gmailSendAction")], id="wants to send a letter"),
-        pytest.param(
-            [says("May I?", None, **QUESTION), waits_for("deployAction")], id="asks for a permission"
-        ),
+        pytest.param([says("May I?", None, **QUESTION), waits_for("deployAction")], id="asks for a permission"),
         pytest.param([status("waiting", waiting_for_event_id="evt")], id="waits for who knows what"),
     ],
 )

@@ -39,9 +39,7 @@ def manus(running: ManusStandin) -> ManusStandin:
     return running
 
 
-def call(
-    manus: ManusStandin, use: Callable[[ManusApi], Awaitable[T]], *, timeout: float = 5, **changes: Any
-) -> T:
+def call(manus: ManusStandin, use: Callable[[ManusApi], Awaitable[T]], *, timeout: float = 5, **changes: Any) -> T:
     async def run() -> T:
         async with httpx2.AsyncClient(timeout=timeout) as http:
             return await use(ManusApi(http, **{"base_url": manus.url, "api_key": manus.key} | changes))
@@ -250,9 +248,7 @@ class TestErrors:
         ("status", "permanent"),
         [(200, False), (302, True), (403, True), (404, True), (429, False), (503, False)],
     )
-    def test_a_page_of_somebody_else_is_named_as_such(
-        self, manus: ManusStandin, status: int, permanent: bool
-    ) -> None:
+    def test_a_page_of_somebody_else_is_named_as_such(self, manus: ManusStandin, status: int, permanent: bool) -> None:
         page = f"<html>{CLIENTS_WORDS}</html>"
         manus.fault("task.listMessages", status=status, body=page, content_type="text/html")
         error = fails(manus, read)
@@ -330,12 +326,8 @@ class TestEvents:
         assert type(event) is Event
         assert (event.type, event.raw) == ("plan_update", raw)
 
-    @pytest.mark.parametrize(
-        "type_", ["assistant_message", "status_update", "error_message", "user_message", "", None]
-    )
-    @pytest.mark.parametrize(
-        "body", [None, "text", [], {}, {"content": 5, "status_detail": "?", "agent_status": None}]
-    )
+    @pytest.mark.parametrize("type_", ["assistant_message", "status_update", "error_message", "user_message", "", None])
+    @pytest.mark.parametrize("body", [None, "text", [], {}, {"content": 5, "status_detail": "?", "agent_status": None}])
     def test_nothing_misshapen_raises(self, type_: Any, body: Any) -> None:
         assert parse_event({"type": type_, str(type_): body}).id == ""
 

@@ -13,9 +13,7 @@ from otvet.responders.markdown import plain_text
         pytest.param("Итог\n---\nТекст", "Итог\nТекст", id="underlined heading"),
         pytest.param("Есть:\n- стол\n- стул", "Есть:\n• стол\n• стул", id="list at once"),
         pytest.param("Есть:\n\n* стол\n\n* стул\n\nВсё", "Есть:\n\n• стол\n• стул\n\nВсё", id="list apart"),
-        pytest.param(
-            "- стол\n  - белый\n  - серый\n- стул", "• стол\n  • белый\n  • серый\n• стул", id="list in list"
-        ),
+        pytest.param("- стол\n  - белый\n  - серый\n- стул", "• стол\n  • белый\n  • серый\n• стул", id="list in list"),
         pytest.param("1. раз\n2. два", "1. раз\n2. два", id="numbers"),
         pytest.param("3) раз\n4) два", "3) раз\n4) два", id="numbers with brackets"),
         pytest.param("2026. Год", "2026. Год", id="a year is no list"),
@@ -28,12 +26,8 @@ from otvet.responders.markdown import plain_text
         pytest.param("|Цвет|Цена|\n|-|-|\n|белый|500|", "Цвет | Цена\nбелый | 500", id="table"),
         pytest.param("[тут](https://a.ru/b)", "тут (https://a.ru/b)", id="link"),
         pytest.param("[**тут**](https://a.ru)", "тут (https://a.ru)", id="bold link"),
-        pytest.param(
-            "<https://a.ru> и [https://a.ru](https://a.ru)", "https://a.ru и https://a.ru", id="bare links"
-        ),
-        pytest.param(
-            "[сайт](https://пример.рф/кат_а_б)", "сайт (https://пример.рф/кат_а_б)", id="Cyrillic link"
-        ),
+        pytest.param("<https://a.ru> и [https://a.ru](https://a.ru)", "https://a.ru и https://a.ru", id="bare links"),
+        pytest.param("[сайт](https://пример.рф/кат_а_б)", "сайт (https://пример.рф/кат_а_б)", id="Cyrillic link"),
         pytest.param("[нам](mailto:a@b.ru), <a@b.ru>", "нам, a@b.ru", id="mail"),
         pytest.param("[+7 900](tel:+7900)", "+7 900", id="telephone"),
         pytest.param(

@@ -6,7 +6,7 @@ That version had three tables and no more. Its rows move into today's tables; ea
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +19,20 @@ from otvet.amocrm.events import MESSAGE_KINDS
 from otvet.conversations import clients, conversations, messages
 
 FIRST_VERSION_TABLES = {"clients", "conversations", "messages"}
+_TELLING_COLUMNS = {
+    "clients": {"id", "amocrm_contact_id"},
+    "conversations": {"id", "client_id", "amocrm_lead_id"},
+    "messages": {"id", "conversation_id", "sender_type", "content"},
+}
 
 Old = Mapping[str, Any]
+
+
+def is_first_version(tables: Mapping[str, Set[str]]) -> bool:
+    """Whether a file with these tables, and their columns, is one: another program may have named its tables alike."""
+    return tables.keys() == _TELLING_COLUMNS.keys() and all(
+        tables[table] >= columns for table, columns in _TELLING_COLUMNS.items()
+    )
 
 
 def set_aside(path: Path, now: datetime) -> Path:
@@ -31,12 +43,11 @@ def set_aside(path: Path, now: datetime) -> Path:
     return copy
 
 
-def adopt(connection: Connection, upgrade: Callable[[Connection], None]) -> None:
+def adopt(connection: Connection, upgrade: Callable[[Connection], None], now: datetime) -> None:
     """Within the caller's transaction: put the old tables away, make today's, move every row."""
     old = {table: _rows(connection, table) for table in FIRST_VERSION_TABLES}
     _put_away(connection)
     upgrade(connection)
-    now = datetime.now(UTC)
     client_ids = _move_clients(connection, old["clients"])
     conversation_ids = _move_conversations(connection, old["conversations"], client_ids, now)
     _move_messages(connection, old["messages"], conversation_ids, now)

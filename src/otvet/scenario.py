@@ -42,11 +42,11 @@ def scene(now: datetime) -> list[Case]:
         }
     )
     return [
-        Case(N_("a question"), first, (stage.incoming(first, "Сколько стоит доставка по Москве?"),), 1, 1),
+        Case(N_("a question"), first, (stage.incoming(first, "Сколько стоит доставка?"),), 1, 1),
         Case(
             N_("a burst of three lines, one reply"),
             first + 1,
-            tuple(stage.incoming(first + 1, text) for text in ("Добрый день", "хочу заказать чайник", "он есть?")),
+            tuple(stage.incoming(first + 1, text) for text in ("Добрый день", "хочу купить плед", "сколько он стоит?")),
             3,
             1,
         ),

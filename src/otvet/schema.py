@@ -1,6 +1,7 @@
 """The database made ready at start: what it is, adopted, migrated; or left untouched with a clear error."""
 
 import sqlite3
+from collections.abc import Set
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -8,13 +9,13 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 # Imported for their tables: together they are the schema.
 from otvet import conversations, counters, inbox, installation, tries, turns  # noqa: F401
 from otvet.database import Database, metadata
 from otvet.errors import DatabaseUnfit
-from otvet.first_version import FIRST_VERSION_TABLES, adopt, set_aside
+from otvet.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
 from otvet.i18n import _
 
 __all__ = ["LATEST", "metadata", "prepare", "version"]
@@ -25,23 +26,25 @@ LATEST = "0001"
 """The newest migration. Known here so that a start with nothing to do need not load Alembic."""
 
 _MIGRATION_LOCK = 7_305_817_263  # any number that nobody else takes on the same PostgreSQL
+_ALWAYS_OURS = {"alembic_version", "installation", "conversations", "messages"}
 
 
 def prepare(database: Database, now: datetime) -> None:
     """Bring the database to the latest schema in one transaction; raises DatabaseUnfit and changes nothing."""
+    shown = database.writes.url.render_as_string(hide_password=True)
     if database.is_sqlite:
         _check_file(Path(database.writes.url.database or ""), now)
     try:
         with database.writes.begin() as connection:
             if not database.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            _migrate(connection)
-    except OperationalError as error:
-        raise DatabaseUnfit(
-            _("the database {url} cannot be opened: {cause}").format(
-                url=database.writes.url.render_as_string(hide_password=True), cause=str(error.orig).strip()
-            )
-        ) from error
+            _migrate(connection, shown, now)
+    except DBAPIError as error:
+        raise _cannot_be_opened(shown, str(error.orig).strip()) from error
+
+
+def _cannot_be_opened(shown: str, cause: object) -> DatabaseUnfit:
+    return DatabaseUnfit(_("the database {url} cannot be opened: {cause}").format(url=shown, cause=cause))
 
 
 def _check_file(path: Path, now: datetime) -> None:
@@ -50,38 +53,68 @@ def _check_file(path: Path, now: datetime) -> None:
         raise DatabaseUnfit(_("the folder {folder} does not exist").format(folder=path.parent.absolute()))
     if not path.exists() or path.stat().st_size == 0:
         return
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        try:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        except sqlite3.DatabaseError as error:
-            raise DatabaseUnfit(
-                _("{file} is not a SQLite database ({cause}); it was left untouched").format(file=path, cause=error)
-            ) from error
-    ours = {name for name in tables if not name.startswith("sqlite_")}
-    if ours == FIRST_VERSION_TABLES:
+    try:
+        tables, found = _look_into(path)
+    except sqlite3.OperationalError as error:
+        raise _cannot_be_opened(str(path), error) from error
+    except sqlite3.DatabaseError as error:
+        raise DatabaseUnfit(
+            _("{file} is not a SQLite database ({cause}); it was left untouched").format(file=path, cause=error)
+        ) from error
+    if not is_first_version(tables):
+        _check_owner(str(path), set(tables), found, others=set(tables))
+        return
+    try:
         copy = set_aside(path, now)
-        log.info("a database of the first version was copied aside", copy=str(copy))
-    elif ours and "alembic_version" not in ours:
+    except sqlite3.Error as error:
+        raise DatabaseUnfit(
+            _("{file} cannot be copied before it is brought up to date: {cause}").format(file=path, cause=error)
+        ) from error
+    log.info("a database of the first version was copied aside", copy=str(copy))
+
+
+def _look_into(path: Path) -> tuple[dict[str, set[str]], str | None]:
+    """The columns of each table, and the schema's version; not even a journal is made beside the file."""
+    journal = path.with_name(f"{path.name}-wal")
+    alone = "" if journal.exists() and journal.stat().st_size else "&immutable=1"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", uri=True)) as connection:
+        tables: dict[str, set[str]] = {}
+        for table, column in connection.execute(
+            "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
+            "WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+        ):
+            tables.setdefault(table, set()).add(column)
+        found = None
+        if "version_num" in tables.get("alembic_version", ()):
+            found = connection.execute("SELECT max(version_num) FROM alembic_version").fetchone()[0]
+        return tables, found
+
+
+def _check_owner(shown: str, tables: Set[str], found: str | None, others: Set[str]) -> None:
+    """Raise DatabaseUnfit for tables of another program (``others`` could be in our way) or of a newer Otvet."""
+    if others and not tables >= _ALWAYS_OURS:
         raise DatabaseUnfit(
             _("{file} belongs to another program (it has the tables {tables}); it was left untouched").format(
-                file=path, tables=", ".join(sorted(ours))
+                file=shown, tables=", ".join(sorted(others))
             )
         )
-
-
-def _migrate(connection: Connection) -> None:
-    found = version(connection)
-    if found == LATEST:
-        return
     if found is not None and found > LATEST:
         raise DatabaseUnfit(
             _("the database is of a newer Otvet (schema {version}, this program knows {latest}); update Otvet").format(
                 version=found, latest=LATEST
             )
         )
-    if set(sa.inspect(connection).get_table_names()) == FIRST_VERSION_TABLES:
-        adopt(connection, _upgrade)
+
+
+def _migrate(connection: Connection, shown: str, now: datetime) -> None:
+    tables = set(sa.inspect(connection).get_table_names())
+    found = version(connection)
+    if connection.dialect.name == "sqlite" and tables == FIRST_VERSION_TABLES:
+        adopt(connection, _upgrade, now)
     else:
+        _check_owner(shown, tables, found, others=tables & {"alembic_version", *metadata.tables})
+        if found == LATEST:
+            return
         _upgrade(connection)
     log.info("the database schema was brought up to date", before=found, now=LATEST)
 

@@ -213,9 +213,7 @@ class AmoStandin:
         embedded: Json = {"tags": [], "companies": []}
         if "contacts" in _with(request):
             ids = [] if lead["contact_id"] is None else [lead["contact_id"]]
-            embedded["contacts"] = [
-                {"id": id_, "is_main": True, **self._links(f"/contacts/{id_}")} for id_ in ids
-            ]
+            embedded["contacts"] = [{"id": id_, "is_main": True, **self._links(f"/contacts/{id_}")} for id_ in ids]
         return Hal(
             {
                 "id": lead_id,
@@ -272,9 +270,7 @@ class AmoStandin:
 
     async def _get_notes(self, request: Request) -> Response:
         lead_id, query = request.path_params["lead_id"], request.query_params
-        types = [
-            value for key, value in query.multi_items() if re.fullmatch(r"filter\[note_type\](\[\d*\])?", key)
-        ]
+        types = [value for key, value in query.multi_items() if re.fullmatch(r"filter\[note_type\](\[\d*\])?", key)]
         found = [note for note in self.notes(lead_id) if not types or note["note_type"] in types]
         for field in ("id", "updated_at"):
             if order := query.get(f"order[{field}]"):
@@ -413,9 +409,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A stand-in for amoCRM's REST API.")
     parser.add_argument("--port", type=int, default=9001)
     parser.add_argument("--token", default="stand-in-token")
-    parser.add_argument(
-        "--lead", type=int, action="append", help="a deal that exists (repeatable); default: every"
-    )
+    parser.add_argument("--lead", type=int, action="append", help="a deal that exists (repeatable); default: every")
     parser.add_argument("--rate", type=int, default=7, help="requests a second before 429")
     parser.add_argument("--ban-after", type=int, help="so many 429 before this address is blocked")
     options = parser.parse_args()

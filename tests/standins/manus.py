@@ -159,9 +159,7 @@ class ManusStandin:
         self._scenarios: deque[Scenario] = deque()
         self.app.clear()
 
-    def fault(
-        self, method: str = "*", *, code: str | None = None, status: int | None = None, **fault: Any
-    ) -> None:
+    def fault(self, method: str = "*", *, code: str | None = None, status: int | None = None, **fault: Any) -> None:
         """Let the next call of ``method`` ("task.create") go wrong: see Fault.
 
         ``code`` is a shorthand for Manus's envelope with that error and the status that belongs to it.
@@ -264,9 +262,7 @@ class ManusStandin:
         return self._scenarios.popleft() if self._scenarios else "answer"
 
     def _script(self, task: Task, scenario: Scenario, content: str) -> None:
-        task.steps.append(
-            [{"type": "user_message", "user_message": {"content": content}}, _status("running")]
-        )
+        task.steps.append([{"type": "user_message", "user_message": {"content": content}}, _status("running")])
         progress = self._says("Understood. I will look it up.", "progress")
         result = self._says(self.answer(content), "result")
         done = [progress], [result, _status("stopped")]

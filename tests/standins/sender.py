@@ -23,15 +23,11 @@ ACCOUNT: Mapping[str, Any] = {
     "_links": {"self": "https://example.amocrm.ru"},
 }
 TIME_LIMIT = 2.0  # seconds amoCRM waits for the answer
-WINDOW = (
-    2 * 3600
-)  # seconds; more than MAX_INVALID invalid answers within it, the last included, disable the hook
+WINDOW = 2 * 3600  # seconds; more than MAX_INVALID invalid answers within it, the last included, disable the hook
 MAX_INVALID = 100
 
 Fields = Mapping[str, Any]
-Event = tuple[
-    str, str, Sequence[Fields] | Mapping[int, Fields]
-]  # entity, action, entries, which may have gaps
+Event = tuple[str, str, Sequence[Fields] | Mapping[int, Fields]]  # entity, action, entries, which may have gaps
 
 
 def message(
@@ -242,9 +238,7 @@ class Sender:
             self.disabled_at = at
 
     async def _status(self, content: bytes) -> int:
-        request_id = str(
-            uuid.uuid4()
-        )  # a new one each time: whether amoCRM keeps it for a repetition is unverified
+        request_id = str(uuid.uuid4())  # a new one each time: whether amoCRM keeps it for a repetition is unverified
         try:
             async with asyncio.timeout(self._time_limit):
                 answer = await self._http.post(self._url, content=content, headers=headers(request_id))
