@@ -1,7 +1,7 @@
 """What Otvet's intake is measured against: the receiver that people write first.
 
-Flask on gunicorn's two workers; it commits the client, the conversation and the message in turn; sqlite3 as it comes (a rollback
-journal, synchronous=FULL).
+Flask on gunicorn's two workers; it commits the client, the conversation and the message in turn; sqlite3 as it comes
+(a rollback journal, synchronous=FULL).
 """
 
 import os

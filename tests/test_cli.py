@@ -155,7 +155,8 @@ def test_a_wrong_call_is_one_line_with_the_next_step(arguments: list[str]) -> No
 @pytest.mark.parametrize("lazy", ["dbos", "fastapi", "numpy", "alembic", "httpx2", "uvicorn"])
 @pytest.mark.parametrize("arguments", [["view"], ["--help"]])
 def test_nothing_heavy_is_imported_to_view(folder: Path, lazy: str, arguments: list[str]) -> None:
-    code = f"import sys; from otvet.cli import main\ntry: main({arguments!r})\nexcept SystemExit: pass\nsys.exit({lazy!r} in sys.modules)"
+    code = f"import sys; from otvet.cli import main\ntry: main({arguments!r})\nexcept SystemExit: pass\n"
+    code += f"sys.exit({lazy!r} in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(folder), check=False).returncode == 0
     )

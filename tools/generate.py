@@ -61,7 +61,7 @@ def main() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     if stale:
-        print(("out of date, run make docs: " if check else "written: ") + ", ".join(stale))  # noqa: T201
+        print(("out of date, run make docs: " if check else "written: ") + ", ".join(stale))
     sys.exit(1 if check and stale else 0)
 
 

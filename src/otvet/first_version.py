@@ -4,9 +4,10 @@ That version had three tables and no more. Its rows move into today's tables; ea
 ``first_version``, because an id may have been text and a lead may have had several active conversations.
 """
 
+import itertools
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +57,12 @@ def adopt(connection: Connection, upgrade: Callable[[Connection], None], now: da
 
 
 def _rows(connection: Connection, table: str) -> list[Old]:
-    return [dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}").mappings()]  # noqa: S608
+    driver: Any = connection.connection.driver_connection
+    driver.text_factory = _text  # another program may have written what is not UTF-8
+    try:
+        return [dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}").mappings()]  # noqa: S608
+    finally:
+        driver.text_factory = str
 
 
 def _put_away(connection: Connection) -> None:
@@ -66,73 +72,84 @@ def _put_away(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO first_version_{table}")
 
 
-def _move_clients(connection: Connection, rows: list[Old]) -> dict[str, int]:
+def _move_clients(connection: Connection, rows: list[Old]) -> dict[str | None, int]:
     ids = _numbered(rows)
-    taken: set[int] = set()
-    for row in rows:
+    taken: set[int | None] = set()
+    new = []
+    for id_, row in zip(ids, rows, strict=True):
         contact = _number(row.get("amocrm_contact_id"))
-        if contact in taken:
-            contact = None
-        elif contact:
-            taken.add(contact)
-        connection.execute(
-            clients.insert().values(
-                id=ids[str(row["id"])],
-                amocrm_contact_id=contact,
-                name=row.get("name"),
-                phone=_text(row.get("phone")),
-                email=_text(row.get("email")),
-                first_version=_kept(row),
-            )
+        new.append(
+            {
+                "id": id_,
+                "amocrm_contact_id": None if contact in taken else contact,
+                "name": _text(row.get("name")),
+                "phone": _text(row.get("phone")),
+                "email": _text(row.get("email")),
+                "first_version": _kept(row),
+            }
         )
-    return ids
+        taken.add(contact)
+    _insert(connection, clients, new)
+    return _by_old_id(rows, ids)
 
 
 def _move_conversations(
-    connection: Connection, rows: list[Old], client_ids: dict[str, int], now: datetime
-) -> dict[str, int]:
+    connection: Connection, rows: list[Old], client_ids: dict[str | None, int], now: datetime
+) -> dict[str | None, int]:
     ids = _numbered(rows)
-    newest = sorted(rows, key=lambda row: _moment(row.get("last_activity"), now), reverse=True)
+    newest = sorted(
+        zip(ids, rows, strict=True), key=lambda pair: _moment(pair[1].get("last_activity"), now), reverse=True
+    )
     active_leads: set[int] = set()
-    for row in newest:
+    new = []
+    for id_, row in newest:
         lead = _number(row.get("amocrm_lead_id"))
-        active = row.get("status") != "completed" and (lead is None or lead not in active_leads)
+        active = row.get("status") != "completed" and lead not in active_leads
         if active and lead:
             active_leads.add(lead)
-        connection.execute(
-            conversations.insert().values(
-                id=ids[str(row["id"])],
-                client_id=client_ids.get(str(row.get("client_id"))) or _unknown_client(connection),
-                amocrm_lead_id=lead,
-                status="active" if active else "completed",
-                last_activity=_moment(row.get("last_activity"), now),
-                first_version=_kept(row),
-            )
+        new.append(
+            {
+                "id": id_,
+                "client_id": client_ids.get(_key(row.get("client_id"))) or _unknown_client(connection),
+                "amocrm_lead_id": lead,
+                "status": "active" if active else "completed",
+                "last_activity": _moment(row.get("last_activity"), now),
+                "first_version": _kept(row),
+            }
         )
-    return ids
+    _insert(connection, conversations, new)
+    return _by_old_id(rows, ids)
 
 
-def _move_messages(connection: Connection, rows: list[Old], conversation_ids: dict[str, int], now: datetime) -> None:
-    ids = _numbered(rows)
+def _move_messages(
+    connection: Connection, rows: list[Old], conversation_ids: dict[str | None, int], now: datetime
+) -> None:
     homeless: int | None = None
-    for row in rows:
-        conversation = conversation_ids.get(str(row.get("conversation_id")))
+    new = []
+    for id_, row in zip(_numbered(rows), rows, strict=True):
+        conversation = conversation_ids.get(_key(row.get("conversation_id")))
         if conversation is None:
             homeless = homeless or _closed_conversation(connection, now)
             conversation = homeless
         sender, kind = row.get("sender_type"), row.get("message_type")
-        connection.execute(
-            messages.insert().values(
-                id=ids[str(row["id"])],
-                conversation_id=conversation,
-                sender_type=sender if sender in ("client", "assistant", "manager") else "manager",
-                content=_text(row.get("content")) or "",
-                message_type=kind if kind in MESSAGE_KINDS else "text",
-                metadata=_object(row.get("metadata")),
-                timestamp=_moment(row.get("timestamp"), now),
-                first_version=_kept(row),
-            )
+        new.append(
+            {
+                "id": id_,
+                "conversation_id": conversation,
+                "sender_type": sender if sender in ("client", "assistant", "manager") else "manager",
+                "content": _text(row.get("content")) or "",
+                "message_type": kind if kind in MESSAGE_KINDS else "text",
+                "metadata": _object(row.get("metadata")),
+                "timestamp": _moment(row.get("timestamp"), now),
+                "first_version": _kept(row),
+            }
         )
+    _insert(connection, messages, new)
+
+
+def _insert(connection: Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(table.insert(), rows)
 
 
 def _unknown_client(connection: Connection) -> int:
@@ -145,16 +162,27 @@ def _closed_conversation(connection: Connection, now: datetime) -> int:
     return int(connection.execute(conversations.insert().values(**values)).inserted_primary_key[0])  # type: ignore[index]
 
 
-def _numbered(rows: Iterable[Old]) -> dict[str, int]:
-    """Old id to new: a number stays what it was, a text gets the next free number."""
-    olds = [str(row["id"]) for row in rows]
-    ids = {old: int(old) for old in olds if _number(old)}
-    following = max(ids.values(), default=0) + 1
-    for old in olds:
-        if old not in ids:
-            ids[old] = following
-            following += 1
-    return ids
+def _numbered(rows: list[Old]) -> list[int]:
+    """A new id for each row: a number stays what it was, anything else and a number's second row get a free one."""
+    taken: set[int] = set()
+    ids: list[int | None] = []
+    for row in rows:
+        number = _number(row["id"])
+        ids.append(number if number not in taken else None)
+        if number:
+            taken.add(number)
+    free = itertools.count(max(taken, default=0) + 1)
+    return [id_ or next(free) for id_ in ids]
+
+
+def _by_old_id(rows: list[Old], ids: list[int]) -> dict[str | None, int]:
+    pairs = zip(rows, ids, strict=True)
+    return {_key(row["id"]): id_ for row, id_ in pairs if row["id"] is not None}
+
+
+def _key(old_id: Any) -> str | None:
+    """An old id to compare with others; a reference to a number may have been text."""
+    return None if old_id is None else str(old_id)
 
 
 def _number(value: Any) -> int | None:
@@ -174,7 +202,8 @@ def _text(value: Any) -> str | None:
 def _object(value: Any) -> dict[str, Any]:
     try:
         data = json.loads(value) if isinstance(value, (str, bytes)) else value
-    except ValueError:
+        json.dumps(data, ensure_ascii=False).encode()  # a lone surrogate can be read, but not written
+    except (ValueError, RecursionError):
         data = None
     return data if isinstance(data, dict) else {}
 
@@ -188,9 +217,9 @@ def _moment(value: Any, otherwise: datetime) -> datetime:
         pass
     try:
         moment = datetime.fromisoformat(str(value))
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return otherwise
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _kept(row: Old) -> dict[str, Any]:
