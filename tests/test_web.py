@@ -32,7 +32,12 @@ def rows(server: Otvet, query: str) -> list[tuple[object, ...]]:
 
 def test_health_and_ready(server: Otvet) -> None:
     assert server.get("/health")["status"] == "ok"
-    assert server.get("/ready") == {"status": "ready", "database_writable": True, "workflows_running": True}
+    assert server.get("/ready") == {
+        "status": "ready",
+        "database_writable": True,
+        "workflows_running": True,
+        "amocrm": "open",
+    }
 
 
 def test_the_webhook_says_ok_to_a_get(server: Otvet) -> None:

@@ -1,40 +1,54 @@
 """The answer to one turn, from the quiet period to its closing: the heart of the program.
 
 Every step can be cut off by a crash at any point and is then carried out again: what it does is decided by the
-turn's state in the database, and each change of state is made by one call only.
+turn's state in the database, and each change of state is made by one call only, of the process that owns the turn.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet import context, tries, turns
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet import context, handover, tries, turns
 from otvet.clock import Clock
 from otvet.database import Database
+from otvet.deliver import LATER, Delivery
 from otvet.engine import Engine
-from otvet.i18n import N_
 from otvet.responders.base import Context, Reply, Responder, ResponderError
 
 log = structlog.get_logger(__name__)
 
-LATER = "later"
+AGAIN = "again"  # the client wrote on: the reply is written anew
+NOT_OURS = "not ours"
 FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 900.0
-GIVE_UP_AFTER = timedelta(days=1)
-STOP_SECONDS = 10.0
 LOOK_AGAIN_SECONDS = 5.0  # for a turn that another one of its conversation keeps waiting
+A_DAY = timedelta(days=1)
 
-GAVE_UP = N_("amoCRM did not take the reply for a day: {reason}")
-UNCLEAR = N_("amoCRM was disconnected while the reply was being sent; look into the deal whether it is there")
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the user set of when to answer.
+
+    quiet, quiet_max: a reply is written after such a silence, but no later than that after the first message.
+    stale: what the client said longer ago than that is left to a person.
+    replies_a_day: the ceiling for one conversation, so that two bots do not talk to each other for ever.
+    """
+
+    quiet: timedelta = timedelta(seconds=3)
+    quiet_max: timedelta = timedelta(seconds=15)
+    stale: timedelta = timedelta(minutes=60)
+    replies_a_day: int = 50
+    history_messages: int = 60
+    person_phrases: str = handover.PHRASES
 
 
 class Answering:
-    """Answers turns. ``amocrm`` is None while no account is connected: replies are then kept, not sent."""
+    """Answers turns, as the process ``me``."""
 
     def __init__(
         self,
@@ -42,41 +56,40 @@ class Answering:
         clock: Clock,
         engine: Engine,
         responders: Sequence[Responder],
-        amocrm: AmoClient | None,
-        *,
-        installation_name: str,
-        quiet: timedelta,
-        quiet_max: timedelta,
-        history_messages: int,
+        delivery: Delivery,
+        rules: Rules,
+        me: str,
     ) -> None:
         self._database = database
         self._clock = clock
         self._engine = engine
         self._responders = responders
-        self._amocrm = amocrm
-        self._installation_name = installation_name
-        self._quiet = quiet
-        self._quiet_max = quiet_max
-        self._history_messages = history_messages
+        self._delivery = delivery
+        self._rules = rules
+        self._me = me
         self._closed: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
-        self._sending: set[asyncio.Task[int]] = set()
         self.active: set[int] = set()
 
     async def answer(self, turn_id: int) -> str:
         """The workflow: the life of one turn. Gives the state it ended in."""
+        if turn_id in self.active or not await self._claim(turn_id):
+            return NOT_OURS
         self.active.add(turn_id)
         try:
-            await self._wait_for_quiet(turn_id)
-            await self._wait_for_place(turn_id)
-            await self._engine.step("write", self._write, turn_id)
-            wait = FIRST_WAIT_SECONDS
-            while (state := await self._engine.step("deliver", self._deliver, turn_id)) == LATER:
-                await self._clock.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+            state = AGAIN
+            while state == AGAIN:
+                await self._wait_for_quiet(turn_id)
+                await self._wait_for_place(turn_id)
+                await self._engine.step("write", self._write, turn_id)
+                state = await self._deliver_in_time(turn_id)
             await self._let_the_next_one_in(turn_id)
             return state
         finally:
             self.active.discard(turn_id)
+
+    async def _claim(self, turn_id: int) -> bool:
+        now = self._clock.now()
+        return await self._database.write(lambda connection: turns.claim(connection, turn_id, self._me, now))
 
     async def _wait_for_quiet(self, turn_id: int) -> None:
         """Until the client has been silent for a while, or has waited long enough. What counts is in the database."""
@@ -85,18 +98,18 @@ class Answering:
 
     def _seconds_left(self, connection: Connection, turn_id: int) -> float:
         turn = turns.get(connection, turn_id)
-        if turn is None or turn.state != turns.WAITING:
+        if turn is None or turn.reply is not None or turn.state not in (turns.WAITING, turns.ANSWERING):
             return 0
-        due = min(turn.last_message_at + self._quiet, turn.first_message_at + self._quiet_max)
+        due = min(turn.last_message_at + self._rules.quiet, turn.first_message_at + self._rules.quiet_max)
         # The clock may have been set back since: no turn waits longer than the longest quiet period.
-        return float(min(due - self._clock.now(), self._quiet_max).total_seconds())
+        return float(min(due - self._clock.now(), self._rules.quiet_max).total_seconds())
 
     async def _wait_for_place(self, turn_id: int) -> None:
         """Until no other turn of the conversation is in hand."""
-        while not await self._database.write(lambda connection: turns.take(connection, turn_id)):
+        while not await self._database.write(lambda connection: turns.take(connection, turn_id, self._me)):
             turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
             if turn is None:
-                return  # joined to another one
+                return  # joined to the one in hand
             try:
                 await asyncio.wait_for(self._closed[turn.conversation_id].wait(), LOOK_AGAIN_SECONDS)
             except TimeoutError:
@@ -108,21 +121,62 @@ class Answering:
             self._closed.pop(turn.conversation_id).set()
 
     async def _write(self, turn_id: int) -> str:
-        """Have the reply written, and keep it with the turn."""
+        """Have the reply written, and keep it with the turn; or leave the turn to a person."""
+        reason = await self._database.write(lambda connection: self._leave_to_person(connection, turn_id))
+        if reason is not None:
+            log.info("left to a person", turn=turn_id, reason=reason)
+            return turns.HANDED
         turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
-        if turn is None or turn.state != turns.ANSWERING or turn.reply is not None:
+        if turn is None or turn.state != turns.ANSWERING or turn.owner != self._me or turn.reply is not None:
             return turn.state if turn else "gone"
         gathered = await self._database.read(
-            lambda connection: context.build(connection, turn_id, self._history_messages)
+            lambda connection: context.build(connection, turn_id, self._rules.history_messages)
         )
-        await self._ask(gathered)
+        if handover.asks_for_person(gathered.question, self._rules.person_phrases):
+            await self._pass_on(gathered)
+        else:
+            await self._ask(gathered, turn.redrafts)
         return turns.ANSWERING
 
-    async def _ask(self, gathered: Context) -> None:
+    def _leave_to_person(self, connection: Connection, turn_id: int) -> str | None:
+        """The reason why nothing is answered here, if there is one; the turn is then on the operator's list."""
+        now = self._clock.now()
+        turn = turns.get(connection, turn_id)
+        if turn is None or turn.state != turns.ANSWERING or turn.reply is not None or turn.forced:
+            return None
+        reason = None
+        if turn.paused_until is not None and turn.paused_until > now:
+            reason = turns.PAUSED
+        elif turns.too_old(turns.said_at(connection, turn_id), now, self._rules.stale):
+            reason = turns.STALE
+        elif turns.replies_since(connection, turn.conversation_id, now - A_DAY) >= self._rules.replies_a_day:
+            reason = turns.CEILING
+        if reason is not None and turns.hand_to_person(connection, turn_id, self._me, reason, now):
+            return reason
+        return None
+
+    async def _pass_on(self, gathered: Context) -> None:
+        """The client wants a person: say so, keep why, and keep still from now on."""
+        told = handover.reply(gathered)
+        brief = handover.summary(gathered)
+
+        def write(connection: Connection) -> None:
+            if turns.write_down(connection, gathered.turn_id, self._me, told):
+                turns.ask_for_person(connection, gathered.turn_id, brief)
+
+        await self._database.write(write)
+
+    async def _ask(self, gathered: Context, draft: int) -> None:
         """Ask one responder after the other; the last one always has a reply."""
         for responder in self._responders:
-            now = self._clock.now()
-            one = await tries.begin(self._database, gathered.turn_id, gathered.conversation_id, responder.name, now)
+            one = await tries.begin(
+                self._database,
+                gathered.turn_id,
+                draft,
+                gathered.conversation_id,
+                responder.name,
+                self._clock.now(),
+            )
             if one.ended:  # before a crash
                 continue
             try:
@@ -145,60 +199,20 @@ class Answering:
     async def _write_down(self, turn_id: int, try_id: int, reply: Reply) -> None:
         def write(connection: Connection) -> None:
             tries.end(connection, try_id, tries.REPLIED, self._clock.now())
-            turns.write_down(connection, turn_id, reply)
+            turns.write_down(connection, turn_id, self._me, reply)
 
         await self._database.write(write)
 
-    async def _deliver(self, turn_id: int) -> str:
-        """Bring the reply to the deal; LATER when that may work another time."""
-        now = self._clock.now()
-        if self._amocrm is None:
-            return await self._keep(turn_id, now)
-        first_time = await self._database.write(lambda connection: turns.commit_to_send(connection, turn_id, now))
-        turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
-        if turn is None or turn.state != turns.SENDING:
-            return turn.state if turn else "gone"
-        marker = turns.marker(self._installation_name, turn_id)
-        try:
-            # After a crash or a time-out the note may be there already: amoCRM is asked before it is sent again.
-            note_id = None if first_time else await self._amocrm.find_note(turn.amocrm_lead_id, marker)
-            if note_id is None:
-                note_id = await self._send(turn.amocrm_lead_id, f"{turn.reply}\n\n[{marker}]")
-        except AmoError as error:
-            return await self._not_delivered(turn_id, error, waited=now - turn.last_message_at)
-        sent = note_id
-        await self._database.write(lambda connection: turns.mark_sent(connection, turn_id, sent, self._clock.now()))
-        log.info("replied", turn=turn_id, lead=turn.amocrm_lead_id, responder=turn.responder, note=note_id)
-        return turns.SENT
+    async def _deliver_in_time(self, turn_id: int) -> str:
+        """Deliver, now or as soon as amoCRM takes it; AGAIN when the client wrote on before anything was sent."""
+        wait = FIRST_WAIT_SECONDS
+        while (state := await self._engine.step("deliver", self._look_and_deliver, turn_id)) == LATER:
+            await self._delivery.wait(wait)
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+        return state
 
-    async def _send(self, lead_id: int, text: str) -> int:
-        """Write the note. What is on its way when the program is told to stop is waited for, not cut off."""
-        assert self._amocrm is not None
-        sending = asyncio.create_task(self._amocrm.add_note(lead_id, text))
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
-        return await asyncio.shield(sending)
-
-    async def finish_sending(self) -> None:
-        """Before a stop: let the notes on their way arrive and be marked as sent."""
-        deadline = self._clock.monotonic() + STOP_SECONDS
-        while self._sending and self._clock.monotonic() < deadline:
-            await asyncio.wait(self._sending, timeout=STOP_SECONDS)
-            await self._clock.sleep(0.1)  # for the commit that follows
-
-    async def _keep(self, turn_id: int, now: datetime) -> str:
-        def write(connection: Connection) -> str:
-            if turns.keep(connection, turn_id, now):
-                return turns.KEPT
-            turns.fail(connection, turn_id, UNCLEAR, now)
-            return turns.FAILED
-
-        return await self._database.write(write)
-
-    async def _not_delivered(self, turn_id: int, error: AmoError, waited: timedelta) -> str:
-        log.warning("not delivered", turn=turn_id, reason=str(error), final=error.permanent)
-        if not error.permanent and waited < GIVE_UP_AFTER:
-            return LATER
-        reason = str(error) if error.permanent else GAVE_UP.format(reason=error)
-        await self._database.write(lambda connection: turns.fail(connection, turn_id, reason, self._clock.now()))
-        return turns.FAILED
+    async def _look_and_deliver(self, turn_id: int) -> str:
+        if await self._database.write(lambda connection: turns.absorb_newer(connection, turn_id, self._me)):
+            log.info("the client wrote on; the reply is written anew", turn=turn_id)
+            return AGAIN
+        return await self._delivery.deliver(turn_id)

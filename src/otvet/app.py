@@ -3,27 +3,32 @@
 import asyncio
 import contextlib
 import fcntl
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
+from uuid import uuid4
 
 import httpx2
 import structlog
+from sqlalchemy.engine import Connection
 
-from otvet import installation, schema, stats
+from otvet import handover, installation, processes, schema, stats, turns
 from otvet.amocrm.client import AmoClient
-from otvet.amocrm.limiter import Limiter
-from otvet.answer import Answering
+from otvet.answer import Answering, Rules
 from otvet.clock import Clock, SystemClock
 from otvet.config import Settings
 from otvet.database import Database
+from otvet.deliver import Delivery
 from otvet.dispatcher import Dispatcher
 from otvet.engine import Engine
-from otvet.errors import DatabaseUnfit
+from otvet.errors import DatabaseUnfit, StorageError
 from otvet.i18n import _
 from otvet.inbox import Inbox
+from otvet.limits import SharedLimit
 from otvet.responders.base import Responder
 from otvet.responders.knowledge import KnowledgeResponder
 from otvet.responders.manus import ManusResponder
@@ -33,12 +38,15 @@ from otvet.responders.template import TemplateResponder
 log = structlog.get_logger(__name__)
 
 REPORT_SECONDS = 600.0
+AMOCRM_CALLS_A_SECOND = 6  # amoCRM's own limit is 7, and a block of the address if it is passed again and again
+MANUS_CALLS_A_MINUTE = 10  # of each kind, for all keys of a user: https://open.manus.ai/docs/v2/rate-limits
 
 
 @dataclass
 class Service:
-    """A running Otvet; ``start`` and ``stop`` it on one event loop."""
+    """A running Otvet; ``start`` and ``stop`` it on one event loop. ``me`` names this process among others."""
 
+    me: str
     settings: Settings
     clock: Clock
     database: Database
@@ -47,12 +55,14 @@ class Service:
     dispatcher: Dispatcher
     http: httpx2.AsyncClient
     answering: Answering
+    delivery: Delivery
     webhook_secret: str
     lock: IO[bytes] | None  # held as long as it is open
     report: "asyncio.Task[None] | None" = None
 
     async def start(self) -> None:
         self.database.start()
+        await self.database.write(self._arrive)
         self.engine.start(self.answering.answer)
         self.dispatcher.start()
         self.report = asyncio.create_task(self._report_now_and_then())
@@ -62,12 +72,23 @@ class Service:
             self.report.cancel()
             await asyncio.gather(self.report, return_exceptions=True)
         await self.dispatcher.stop()
-        await self.answering.finish_sending()
+        await self.delivery.finish()
         await self.engine.stop()
+        with contextlib.suppress(StorageError):  # without it the others take the turns over a little later
+            await self.database.write(self._leave)
         await self.database.stop()
         await self.http.aclose()
         if self.lock:
             self.lock.close()
+
+    def _arrive(self, connection: Connection) -> None:
+        processes.beat(connection, self.me, self.clock.now())
+        if self.settings.is_sqlite:
+            processes.forget_others(connection, self.me)
+
+    def _leave(self, connection: Connection) -> None:
+        turns.release_all(connection, self.me)
+        processes.leave(connection, self.me)
 
     async def _report_now_and_then(self) -> None:
         while True:
@@ -91,24 +112,29 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
             else installation.recall_or_make(connection, "webhook_secret", bytes_of_chance=24)
         )
     http = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20))
-    engine = Engine(settings.workflow_url)
-    answering = Answering(
-        database,
-        clock,
-        engine,
-        _responders(settings, clock, http),
-        _amocrm(settings, clock, http),
-        installation_name=name,
+    me = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+    engine = Engine(settings.workflow_url, me)
+    amocrm = _amocrm(settings, clock, http, database)
+    delivery = Delivery(database, clock, amocrm, installation_name=name, me=me)
+    responders = _responders(settings, clock, http, database)
+    answering = Answering(database, clock, engine, responders, delivery, _rules(settings), me)
+    dispatcher = Dispatcher(database, clock, engine, answering, installation_name=name, me=me)
+    inbox = Inbox(database, clock, dispatcher.put, timedelta(minutes=settings.manager_pause_minutes))
+    return Service(me, settings, clock, database, engine, inbox, dispatcher, http, answering, delivery, secret, lock)
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
         quiet=timedelta(seconds=settings.quiet_seconds),
         quiet_max=timedelta(seconds=max(settings.quiet_max_seconds, settings.quiet_seconds)),
+        stale=timedelta(minutes=settings.stale_minutes),
+        replies_a_day=settings.replies_a_day,
         history_messages=settings.history_messages,
+        person_phrases=settings.person_phrases or handover.PHRASES,
     )
-    dispatcher = Dispatcher(database, clock, engine, answering, name)
-    inbox = Inbox(database, clock, dispatcher.put)
-    return Service(settings, clock, database, engine, inbox, dispatcher, http, answering, secret, lock)
 
 
-def _responders(settings: Settings, clock: Clock, http: httpx2.AsyncClient) -> Sequence[Responder]:
+def _responders(settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database) -> Sequence[Responder]:
     """In the order in which they are asked."""
     responders: list[Responder] = []
     if settings.manus_api_key:
@@ -120,6 +146,10 @@ def _responders(settings: Settings, clock: Clock, http: httpx2.AsyncClient) -> S
                 profile=settings.manus_profile,
                 budget_seconds=settings.reply_budget_seconds,
                 poll_seconds=settings.manus_poll_seconds,
+                places={
+                    call: SharedLimit(database, clock, f"manus.{call}", MANUS_CALLS_A_MINUTE, seconds=60)
+                    for call in ("task.create", "task.sendMessage")
+                },
             )
         )
     # The starter folder's shop is made up: real clients are never told its prices.
@@ -128,10 +158,11 @@ def _responders(settings: Settings, clock: Clock, http: httpx2.AsyncClient) -> S
     return responders
 
 
-def _amocrm(settings: Settings, clock: Clock, http: httpx2.AsyncClient) -> AmoClient | None:
+def _amocrm(settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database) -> AmoClient | None:
     if settings.amocrm_base_url is None or settings.amocrm_token is None:
         return None
-    return AmoClient(http, settings.amocrm_base_url, settings.amocrm_token.get_secret_value(), Limiter(clock))
+    limit = SharedLimit(database, clock, "amocrm", AMOCRM_CALLS_A_SECOND, seconds=1)
+    return AmoClient(http, settings.amocrm_base_url, settings.amocrm_token.get_secret_value(), limit)
 
 
 def _only_one(path: Path) -> IO[bytes]:

@@ -26,6 +26,7 @@ Lead = Annotated[
     str | None,
     typer.Argument(metavar="[LEAD]", help=_("The deal's number in amoCRM; all deals without it."), show_default=False),
 ]
+OneLead = Annotated[str, typer.Argument(metavar="LEAD", help=_("The deal's number in amoCRM."))]
 BaseUrl = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", help=_("The server's address, if it is not the one of the settings.")),
@@ -98,9 +99,56 @@ def stats() -> None:
     report.show(config.load_settings())
 
 
+@app.command(
+    cls=Command,
+    help=_("Leave a deal to people.\n\nExamples: otvet pause 27754599; otvet pause 27754599 --minutes 60"),
+)
+def pause(
+    lead: OneLead,
+    minutes: Annotated[
+        float | None,
+        typer.Option(metavar="N", help=_("For so long; without it until otvet resume."), min=1, show_default=False),
+    ] = None,
+) -> None:
+    from otvet import config, operate
+
+    operate.pause(config.load_settings(), _number(lead), minutes)
+
+
+@app.command(cls=Command, help=_("Let the assistant answer in a deal again.\n\nExample: otvet resume 27754599"))
+def resume(lead: OneLead) -> None:
+    from otvet import config, operate
+
+    operate.resume(config.load_settings(), _number(lead))
+
+
+@app.command(
+    cls=Command,
+    help=_(
+        "List the turns that need a person, or those in a state.\n\nExamples: otvet turns; otvet turns --state sent"
+    ),
+)
+def turns(
+    state: Annotated[
+        str | None,
+        typer.Option(metavar="STATE", help=_("failed, handed, cancelled, kept, sent ..."), show_default=False),
+    ] = None,
+) -> None:
+    from otvet import config, operate
+
+    operate.show(config.load_settings(), state)
+
+
+@app.command(cls=Command, help=_("Have a turn answered that ended without a reply.\n\nExample: otvet retry 17"))
+def retry(turn: Annotated[str, typer.Argument(metavar="TURN", help=_("Its number in otvet turns."))]) -> None:
+    from otvet import config, operate
+
+    operate.retry(config.load_settings(), _number(turn))
+
+
 def _number(lead: str) -> int:
     if not (lead.isascii() and lead.isdigit() and len(lead) < 19):
-        raise UsageError(_("{lead} is not a deal's number").format(lead=lead), exit_code=2)
+        raise UsageError(_("{text} is not a number of a deal or a turn").format(text=lead), exit_code=2)
     return int(lead)
 
 

@@ -107,6 +107,20 @@ class Settings(BaseSettings):
     quiet_max_seconds: float = Field(
         15, ge=0, le=3600, description=N_("But no later than that many seconds after the first unanswered message.")
     )
+    stale_minutes: float = Field(
+        60, gt=0, description=N_("What a client wrote longer ago than that many minutes is left to a person.")
+    )
+    manager_pause_minutes: float = Field(
+        30,
+        ge=0,
+        description=N_("For how many minutes the assistant keeps still after a manager wrote; 0: only this once."),
+    )
+    replies_a_day: int = Field(
+        50, ge=1, description=N_("How many replies a conversation is given within 24 hours at most.")
+    )
+    person_phrases: str = Field(
+        "", description=N_("Phrases of clients who want a person, with ; between them; empty for the built-in ones.")
+    )
     history_messages: int = Field(
         60, ge=0, le=1000, description=N_("How many earlier messages of the deal an AI is given at most.")
     )

@@ -1,6 +1,7 @@
 """Clients, conversations and messages: the tables that users know, and what is read of them."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +29,8 @@ conversations = sa.Table(
     sa.Column("chat_ref", sa.Text),  # the chat that last wrote here; see events.MessageEvent.chat_ref
     sa.Column("status", sa.Text, nullable=False, server_default="active"),
     sa.Column("last_activity", UtcDateTime, nullable=False),
+    sa.Column("paused_until", UtcDateTime),  # until then people answer here
+    sa.Column("paused_by", sa.Text),  # BY_MANAGER, BY_CLIENT or BY_HAND
     sa.Column("first_version", Json),  # the row as it stood in a file of the first version
     sa.CheckConstraint("status IN ('active', 'completed')", name="status"),
     sa.Index(
@@ -70,11 +73,50 @@ messages = sa.Table(
 )
 
 
+BY_MANAGER = "manager"  # a manager wrote
+BY_CLIENT = "client"  # the client asked for a person
+BY_HAND = "hand"
+FOR_GOOD = datetime(9999, 1, 1, tzinfo=UTC)
+
+
 def of_lead(lead_id: int) -> sa.ColumnElement[bool]:
     """All that was said in a deal, also in conversations of it that are completed."""
     return messages.c.conversation_id.in_(
         sa.select(conversations.c.id).where(conversations.c.amocrm_lead_id == lead_id)
     )
+
+
+def pause_for_manager(connection: Connection, conversation_id: int, until: datetime) -> None:
+    """A manager wrote. What was paused by hand stays so; a client who asked for a person has one now."""
+    shorter = sa.or_(conversations.c.paused_until.is_(None), conversations.c.paused_until < until)
+    connection.execute(
+        conversations.update()
+        .where(
+            conversations.c.id == conversation_id,
+            sa.or_(conversations.c.paused_by.is_(None), conversations.c.paused_by != BY_HAND),
+            sa.or_(conversations.c.paused_by == BY_CLIENT, shorter),
+        )
+        .values(paused_until=until, paused_by=BY_MANAGER)
+    )
+
+
+def pause_for_client(connection: Connection, conversation_id: int) -> None:
+    """The client asked for a person: until one writes, or somebody resumes, nothing is answered."""
+    connection.execute(
+        conversations.update()
+        .where(conversations.c.id == conversation_id)
+        .values(paused_until=FOR_GOOD, paused_by=BY_CLIENT)
+    )
+
+
+def set_pause(connection: Connection, lead_id: int, until: datetime | None) -> bool:
+    """Pause a deal's conversation by hand, or resume it (None); False when there is none."""
+    changed = connection.execute(
+        conversations.update()
+        .where(conversations.c.amocrm_lead_id == lead_id, conversations.c.status == "active")
+        .values(paused_until=until, paused_by=BY_HAND if until else None)
+    )
+    return changed.rowcount > 0
 
 
 def history(connection: Connection, lead_id: int, turn_id: int, limit: int) -> Sequence[Row[Any]]:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
+from sqlalchemy.engine import Connection
 
-from otvet import turns
+from otvet import processes, turns
 from otvet.answer import Answering
 from otvet.clock import Clock
 from otvet.database import Database
@@ -15,7 +16,7 @@ from otvet.errors import OtvetError
 
 log = structlog.get_logger(__name__)
 
-SWEEP_SECONDS = 10.0
+SWEEP_SECONDS = 5.0
 TIDY_SECONDS = 600.0
 KEEP_FINISHED = timedelta(hours=1)
 BREATH_SECONDS = 0.01  # between two beginnings while webhooks wait: storing them comes first
@@ -23,28 +24,40 @@ LONGEST_PAUSE_SECONDS = 600.0
 
 
 class Dispatcher:
-    """Hands turns to the workflow engine, each once at a time."""
+    """Hands turns to the workflow engine, each once at a time, and keeps this process known to the others."""
 
     def __init__(
-        self, database: Database, clock: Clock, engine: Engine, answering: Answering, installation_name: str
+        self,
+        database: Database,
+        clock: Clock,
+        engine: Engine,
+        answering: Answering,
+        *,
+        installation_name: str,
+        me: str,
     ) -> None:
         self._database = database
         self._clock = clock
         self._engine = engine
         self._answering = answering
         self._installation_name = installation_name
+        self._me = me
         self._queue: asyncio.Queue[int] = asyncio.Queue()
+        self._queued: set[int] = set()
+        self._alive: Sequence[str] = (me,)
         self._tasks: list[asyncio.Task[None]] = []
-        self._not_before: dict[int, float] = {}  # turns that ended in an error, and when to try them again
+        self._not_before: dict[int, float] = {}  # turns that were idle, and when to begin them again
         self._pause: dict[int, float] = {}
 
     def put(self, turn_ids: Sequence[int]) -> None:
         """Begin these turns as soon as there is room."""
         for turn_id in turn_ids:
-            self._queue.put_nowait(turn_id)
+            if turn_id not in self._queued:
+                self._queued.add(turn_id)
+                self._queue.put_nowait(turn_id)
 
     def start(self) -> None:
-        for work in (self._begin_queued(), self._sweep(), self._tidy()):
+        for work in (self._begin_queued(), self._beat(), self._sweep(), self._tidy()):
             self._tasks.append(asyncio.create_task(work))
 
     async def stop(self) -> None:
@@ -59,28 +72,42 @@ class Dispatcher:
     async def _begin_queued(self) -> None:
         while True:
             turn_id = await self._queue.get()
+            self._queued.discard(turn_id)
             if self._database.writer.waiting:
                 await self._clock.sleep(BREATH_SECONDS)
             try:
                 # The installation's name keeps the workflows of another conversations.db apart.
-                await self._engine.begin(f"turn-{turn_id}-{self._installation_name}", turn_id)
+                await self._engine.begin(f"turn-{turn_id}-{self._installation_name}", turn_id, self._alive)
             except Exception:
                 log.exception("a turn could not be begun; the next sweep tries again", turn=turn_id)
 
+    async def _beat(self) -> None:
+        """Say that this process is alive, and learn who else is."""
+        while True:
+            await self._clock.sleep(processes.BEAT_SECONDS)
+            try:
+                await self._database.write(lambda connection: processes.beat(connection, self._me, self._clock.now()))
+            except OtvetError as error:
+                log.error("this process could not say that it is alive", reason=str(error))
+
     async def _sweep(self) -> None:
-        """Open turns that nothing works on: after a start, a lost workflow file, an error."""
+        """Open turns that nothing works on: after a start, a lost workflow file, an error, a death."""
         first = True
         while True:
             try:
-                open_turns = await self._database.read(turns.unfinished)
+                self._alive, idle = await self._database.read(self._look)
             except OtvetError as error:
                 log.error("open turns cannot be looked up", reason=str(error))
             else:
-                idle = [turn_id for turn_id in open_turns if turn_id not in self._answering.active]
-                self.put(idle if first else [turn_id for turn_id in idle if self._due(turn_id)])
-                self._forget_closed(open_turns)
+                mine = [turn_id for turn_id in idle if turn_id not in self._answering.active]
+                self.put(mine if first else [turn_id for turn_id in mine if self._due(turn_id)])
+                self._forget_closed(mine)
                 first = False
             await self._clock.sleep(SWEEP_SECONDS)
+
+    def _look(self, connection: Connection) -> tuple[Sequence[str], Sequence[int]]:
+        now = self._clock.now()
+        return processes.alive(connection, now), turns.idle(connection, self._me, now)
 
     def _due(self, turn_id: int) -> bool:
         """Whether to begin an idle turn in this sweep; one that is idle again and again waits longer and longer."""
@@ -92,8 +119,8 @@ class Dispatcher:
         self._not_before[turn_id] = now + pause
         return True
 
-    def _forget_closed(self, open_turns: Sequence[int]) -> None:
-        still = set(open_turns)
+    def _forget_closed(self, idle: Sequence[int]) -> None:
+        still = set(idle)
         for known in (self._pause, self._not_before):
             for turn_id in known.keys() - still:
                 del known[turn_id]

@@ -7,7 +7,7 @@ Its tables hold ids and states only, in a file (or schema) of their own that may
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -36,16 +36,18 @@ MOST_THREADS = 8  # its writes are short; a thread for each waiting one would on
 class Engine:
     """Runs one kind of workflow: the answer to a turn."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, me: str) -> None:
         self._url = url
+        self._me = me
         self._workflow: Callable[[int], Coroutine[Any, Any, str]] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
 
     def start(self, answer: Callable[[int], Awaitable[str]]) -> None:
-        """Launch on the running event loop; workflows that a stop or a crash cut off go on by themselves."""
+        """Launch on the running event loop."""
         config: DBOSConfig = {
             "name": "otvet",
             "application_version": APPLICATION_VERSION,
+            "executor_id": self._me,
             "system_database_url": self._url,
             "log_level": "WARNING",
             "max_executor_threads": MOST_THREADS,
@@ -82,11 +84,17 @@ class Engine:
     def running(self) -> bool:
         return self._workflow is not None
 
-    async def begin(self, workflow_id: str, turn_id: int) -> None:
-        """Start the turn's workflow unless it is under way; one that ended without closing its turn starts anew."""
+    async def begin(self, workflow_id: str, turn_id: int, alive: Collection[str]) -> None:
+        """Start the turn's workflow, or have it go on that a dead process left; nothing if a living one runs it.
+
+        alive: the ids of the processes that are. One that ended without closing its turn is started anew.
+        """
         assert self._workflow is not None
         status = await DBOS.get_workflow_status_async(workflow_id)
         if status is not None:
+            if status.status == "PENDING" and status.executor_id not in alive:
+                await DBOS.resume_workflow_async(workflow_id)
+                return
             if status.status in UNDER_WAY:
                 return
             await DBOS.delete_workflow_async(workflow_id)

@@ -7,7 +7,8 @@ disk. ``store`` is the whole of it; it runs in the writer's thread.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DataError, DBAPIError
 
+from otvet import conversations as conversations_
 from otvet import counters, turns
 from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
 from otvet.clock import Clock
@@ -39,6 +41,10 @@ quarantine = sa.Table(
 )
 
 
+DEFAULT_PAUSE = timedelta(minutes=30)
+ECHOES_AMONG = 20  # of a conversation's latest replies
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A delivery as it came in, understood but not yet stored."""
@@ -54,23 +60,31 @@ class Stored:
 
     saved: int = 0
     duplicates: int = 0
+    echoes: int = 0  # our own replies, come back
     to_answer: list[int] = field(default_factory=list)
 
 
 class Inbox:
     """Takes deliveries from any number of requests at once."""
 
-    def __init__(self, database: Database, clock: Clock, to_answer: Callable[[Sequence[int]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        to_answer: Callable[[Sequence[int]], None],
+        manager_pause: timedelta = DEFAULT_PAUSE,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._to_answer = to_answer
+        self._store = partial(store, manager_pause=manager_pause)  # one object: what waits for it is stored together
 
     async def receive(self, body: bytes) -> Stored:
         """Store a delivery; when this returns it is committed. Raises StorageError if it was not."""
         now = self._clock.now()
         received = Received(body, read_delivery(body, now), now)
         try:
-            stored: Stored = await self._database.writer.submit(store, received)
+            stored: Stored = await self._database.writer.submit(self._store, received)
         except StorageError:
             raise
         except Exception as error:
@@ -89,19 +103,25 @@ class Inbox:
     async def set_aside(self, body: bytes, reason: str) -> None:
         """Keep a body as it came."""
         received = Received(body, Delivery(puzzles=(reason,)), self._clock.now())
-        await self._database.writer.submit(store, received)
+        await self._database.writer.submit(self._store, received)
 
 
-def store(connection: Connection, received: Sequence[Received]) -> list[Stored]:
-    """Store deliveries in their order; one result each."""
+def store(
+    connection: Connection, received: Sequence[Received], manager_pause: timedelta = DEFAULT_PAUSE
+) -> list[Stored]:
+    """Store deliveries in their order; one result each.
+
+    manager_pause: for how long the assistant keeps still in a conversation after a manager wrote there.
+    """
     results = [Stored() for _ in received]
     new = _drop_duplicates(connection, received, results)
     for some in _portions(new):
-        _save(connection, some, received[-1].at)
+        _save(connection, some, received[-1].at, manager_pause)
     _quarantine(connection, received)
     counts: Counter[str] = Counter()
     for item, result in zip(received, results, strict=True):
         counts["duplicates"] += result.duplicates
+        counts["echoes"] += result.echoes
         for name, count in item.delivery.ignored.items():
             counts[f"event.{name}"] += count
     counters.add(connection, counts)
@@ -190,11 +210,14 @@ def _drop_duplicates(connection: Connection, received: Sequence[Received], resul
     return new
 
 
-def _save(connection: Connection, new: Sequence[_New], now: datetime) -> None:
+def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pause: timedelta) -> None:
     placement = _Placement(connection, [one.event for one in new])
     for one in new:
         one.conversation = placement.place(one.event)
     placement.write(now)
+    new = _drop_echoes(connection, new)
+    if not new:
+        return
 
     by_conversation: dict[int, list[_New]] = {}
     for one in new:
@@ -202,6 +225,9 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime) -> None:
     asked = {id_ for id_, those in by_conversation.items() if any(one.event.sender == "client" for one in those)}
     turn_of, opened = turns.open_for(connection, asked, now)
     connection.execute(_ADD_MESSAGES, [_row(one, turn_of) for one in new])
+    for one in new:
+        if one.event.sender == "manager":
+            _give_way(connection, one, now, manager_pause)
     connection.execute(
         _TOUCH_CONVERSATION,
         [
@@ -213,6 +239,45 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime) -> None:
     known_lead = {one.conversation.final().id for one in new if one.conversation.final().lead_id}  # type: ignore[union-attr]
     to_answer = {turn_of[id_] for id_ in asked & known_lead if turn_of[id_] in opened}
     new[0].result.to_answer += sorted(to_answer | turns.waiting_in(connection, answerable))
+
+
+def _drop_echoes(connection: Connection, new: Sequence[_New]) -> Sequence[_New]:
+    """Our own replies come back as outgoing messages where they went into the client's chat; they are here already."""
+    outgoing = {one.conversation.final().id for one in new if one.event.sender == "manager"}  # type: ignore[union-attr]
+    if not outgoing:
+        return new
+    said: dict[tuple[int, str], int] = {}
+    ours = (messages.c.sender_type == "assistant", messages.c.amocrm_message_id.is_(None))
+    for row in connection.execute(
+        sa.select(messages.c.id, messages.c.conversation_id, messages.c.content)
+        .where(messages.c.conversation_id.in_(outgoing), *ours)
+        .order_by(messages.c.id.desc())
+        .limit(ECHOES_AMONG * len(outgoing))
+    ):
+        said[row.conversation_id, _words(row.content)] = row.id
+    kept: list[_New] = []
+    for one in new:
+        id_ = said.pop((one.conversation.final().id, _words(one.event.text)), None)  # type: ignore[union-attr]
+        if one.event.sender == "client" or id_ is None:
+            kept.append(one)
+            continue
+        connection.execute(messages.update().where(messages.c.id == id_).values(amocrm_message_id=one.event.key))
+        one.result.saved -= 1
+        one.result.echoes += 1
+    return kept
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _give_way(connection: Connection, one: _New, now: datetime, pause: timedelta) -> None:
+    """A manager, or another bot, wrote: the assistant leaves the conversation to them for a while."""
+    conversation = one.conversation.final().id  # type: ignore[union-attr]
+    wrote_at = min(one.event.created_at or one.at, now)
+    if wrote_at + pause > now:
+        conversations_.pause_for_manager(connection, conversation, wrote_at + pause)
+    turns.cancel_for_manager(connection, conversation, wrote_at, now)
 
 
 def _row(one: _New, turn_of: dict[int, int]) -> dict[str, Any]:

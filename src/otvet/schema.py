@@ -12,7 +12,17 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 # Imported for their tables: together they are the schema.
-from otvet import conversations, counters, inbox, installation, tries, turns  # noqa: F401
+from otvet import (  # noqa: F401
+    conversations,
+    counters,
+    gates,
+    inbox,
+    installation,
+    limits,
+    processes,
+    tries,
+    turns,
+)
 from otvet.database import Database, metadata
 from otvet.errors import DatabaseUnfit
 from otvet.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
@@ -22,7 +32,7 @@ __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0001"
+LATEST = "0002"
 """The newest migration. Known here so that a start with nothing to do need not load Alembic."""
 
 _MIGRATION_LOCK = 7_305_817_263  # any number that nobody else takes on the same PostgreSQL

@@ -14,12 +14,13 @@ tries = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("turn_id", Id, sa.ForeignKey("turns.id"), nullable=False),
+    sa.Column("draft", sa.Integer, nullable=False, server_default="0"),  # which one of the turn's drafts
     sa.Column("responder", sa.Text, nullable=False),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime),
     sa.Column("outcome", sa.Text),  # replied, or why not, for a person
     sa.Column("facts", Json, nullable=False),  # ids and states, never a client's words
-    sa.UniqueConstraint("turn_id", "responder"),
+    sa.UniqueConstraint("turn_id", "draft", "responder"),
 )
 
 threads = sa.Table(
@@ -73,11 +74,13 @@ class Try:
         await self._database.write(write)
 
 
-async def begin(database: Database, turn_id: int, conversation_id: int, responder: str, now: datetime) -> Try:
+async def begin(
+    database: Database, turn_id: int, draft: int, conversation_id: int, responder: str, now: datetime
+) -> Try:
     """Open a try, or find the one that a crash left behind."""
 
     def write(connection: Connection) -> Try:
-        row = {"turn_id": turn_id, "responder": responder}
+        row = {"turn_id": turn_id, "draft": draft, "responder": responder}
         connection.execute(insert(connection, tries).values(**row, started_at=now, facts={}).on_conflict_do_nothing())
         found = connection.execute(sa.select(tries).filter_by(**row)).one()
         thread = connection.scalar(

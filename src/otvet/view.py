@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,7 +27,24 @@ DELIVERIES = {
     "sending": N_("being sent"),
     "kept": N_("not sent: amoCRM is not connected"),
     "failed": N_("not sent: {reason}"),
+    "cancelled": N_("not sent: {reason}"),
 }
+
+
+REASONS = {
+    "amocrm_not_connected": N_("amoCRM is not connected"),
+    "manager": N_("a manager or another bot answers here"),
+    "paused": N_("the assistant is paused in this conversation"),
+    "stale": N_("it came too late to be answered without a person"),
+    "ceiling": N_("the conversation has had as many replies as a day allows"),
+    "unclear": N_("it cannot be told whether the reply reached amoCRM"),
+    "asked": N_("the client asked for a person"),
+}
+
+
+def reason(code: str | None) -> str | None:
+    """Why a turn ended as it did, as a sentence; amoCRM's own refusals are sentences already."""
+    return _(REASONS[code]) if code in REASONS else code
 
 
 def printable(text: str) -> str:
@@ -41,7 +59,7 @@ def delivery(data: Mapping[str, Any] | None) -> str:
     if not data:
         return ""
     sentence = DELIVERIES.get(str(data.get("state")))
-    values = {"note_id": data.get("note_id", "?"), "reason": data.get("reason", "?")}
+    values = {"note_id": data.get("note_id", "?"), "reason": reason(data.get("reason")) or "?"}
     return _(sentence).format(**values) if sentence else str(data.get("state"))
 
 
@@ -94,7 +112,8 @@ def _show_clients(connection: Connection, console: Console) -> None:
 def _show_conversation(connection: Connection, console: Console, row: Row[Any]) -> None:
     deal = f"{_('Deal')} {row.amocrm_lead_id}" if row.amocrm_lead_id else _("Deal not known yet")
     name = escape(printable(row.name or _("no name")))
-    console.print(f"[bold]{deal}[/]  {name}  ({_('conversation')} {row.id}, {row.status})")
+    paused = f", {_('paused')}" if row.paused_until and row.paused_until > datetime.now(UTC) else ""
+    console.print(f"[bold]{deal}[/]  {name}  ({_('conversation')} {row.id}, {row.status}{paused})")
     said = connection.execute(
         sa.select(messages)
         .where(messages.c.conversation_id == row.id)

@@ -146,6 +146,7 @@ class AmoStandin:
         self._contacts: dict[int, Json] = {}
         self._talks: dict[int, Json] = {}
         self._notes: dict[int, list[Json]] = {}
+        self._tasks: dict[int, list[Json]] = {}
         self._note_ids = itertools.count(76787983)
         self._accepted: deque[float] = deque()
         self._refused = 0
@@ -171,6 +172,10 @@ class AmoStandin:
     def notes(self, lead_id: int) -> list[Json]:
         """What was written into a deal, oldest first, as the API would give it."""
         return list(self._notes.get(lead_id, ()))
+
+    def tasks(self, lead_id: int) -> list[Json]:
+        """What was given people to do in a deal."""
+        return list(self._tasks.get(lead_id, ()))
 
     async def _gate(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(Request(scope)) if scope["path"].startswith("/api/") else None
@@ -200,6 +205,8 @@ class AmoStandin:
             Route("/api/v4/leads/{lead_id:int}/notes/{note_id:int}", self._patch_note, methods=["PATCH"]),
             Route("/api/v4/contacts/{contact_id:int}", self._get_contact),
             Route("/api/v4/talks/{talk_id:int}", self._get_talk),
+            Route("/api/v4/tasks", self._get_tasks),
+            Route("/api/v4/tasks", self._post_tasks, methods=["POST"]),
         ]
 
     async def _get_account(self, _: Request) -> Response:
@@ -304,6 +311,22 @@ class AmoStandin:
             answer = {key: note[key] for key in ("id", "entity_id", "_links")}
             answers.append({**answer, "request_id": _request_id(index, item)})
         return Hal({**self._links("/leads/notes"), "_embedded": {"notes": answers}})
+
+    async def _get_tasks(self, request: Request) -> Response:
+        lead_id = _number(request.query_params.get("filter[entity_id]"), 0)
+        found = self.tasks(lead_id)
+        return Hal({**self._links("/tasks"), "_embedded": {"tasks": found}}) if found else Response(status_code=204)
+
+    async def _post_tasks(self, request: Request) -> Response:
+        items = await _json(request)
+        wanted = ("text", "complete_till", "entity_id")
+        if not isinstance(items, list) or not items or any(not item.get(name) for item in items for name in wanted):
+            return Problem(400, "Bad Request", "Request validation failed")
+        for item in items:
+            task = {"id": next(self._note_ids), "is_completed": False, "responsible_user_id": USER_ID, **item}
+            self._tasks.setdefault(item["entity_id"], []).append(task)
+        made = [{"id": self._tasks[item["entity_id"]][-1]["id"]} for item in items]
+        return Hal({**self._links("/tasks"), "_embedded": {"tasks": made}})
 
     async def _get_note(self, request: Request) -> Response:
         note = self._note(request)

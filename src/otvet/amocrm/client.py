@@ -10,11 +10,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, Protocol
 
 import httpx2
 
-from otvet.amocrm.limiter import Limiter
 from otvet.errors import ServiceError, SettingsError
 from otvet.i18n import N_, _
 
@@ -104,6 +104,14 @@ class AmoError(ServiceError):
     ) -> None:
         super().__init__(message, permanent=permanent, ambiguous=ambiguous, status=status)
         self.reason: Reason = reason
+
+
+class Limiter(Protocol):
+    """What spaces the calls."""
+
+    async def acquire(self) -> object:
+        """Wait until a call may start."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +215,40 @@ class AmoClient:
                         return int(note["id"])
             except _WRONG_SHAPE:
                 raise _not_data("GET") from None
+        return None
+
+    async def add_task(self, lead_id: int, text: str, due: datetime, responsible_user_id: int | None) -> int:
+        """Make a task in the deal, for its responsible user if none is named; gives its id.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
+        """
+        task = {"text": text, "complete_till": int(due.timestamp()), "entity_id": lead_id, "entity_type": "leads"}
+        if responsible_user_id:
+            task["responsible_user_id"] = responsible_user_id
+        data = await self._request("POST", "/api/v4/tasks", body=[task], private=text) or {}
+        try:
+            return int(data["_embedded"]["tasks"][0]["id"])
+        except _WRONG_SHAPE:
+            raise _not_data("POST") from None
+
+    async def find_task(self, lead_id: int, marker: str) -> int | None:
+        """The id of an open task of the deal with ``marker`` in its text.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
+        """
+        query: dict[str, str | int] = {
+            "filter[entity_type]": "leads",
+            "filter[entity_id]": lead_id,
+            "filter[is_completed]": 0,
+            "limit": PAGE,
+        }
+        data = await self._get("/api/v4/tasks", query)
+        try:
+            for task in data["_embedded"]["tasks"] if data else ():
+                if marker in str(task["text"]):
+                    return int(task["id"])
+        except _WRONG_SHAPE:
+            raise _not_data("GET") from None
         return None
 
     async def _get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:

@@ -1,9 +1,10 @@
 """Replies written by Manus: one task for each conversation, asked and then polled until it has answered."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from otvet.clock import Clock
 from otvet.i18n import _
@@ -38,12 +39,21 @@ class _Asked:
     surely: bool = True
 
 
+class Places(Protocol):
+    """How often Manus may be called, by all processes together."""
+
+    async def acquire(self, patience: float | None = None) -> bool:
+        """Wait for a place; False if it is further away than ``patience`` seconds."""
+        ...
+
+
 class ManusResponder:
     """A Responder that asks Manus.
 
     profile: Manus's agent profile, such as "lite"; if Manus refuses the name, its other spelling is tried.
     budget_seconds: the time for one turn, also across a restart; when it is over the task is stopped.
     poll_seconds: the first wait between two looks at a task; later ones grow to six seconds.
+    places: by call ("task.create", "task.sendMessage"), who says when it may be made.
 
     The facts it leaves in the journal: ``asking`` ("create" or "send") while a call is under way whose loss
     would leave it unknown whether Manus was asked; ``task``; and ``after``, the ids of the events before it.
@@ -59,12 +69,14 @@ class ManusResponder:
         profile: str = "lite",
         budget_seconds: float = 90,
         poll_seconds: float = 2.0,
+        places: Mapping[str, Places] | None = None,
     ) -> None:
         self._api = api
         self._clock = clock
         self._profile = profile
         self._budget = budget_seconds
         self._poll_seconds = poll_seconds
+        self._places = places or {}
 
     async def reply(self, context: Context, journal: Journal) -> Reply:
         """Ask, or go on where a crash left off, and wait for the answer."""
@@ -116,6 +128,7 @@ class ManusResponder:
                 await self._abandon(task, journal)
                 return None
             before = [event.id for event in events]
+            await self._take_place("task.sendMessage", journal)
             await journal.remember(asking="send", task=task, after=before)
             await self._api.send_message(task, follow_up(context, events))
         except ManusError as error:
@@ -130,6 +143,7 @@ class ManusResponder:
         return _Asked(task, frozenset(before))
 
     async def _create(self, context: Context, journal: Journal) -> _Asked:
+        await self._take_place("task.create", journal)
         await journal.remember(asking="create")
         try:
             task = await self._create_task(opening(context), context)
@@ -140,6 +154,12 @@ class ManusResponder:
         await journal.remember(asking=None, task=task)
         await journal.keep_thread(task)
         return _Asked(task)
+
+    async def _take_place(self, call: str, journal: Journal) -> None:
+        """Manus takes few calls a minute; when ours would come too late, another responder answers at once."""
+        left = self._budget * _ASKING_SHARE - self._spent(journal)
+        if call in self._places and not await self._places[call].acquire(max(left, 0)):
+            raise ResponderError(_("Manus is asked as often as it allows; this question would have to wait too long."))
 
     async def _create_task(self, content: str, context: Context) -> str:
         title, locale = f"amoCRM {context.lead_id}", context.language

@@ -1,6 +1,6 @@
 """The JSON API: numbers, conversations, messages; and whether the service is alive and ready."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
 
-from otvet import __version__, installation, stats, turns
-from otvet.conversations import clients, conversations, messages, of_lead
+from otvet import __version__, gates, installation, stats, turns, view
+from otvet.conversations import FOR_GOOD, clients, conversations, messages, of_lead, set_pause
 from otvet.errors import StorageError
 from otvet.i18n import _
 from otvet.web import metrics
@@ -41,7 +41,11 @@ async def ready(request: Request) -> JSONResponse:
         checks["database_writable"] = False
     checks["workflows_running"] = service.engine.running and service.dispatcher.running
     good = all(checks.values())
-    return JSONResponse({"status": "ready" if good else "not ready", **checks}, 200 if good else 503)
+    details: dict[str, Any] = {}
+    if checks["database_writable"]:
+        gate = await service.database.read(lambda connection: gates.closed(connection, gates.AMOCRM))
+        details["amocrm"] = gate.sentence if gate else "open"  # stays ready: messages are stored, replies wait
+    return JSONResponse({"status": "ready" if good else "not ready", **checks, **details}, 200 if good else 503)
 
 
 @api.get("/metrics")
@@ -120,6 +124,66 @@ async def list_messages(request: Request, lead_id: int, limit: PageSize = 50, be
     return result
 
 
+@api.post("/api/conversations/{lead_id}/pause")
+async def pause(request: Request, lead_id: int, minutes: Annotated[float | None, Query(gt=0)] = None) -> dict[str, Any]:
+    """Leave a deal to people: for ``minutes``, or until it is resumed."""
+    service = request.app.state.service
+    until = service.clock.now() + timedelta(minutes=minutes) if minutes else FOR_GOOD
+    if not await service.database.write(lambda connection: set_pause(connection, lead_id, until)):
+        raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
+    return {"lead_id": lead_id, "paused_until": None if until == FOR_GOOD else until.isoformat(), "paused": True}
+
+
+@api.post("/api/conversations/{lead_id}/resume")
+async def resume(request: Request, lead_id: int) -> dict[str, Any]:
+    """Let the assistant answer in a deal again."""
+    if not await request.app.state.service.database.write(lambda connection: set_pause(connection, lead_id, None)):
+        raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
+    return {"lead_id": lead_id, "paused": False}
+
+
+@api.get("/api/turns")
+async def list_turns(
+    request: Request, state: str | None = None, limit: PageSize = 50, before: Cursor = 0
+) -> dict[str, Any]:
+    """Turns, the newest first. ``state``: one of them, or ``person`` for all that a person has to see to."""
+    states = turns.NEEDS_A_PERSON if state == "person" else (state,) if state else turns.STATES
+    if not set(states) <= set(turns.STATES):
+        raise HTTPException(422, _("the states are: {states}").format(states=", ".join((*turns.STATES, "person"))))
+    rows = await request.app.state.service.database.read(
+        lambda connection: turns.listed(connection, states, limit + 1, before)
+    )
+    page = rows[:limit]
+    return {"turns": [_turn(row) for row in page], "next": page[-1].id if len(rows) > limit else None}
+
+
+@api.post("/api/turns/{turn_id}/retry")
+async def retry(request: Request, turn_id: int) -> dict[str, Any]:
+    """Answer a turn that ended without a reply; one that may have been sent is looked for in amoCRM first."""
+    service = request.app.state.service
+    now = service.clock.now()
+    if not await service.database.write(lambda connection: turns.retry(connection, turn_id, now)):
+        raise HTTPException(409, _("the turn {turn} is not one that can be tried again").format(turn=turn_id))
+    service.dispatcher.put([turn_id])
+    return {"turn_id": turn_id, "state": "under way"}
+
+
+def _turn(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "lead_id": row.amocrm_lead_id,
+        "state": row.state,
+        "why": view.reason(row.reason),
+        "reason": row.reason,
+        "summary": row.summary,
+        "reply": row.reply,
+        "responder": row.responder,
+        "note_id": row.note_id,
+        "opened_at": row.first_message_at.isoformat(),
+        "closed_at": row.closed_at.isoformat() if row.closed_at else None,
+    }
+
+
 def _cursor(text: str) -> tuple[datetime, int]:
     moment, _separator, id_ = text.replace(" ", "+").partition("~")
     try:
@@ -134,6 +198,8 @@ def _conversation(row: Row[Any]) -> dict[str, Any]:
         "lead_id": row.amocrm_lead_id,
         "status": row.status,
         "last_activity": row.last_activity.isoformat(),
+        "paused_until": row.paused_until.isoformat() if row.paused_until else None,
+        "paused_by": row.paused_by,
         "messages": row.messages,
         "client": {"id": row.client_id, "name": row.name, "contact_id": row.amocrm_contact_id},
     }

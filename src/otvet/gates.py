@@ -1,0 +1,69 @@
+"""Gates: a service that must not be called for now, and why, for all processes. What waits for it is kept."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet.database import UtcDateTime, insert, metadata
+
+gates = sa.Table(
+    "gates",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("sentence", sa.Text, nullable=False),
+    sa.Column("closed_at", UtcDateTime, nullable=False),
+    sa.Column("look_again_at", UtcDateTime, nullable=False),
+)
+
+AMOCRM = "amocrm"
+
+# How long to leave the service alone before one call tries whether it takes calls again.
+LOOK_AGAIN = {
+    "unauthorized": timedelta(minutes=5),
+    "payment": timedelta(minutes=15),
+    "forbidden": timedelta(minutes=15),
+    "banned": timedelta(hours=1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A closed gate, for whom it stops."""
+
+    reason: str
+    sentence: str
+    closed_at: datetime
+    look_again_at: datetime
+
+
+def closed(connection: Connection, name: str) -> Closed | None:
+    """Why the service must not be called, or None."""
+    row = connection.execute(sa.select(gates).where(gates.c.name == name)).one_or_none()
+    return None if row is None else Closed(row.reason, row.sentence, row.closed_at, row.look_again_at)
+
+
+def close(connection: Connection, name: str, reason: str, sentence: str, now: datetime) -> None:
+    """Nobody calls the service until the pause for this reason is over."""
+    again = {"reason": reason, "sentence": sentence, "look_again_at": now + LOOK_AGAIN[reason]}
+    statement = insert(connection, gates).values(name=name, closed_at=now, **again)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=again))
+
+
+def may_try(connection: Connection, name: str, now: datetime) -> bool:
+    """Whether the caller may call: always through an open gate; through a closed one, one caller after each pause."""
+    gate = closed(connection, name)
+    if gate is None:
+        return True
+    later = now + LOOK_AGAIN[gate.reason]
+    won = connection.execute(
+        gates.update().where(gates.c.name == name, gates.c.look_again_at <= now).values(look_again_at=later)
+    )
+    return won.rowcount == 1
+
+
+def open_again(connection: Connection, name: str) -> bool:
+    """The service took a call; True if the gate was closed."""
+    return connection.execute(gates.delete().where(gates.c.name == name)).rowcount == 1

@@ -1,0 +1,66 @@
+"""Limits that all processes share: how often a service may be called. The places are kept in the database."""
+
+import zlib
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet.clock import Clock
+from otvet.database import Database, Id, UtcDateTime, metadata
+from otvet.processes import database_time
+
+places = sa.Table(
+    "rate_places",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Index(None, "name", "at"),
+)
+
+
+class SharedLimit:
+    """At most ``count`` calls within any ``seconds``, over all processes on the database, in the order of asking.
+
+    Every caller is given a moment of its own; it waits for it outside of any transaction.
+    """
+
+    def __init__(self, database: Database, clock: Clock, name: str, count: int, seconds: float) -> None:
+        self._database = database
+        self._clock = clock
+        self._name = name
+        self._count = count
+        self._window = timedelta(seconds=seconds)
+
+    async def acquire(self, patience: float | None = None) -> bool:
+        """Wait for a place; False, at once and without one, if it is further away than ``patience`` seconds."""
+        wait = await self._database.write(lambda connection: self._reserve(connection, patience))
+        if wait is None:
+            return False
+        if wait > 0:
+            await self._clock.sleep(wait)
+        return True
+
+    def _reserve(self, connection: Connection, patience: float | None) -> float | None:
+        if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(zlib.crc32(self._name.encode()))))
+        now = database_time(connection, self._clock.now())
+        at = self._next(connection, now)
+        wait = (at - now).total_seconds()
+        if patience is not None and wait > patience:
+            return None
+        mine = places.c.name == self._name
+        connection.execute(places.delete().where(mine, places.c.at < now - 2 * self._window))
+        connection.execute(places.insert().values(name=self._name, at=at))
+        return wait
+
+    def _next(self, connection: Connection, now: datetime) -> datetime:
+        """The first moment at which no more than ``count - 1`` calls lie within the window before."""
+        # A clock that was set back must not keep everybody waiting for the time in between.
+        latest = now + self._window * 1000
+        mine = (places.c.name == self._name, places.c.at < latest)
+        newest = connection.scalars(
+            sa.select(places.c.at).where(*mine).order_by(places.c.at.desc()).limit(self._count)
+        ).all()
+        return now if len(newest) < self._count else max(now, newest[-1] + self._window)
