@@ -38,7 +38,6 @@ from otvet.responders.template import TemplateResponder
 log = structlog.get_logger(__name__)
 
 REPORT_SECONDS = 600.0
-AMOCRM_CALLS_A_SECOND = 6  # amoCRM's own limit is 7, and a block of the address if it is passed again and again
 MANUS_CALLS_A_MINUTE = 10  # of each kind, for all keys of a user: https://open.manus.ai/docs/v2/rate-limits
 
 
@@ -161,7 +160,7 @@ def _responders(settings: Settings, clock: Clock, http: httpx2.AsyncClient, data
 def _amocrm(settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database) -> AmoClient | None:
     if settings.amocrm_base_url is None or settings.amocrm_token is None:
         return None
-    limit = SharedLimit(database, clock, "amocrm", AMOCRM_CALLS_A_SECOND, seconds=1)
+    limit = SharedLimit(database, clock, "amocrm", settings.amocrm_calls_a_second, seconds=1)
     return AmoClient(http, settings.amocrm_base_url, settings.amocrm_token.get_secret_value(), limit)
 
 
