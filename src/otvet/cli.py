@@ -146,6 +146,23 @@ def retry(turn: Annotated[str, typer.Argument(metavar="TURN", help=_("Its number
     operate.retry(config.load_settings(), _number(turn))
 
 
+@app.command(
+    "copy-database",
+    cls=Command,
+    help=_(
+        "Copy a history to another, empty database.\n\n"
+        "Example: otvet copy-database sqlite:///conversations.db postgresql://otvet:PASSWORD@db.example.com/otvet"
+    ),
+)
+def copy_database(
+    source: Annotated[str, typer.Argument(metavar="FROM", help=_("The address of the database to read."))],
+    target: Annotated[str, typer.Argument(metavar="TO", help=_("The address of an empty database."))],
+) -> None:
+    from otvet import copy_database
+
+    copy_database.copy(source, target)
+
+
 def _number(lead: str) -> int:
     if not (lead.isascii() and lead.isdigit() and len(lead) < 19):
         raise UsageError(_("{text} is not a number of a deal or a turn").format(text=lead), exit_code=2)

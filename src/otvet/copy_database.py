@@ -1,0 +1,96 @@
+"""``otvet copy-database FROM TO``: a history moved from one database to another, usually SQLite to PostgreSQL."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+from rich.console import Console
+from rich.progress import Progress
+from sqlalchemy.engine import Connection
+
+from otvet import schema
+from otvet.config import load_settings
+from otvet.database import Database, metadata
+from otvet.errors import UsageError
+from otvet.i18n import _
+
+ROWS_AT_ONCE = 1000
+OF_ONE_PLACE = frozenset(("processes", "rate_places", "gates"))  # they say nothing of the past
+MADE_BY_EVERY_START = frozenset(("installation", "counters"))
+
+
+def copy(source_url: str, target_url: str) -> None:
+    """Copy everything in one transaction of the target, which must be empty; counts are compared at the end."""
+    source_settings, target_settings = load_settings(database_url=source_url), load_settings(database_url=target_url)
+    if source_settings.is_sqlite and not source_settings.sqlite_path.exists():
+        raise UsageError(_("there is no database {file}").format(file=source_settings.sqlite_path))
+    source, target = Database(source_url), Database(target_url)
+    try:
+        if source.look(schema.version) != schema.LATEST:
+            raise UsageError(
+                _("{url} is not of this version; start and stop Otvet with it first").format(url=source_url)
+            )
+        schema.prepare(target, datetime.now(UTC))
+        console = Console()
+        with source.reads.connect() as reading, target.writes.begin() as writing, Progress(console=console) as progress:
+            _refuse_unless_empty(writing, target_settings.shown_url)
+            counts = {table.name: _copy_table(reading, writing, table, progress) for table in _tables()}
+            _check_counts(writing, counts)
+            _number_on(writing)
+        for name, count in counts.items():
+            console.print(f"  {name}: {count}")
+        console.print(
+            _("copied to {url}; set OTVET_DATABASE_URL to it and start Otvet").format(url=target_settings.shown_url)
+        )
+    finally:
+        source.close()
+        target.close()
+
+
+def _tables() -> Iterator[sa.Table]:
+    """Parents before children."""
+    return (table for table in metadata.sorted_tables if table.name not in OF_ONE_PLACE)
+
+
+def _refuse_unless_empty(connection: Connection, url: str) -> None:
+    for table in _tables():
+        if table.name in MADE_BY_EVERY_START:
+            connection.execute(table.delete())
+        elif connection.scalar(sa.select(sa.exists().select_from(table))):
+            raise UsageError(_("{url} is not empty; nothing was copied").format(url=url))
+
+
+def _copy_table(reading: Connection, writing: Connection, table: sa.Table, progress: Progress) -> int:
+    total = reading.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+    task = progress.add_task(table.name, total=total)
+    rows = iter(reading.execution_options(yield_per=ROWS_AT_ONCE).execute(sa.select(table)).mappings())
+    while some := [dict(row) for row in islice(rows, ROWS_AT_ONCE)]:
+        writing.execute(table.insert(), some)
+        progress.advance(task, len(some))
+    progress.update(task, completed=total)
+    return total
+
+
+def _check_counts(connection: Connection, counts: dict[str, int]) -> None:
+    for name, count in counts.items():
+        found = connection.scalar(sa.select(sa.func.count()).select_from(metadata.tables[name]))
+        if found != count:
+            raise UsageError(
+                _("{table}: {count} rows were read and {found} arrived; nothing was copied").format(
+                    table=name, count=count, found=found
+                )
+            )
+
+
+def _number_on(connection: Connection) -> None:
+    """PostgreSQL's sequences do not see ids that were given."""
+    if connection.dialect.name != "postgresql":
+        return
+    for table in _tables():
+        key: sa.Column[Any] | None = table.c.get("id")
+        if key is not None and isinstance(key.type, sa.BigInteger):
+            last = sa.select(sa.func.coalesce(sa.func.max(key), 0) + 1).scalar_subquery()
+            sequence = sa.func.pg_get_serial_sequence(table.name, "id")
+            connection.execute(sa.select(sa.func.setval(sequence, last, False)))

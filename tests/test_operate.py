@@ -1,0 +1,79 @@
+"""What a person does from the terminal and over the API, while the server runs."""
+
+from pathlib import Path
+
+import httpx2
+
+from tests.running import command, otvet, wait_for
+from tests.standins.amocrm import amocrm_standin
+from tests.standins.sender import incoming, outgoing
+from tests.test_end_to_end import connected
+
+LEAD = 27754599
+
+
+def test_pause_and_resume_from_the_terminal(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        server.deliver(incoming("hello", message_id="m-1"))
+        wait_for(server.settled, "the first turn closed")
+        assert command(tmp_path, "pause", str(LEAD)).returncode == 0
+        server.deliver(incoming("hello again", message_id="m-2"))
+        wait_for(server.settled, "the second turn left to a person")
+        assert len(server.messages(LEAD, "assistant")) == 1
+        assert command(tmp_path, "resume", str(LEAD)).returncode == 0
+        server.deliver(incoming("and now?", message_id="m-3"))
+        wait_for(lambda: len(server.messages(LEAD, "assistant")) == 2, "an answer after resume")
+        assert command(tmp_path, "pause", "404404").returncode == 1
+
+
+def test_the_operators_list_and_retry(tmp_path: Path) -> None:
+    with amocrm_standin() as amo, otvet(tmp_path, **connected(amo)) as server:
+        server.deliver(incoming("hello"))  # there is no such deal in amoCRM
+        wait_for(server.settled, "the turn closed")
+        (turn,) = server.get("/api/turns?state=failed")["turns"]
+        assert turn["lead_id"] == LEAD
+        assert len(turn["why"]) > 20
+        listed = command(tmp_path, "turns", **connected(amo))
+        assert str(LEAD) in listed.stdout
+
+        amo.add_lead(LEAD)
+        assert command(tmp_path, "retry", str(turn["id"])).returncode == 0
+        wait_for(lambda: amo.notes(LEAD), "the note of the second try")
+        wait_for(lambda: not server.get("/api/turns?state=person")["turns"], "an empty list")
+        assert len(amo.notes(LEAD)) == 1
+        assert command(tmp_path, "retry", str(turn["id"])).returncode == 1
+
+
+def test_retry_over_the_api(tmp_path: Path) -> None:
+    with amocrm_standin() as amo, otvet(tmp_path, **connected(amo)) as server:
+        server.deliver(incoming("hello"))
+        wait_for(server.settled, "the turn closed")
+        (turn,) = server.get("/api/turns?state=failed")["turns"]
+        amo.add_lead(LEAD)
+        assert httpx2.post(f"{server.url}/api/turns/{turn['id']}/retry", trust_env=False).status_code == 200
+        wait_for(lambda: amo.notes(LEAD), "the note of the second try")
+        wait_for(server.settled, "the turn closed")
+        assert httpx2.post(f"{server.url}/api/turns/{turn['id']}/retry", trust_env=False).status_code == 409
+        assert httpx2.get(f"{server.url}/api/turns?state=nonsense", trust_env=False).status_code == 422
+
+
+def test_a_manager_in_the_chat_stops_the_assistant(tmp_path: Path) -> None:
+    with otvet(tmp_path, OTVET_QUIET_SECONDS="2", OTVET_QUIET_MAX_SECONDS="9") as server:
+        server.deliver(incoming("hello", message_id="m-1"))
+        server.deliver(outgoing("I am on it", message_id="m-2"))
+        wait_for(server.settled, "the turn cancelled")
+        (turn,) = server.get("/api/turns?state=cancelled")["turns"]
+        assert turn["reason"] == "manager"
+        assert server.messages(LEAD, "assistant") == []
+
+
+def test_a_wrong_token_keeps_the_replies_and_says_so(tmp_path: Path) -> None:
+    with amocrm_standin() as amo, otvet(tmp_path, **{**connected(amo), "OTVET_AMOCRM_TOKEN": "old"}) as server:
+        amo.any_lead = True
+        server.deliver(incoming("hello"))
+        wait_for(lambda: server.get("/ready")["amocrm"] != "open", "the closed gate in /ready")
+        assert "token" in server.get("/ready")["amocrm"]
+        calls = len(amo.log)
+        server.deliver(incoming("hello", lead_id=2, chat_id="other", message_id="m-2"))
+        wait_for(lambda: server.get("/api/turns?state=answering")["turns"], "a reply that waits")
+        assert len(amo.log) == calls  # nobody calls through a closed gate
