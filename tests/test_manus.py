@@ -14,7 +14,7 @@ from tests.clocks import FakeClock
 from tests.standins.manus import ManusStandin, digest, manus_standin
 
 QUESTION = "Есть ли доставка в Тверь?"
-INSTRUCTIONS = "You answer for the shop. Never promise discounts."
+INSTRUCTIONS = "\nYou answer for the shop. Never promise discounts.\n"
 
 
 class MemoryJournal:
@@ -151,7 +151,7 @@ class TestAnswer:
         shop.ask(journal, "Есть столы?", "И стулья?", history=history)
         (body,) = manus.creates
         expected = [
-            INSTRUCTIONS,
+            INSTRUCTIONS.strip(),
             '<message from="client">Добрый день</message>',
             '<message from="manager">Слушаю вас</message>',
             '<message from="client">Есть столы?</message>',
@@ -302,7 +302,7 @@ class TestConversation:
         assert second.text == f"Answer {digest(content(body))} to {len(content(body))} characters."
         assert '<message from="manager">Доставка во вторник</message>' in content(body)
         assert '<message from="client">А в среду?</message>' in content(body)
-        for known in (QUESTION, first.text, INSTRUCTIONS):
+        for known in (QUESTION, first.text, INSTRUCTIONS.strip()):
             assert known not in content(body)
         assert len(manus.creates) == 1
         assert body["task_id"] == journal.thread == second.details["task_id"]
@@ -347,11 +347,12 @@ class TestConversation:
     ) -> None:
         first = shop.ask(journal)
         manus.fault(method, code="not_found")
+        manus.fault("task.create", code="rate_limited")  # what is gone is not asked again meanwhile
         history = (shop.line("client", QUESTION), shop.line("assistant", first.text))
         second_journal = MemoryJournal(clock, journal.thread)
         second = shop.ask(second_journal, "А в среду?", history=history)
         assert digest(content(manus.creates[1])) in second.text
-        for told in (INSTRUCTIONS, QUESTION, first.text, "А в среду?"):
+        for told in (INSTRUCTIONS.strip(), QUESTION, first.text, "А в среду?"):
             assert told in content(manus.creates[1])
         assert second_journal.thread == second.details["task_id"] != journal.thread
         assert manus.sends == []
@@ -372,6 +373,15 @@ class TestConversation:
         assert manus.stops == [first.id]
         assert second.thread != first.id
 
+    def test_a_message_that_was_taken_is_waited_for(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        shop.ask(journal)
+        manus.lag_reads = 8
+        reply = shop.ask(MemoryJournal(clock, journal.thread), "Ещё вопрос")
+        assert reply.details["seconds"] > 2 * GRACE_SECONDS
+        assert digest(content(manus.sends[0])) in reply.text
+
 
 class TestUnsent:
     def test_a_refusal_for_now_is_repeated(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal) -> None:
@@ -385,6 +395,18 @@ class TestUnsent:
         shop.ask(journal)
         manus.fault("task.sendMessage", code="rate_limited", times=3)
         reply = shop.ask(MemoryJournal(clock, journal.thread), "Ещё вопрос")
+        assert digest(content(manus.sends[0])) in reply.text
+        assert (len(manus.creates), len(manus.sends)) == (1, 1)
+
+    def test_after_a_refusal_of_a_message_it_is_known_that_nothing_was_asked(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        shop.ask(journal)
+        manus.fault("task.sendMessage", code="rate_limited", times=None)
+        second = MemoryJournal(clock, journal.thread)
+        assert not shop.fails(second, "Ещё вопрос").ambiguous
+        manus.app.clear()
+        reply = shop.ask(second, "Ещё вопрос", budget_seconds=900)
         assert digest(content(manus.sends[0])) in reply.text
         assert (len(manus.creates), len(manus.sends)) == (1, 1)
 
@@ -507,6 +529,17 @@ class TestRestart:
         reply = shop.ask(journal, "Ещё вопрос")
         assert digest(content(manus.sends[0])) in reply.text
         assert (len(manus.creates), len(manus.sends)) == (1, 1)
+
+    def test_killed_so_that_a_message_was_not_sent(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        shop.ask(journal)
+        (task,) = manus.tasks.values()
+        second = MemoryJournal(clock, task.id)
+        second.facts = {"asking": "send", "task": task.id, "after": [event["id"] for event in task.events]}
+        assert shop.fails(second, "Ещё вопрос").ambiguous
+        assert GRACE_SECONDS <= (clock.now() - second.started_at).total_seconds() < GRACE_SECONDS + 10
+        assert (second.thread, manus.sends) == (None, [])
 
     @pytest.mark.parametrize("sleeps", range(5))
     def test_killed_while_it_waits(

@@ -15,7 +15,6 @@ from otvet.responders.manus_events import (
     ErrorMessage,
     Event,
     StatusUpdate,
-    UserMessage,
     parse_event,
 )
 from tests.standins.manus import LIMITS, ManusStandin, digest, manus_standin
@@ -124,9 +123,13 @@ class TestCalls:
         assert (detail.credit_usage, detail.agent_profile) == (3, "lite")
 
     def test_detail_does_without_what_older_answers_lack(self, manus: ManusStandin) -> None:
-        manus.fault("task.detail", status=200, body='{"ok": true, "task": {"id": 5, "credit_usage": "12"}}')
+        manus.fault("task.detail", status=200, body='{"ok": true, "task": {"credit_usage": "12"}}')
         detail = call(manus, lambda api: api.task_detail("5"))
         assert (detail.id, detail.has_running_background_jobs, detail.credit_usage) == ("5", None, 12)
+        manus.fault("task.detail", status=200, body='{"ok": true, "id": 6, "has_running_background_jobs": "?"}')
+        detail = call(manus, lambda api: api.task_detail("5"))
+        assert (detail.id, detail.has_running_background_jobs, detail.credit_usage) == ("6", None, None)
+        assert "?" not in repr(detail)
 
     def test_stop(self, manus: ManusStandin) -> None:
         manus.hidden_reads = 0
@@ -194,6 +197,23 @@ class TestErrors:
         manus.fault("task.create", code="not_found", status=200)
         assert fails(manus, create).code == "not_found"
 
+    @pytest.mark.parametrize(
+        ("status", "body", "ambiguous"),
+        [
+            (200, '{"ok": false, "error": {"code": "internal"}}', True),
+            (503, '{"ok": false, "error": {"code": "overloaded"}}', True),
+            (503, '{"ok": false, "error": "overloaded"}', True),
+            (418, '{"ok": false, "error": {"code": "teapot"}}', False),
+            (418, '{"ok": false}', False),
+        ],
+    )
+    def test_errors_that_are_not_in_the_documents(
+        self, manus: ManusStandin, status: int, body: str, ambiguous: bool
+    ) -> None:
+        manus.fault("task.create", status=status, body=body)
+        error = fails(manus, create)
+        assert (error.ambiguous, error.permanent) == (ambiguous, not ambiguous)
+
     def test_the_eleventh_task_of_a_minute(self, manus: ManusStandin) -> None:
         for _ in range(LIMITS["task.create"]):
             call(manus, create)
@@ -253,8 +273,13 @@ class TestErrors:
         manus.fault("task.listMessages", status=status, body=page, content_type="text/html")
         error = fails(manus, read)
         assert f"HTTP {status}" in str(error)
-        assert (error.permanent, error.status) == (permanent, status)
+        assert (error.permanent, error.ambiguous, error.status) == (permanent, False, status)
         assert error.code != "not_found"  # or a task would be taken for lost
+
+    def test_a_proxy_that_lets_nothing_through_leaves_nothing_unknown(self, manus: ManusStandin) -> None:
+        manus.fault("task.create", status=403, body="<html>", content_type="text/html")
+        error = fails(manus, create)
+        assert (error.permanent, error.ambiguous) == (True, False)
 
     @pytest.mark.parametrize("body", ["", "null", "[]", '"ok"', "{}", '{"detail": "Not Found"}', "{"])
     def test_json_of_somebody_else(self, manus: ManusStandin, body: str) -> None:
@@ -331,11 +356,18 @@ class TestEvents:
     def test_nothing_misshapen_raises(self, type_: Any, body: Any) -> None:
         assert parse_event({"type": type_, str(type_): body}).id == ""
 
-    def test_words_stay_out_of_logs(self) -> None:
-        body = {"content": CLIENTS_WORDS}
-        for type_ in ("user_message", "assistant_message", "error_message", "unknown"):
-            assert CLIENTS_WORDS not in repr(parse_event({"id": "e", "type": type_, type_: body}))
-        assert isinstance(parse_event({"type": "user_message", "user_message": body}), UserMessage)
+    @pytest.mark.parametrize(
+        "type_", ["user_message", "assistant_message", "error_message", "status_update", "unknown"]
+    )
+    def test_words_stay_out_of_logs(self, type_: str) -> None:
+        body = {
+            "content": CLIENTS_WORDS,
+            "question_expectation": {"options": [CLIENTS_WORDS]},
+            "status_detail": {"waiting_description": CLIENTS_WORDS},
+        }
+        event = parse_event({"id": "e", "type": type_, type_: body})
+        assert CLIENTS_WORDS not in repr(event)
+        assert event in {event}  # raw takes no part in comparing
 
     def test_elements_that_are_no_events_are_passed_over(self, manus: ManusStandin) -> None:
         manus.fault(

@@ -39,6 +39,7 @@ from otvet.responders.markdown import plain_text
         pytest.param("`100*200*50`", "100*200*50", id="size as code"),
         pytest.param(">500 ₽ бесплатно", ">500 ₽ бесплатно", id="more than"),
         pytest.param("5 < 6, a_b_c, #1, № 2, \\*", "5 < 6, a_b_c, #1, № 2, *", id="signs of their own"),
+        pytest.param("&nbsp;раз&nbsp;", "раз", id="outer space"),
         pytest.param("  \n", "", id="nothing"),
     ],
 )

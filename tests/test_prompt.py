@@ -24,7 +24,7 @@ def kept(prompt: str, name: str) -> list[int]:
 
 
 def test_the_order_is_instructions_history_question_task() -> None:
-    prompt = write_prompt("Be kind.", [line("one"), line("two", "manager")], [line("three")])
+    prompt = write_prompt("\nBe kind.\n", [line(" one\n"), line("two", "manager")], [line("three")])
     assert re.search(
         r"\ABe kind\..*"
         r'<conversation>\n<message from="client">one</message>\n<message from="manager">two</message>\n'
@@ -53,6 +53,11 @@ def test_the_oldest_history_goes_first_and_whole() -> None:
     assert SHORTENED not in prompt
     assert all(len(text) == 100 for text in re.findall(r">(h\d+ ж*)<", prompt))
     assert TOKEN_LIMIT - 220 < estimated_tokens(prompt) <= TOKEN_LIMIT
+
+
+def test_many_short_messages_are_counted_with_what_stands_around_them() -> None:
+    prompt = write_prompt("", [line("a")] * 2000, [line("q")])
+    assert TOKEN_LIMIT - 10 < estimated_tokens(prompt) <= TOKEN_LIMIT
 
 
 def test_history_does_not_skip_a_message() -> None:

@@ -43,9 +43,9 @@ class AssistantMessage(Event):
     """
 
     text: str = field(repr=False)
-    delivery_kind: str | None = None
-    is_question: bool = False
-    options: tuple[str, ...] = field(default=(), repr=False)
+    delivery_kind: str | None
+    is_question: bool
+    options: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class StatusUpdate(Event):
     """
 
     agent_status: str
-    waiting_for_event_id: str | None = None
-    waiting_for_event_type: str | None = None
-    waiting_description: str = field(default="", repr=False)
+    waiting_for_event_id: str | None
+    waiting_for_event_type: str | None
+    waiting_description: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
