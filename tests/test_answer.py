@@ -189,7 +189,7 @@ def test_the_next_responder_is_asked_when_one_has_no_reply(database: Database) -
         await answering.answer(turn)
 
     stage.run(play)
-    query = sa.select(tries.c.responder, tries.c.outcome).order_by(tries.c.id)
+    query = sa.select(tries.c.responder, tries.c.outcome).order_by(tries.c.responder)
     told = database.look(lambda connection: [tuple(row) for row in connection.execute(query)])
     assert told == [("manus", "has nothing to say"), ("template", "replied")]
     assert stage.turn(turn).responder == "template"

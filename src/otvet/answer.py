@@ -16,14 +16,12 @@ from sqlalchemy.engine import Connection
 from otvet import context, handover, tries, turns
 from otvet.clock import Clock
 from otvet.database import Database
-from otvet.deliver import LATER, Delivery
+from otvet.deliver import AGAIN, LATER, NOT_OURS, Delivery
 from otvet.engine import Engine
 from otvet.responders.base import Context, Reply, Responder, ResponderError
 
 log = structlog.get_logger(__name__)
 
-AGAIN = "again"  # the client wrote on: the reply is written anew
-NOT_OURS = "not ours"
 FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 900.0
 LOOK_AGAIN_SECONDS = 5.0  # for a turn that another one of its conversation keeps waiting
@@ -72,10 +70,12 @@ class Answering:
 
     async def answer(self, turn_id: int) -> str:
         """The workflow: the life of one turn. Gives the state it ended in."""
-        if turn_id in self.active or not await self._claim(turn_id):
+        if turn_id in self.active:
             return NOT_OURS
         self.active.add(turn_id)
         try:
+            if not await self._claim(turn_id):
+                return NOT_OURS
             state = AGAIN
             while state == AGAIN:
                 await self._wait_for_quiet(turn_id)
@@ -105,8 +105,8 @@ class Answering:
         return float(min(due - self._clock.now(), self._rules.quiet_max).total_seconds())
 
     async def _wait_for_place(self, turn_id: int) -> None:
-        """Until no other turn of the conversation is in hand."""
-        while not await self._database.write(lambda connection: turns.take(connection, turn_id, self._me)):
+        """Until no other turn of the conversation is in hand. Then it is ours to answer, or is left to a person."""
+        while not await self._database.write(lambda connection: self._take(connection, turn_id)):
             turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
             if turn is None:
                 return  # joined to the one in hand
@@ -115,28 +115,12 @@ class Answering:
             except TimeoutError:
                 continue  # another process may have closed it
 
-    async def _let_the_next_one_in(self, turn_id: int) -> None:
-        turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
-        if turn is not None and turn.conversation_id in self._closed:
-            self._closed.pop(turn.conversation_id).set()
-
-    async def _write(self, turn_id: int) -> str:
-        """Have the reply written, and keep it with the turn; or leave the turn to a person."""
-        reason = await self._database.write(lambda connection: self._leave_to_person(connection, turn_id))
-        if reason is not None:
+    def _take(self, connection: Connection, turn_id: int) -> bool:
+        if not turns.take(connection, turn_id, self._me):
+            return False
+        if reason := self._leave_to_person(connection, turn_id):
             log.info("left to a person", turn=turn_id, reason=reason)
-            return turns.HANDED
-        turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
-        if turn is None or turn.state != turns.ANSWERING or turn.owner != self._me or turn.reply is not None:
-            return turn.state if turn else "gone"
-        gathered = await self._database.read(
-            lambda connection: context.build(connection, turn_id, self._rules.history_messages)
-        )
-        if handover.asks_for_person(gathered.question, self._rules.person_phrases):
-            await self._pass_on(gathered)
-        else:
-            await self._ask(gathered, turn.redrafts)
-        return turns.ANSWERING
+        return True
 
     def _leave_to_person(self, connection: Connection, turn_id: int) -> str | None:
         """The reason why nothing is answered here, if there is one; the turn is then on the operator's list."""
@@ -155,6 +139,36 @@ class Answering:
             return reason
         return None
 
+    async def _let_the_next_one_in(self, turn_id: int) -> None:
+        if not self._closed:
+            return
+        turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
+        if turn is not None and turn.conversation_id in self._closed:
+            self._closed.pop(turn.conversation_id).set()
+
+    async def _write(self, turn_id: int) -> str:
+        """Have the reply written, and keep it with the turn."""
+        gathered = await self._database.read(lambda connection: self._gather(connection, turn_id))
+        if gathered is None:
+            return NOT_OURS
+        what_is_known, begun = gathered
+        if handover.asks_for_person(what_is_known.question, self._rules.person_phrases):
+            await self._pass_on(what_is_known)
+        else:
+            await self._ask(what_is_known, begun)
+        return turns.ANSWERING
+
+    def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, list[tries.Try]] | None:
+        """What the responders are told; None when there is nothing to write, or not by us."""
+        turn = turns.get(connection, turn_id)
+        if turn is None or turn.state != turns.ANSWERING or turn.owner != self._me or turn.reply is not None:
+            return None
+        names = [responder.name for responder in self._responders]
+        begun = tries.begin(
+            connection, self._database, turn_id, turn.redrafts, turn.conversation_id, names, self._clock.now()
+        )
+        return context.build(connection, turn, self._rules.history_messages), begun
+
     async def _pass_on(self, gathered: Context) -> None:
         """The client wants a person: say so, keep why, and keep still from now on."""
         told = handover.reply(gathered)
@@ -166,39 +180,32 @@ class Answering:
 
         await self._database.write(write)
 
-    async def _ask(self, gathered: Context, draft: int) -> None:
+    async def _ask(self, gathered: Context, begun: Sequence[tries.Try]) -> None:
         """Ask one responder after the other; the last one always has a reply."""
-        for responder in self._responders:
-            one = await tries.begin(
-                self._database,
-                gathered.turn_id,
-                draft,
-                gathered.conversation_id,
-                responder.name,
-                self._clock.now(),
-            )
-            if one.ended:  # before a crash
+        in_vain: list[tuple[tries.Try, str]] = []
+        for responder, one in zip(self._responders, begun, strict=True):
+            if one.outcome is not None:  # before a crash
                 continue
+            one.started_at = one.started_at if one.facts else self._clock.now()
             try:
                 reply = await responder.reply(gathered, one)
             except ResponderError as error:
-                outcome = str(error)
-                log.info("no reply", turn=gathered.turn_id, responder=responder.name, reason=outcome)
+                in_vain.append((one, str(error)))
+                log.info("no reply", turn=gathered.turn_id, responder=responder.name, reason=str(error))
             except Exception as error:
-                outcome = f"unexpected: {type(error).__name__}"
+                in_vain.append((one, f"unexpected: {type(error).__name__}"))
                 log.exception("a responder failed", turn=gathered.turn_id, responder=responder.name)
             else:
-                await self._write_down(gathered.turn_id, one.id, reply)
+                await self._write_down(gathered.turn_id, [*in_vain, (one, tries.REPLIED)], reply)
                 return
-            await self._end_try(one.id, outcome)
         raise RuntimeError("no responder had a reply, although the last one always should")
 
-    async def _end_try(self, try_id: int, outcome: str) -> None:
-        await self._database.write(lambda connection: tries.end(connection, try_id, outcome, self._clock.now()))
+    async def _write_down(self, turn_id: int, ended: Sequence[tuple[tries.Try, str]], reply: Reply) -> None:
+        now = self._clock.now()
 
-    async def _write_down(self, turn_id: int, try_id: int, reply: Reply) -> None:
         def write(connection: Connection) -> None:
-            tries.end(connection, try_id, tries.REPLIED, self._clock.now())
+            for one, outcome in ended:
+                one.end(connection, outcome, now)
             turns.write_down(connection, turn_id, self._me, reply)
 
         await self._database.write(write)
@@ -206,13 +213,7 @@ class Answering:
     async def _deliver_in_time(self, turn_id: int) -> str:
         """Deliver, now or as soon as amoCRM takes it; AGAIN when the client wrote on before anything was sent."""
         wait = FIRST_WAIT_SECONDS
-        while (state := await self._engine.step("deliver", self._look_and_deliver, turn_id)) == LATER:
+        while (state := await self._engine.step("deliver", self._delivery.deliver, turn_id)) == LATER:
             await self._delivery.wait(wait)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
         return state
-
-    async def _look_and_deliver(self, turn_id: int) -> str:
-        if await self._database.write(lambda connection: turns.absorb_newer(connection, turn_id, self._me)):
-            log.info("the client wrote on; the reply is written anew", turn=turn_id)
-            return AGAIN
-        return await self._delivery.deliver(turn_id)

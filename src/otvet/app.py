@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -110,7 +111,10 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
             if settings.webhook_secret
             else installation.recall_or_make(connection, "webhook_secret", bytes_of_chance=24)
         )
-    http = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20))
+    http = httpx2.AsyncClient(
+        timeout=httpx2.Timeout(20, connect=5),  # a call whose answer is lost may have been carried out all the same
+        limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
+    )
     me = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     engine = Engine(settings.workflow_url, me)
     amocrm = _amocrm(settings, clock, http, database)
@@ -118,7 +122,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     responders = _responders(settings, clock, http, database)
     answering = Answering(database, clock, engine, responders, delivery, _rules(settings), me)
     dispatcher = Dispatcher(database, clock, engine, answering, installation_name=name, me=me)
-    inbox = Inbox(database, clock, dispatcher.put, timedelta(minutes=settings.manager_pause_minutes))
+    inbox = Inbox(database, clock, partial(dispatcher.put, new=True), timedelta(minutes=settings.manager_pause_minutes))
     return Service(me, settings, clock, database, engine, inbox, dispatcher, http, answering, delivery, secret, lock)
 
 

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         None, description=N_("A long-lived token of the account; without it replies are kept and not sent.")
     )
     amocrm_calls_a_second: int = Field(
-        6, ge=1, le=50, description=N_("How often amoCRM is called by all processes together; its own limit is 7.")
+        6, ge=1, le=1000, description=N_("How often amoCRM is called by all processes together; its own limit is 7.")
     )
     manus_api_key: Annotated[SecretStr | None, Unset] = Field(
         None, description=N_("The Manus API key; without it replies come from the knowledge folder.")

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet import conversations, turns
+from otvet import conversations
 from otvet.conversations import messages
 from otvet.i18n import N_, language_of, translator
 from otvet.responders.base import Context, Line
@@ -18,15 +18,20 @@ INSTRUCTIONS = N_(
 )
 
 
-def build(connection: Connection, turn_id: int, history_messages: int) -> Context:
-    """Gather a turn's question and the deal's history before it, oldest first, the newest ``history_messages``."""
-    turn = turns.get(connection, turn_id)
-    assert turn is not None
-    asked = connection.execute(
-        sa.select(messages)
-        .where(messages.c.turn_id == turn_id, messages.c.sender_type == "client")
-        .order_by(messages.c.timestamp, messages.c.id)
-    ).all()
+_ASKED = (
+    sa.select(messages)
+    .where(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "client")
+    .order_by(messages.c.timestamp, messages.c.id)
+)
+
+
+def build(connection: Connection, turn: Row[Any], history_messages: int) -> Context:
+    """Gather a turn's question and the deal's history before it, oldest first, the newest ``history_messages``.
+
+    turn: as ``turns.get`` gives it.
+    """
+    turn_id: int = turn.id
+    asked = connection.execute(_ASKED, {"turn": turn_id}).all()
     # A manager may have written in between: what is not the question is history, whenever it came.
     earlier = conversations.history(connection, turn.amocrm_lead_id, turn_id, history_messages)
     language = language_of("\n".join(row.content for row in asked))

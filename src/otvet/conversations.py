@@ -119,9 +119,24 @@ def set_pause(connection: Connection, lead_id: int, until: datetime | None) -> b
     return changed.rowcount > 0
 
 
+_HISTORY = (
+    sa.select(messages)
+    .where(
+        messages.c.conversation_id.in_(
+            sa.select(conversations.c.id).where(conversations.c.amocrm_lead_id == sa.bindparam("lead"))
+        ),
+        sa.or_(
+            messages.c.turn_id.is_(None),
+            messages.c.turn_id != sa.bindparam("turn"),
+            messages.c.sender_type != "client",
+        ),
+    )
+    .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
+    .limit(sa.bindparam("most"))
+)
+
+
 def history(connection: Connection, lead_id: int, turn_id: int, limit: int) -> Sequence[Row[Any]]:
     """The newest ``limit`` messages of a deal besides what the client said in a turn, oldest first."""
-    asked = sa.and_(messages.c.turn_id == turn_id, messages.c.sender_type == "client")
-    query = sa.select(messages).where(of_lead(lead_id), sa.or_(messages.c.turn_id.is_(None), sa.not_(asked)))
-    newest = connection.execute(query.order_by(messages.c.timestamp.desc(), messages.c.id.desc()).limit(limit))
+    newest = connection.execute(_HISTORY, {"lead": lead_id, "turn": turn_id, "most": limit})
     return newest.all()[::-1]

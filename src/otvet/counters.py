@@ -19,7 +19,7 @@ def add(connection: Connection, counts: Mapping[str, int]) -> None:
     """Add to the totals; in the order of their names, so that two processes never wait for each other in a ring."""
     rows = [{"name": name, "value": count} for name, count in sorted(counts.items()) if count]
     if rows:
-        statement = insert(connection, counters)
+        statement = insert(connection.dialect.name, counters)
         total = counters.c.value + statement.excluded.value
         connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": total}), rows)
 

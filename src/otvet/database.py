@@ -54,9 +54,9 @@ WAL_PAGES = 8000  # 32 MB before a commit has to wait for a checkpoint; a quiet 
 DEADLOCK, SERIALIZATION_FAILURE = "40P01", "40001"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 
-def insert(connection: Connection, table: sa.Table) -> Any:
+def insert(dialect: str, table: sa.Table) -> Any:
     """The dialect's INSERT, which knows ON CONFLICT; both dialects spell it alike."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):

@@ -1,7 +1,8 @@
 """A written reply to the deal: the last look, the note, and what becomes of it. Sending cannot be undone."""
 
 import asyncio
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from otvet.i18n import N_, _
 log = structlog.get_logger(__name__)
 
 LATER = "later"
+AGAIN = "again"  # the client wrote on: the reply is written anew
 NOT_OURS = "not ours"
 GIVE_UP_AFTER = timedelta(days=1)
 STOP_SECONDS = 10.0
@@ -25,6 +27,16 @@ TASK_WITHIN = timedelta(hours=1)
 GAVE_UP = N_("amoCRM did not take the reply for a day: {reason}")
 DISCONNECTED = N_("amoCRM is not connected any more; look into the deal whether the reply is there")
 PERSON_WANTED = N_("The client asks for a person.\n\n{summary}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the last look found. verdict: how it ends without a call; None when the turn is to be sent now."""
+
+    verdict: str | None
+    turn: Row[Any] | None = None
+    first_time: bool = False
+    at: float = 0.0
 
 
 class Delivery:
@@ -51,15 +63,13 @@ class Delivery:
                 one.cancel()
 
     async def deliver(self, turn_id: int) -> str:
-        """Gives the state that the turn is in then, or LATER when it may work another time."""
-        if self._amocrm is None:
-            return await self._database.write(lambda connection: self._keep(connection, turn_id))
-        if not await self._database.write(
-            lambda connection: gates.may_try(connection, gates.AMOCRM, self._clock.now())
-        ):
-            return LATER
+        """Gives the state that the turn is in then; LATER when it may work another time; AGAIN to write anew."""
+        look = await self._database.write(lambda connection: self._last_look(connection, turn_id))
+        if look.verdict is not None:
+            return look.verdict
+        assert look.turn is not None and self._amocrm is not None  # noqa: PT018 - without them there is a verdict
         try:
-            return await self._send(turn_id, self._amocrm)
+            return await self._send(look.turn, self._amocrm, first_time=look.first_time, began=look.at)
         except AmoError as error:
             return await self._not_delivered(turn_id, error)
 
@@ -70,48 +80,51 @@ class Delivery:
             await asyncio.wait(self._on_their_way, timeout=STOP_SECONDS)
             await self._clock.sleep(0.1)  # for the commit that follows
 
-    def _keep(self, connection: Connection, turn_id: int) -> str:
+    def _last_look(self, connection: Connection, turn_id: int) -> "_Look":
+        """All that decides whether it is sent now, in one commit right before it is."""
         now = self._clock.now()
+        if turns.absorb_newer(connection, turn_id, self._me):
+            log.info("the client wrote on; the reply is written anew", turn=turn_id)
+            return _Look(AGAIN)
+        if self._amocrm is None:
+            return _Look(self._keep(connection, turn_id, now))
+        if not gates.may_try(connection, gates.AMOCRM, now):
+            return _Look(LATER)
+        first_time = turns.commit_to_send(connection, turn_id, self._me, now)
+        if not first_time:  # sent before a crash perhaps; or somebody took the conversation over meanwhile
+            turns.hand_to_person(connection, turn_id, self._me, turns.PAUSED, now)
+        turn = turns.get(connection, turn_id)
+        if turn is None or turn.state != turns.SENDING or turn.owner != self._me:
+            return _Look(turn.state if turn else NOT_OURS)
+        return _Look(None, turn, first_time, self._clock.monotonic())
+
+    def _keep(self, connection: Connection, turn_id: int, now: datetime) -> str:
         if turns.keep(connection, turn_id, self._me, now):
             self._pause_if_asked(connection, turn_id)
-            return turns.KEPT
-        if not turns.hand_to_person(connection, turn_id, self._me, turns.PAUSED, now):
+        elif not turns.hand_to_person(connection, turn_id, self._me, turns.PAUSED, now):
             turns.fail(connection, turn_id, self._me, _(DISCONNECTED), now)
-        return self._state(connection, turn_id)
+        turn = turns.get(connection, turn_id)
+        return str(turn.state) if turn else NOT_OURS
 
-    async def _send(self, turn_id: int, amocrm: AmoClient) -> str:
-        began = self._clock.monotonic()
-        first_time = await self._database.write(self._last_look(turn_id))
-        turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
-        if turn is None or turn.state != turns.SENDING or turn.owner != self._me:
-            return turn.state if turn else NOT_OURS
-        marker = turns.marker(self._installation_name, turn_id)
+    async def _send(self, turn: Row[Any], amocrm: AmoClient, *, first_time: bool, began: float) -> str:
+        marker = turns.marker(self._installation_name, turn.id)
         # After a crash or a time-out the note may be there already: amoCRM is asked before it is sent again.
         note_id = None if first_time else await amocrm.find_note(turn.amocrm_lead_id, marker)
         if note_id is None:
             if not first_time and self._taken_over(turn):
-                await self._database.write(
-                    lambda connection: turns.cancel_unsent(connection, turn_id, self._me, self._clock.now())
-                )
-                return turns.CANCELLED
-            if self._clock.monotonic() - began > SURE_FOR_SECONDS and not await self._still_ours(turn_id):
+                return await self._cancel(turn.id)
+            if self._clock.monotonic() - began > SURE_FOR_SECONDS and not await self._still_ours(turn.id):
                 return NOT_OURS
             note_id = await self._write_note(amocrm, turn.amocrm_lead_id, f"{turn.reply}\n\n[{marker}]")
         if turn.summary is not None:
             await self._make_task(amocrm, turn, marker)
-        await self._sent(turn_id, note_id, turn)
+        await self._sent(turn, note_id)
         return turns.SENT
 
-    def _last_look(self, turn_id: int) -> Any:
-        def look(connection: Connection) -> bool:
-            now = self._clock.now()
-            if turns.commit_to_send(connection, turn_id, self._me, now):
-                return True
-            # Somebody took the conversation over while the reply was being written.
-            turns.hand_to_person(connection, turn_id, self._me, turns.PAUSED, now)
-            return False
-
-        return look
+    async def _cancel(self, turn_id: int) -> str:
+        now = self._clock.now()
+        await self._database.write(lambda connection: turns.cancel_unsent(connection, turn_id, self._me, now))
+        return turns.CANCELLED
 
     def _taken_over(self, turn: Row[Any]) -> bool:
         return not turn.forced and turn.paused_until is not None and turn.paused_until > self._clock.now()
@@ -126,17 +139,17 @@ class Delivery:
         sending.add_done_callback(self._on_their_way.discard)
         return await asyncio.shield(sending)
 
-    async def _sent(self, turn_id: int, note_id: int, turn: Row[Any]) -> None:
+    async def _sent(self, turn: Row[Any], note_id: int) -> None:
         def write(connection: Connection) -> bool:
-            turns.mark_sent(connection, turn_id, self._me, note_id, self._clock.now())
-            self._pause_if_asked(connection, turn_id)
+            turns.mark_sent(connection, turn.id, self._me, note_id, self._clock.now())
+            self._pause_if_asked(connection, turn.id)
             return gates.open_again(connection, gates.AMOCRM)
 
         if await self._database.write(write):
             log.info("amoCRM takes calls again")
         self._taken.set()
         self._taken = asyncio.Event()
-        log.info("replied", turn=turn_id, lead=turn.amocrm_lead_id, responder=turn.responder, note=note_id)
+        log.info("replied", turn=turn.id, lead=turn.amocrm_lead_id, responder=turn.responder, note=note_id)
 
     def _pause_if_asked(self, connection: Connection, turn_id: int) -> None:
         turn = turns.get(connection, turn_id)
@@ -155,10 +168,6 @@ class Delivery:
             if not error.permanent:
                 raise
             log.error("no task could be made for the person who is asked for", turn=turn.id, reason=str(error))
-
-    def _state(self, connection: Connection, turn_id: int) -> str:
-        turn = turns.get(connection, turn_id)
-        return str(turn.state) if turn else NOT_OURS
 
     async def _not_delivered(self, turn_id: int, error: AmoError) -> str:
         now = self._clock.now()

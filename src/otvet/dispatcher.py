@@ -42,19 +42,19 @@ class Dispatcher:
         self._answering = answering
         self._installation_name = installation_name
         self._me = me
-        self._queue: asyncio.Queue[int] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[int, bool]] = asyncio.Queue()
         self._queued: set[int] = set()
         self._alive: Sequence[str] = (me,)
         self._tasks: list[asyncio.Task[None]] = []
         self._not_before: dict[int, float] = {}  # turns that were idle, and when to begin them again
         self._pause: dict[int, float] = {}
 
-    def put(self, turn_ids: Sequence[int]) -> None:
-        """Begin these turns as soon as there is room."""
+    def put(self, turn_ids: Sequence[int], *, new: bool = False) -> None:
+        """Begin these turns as soon as there is room. new: they were just opened, so nothing can work on them yet."""
         for turn_id in turn_ids:
             if turn_id not in self._queued:
                 self._queued.add(turn_id)
-                self._queue.put_nowait(turn_id)
+                self._queue.put_nowait((turn_id, new))
 
     def start(self) -> None:
         for work in (self._begin_queued(), self._beat(), self._sweep(), self._tidy()):
@@ -71,13 +71,17 @@ class Dispatcher:
 
     async def _begin_queued(self) -> None:
         while True:
-            turn_id = await self._queue.get()
+            turn_id, new = await self._queue.get()
             self._queued.discard(turn_id)
             if self._database.writer.waiting:
                 await self._clock.sleep(BREATH_SECONDS)
             try:
                 # The installation's name keeps the workflows of another conversations.db apart.
-                await self._engine.begin(f"turn-{turn_id}-{self._installation_name}", turn_id, self._alive)
+                workflow_id = f"turn-{turn_id}-{self._installation_name}"
+                if new:
+                    await self._engine.begin(workflow_id, turn_id)
+                else:
+                    await self._engine.begin_again(workflow_id, turn_id, self._alive)
             except Exception:
                 log.exception("a turn could not be begun; the next sweep tries again", turn=turn_id)
 

@@ -84,22 +84,25 @@ class Engine:
     def running(self) -> bool:
         return self._workflow is not None
 
-    async def begin(self, workflow_id: str, turn_id: int, alive: Collection[str]) -> None:
-        """Start the turn's workflow, or have it go on that a dead process left; nothing if a living one runs it.
+    async def begin(self, workflow_id: str, turn_id: int) -> None:
+        """Start the workflow of a turn that was just opened."""
+        assert self._workflow is not None
+        with SetWorkflowID(workflow_id):
+            await DBOS.start_workflow_async(self._workflow, turn_id)
+
+    async def begin_again(self, workflow_id: str, turn_id: int, alive: Collection[str]) -> None:
+        """Have a turn's workflow go on that a dead process left; nothing if a living one runs it.
 
         alive: the ids of the processes that are. One that ended without closing its turn is started anew.
         """
-        assert self._workflow is not None
         status = await DBOS.get_workflow_status_async(workflow_id)
-        if status is not None:
-            if status.status == "PENDING" and status.executor_id not in alive:
-                await DBOS.resume_workflow_async(workflow_id)
-                return
-            if status.status in UNDER_WAY:
-                return
+        if status is None:
+            await self.begin(workflow_id, turn_id)
+        elif status.status == "PENDING" and status.executor_id not in alive:
+            await DBOS.resume_workflow_async(workflow_id)
+        elif status.status not in UNDER_WAY:
             await DBOS.delete_workflow_async(workflow_id)
-        with SetWorkflowID(workflow_id):
-            await DBOS.start_workflow_async(self._workflow, turn_id)
+            await self.begin(workflow_id, turn_id)
 
     async def step(self, name: str, function: Callable[[int], Awaitable[Result]], turn_id: int) -> Result:
         """Run a part of a workflow whose result is remembered: not repeated once it has ended."""

@@ -29,6 +29,10 @@ LOOK_AGAIN = {
 }
 
 
+_GET = sa.select(gates).where(gates.c.name == sa.bindparam("gate"))
+_OPEN = gates.delete().where(gates.c.name == sa.bindparam("gate"))
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """A closed gate, for whom it stops."""
@@ -41,14 +45,14 @@ class Closed:
 
 def closed(connection: Connection, name: str) -> Closed | None:
     """Why the service must not be called, or None."""
-    row = connection.execute(sa.select(gates).where(gates.c.name == name)).one_or_none()
+    row = connection.execute(_GET, {"gate": name}).one_or_none()
     return None if row is None else Closed(row.reason, row.sentence, row.closed_at, row.look_again_at)
 
 
 def close(connection: Connection, name: str, reason: str, sentence: str, now: datetime) -> None:
     """Nobody calls the service until the pause for this reason is over."""
     again = {"reason": reason, "sentence": sentence, "look_again_at": now + LOOK_AGAIN[reason]}
-    statement = insert(connection, gates).values(name=name, closed_at=now, **again)
+    statement = insert(connection.dialect.name, gates).values(name=name, closed_at=now, **again)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=again))
 
 
@@ -66,4 +70,4 @@ def may_try(connection: Connection, name: str, now: datetime) -> bool:
 
 def open_again(connection: Connection, name: str) -> bool:
     """The service took a call; True if the gate was closed."""
-    return connection.execute(gates.delete().where(gates.c.name == name)).rowcount == 1
+    return connection.execute(_OPEN, {"gate": name}).rowcount == 1

@@ -23,7 +23,7 @@ def recall(connection: Connection, name: str) -> str | None:
 def recall_or_make(connection: Connection, name: str, bytes_of_chance: int) -> str:
     """A kept value; the first caller makes it at random, also when several ask at once."""
     made = {"name": name, "value": secrets.token_urlsafe(bytes_of_chance)}
-    connection.execute(insert(connection, installation).values(made).on_conflict_do_nothing())
+    connection.execute(insert(connection.dialect.name, installation).values(made).on_conflict_do_nothing())
     value = recall(connection, name)
     assert value is not None
     return value
@@ -31,5 +31,5 @@ def recall_or_make(connection: Connection, name: str, bytes_of_chance: int) -> s
 
 def note(connection: Connection, name: str, value: str) -> None:
     """Keep a value, in place of the one before."""
-    statement = insert(connection, installation).values(name=name, value=value)
+    statement = insert(connection.dialect.name, installation).values(name=name, value=value)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

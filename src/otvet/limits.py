@@ -20,6 +20,16 @@ places = sa.Table(
 )
 
 
+_NEWEST = (
+    sa.select(places.c.at)
+    .where(places.c.name == sa.bindparam("mine"), places.c.at < sa.bindparam("latest"))
+    .order_by(places.c.at.desc())
+    .limit(sa.bindparam("count"))
+)
+_FORGET = places.delete().where(places.c.name == sa.bindparam("mine"), places.c.at < sa.bindparam("before"))
+_TAKE = places.insert()
+
+
 class SharedLimit:
     """At most ``count`` calls within any ``seconds``, over all processes on the database, in the order of asking.
 
@@ -50,17 +60,13 @@ class SharedLimit:
         wait = (at - now).total_seconds()
         if patience is not None and wait > patience:
             return None
-        mine = places.c.name == self._name
-        connection.execute(places.delete().where(mine, places.c.at < now - 2 * self._window))
-        connection.execute(places.insert().values(name=self._name, at=at))
+        connection.execute(_FORGET, {"mine": self._name, "before": now - 2 * self._window})
+        connection.execute(_TAKE, {"name": self._name, "at": at})
         return wait
 
     def _next(self, connection: Connection, now: datetime) -> datetime:
         """The first moment at which no more than ``count - 1`` calls lie within the window before."""
         # A clock that was set back must not keep everybody waiting for the time in between.
-        latest = now + self._window * 1000
-        mine = (places.c.name == self._name, places.c.at < latest)
-        newest = connection.scalars(
-            sa.select(places.c.at).where(*mine).order_by(places.c.at.desc()).limit(self._count)
-        ).all()
+        values = {"mine": self._name, "latest": now + self._window * 1000, "count": self._count}
+        newest = connection.scalars(_NEWEST, values).all()
         return now if len(newest) < self._count else max(now, newest[-1] + self._window)

@@ -23,7 +23,7 @@ processes = sa.Table(
 def beat(connection: Connection, me: str, now: datetime) -> None:
     """Say that this process is alive."""
     moment = database_time(connection, now)
-    statement = insert(connection, processes).values(id=me, seen_at=moment)
+    statement = insert(connection.dialect.name, processes).values(id=me, seen_at=moment)
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": moment}))
     connection.execute(processes.delete().where(processes.c.seen_at < moment - FORGOTTEN_AFTER))
 
@@ -33,10 +33,13 @@ def leave(connection: Connection, me: str) -> None:
     connection.execute(processes.delete().where(processes.c.id == me))
 
 
+_ALIVE = sa.select(processes.c.id).where(processes.c.seen_at > sa.bindparam("since"))
+
+
 def alive(connection: Connection, now: datetime) -> Sequence[str]:
     """The processes that were heard of lately."""
     since = database_time(connection, now) - DEAD_AFTER
-    return connection.scalars(sa.select(processes.c.id).where(processes.c.seen_at > since)).all()
+    return connection.scalars(_ALIVE, {"since": since}).all()
 
 
 def forget_others(connection: Connection, me: str) -> None:

@@ -1,7 +1,8 @@
 """Tries: which responder was asked for a turn, when, and how it ended; and what it must remember across a crash."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,36 +36,37 @@ REPLIED = "replied"
 
 
 class Try:
-    """One responder's try at one turn: the Journal that responders are given, kept in the database."""
+    """One responder's try at one turn: the Journal that responders are given, kept in the database.
+
+    Its row is written when there is something to remember, and at the latest with the outcome: a responder that
+    answers at once costs no commit of its own.
+    """
 
     def __init__(
         self,
         database: Database,
-        id_: int,
+        key: Mapping[str, Any],
         conversation_id: int,
-        responder: str,
         started_at: datetime,
         facts: Mapping[str, Any],
         thread: str | None,
-        ended: bool,
+        outcome: str | None,
     ) -> None:
         self.started_at = started_at
         self.facts: Mapping[str, Any] = facts
         self.thread = thread
-        self.ended = ended
+        self.outcome = outcome
         self._database = database
-        self.id = id_
+        self._key = key
         self._conversation_id = conversation_id
-        self._responder = responder
 
     async def remember(self, **facts: Any) -> None:
         self.facts = {**self.facts, **facts}
-        statement = tries.update().where(tries.c.id == self.id).values(facts=self.facts)
-        await self._database.write(lambda connection: connection.execute(statement).rowcount)
+        await self._database.write(self._keep)
 
     async def keep_thread(self, thread: str | None) -> None:
         self.thread = thread
-        key = {"conversation_id": self._conversation_id, "responder": self._responder}
+        key = {"conversation_id": self._conversation_id, "responder": self._key["responder"]}
 
         def write(connection: Connection) -> None:
             connection.execute(threads.delete().filter_by(**key))
@@ -73,26 +75,41 @@ class Try:
 
         await self._database.write(write)
 
+    def end(self, connection: Connection, outcome: str, now: datetime) -> None:
+        """Say how it went: REPLIED, or why there was no reply."""
+        self.outcome = outcome
+        self._keep(connection, outcome=outcome, ended_at=now)
 
-async def begin(
-    database: Database, turn_id: int, draft: int, conversation_id: int, responder: str, now: datetime
-) -> Try:
-    """Open a try, or find the one that a crash left behind."""
-
-    def write(connection: Connection) -> Try:
-        row = {"turn_id": turn_id, "draft": draft, "responder": responder}
-        connection.execute(insert(connection, tries).values(**row, started_at=now, facts={}).on_conflict_do_nothing())
-        found = connection.execute(sa.select(tries).filter_by(**row)).one()
-        thread = connection.scalar(
-            sa.select(threads.c.thread).filter_by(conversation_id=conversation_id, responder=responder)
-        )
-        return Try(
-            database, found.id, conversation_id, responder, found.started_at, found.facts, thread, bool(found.outcome)
-        )
-
-    return await database.write(write)
+    def _keep(self, connection: Connection, **values: Any) -> None:
+        row = {**self._key, "started_at": self.started_at, "facts": self.facts, "outcome": None, "ended_at": None}
+        connection.execute(_keeping(connection.dialect.name), {**row, **values})
 
 
-def end(connection: Connection, try_id: int, outcome: str, now: datetime) -> None:
-    """Say how a try went: REPLIED, or why there was no reply."""
-    connection.execute(tries.update().where(tries.c.id == try_id).values(outcome=outcome, ended_at=now))
+@cache  # once for each dialect: building it anew costs more than running it
+def _keeping(dialect: str) -> Any:
+    statement = insert(dialect, tries)
+    said_later = {name: statement.excluded[name] for name in ("facts", "outcome", "ended_at")}
+    return statement.on_conflict_do_update(index_elements=["turn_id", "draft", "responder"], set_=said_later)
+
+
+def begin(
+    connection: Connection,
+    database: Database,
+    turn_id: int,
+    draft: int,
+    conversation_id: int,
+    responders: Sequence[str],
+    now: datetime,
+) -> list[Try]:
+    """A try for each responder, begun now, or the one that a crash left behind."""
+    here = {"turn_id": turn_id, "draft": draft}
+    known = {row.responder: row for row in connection.execute(sa.select(tries).filter_by(**here))}
+    kept = connection.execute(sa.select(threads).filter_by(conversation_id=conversation_id))
+    thread_of = {row.responder: row.thread for row in kept}
+    begun = []
+    for name in responders:
+        row = known.get(name)
+        started_at, facts, outcome = (row.started_at, row.facts, row.outcome) if row else (now, {}, None)
+        key = {**here, "responder": name}
+        begun.append(Try(database, key, conversation_id, started_at, facts, thread_of.get(name), outcome))
+    return begun

@@ -15,6 +15,7 @@ has lost the race.
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -166,23 +167,31 @@ def listed(connection: Connection, states: Collection[str], limit: int, before: 
     return connection.execute(query.order_by(turns.c.id.desc()).limit(limit)).all()
 
 
-def idle(connection: Connection, me: str, now: datetime) -> Sequence[int]:
-    """The open turns of nobody, of this process, or of a dead one, oldest first; those whose lead is known."""
-    return connection.scalars(
-        sa.select(turns.c.id)
-        .join(conversations)
-        .where(turns.c.state.in_(OPEN), conversations.c.amocrm_lead_id.is_not(None), _free_for(connection, me, now))
-        .order_by(turns.c.id)
-    ).all()
+_free = sa.or_(turns.c.owner.is_(None), turns.c.owner.not_in(sa.bindparam("others", expanding=True)))
+_CLAIM = (
+    turns.update()
+    .where(turns.c.id == sa.bindparam("turn"), turns.c.state.in_(OPEN), _free)
+    .values(owner=sa.bindparam("me"))
+)
 
 
 def claim(connection: Connection, turn_id: int, me: str, now: datetime) -> bool:
     """Make the turn this process's, unless it is closed or another living process has it."""
-    mine = turns.c.id == turn_id
-    moved = connection.execute(
-        turns.update().where(mine, turns.c.state.in_(OPEN), _free_for(connection, me, now)).values(owner=me)
-    )
-    return moved.rowcount == 1
+    values = {"turn": turn_id, "me": me, "others": _others(connection, me, now)}
+    return connection.execute(_CLAIM, values).rowcount == 1
+
+
+_IDLE = (
+    sa.select(turns.c.id)
+    .join(conversations)
+    .where(turns.c.state.in_(OPEN), conversations.c.amocrm_lead_id.is_not(None), _free)
+    .order_by(turns.c.id)
+)
+
+
+def idle(connection: Connection, me: str, now: datetime) -> Sequence[int]:
+    """The open turns of nobody, of this process, or of a dead one, oldest first; those whose lead is known."""
+    return connection.scalars(_IDLE, {"others": _others(connection, me, now)}).all()
 
 
 def owns(connection: Connection, turn_id: int, me: str) -> bool:
@@ -195,9 +204,8 @@ def release_all(connection: Connection, me: str) -> None:
     connection.execute(turns.update().where(turns.c.owner == me, turns.c.state.in_(OPEN)).values(owner=None))
 
 
-def _free_for(connection: Connection, me: str, now: datetime) -> sa.ColumnElement[bool]:
-    others = [process for process in processes.alive(connection, now) if process != me]
-    return sa.or_(turns.c.owner.is_(None), turns.c.owner.not_in(others))
+def _others(connection: Connection, me: str, now: datetime) -> list[str]:
+    return [process for process in processes.alive(connection, now) if process != me]
 
 
 _other = turns.alias("other")
@@ -257,15 +265,14 @@ def commit_to_send(connection: Connection, turn_id: int, me: str, now: datetime)
     The last look, in one UPDATE: the turn is ours, and the conversation is not in a person's hands. True only for
     the call that made the step: that one may send without asking amoCRM first.
     """
-    in_our_hands = _not_paused(now)
-    return _say(connection, turn_id, me, {"state": SENDING}, {"state": SENDING, "way": "note"}, now, in_our_hands)
+    return _say(connection, turn_id, me, {"state": SENDING}, {"state": SENDING, "way": "note"}, now)
 
 
 def keep(connection: Connection, turn_id: int, me: str, now: datetime) -> bool:
     """answering -> kept: the reply is saved as a message that was not sent."""
     values = {"state": KEPT, "reason": NOT_CONNECTED, "closed_at": now}
     delivery = {"state": KEPT, "reason": NOT_CONNECTED}
-    return _say(connection, turn_id, me, values, delivery, now, _not_paused(now))
+    return _say(connection, turn_id, me, values, delivery, now)
 
 
 def mark_sent(connection: Connection, turn_id: int, me: str, note_id: int, now: datetime) -> bool:
@@ -313,16 +320,24 @@ def retry(connection: Connection, turn_id: int, now: datetime) -> bool:
     return True
 
 
+_REPLIES = sa.select(sa.func.count()).where(
+    turns.c.conversation_id == sa.bindparam("conversation"),
+    turns.c.closed_at >= sa.bindparam("since"),
+    turns.c.state.in_((SENT, KEPT)),
+)
+_SAID_AT = sa.select(sa.func.max(messages.c.timestamp)).where(
+    messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "client"
+)
+
+
 def replies_since(connection: Connection, conversation_id: int, since: datetime) -> int:
     """How many replies the conversation has had."""
-    here = (turns.c.conversation_id == conversation_id, turns.c.closed_at >= since, turns.c.state.in_((SENT, KEPT)))
-    return connection.scalar(sa.select(sa.func.count()).where(*here)) or 0
+    return connection.scalar(_REPLIES, {"conversation": conversation_id, "since": since}) or 0
 
 
 def said_at(connection: Connection, turn_id: int) -> datetime | None:
     """When the client said the newest of it, by amoCRM's clock."""
-    asked = (messages.c.turn_id == turn_id, messages.c.sender_type == "client")
-    newest: datetime | None = connection.scalar(sa.select(sa.func.max(messages.c.timestamp)).where(*asked))
+    newest: datetime | None = connection.scalar(_SAID_AT, {"turn": turn_id})
     return newest
 
 
@@ -337,10 +352,11 @@ def too_old(said: datetime | None, now: datetime, stale: timedelta) -> bool:
     return said is not None and now - said > stale
 
 
+_WAITING_OF = sa.select(turns).where(turns.c.conversation_id == sa.bindparam("conversation"), turns.c.state == WAITING)
+
+
 def _waiting(connection: Connection, conversation_id: int) -> Row[Any] | None:
-    return connection.execute(
-        sa.select(turns).where(turns.c.conversation_id == conversation_id, turns.c.state == WAITING)
-    ).one_or_none()
+    return connection.execute(_WAITING_OF, {"conversation": conversation_id}).one_or_none()
 
 
 def _join(connection: Connection, source: int, target: int, values: Mapping[str, Any]) -> None:
@@ -351,23 +367,43 @@ def _join(connection: Connection, source: int, target: int, values: Mapping[str,
     connection.execute(turns.update().where(turns.c.id == target).values(**values))
 
 
-def _not_paused(now: datetime) -> sa.ColumnElement[bool]:
-    in_a_persons_hands = sa.exists().where(
-        conversations.c.id == turns.c.conversation_id, conversations.c.paused_until > now
+def _move(connection: Connection, turn_id: int, me: str, from_state: str, values: Mapping[str, Any]) -> bool:
+    """One step of a turn that is ours, from a state."""
+    ours = {"_turn": turn_id, "_me": me, "_from": from_state}
+    return connection.execute(_moving(frozenset(values)), {**ours, **values}).rowcount == 1
+
+
+@cache  # a statement for each set of columns: building it anew costs more than running it
+def _moving(columns: frozenset[str]) -> sa.Update:
+    return (
+        turns.update()
+        .where(
+            turns.c.id == sa.bindparam("_turn"),
+            turns.c.owner == sa.bindparam("_me"),
+            turns.c.state == sa.bindparam("_from"),
+        )
+        .values({name: sa.bindparam(name) for name in columns})
     )
-    return sa.or_(turns.c.forced, ~in_a_persons_hands)
 
 
-def _move(
-    connection: Connection,
-    turn_id: int,
-    me: str,
-    from_state: str,
-    values: Mapping[str, Any],
-    *also: sa.ColumnElement[bool],
-) -> bool:
-    ours = (turns.c.id == turn_id, turns.c.owner == me, turns.c.state == from_state)
-    return connection.execute(turns.update().where(*ours, *also).values(**values)).rowcount == 1
+@cache
+def _saying(columns: frozenset[str]) -> sa.Update:
+    """Only what was written, and only while the conversation is not in a person's hands."""
+    in_a_persons_hands = sa.exists().where(
+        conversations.c.id == turns.c.conversation_id, conversations.c.paused_until > sa.bindparam("_now")
+    )
+    return _moving(columns).where(turns.c.reply.is_not(None), sa.or_(turns.c.forced, ~in_a_persons_hands))
+
+
+_ADD_MESSAGE = messages.insert()
+_TOUCH_CONVERSATION = (
+    conversations.update()
+    .where(conversations.c.id == sa.bindparam("conversation"))
+    .values(last_activity=sa.bindparam("at"))
+)
+_SAID = sa.and_(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "assistant")
+_GET_SAID = sa.select(messages.c.metadata).where(_SAID)
+_SET_SAID = messages.update().where(_SAID).values(metadata=sa.bindparam("data", type_=Json))
 
 
 def _say(
@@ -377,33 +413,31 @@ def _say(
     values: Mapping[str, Any],
     delivery: Mapping[str, Any],
     now: datetime,
-    *also: sa.ColumnElement[bool],
 ) -> bool:
-    if not _move(connection, turn_id, me, ANSWERING, values, turns.c.reply.is_not(None), *also):
+    ours = {"_turn": turn_id, "_me": me, "_from": ANSWERING, "_now": now}
+    if connection.execute(_saying(frozenset(values)), {**ours, **values}).rowcount != 1:
         return False
     turn = get(connection, turn_id)
     assert turn is not None
-    connection.execute(
-        messages.insert().values(
-            conversation_id=turn.conversation_id,
-            sender_type="assistant",
-            content=turn.reply,
-            message_type="text",
-            metadata={
-                "amocrm_lead_id": turn.amocrm_lead_id,
-                "source": "ai_response",
-                "responder": turn.responder,
-                "model": turn.model,
-                "details": turn.details,
-                "delivery": dict(delivery),
-            },
-            timestamp=now,
-            turn_id=turn_id,
-        )
-    )
-    connection.execute(
-        conversations.update().where(conversations.c.id == turn.conversation_id).values(last_activity=now)
-    )
+    said = {
+        "amocrm_lead_id": turn.amocrm_lead_id,
+        "source": "ai_response",
+        "responder": turn.responder,
+        "model": turn.model,
+        "details": turn.details,
+        "delivery": dict(delivery),
+    }
+    message = {
+        "conversation_id": turn.conversation_id,
+        "sender_type": "assistant",
+        "content": turn.reply,
+        "message_type": "text",
+        "metadata": said,
+        "timestamp": now,
+        "turn_id": turn_id,
+    }
+    connection.execute(_ADD_MESSAGE, message)
+    connection.execute(_TOUCH_CONVERSATION, {"conversation": turn.conversation_id, "at": now})
     return True
 
 
@@ -412,8 +446,7 @@ def _close(
 ) -> bool:
     if not _move(connection, turn_id, me, SENDING, values):
         return False
-    said = sa.and_(messages.c.turn_id == turn_id, messages.c.sender_type == "assistant")
-    data: dict[str, Any] = connection.execute(sa.select(messages.c.metadata).where(said)).scalar_one()
+    data: dict[str, Any] = connection.execute(_GET_SAID, {"turn": turn_id}).scalar_one()
     data["delivery"] |= {"state": values["state"], **delivery}
-    connection.execute(messages.update().where(said).values(metadata=data))
+    connection.execute(_SET_SAID, {"turn": turn_id, "data": data})
     return True
