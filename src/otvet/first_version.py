@@ -25,6 +25,7 @@ _TELLING_COLUMNS = {
     "conversations": {"id", "client_id", "amocrm_lead_id"},
     "messages": {"id", "conversation_id", "sender_type", "content"},
 }
+_LARGEST_KEPT_ID = 2**62  # above there must be numbers for the rows that have none
 
 Old = Mapping[str, Any]
 
@@ -66,9 +67,10 @@ def _rows(connection: Connection, table: str) -> list[Old]:
 
 
 def _put_away(connection: Connection) -> None:
+    indexes = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+    for (index,) in indexes.all():  # their names could be ours
+        connection.exec_driver_sql(f'DROP INDEX "{index}"')
     for table in FIRST_VERSION_TABLES:
-        for index in sa.inspect(connection).get_indexes(table):  # their names could be ours
-            connection.exec_driver_sql(f'DROP INDEX "{index["name"]}"')
         connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO first_version_{table}")
 
 
@@ -168,8 +170,10 @@ def _numbered(rows: list[Old]) -> list[int]:
     ids: list[int | None] = []
     for row in rows:
         number = _number(row["id"])
-        ids.append(number if number not in taken else None)
-        if number:
+        if number is None or number in taken or number > _LARGEST_KEPT_ID:
+            ids.append(None)
+        else:
+            ids.append(number)
             taken.add(number)
     free = itertools.count(max(taken, default=0) + 1)
     return [id_ or next(free) for id_ in ids]

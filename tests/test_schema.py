@@ -1,0 +1,314 @@
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import otvet
+from otvet import installation, schema
+from otvet.database import Database
+from otvet.errors import DatabaseUnfit
+from otvet.schema import LATEST, metadata, prepare
+
+NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+THREE_TABLES = "CREATE TABLE clients ({}); CREATE TABLE conversations ({}); CREATE TABLE messages ({});"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder / "conversations.db"
+
+
+def start(file: Path) -> None:
+    with closing(Database(f"sqlite:///{file}")) as database:
+        prepare(database, NOW)
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Every file of a folder, byte for byte."""
+    return {path.name: path.read_bytes() if path.is_file() else None for path in folder.iterdir()}
+
+
+def tables(database: Database) -> set[str]:
+    return set(database.look(lambda connection: sa.inspect(connection).get_table_names()))
+
+
+def set_version(database: Database, version: str) -> None:
+    with database.writes.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = :version"), {"version": version})
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(database: Database) -> None:
+    def differences(connection: sa.Connection) -> list[Any]:
+        options = {"compare_type": True, "compare_server_default": True}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+    assert database.look(differences) == []
+
+
+def rules(connection: sa.Connection, place: str | None = None) -> set[Any]:
+    """What compare_metadata does not look at: checks, and the conditions of partial indexes."""
+    inspector = sa.inspect(connection)
+    found: set[Any] = set()
+    for table in metadata.tables:
+        for check in inspector.get_check_constraints(table, schema=place):
+            found.add((table, check["sqltext"]))
+        for index in inspector.get_indexes(table, schema=place):
+            options = {name: str(value) for name, value in index["dialect_options"].items()}
+            found.add((index["name"], *index["column_names"], bool(index["unique"]), str(options)))
+    return found
+
+
+def test_the_migrations_make_the_same_rules_on_sqlite(file: Path) -> None:
+    start(file)
+    made = sa.create_engine("sqlite://")
+    metadata.create_all(made)
+
+    with made.connect() as connection, closing(Database(f"sqlite:///{file}")) as database:
+        assert database.look(rules) == rules(connection)
+
+
+def test_the_migrations_make_the_same_rules_on_postgresql(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    prepare(database, NOW)
+    with database.writes.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA made")
+        metadata.create_all(connection.execution_options(schema_translate_map={None: "made"}))
+
+    assert database.look(rules) == database.look(lambda connection: rules(connection, "made"))
+    database.close()
+
+
+def test_latest_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(otvet.__file__).with_name("migrations")))
+
+    assert ScriptDirectory.from_config(config).get_current_head() == LATEST
+
+
+def test_a_new_database_is_at_the_latest_version(database: Database) -> None:
+    assert database.look(schema.version) == LATEST
+
+
+def test_a_database_without_a_schema_has_no_version(database_url: str) -> None:
+    database = Database(database_url)
+    with database.writes.connect() as connection:
+        assert schema.version(connection) is None
+    database.close()
+
+
+def test_the_next_start_changes_nothing(database: Database) -> None:
+    with database.writes.begin() as connection:
+        installation.note(connection, "name", "kept")
+    before = tables(database)
+
+    prepare(database, NOW)
+
+    assert tables(database) == before
+    assert database.look(lambda connection: installation.recall(connection, "name")) == "kept"
+
+
+def test_a_newer_schema_is_refused(database: Database) -> None:
+    set_version(database, "9999")
+
+    with pytest.raises(DatabaseUnfit, match="newer Otvet"):
+        prepare(database, NOW)
+
+    assert database.look(schema.version) == "9999"
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_a_file_of_a_newer_schema_is_left_byte_for_byte(file: Path, mode: str) -> None:
+    start(file)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    before = contents(file.parent)
+
+    with pytest.raises(DatabaseUnfit, match="newer Otvet"):
+        start(file)
+
+    assert contents(file.parent) == before
+
+
+def test_an_empty_file_is_welcome(file: Path) -> None:
+    file.touch()
+
+    start(file)
+
+    with closing(Database(f"sqlite:///{file}")) as database:
+        assert database.look(schema.version) == LATEST
+
+
+def test_the_folder_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnfit, match=r"folder .*nowhere does not exist"):
+        start(tmp_path / "nowhere" / "conversations.db")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def foreign(script: str) -> Callable[[Path], None]:
+    def write(file: Path) -> None:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.executescript(script)
+            connection.execute("INSERT INTO users VALUES (1)") if "users" in script else None
+            connection.commit()
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda file: file.write_bytes(b"hi"), "not a SQLite database"),
+        (lambda file: file.write_bytes(b"Dear diary, " * 1000), "not a SQLite database"),
+        (lambda file: file.write_bytes(b"SQLite format 3\x00" + b"x" * 5000), "not a SQLite database"),
+        (lambda file: file.mkdir(), "cannot be opened"),
+        (foreign("CREATE TABLE users (id)"), "another program .*users"),
+        (foreign("PRAGMA journal_mode = WAL; CREATE TABLE users (id)"), "another program"),
+        (foreign("CREATE TABLE users (id); " + THREE_TABLES.format("id", "id", "id")), "another program"),
+        (foreign(THREE_TABLES.format("uid", "title", "body")), "another program"),
+        (foreign("CREATE TABLE users (id); CREATE TABLE alembic_version (version_num)"), "another program"),
+        (
+            foreign(
+                f"CREATE TABLE users (id); CREATE TABLE alembic_version (version_num);"
+                f"INSERT INTO alembic_version VALUES ('{LATEST}')"
+            ),
+            "another program",
+        ),
+        (foreign("CREATE TABLE users (id); CREATE TABLE alembic_version (other)"), "another program"),
+    ],
+    ids=[
+        "tiny",
+        "text",
+        "broken",
+        "folder",
+        "tables",
+        "wal",
+        "more tables",
+        "same names",
+        "no version",
+        "same version",
+        "other version",
+    ],
+)
+def test_a_file_of_something_else_is_left_byte_for_byte(file: Path, write: Callable[[Path], None], reason: str) -> None:
+    write(file)
+    before = contents(file.parent)
+
+    with pytest.raises(DatabaseUnfit, match=reason) as refusal:
+        start(file)
+
+    assert contents(file.parent) == before
+    assert str(file) in str(refusal.value)
+
+
+def test_a_locked_file_is_told(file: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+
+        with pytest.raises(DatabaseUnfit, match="locked"):
+            start(file)
+
+
+# PostgreSQL.
+
+
+def test_starts_at_the_same_time_do_not_disturb_each_other(postgres_url: str) -> None:
+    together = threading.Barrier(4)
+    errors: list[Exception] = []
+
+    def begin() -> None:
+        with closing(Database(postgres_url)) as database:
+            together.wait()
+            try:
+                prepare(database, NOW)
+            except Exception as error:
+                errors.append(error)
+
+    starts = [threading.Thread(target=begin) for _ in range(4)]
+    for one in starts:
+        one.start()
+    for one in starts:
+        one.join()
+
+    assert errors == []
+    with closing(Database(postgres_url)) as database:
+        assert database.look(schema.version) == LATEST
+
+
+@pytest.mark.parametrize("taken", ["clients (uid integer)", "alembic_version (version_num varchar(32))"])
+def test_tables_of_another_program_on_postgresql_are_left_alone(postgres_url: str, taken: str) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(f"CREATE TABLE {taken}")
+    database = Database(postgres_url)
+
+    with pytest.raises(DatabaseUnfit, match=f"another program .*{taken.partition(' ')[0]}"):
+        prepare(database, NOW)
+
+    assert tables(database) == {taken.partition(" ")[0]}
+    database.close()
+
+
+def test_old_tables_on_postgresql_are_not_taken_for_the_first_version(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(
+            THREE_TABLES.format(
+                "id integer, amocrm_contact_id integer",
+                "id integer, client_id integer, amocrm_lead_id integer",
+                "id integer, conversation_id integer, sender_type text, content text",
+            )
+        )
+    database = Database(postgres_url)
+
+    with pytest.raises(DatabaseUnfit, match="another program"):
+        prepare(database, NOW)
+
+    assert tables(database) == {"clients", "conversations", "messages"}
+    database.close()
+
+
+def test_other_tables_on_postgresql_are_good_neighbours(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("CREATE TABLE spatial_ref_sys (id integer)")
+    database = Database(postgres_url)
+
+    prepare(database, NOW)
+
+    assert tables(database) > {"spatial_ref_sys", "messages"}
+    database.close()
+
+
+def test_a_user_without_rights_is_told(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS guest")
+        connection.execute("CREATE ROLE guest LOGIN")
+    database = Database(postgres_url.replace("postgres:", "guest:").replace("user=postgres", "user=guest"))
+
+    with pytest.raises(DatabaseUnfit, match="permission denied"):
+        prepare(database, NOW)
+
+    database.close()
+
+
+def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
+    database = Database("postgresql://user:hidden@127.0.0.1:1/none")
+
+    with pytest.raises(DatabaseUnfit, match="cannot be opened") as refusal:
+        prepare(database, NOW)
+
+    assert "hidden" not in str(refusal.value)
+    database.close()
