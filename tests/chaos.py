@@ -107,6 +107,7 @@ class Report:
     """What a run gives: the rows of its table, and who was wronged."""
 
     rows: dict[str, object]
+    kills: int
     lost: Sequence[str]
     doubled: Sequence[str]
     disordered: Sequence[str]
@@ -350,7 +351,7 @@ class Judge:
         self._read_amocrm()
         self._read_database()
         lost, doubled, disordered = list(self._lost()), list(self._doubled()), list(self._disordered())
-        return Report(self._rows(lost, doubled, disordered), lost, doubled, disordered)
+        return Report(self._rows(lost, doubled, disordered), self.play.kills, lost, doubled, disordered)
 
     def _read_amocrm(self) -> None:
         for lead in self.play.leads:

@@ -317,7 +317,7 @@ def test_without_a_lead_a_message_is_stored_and_its_turn_waits(database: Databas
     assert texts_by_lead(database) == {None: ["a"]}
     assert [row.state for row in rows(database, turns.turns)] == [turns.WAITING]
     assert result.to_answer == []
-    assert database.look(turns.unfinished) == []
+    assert database.look(lambda connection: turns.idle(connection, "me", NOW)) == []
 
 
 def test_the_lead_of_a_later_message_is_that_of_the_earlier_ones(database: Database, deliver: Deliver) -> None:
@@ -335,7 +335,8 @@ def test_a_managers_message_may_name_the_lead(database: Database, deliver: Deliv
     results = deliver(said("a", lead=None), written_by_manager("b"))
 
     assert texts_by_lead(database) == {5: ["a", "b"]}
-    assert to_answer(results) == [turn.id for turn in rows(database, turns.turns)]
+    assert [turn.state for turn in rows(database, turns.turns)] == [turns.CANCELLED]
+    assert to_answer(results) == []
 
 
 def test_what_waited_joins_the_leads_conversation(database: Database, deliver: Deliver) -> None:
@@ -571,7 +572,7 @@ def test_a_turn_is_announced_when_it_is_committed(database: Database) -> None:
     async def run() -> None:
         def announce(turn_ids: Sequence[int]) -> None:
             announced.extend(turn_ids)
-            committed.extend(database.look(turns.unfinished))
+            committed.extend(database.look(lambda connection: turns.idle(connection, "me", NOW)))
 
         database.start()
         await Inbox(database, FakeClock(NOW), announce).receive(body(said("a")))
@@ -633,11 +634,12 @@ def test_the_result_does_not_depend_on_what_shares_a_commit(
     assert leads_told(database) == belongs
     by_conversation = {row.id: row.amocrm_lead_id for row in rows(database, conversations)}
     assert {row.content: by_conversation[row.conversation_id] for row in rows(database, messages)} == belongs
-    waiting = {row.id: row.conversation_id for row in rows(database, turns.turns)}
+    home = {row.id: row.conversation_id for row in rows(database, turns.turns)}
     for row in rows(database, messages):
         assert (row.turn_id is None) == (row.sender_type == "manager")
-        assert row.turn_id is None or waiting[row.turn_id] == row.conversation_id
-    assert {turn for turn, home in waiting.items() if by_conversation[home]} <= announced
+        assert row.turn_id is None or home[row.turn_id] == row.conversation_id
+    waiting = {row.id for row in rows(database, turns.turns) if row.state == turns.WAITING}
+    assert {turn for turn in waiting if by_conversation[home[turn]]} <= announced
 
 
 # When it cannot be stored at once.

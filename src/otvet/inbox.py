@@ -238,6 +238,8 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     answerable = {one.conversation.final().id for one in new if one.conversation.final().now_answerable}  # type: ignore[union-attr]
     known_lead = {one.conversation.final().id for one in new if one.conversation.final().lead_id}  # type: ignore[union-attr]
     to_answer = {turn_of[id_] for id_ in asked & known_lead if turn_of[id_] in opened}
+    if any(one.event.sender == "manager" for one in new):  # who may just have cancelled some of them
+        to_answer &= turns.waiting_in(connection, asked)
     new[0].result.to_answer += sorted(to_answer | turns.waiting_in(connection, answerable))
 
 
