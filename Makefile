@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check format lock messages docs bench clean
+.PHONY: help run test check format lock messages docs bench chaos clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -41,8 +41,13 @@ lock: $(VENV)/.installed-dev ## Choose the newest allowed versions of all depend
 	$(BIN)/uv -q pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	$(BIN)/uv -q pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade --group bench -o requirements-bench.lock
 
-bench: $(VENV)/.installed-bench ## Measure the intake against a plain receiver (needs wrk)
+bench: $(VENV)/.installed-bench $(VENV)/.installed-dev ## Measure the intake (needs wrk) and the answering; several minutes
 	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.answer
+
+chaos: $(VENV)/.installed-dev ## The long chaos run on both databases, about twenty minutes
+	$(BIN)/python -m tests.chaos --database sqlite --messages 5000 --conversations 500 --processes 1
+	$(BIN)/python -m tests.chaos --database postgresql --messages 5000 --conversations 500 --processes 3
 
 clean: ## Remove the environment and all caches; conversations.db stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

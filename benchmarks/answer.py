@@ -1,0 +1,136 @@
+"""Answering: turns a second, what a single reply costs, and what a thousand waiting turns cost.
+
+Run: make bench. The stand-ins for amoCRM and Manus run in this process, on the same machine as the service.
+"""
+
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.manus import manus_standin
+from tests.standins.sender import headers, incoming
+
+from benchmarks.page import keep
+from benchmarks.servers import SECRET, Running, otvet
+
+TURNS = 1000
+SINGLE = 40
+WAITING = 1000
+QUIET = 0.3
+PORT = 8393
+
+
+def main() -> None:
+    rows = [*_turns_a_second(), *_single_reply(), *_waiting()]
+    text = "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
+    print(text)
+    keep("answer", text)
+
+
+def _settings(amo: AmoStandin, **more: str) -> dict[str, str]:
+    return {
+        "OTVET_AMOCRM_BASE_URL": amo.url,
+        "OTVET_AMOCRM_TOKEN": amo.token,
+        "OTVET_AMOCRM_CALLS_A_SECOND": "1000",
+        "OTVET_QUIET_SECONDS": "0",
+        **more,
+    }
+
+
+def _body(lead: int) -> bytes:
+    names = {"lead_id": lead, "chat_id": f"chat-{lead}", "contact_id": lead, "message_id": f"m-{lead}-{time.time()}"}
+    return incoming("Сколько стоит доставка?", created_at=int(time.time()), **names)
+
+
+def _post(http: httpx2.Client, server: Running, lead: int) -> float:
+    """Seconds to the answer."""
+    began = time.perf_counter()
+    http.post(f"{server.url}/webhook/amocrm/{SECRET}", content=_body(lead), headers=headers("1")).raise_for_status()
+    return time.perf_counter() - began
+
+
+def _wait(done: Callable[[], bool], patience: float = 300) -> None:
+    deadline = time.monotonic() + patience
+    while not done():
+        if time.monotonic() > deadline:
+            raise SystemExit("the replies did not come")
+        time.sleep(0.002)
+
+
+def _turns_a_second() -> list[tuple[str, str]]:
+    with tempfile.TemporaryDirectory() as folder, amocrm_standin() as amo:
+        amo.any_lead, amo.rate = True, 1_000_000
+        with otvet(Path(folder), PORT, **_settings(amo)) as server, httpx2.Client(trust_env=False) as http:
+            began = time.monotonic()
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(lambda lead: _post(http, server, lead), range(1, TURNS + 1)))
+            _wait(lambda: all(amo.notes(lead) for lead in range(TURNS, 0, -1)))
+            rate = TURNS / (time.monotonic() - began)
+    return [
+        (f"turns a second, {TURNS} clients at once, local answer, SQLite, from the first webhook on", f"{rate:.0f}")
+    ]
+
+
+def _single_reply() -> list[tuple[str, str]]:
+    spent: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, amocrm_standin() as amo:
+        amo.any_lead, amo.rate = True, 1_000_000
+        settings = _settings(amo, OTVET_QUIET_SECONDS=str(QUIET))
+        with otvet(Path(folder), PORT, **settings) as server, httpx2.Client(trust_env=False) as http:
+            for lead in range(1, SINGLE + 2):
+                began = time.perf_counter()
+                _post(http, server, lead)
+                _wait(lambda lead=lead: bool(amo.notes(lead)))  # type: ignore[misc]
+                spent.append(time.perf_counter() - began - QUIET)
+    del spent[0]  # the first one loads the search
+    median = f"{statistics.median(spent) * 1000:.0f} ms"
+    return [(f"a single reply, from the end of the quiet period to the note, median of {SINGLE}", median)]
+
+
+def _waiting() -> list[tuple[str, str]]:
+    with tempfile.TemporaryDirectory() as folder, amocrm_standin() as amo, manus_standin(limits={}) as manus:
+        amo.any_lead, amo.rate = True, 1_000_000
+        manus.lag_reads = 6  # with polls that grow from 2 to 6 s that is about half a minute
+        settings = _settings(
+            amo,
+            OTVET_MANUS_API_KEY=manus.key,
+            OTVET_MANUS_BASE_URL=manus.url,
+            OTVET_MANUS_CALLS_A_MINUTE="100000",
+            OTVET_REPLY_BUDGET_SECONDS="300",
+        )
+        with otvet(Path(folder), PORT, **settings) as server, httpx2.Client(trust_env=False) as http:
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(lambda lead: _post(http, server, lead), range(1, WAITING + 1)))
+            took: list[float] = []
+            ended = threading.Event()
+
+            def go_on_writing() -> None:
+                lead = WAITING
+                while not ended.is_set():
+                    lead += 1
+                    took.append(_post(http, server, lead))
+                    ended.wait(0.02)
+
+            writing = threading.Thread(target=go_on_writing)
+            writing.start()
+            _wait(lambda: len(manus.creates) >= WAITING)
+            memory = server.memory_mb
+            _wait(lambda: bool(amo.notes(1)))
+            memory = max(memory, server.memory_mb)
+            ended.set()
+            writing.join()
+    p99 = statistics.quantiles(took, n=100)[98] * 1000
+    return [
+        (f"memory with {WAITING} turns waiting for Manus", f"{memory:.0f} MB"),
+        (f"p99 of the webhook's answer meanwhile ({len(took)} messages, one after the other)", f"{p99:.0f} ms"),
+    ]
+
+
+if __name__ == "__main__":
+    main()
