@@ -157,6 +157,7 @@ def _settings(amo: AmoStandin, manus: ManusStandin, database_url: str) -> dict[s
         "OTVET_AMOCRM_CALLS_A_SECOND": "50",
         "OTVET_MANUS_BASE_URL": manus.url,
         "OTVET_MANUS_API_KEY": manus.key,
+        "OTVET_MANUS_CALLS_A_MINUTE": "100000",
         "OTVET_MANUS_POLL_SECONDS": "0.05",
         "OTVET_REPLY_BUDGET_SECONDS": "4",
         "OTVET_QUIET_SECONDS": "0.2",

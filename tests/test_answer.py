@@ -420,8 +420,6 @@ def test_a_client_who_asks_for_a_person_gets_one(database: Database) -> None:
         amo.add_lead(LEAD)
         stage = Stage(database, amo=amo)
         (turn,) = stage.client_writes("Позовите, пожалуйста, менеджера!")
-        assert stage.rules.person_phrases
-        stage.rules = Rules(person_phrases="позовите пожалуйста менеджера")
 
         async def play(answering: Answering) -> None:
             assert await answering.answer(turn) == turns.SENT

@@ -25,6 +25,11 @@ ALONE = frozenset(
 )
 """A message of this one word is such a request too."""
 
+FILLERS = frozenset(
+    "пожалуйста плиз мне нам уже срочно вашего ваш кого либо здравствуйте добрый день please now just the".split()  # noqa: SIM905
+)
+"""What may stand between the words of a phrase and changes nothing."""
+
 RESPONDER = "handover"
 REPLY = N_("I have passed your question on to a manager, who will reply to you here.")
 SUMMARY_LINES = 5
@@ -58,4 +63,5 @@ def _cut(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold().replace("ё", "е")))
+    words = re.findall(r"\w+", text.casefold().replace("ё", "е"))
+    return " ".join(word for word in words if word not in FILLERS)

@@ -1,0 +1,67 @@
+"""When a client asks for a person."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from otvet import handover
+from otvet.responders.base import Context, Line
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def line(text: str) -> Line:
+    return Line("client", text, NOW)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Позовите менеджера",
+        "позовите, пожалуйста, менеджера!!!",
+        "Соедините меня... соедините с оператором",
+        "Хочу поговорить с живым человеком? нет: нужен живой человек",
+        "оператор",
+        "Менеджера!",
+        "Вы бот?",
+        "Can I talk to a human please",
+        "I want to speak to a manager now",
+        "Human",
+    ],
+)
+def test_who_asks_for_a_person_is_heard(text: str) -> None:
+    assert handover.asks_for_person([line("добрый день"), line(text)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Менеджер вчера обещал скидку 10%",
+        "У вас работает оператор по доставке?",
+        "Сколько человек помещается за стол?",
+        "Какой номер у менеджера Ирины?",
+        "the manager told me it is free",
+        "",
+    ],
+)
+def test_who_only_mentions_one_is_answered(text: str) -> None:
+    assert not handover.asks_for_person([line(text)])
+
+
+def test_own_phrases_take_the_place_of_the_built_in_ones() -> None:
+    assert handover.asks_for_person([line("Дайте старшего")], "дайте старшего; позовите начальника")
+    assert not handover.asks_for_person([line("позовите менеджера")], "дайте старшего")
+
+
+def test_the_person_is_told_the_last_lines_and_not_more() -> None:
+    history = tuple(line(f"line {number}") for number in range(20))
+    context = Context(1, 1, 1, history, (line("word " * 200), line("a person please")), "en", "")
+    told = handover.summary(context).splitlines()
+    assert len(told) == handover.SUMMARY_LINES
+    assert told[-1] == "client: a person please"
+    assert all(len(one) < handover.SUMMARY_CHARACTERS + 20 for one in told)
+
+
+def test_the_client_is_told_in_the_clients_language() -> None:
+    context = Context(1, 1, 1, (), (line("человек"),), "ru", "")
+    assert "менеджеру" in handover.reply(context).text
