@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Row
 
-from otvet import counters, turns
+from otvet import counters, inbox, turns
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
 from otvet.conversations import clients, conversations, messages
@@ -119,10 +119,10 @@ def serve(database: Database, *bodies: bytes, clock: FakeClock | None = None) ->
     announced: list[int] = []
 
     async def run() -> list[Any]:
-        inbox = Inbox(database, clock or FakeClock(NOW), announced.extend)
+        taking = Inbox(database, clock or FakeClock(NOW), announced.extend)
         database.start()
         try:
-            return await asyncio.gather(*(inbox.receive(content) for content in bodies), return_exceptions=True)
+            return await asyncio.gather(*(taking.receive(content) for content in bodies), return_exceptions=True)
         finally:
             await database.writer.stop()
 
@@ -387,6 +387,16 @@ def test_several_chats_may_wait_for_the_same_lead(database: Database, deliver: D
     assert {row.turn_id for row in rows(database, messages)} == {turn.id}
 
 
+def test_what_waited_joins_a_conversation_that_is_made_in_the_same_commit(database: Database) -> None:
+    take(database, received(body(said("a", lead=None, chat="new", contact_id=8, author=None))))
+    take(database, received(body(said("b", chat="old"))), received(body(said("c", lead=5, chat="new"))))
+
+    (conversation,) = rows(database, conversations)
+    assert texts_by_lead(database) == {5: ["a", "b", "c"]}
+    assert leads_told(database) == {"a": 5, "b": 5, "c": 5}
+    assert {row.id: row.amocrm_contact_id for row in rows(database, clients)}[conversation.client_id] == 7
+
+
 def test_what_waited_takes_its_place_in_time(database: Database, deliver: Deliver) -> None:
     deliver(
         said("c", lead=None, chat="new", created_at=SENT_AT + 3),
@@ -437,6 +447,13 @@ def test_a_chat_may_move_back(database: Database, deliver: Deliver) -> None:
     assert texts_by_lead(database) == {5: ["a", "c", "d"], 6: ["b"]}
 
 
+def test_a_chat_that_moves_leaves_the_others_of_its_lead_behind(database: Database, deliver: Deliver) -> None:
+    deliver(said("a", lead=5, chat="one"), said("b", lead=5, chat="two"), said("c", lead=6, chat="one"))
+    take(database, received(body(said("d", lead=None, chat="two"))))
+
+    assert texts_by_lead(database) == {5: ["a", "b", "d"], 6: ["c"]}
+
+
 def test_a_late_reply_in_the_former_lead_does_not_move_the_chat_back(database: Database) -> None:
     take(database, received(body(said("a", lead=5))))
     take(database, received(body(said("b", lead=6)), NOW + timedelta(seconds=1)))
@@ -454,6 +471,18 @@ def test_messages_of_one_moment_leave_the_chat_at_the_last_lead(database: Databa
     take(database, received(body(said("d", lead=None))))
 
     assert texts_by_lead(database) == {5: ["a", "c", "d"], 6: ["b"]}
+
+
+def test_of_two_conversations_of_a_chat_the_last_active_one_goes_on(database: Database) -> None:
+    take(database, received(body(said("a", lead=5))), received(body(said("b", lead=6, chat="other"))))
+    with database.writes.begin() as connection:
+        connection.execute(conversations.update().values(chat_ref="chat"))
+        first = conversations.c.amocrm_lead_id == 5
+        connection.execute(conversations.update().where(first).values(last_activity=NOW + timedelta(seconds=1)))
+
+    take(database, received(body(said("c", lead=None))))
+
+    assert texts_by_lead(database) == {5: ["a", "c"], 6: ["b"]}
 
 
 def test_a_completed_conversation_is_not_continued(database: Database) -> None:
@@ -583,13 +612,22 @@ def test_a_turn_is_announced_when_it_is_committed(database: Database) -> None:
     assert announced == committed == [1]
 
 
-def test_a_body_with_more_messages_than_a_statement_can_name_is_stored(database: Database) -> None:
-    many = 33_000  # PostgreSQL takes 65,535 values a statement; a message without id and time has two keys
-    content = build({"message": {"add": [{"entity_id": 5}] * many}})
+def test_no_statement_grows_with_the_number_of_messages(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "MOST_AT_ONCE", 10)
+    values: list[int] = []
 
-    (result,) = take(database, received(content))
+    @sa.event.listens_for(database.writes, "before_cursor_execute")
+    def count(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        if statement.startswith("SELECT"):
+            values.append(len(parameters))
 
-    assert result.saved == many
+    entries = [said(f"{n}", lead=n, chat=f"{n}", contact_id=n) for n in range(1, 101)]
+    (result,) = take(database, received(body(*entries)))
+
+    assert max(values) <= 2 * 10 + 1
+    assert result.saved == 100
+    assert sorted(result.to_answer) == [row.id for row in rows(database, turns.turns)]
+    assert texts_by_lead(database) == {n: [f"{n}"] for n in range(1, 101)}
 
 
 @st.composite
@@ -666,11 +704,11 @@ def test_what_another_process_stores_at_the_same_time_is_found(
     other = Database(database.url)
 
     async def run() -> Stored:
-        inbox = Inbox(database, FakeClock(NOW), lambda turn_ids: None)
+        taking = Inbox(database, FakeClock(NOW), lambda turn_ids: None)
         database.start()
         with other.writes.begin() as connection:
             store(connection, [received(body(said(theirs)))])
-            ours = asyncio.create_task(inbox.receive(body(said("a"))))
+            ours = asyncio.create_task(taking.receive(body(said("a"))))
             await until(lambda: blocked(database))
         stored = await ours
         await database.writer.stop()
@@ -684,7 +722,7 @@ def test_what_another_process_stores_at_the_same_time_is_found(
     assert len(rows(database, clients)) == len(rows(database, turns.turns)) == 1
 
 
-def refuse(connection: Connection, text: str) -> None:
+def refuse(connection: Connection, text: str, sqlstate: str = "P0001") -> None:
     """Let the database refuse messages with this text."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(
@@ -693,7 +731,8 @@ def refuse(connection: Connection, text: str) -> None:
         )
         return
     connection.exec_driver_sql(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'refused'; END$$"
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$BEGIN RAISE 'refused' USING ERRCODE = '{sqlstate}'; END$$"
     )
     connection.exec_driver_sql(
         "CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW "
@@ -728,6 +767,19 @@ def test_a_delivery_that_we_cannot_store_is_kept_in_quarantine(database: Databas
     assert (result.saved, other.saved) == (0, 1)
     assert [row.body for row in rows(database, quarantine)] == [body(said("b"))]
     assert texts_by_lead(database) == {None: ["a"], 6: ["c"]}
+
+
+def test_what_will_be_sent_again_is_not_kept_in_quarantine(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    prepare(database, NOW)
+    with database.writes.begin() as connection:
+        refuse(connection, "bad", sqlstate="53100")  # disk_full
+
+    (result,), _announced = serve(database, body(said("bad")))
+
+    assert isinstance(result, StorageError)
+    assert rows(database, quarantine) == []
+    database.close()
 
 
 def test_what_a_full_disk_refuses_is_not_half_stored(tmp_path: Path) -> None:

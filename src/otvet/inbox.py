@@ -351,7 +351,7 @@ class _Placement:
             conversation = self._of_lead(event, here if here and here.lead_id is None else None)
         self._know_client(conversation, event)
         if event.chat_ref:
-            if here and here.lead_id and here is not conversation and here.chat_ref == event.chat_ref:
+            if here and here is not conversation and here.chat_ref == event.chat_ref:
                 here.chat_ref = None
                 self._left.append(here)
             conversation.chat_ref = event.chat_ref
