@@ -31,7 +31,7 @@ docs: $(VENV)/.installed-dev ## Write the generated documents and the compiled c
 	$(BIN)/python -m tools.generate
 
 messages: $(VENV)/.installed-dev ## Collect new texts into the Russian catalogue
-	$(BIN)/pybabel -q extract -F babel.cfg -k N_ --no-location --sort-output --project otvet -o $(VENV)/otvet.pot src
+	$(BIN)/pybabel -q extract -F babel.cfg -k N_ --no-location --sort-output --project otvet -o $(VENV)/otvet.pot src tools
 	$(BIN)/pybabel -q update -i $(VENV)/otvet.pot -d src/otvet/locale -D otvet -l ru --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 	$(BIN)/python -m tools.generate
 

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import httpx2
 import pytest
+from otvet.amocrm.limiter import Limiter
 
 from otvet.amocrm.client import Account, AmoClient, AmoError, read_answer
-from otvet.amocrm.limiter import Limiter
 from otvet.errors import SettingsError
 from tests.clocks import FakeClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin

@@ -353,7 +353,7 @@ def test_comments_are_never_part_of_the_text() -> None:
 
 def test_line_ends_and_a_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_bytes("\ufeff# Один\r\n\r\nпервый\r\n# Два\r\nвторой".encode())
-    passages, problems = read_folder(tmp_path)
+    passages, problems = read_folder(tmp_path, with_examples=True)
     assert [(each.heading, each.text) for each in passages] == [("Один", "первый"), ("Два", "второй")]
     assert problems == []
 
@@ -480,7 +480,7 @@ def starter() -> Knowledge:
 
 
 def test_the_starter_folder_has_no_problems() -> None:
-    passages, problems = read_folder(STARTER)
+    passages, problems = read_folder(STARTER, with_examples=True)
     assert problems == []
     assert len(passages) >= 35
     headings = [passage.heading for passage in passages]
@@ -488,7 +488,7 @@ def test_the_starter_folder_has_no_problems() -> None:
 
 
 def test_every_heading_of_the_starter_folder_finds_its_own_passage(starter: Knowledge) -> None:
-    for passage in read_folder(STARTER)[0]:
+    for passage in read_folder(STARTER, with_examples=True)[0]:
         hit = starter.answer([passage.heading])
         assert hit, passage.heading
         assert hit.passage == passage

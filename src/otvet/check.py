@@ -102,8 +102,10 @@ async def _server(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator
 async def _amocrm(settings: Settings, http: httpx2.AsyncClient) -> Finding:
     name = _("amoCRM")
     if settings.amocrm_base_url is None or settings.amocrm_token is None:
-        missing = _("not connected: set OTVET_AMOCRM_BASE_URL and OTVET_AMOCRM_TOKEN; until then replies are kept")
-        return Finding(name, "note", missing)
+        unset = {"OTVET_AMOCRM_BASE_URL": settings.amocrm_base_url, "OTVET_AMOCRM_TOKEN": settings.amocrm_token}
+        missing = ", ".join(variable for variable, value in unset.items() if value is None)
+        sentence = _("not connected: set {missing}; until then replies are kept").format(missing=missing)
+        return Finding(name, "bad" if len(missing.split()) == 1 else "note", sentence)
     client = AmoClient(http, settings.amocrm_base_url, settings.amocrm_token.get_secret_value(), None)
     try:
         account = await client.account()

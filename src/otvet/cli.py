@@ -24,7 +24,7 @@ app = typer.Typer(
 
 Lead = Annotated[
     str | None,
-    typer.Argument(metavar="[LEAD]", help=_("The deal's number in amoCRM; all deals without it."), show_default=False),
+    typer.Argument(metavar="LEAD", help=_("The deal's number in amoCRM; all deals without it."), show_default=False),
 ]
 OneLead = Annotated[str, typer.Argument(metavar="LEAD", help=_("The deal's number in amoCRM."))]
 BaseUrl = Annotated[
@@ -60,7 +60,7 @@ def view(lead: Lead = None) -> None:
 def simulate(
     text: Annotated[
         str | None,
-        typer.Argument(metavar="[TEXT]", help=_("One message; a whole scene without it."), show_default=False),
+        typer.Argument(metavar="TEXT", help=_("One message; a whole scene without it."), show_default=False),
     ] = None,
     lead: Annotated[
         str, typer.Option(metavar="LEAD", help=_("The deal that the message is written in."))

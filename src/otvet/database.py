@@ -252,8 +252,14 @@ def _answer(batch: list[_Job]) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else error
+    cause = first_line(error.orig if isinstance(error, DBAPIError) else error)
     return _("the database did not take the write: {cause}").format(cause=cause)
+
+
+def first_line(error: object) -> str:
+    """A driver's complaint as one line; PostgreSQL's go on with hints and quotations."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _each(connection: Connection, functions: Sequence[Callable[[Connection], Any]]) -> Sequence[Any]:
@@ -297,5 +303,7 @@ class Database:
         try:
             with self.reads.connect() as connection:
                 return function(connection)
-        except OperationalError as error:
-            raise StorageError(_("the database cannot be read: {cause}").format(cause=error.orig)) from error
+        except DBAPIError as error:
+            raise StorageError(
+                _("the database cannot be read: {cause}").format(cause=first_line(error.orig))
+            ) from error

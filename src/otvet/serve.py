@@ -50,9 +50,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UsageError(
-            _("cannot listen on {host}:{port} ({cause}); stop what runs there or set OTVET_PORT").format(
-                host=host, port=port, cause=error.strerror or error
-            )
+            _(
+                "cannot listen on {host}:{port} ({cause}); stop what runs there, or see OTVET_HOST and OTVET_PORT"
+            ).format(host=host, port=port, cause=error.strerror or error)
         ) from error
     return listener
 
@@ -81,6 +81,8 @@ def _introduce(service: Service) -> None:
             _("with the token") if settings.api_token else _("on this machine only (set OTVET_API_TOKEN to open it)"),
         ),
     ]
+    if settings.public_url is None:
+        lines.insert(1, ("", _("amoCRM reaches it only under a public https address: set OTVET_PUBLIC_URL")))
     width = max(len(name) for name, _value in lines)
     print(_("Otvet listens on http://{host}:{port}").format(host=settings.host, port=settings.port))  # noqa: T201
     for name, value in lines:

@@ -11,16 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection, Row
-from sqlalchemy.exc import DBAPIError
 
+from otvet import schema
 from otvet.config import Settings
 from otvet.conversations import clients, conversations, messages, of_lead
 from otvet.database import Database
-from otvet.errors import UsageError
+from otvet.errors import OtvetError, UsageError
 from otvet.i18n import N_, _, interface_language
 from otvet.spoken import spoken
 
 SENDERS = {"client": N_("client"), "assistant": N_("assistant"), "manager": N_("manager")}
+STATUSES = {"active": N_("active"), "completed": N_("completed")}
 COLOURS = {"client": "cyan", "assistant": "green", "manager": "yellow"}
 DELIVERIES = {
     "sent": N_("sent as note {note_id}"),
@@ -64,12 +65,23 @@ def delivery(data: Mapping[str, Any] | None) -> str:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database to read; UsageError when there is none yet."""
+    """The database to read; UsageError with the next step when there is none that this program understands."""
     if settings.is_sqlite and not settings.sqlite_path.exists():
         raise UsageError(
             _("there is no database {file} here; start the server with: make run").format(file=settings.sqlite_path)
         )
-    return Database(settings.database_url)
+    database = Database(settings.database_url)
+    try:
+        version = database.look(schema.version)
+    except OtvetError:
+        database.close()
+        raise
+    if version != schema.LATEST:
+        database.close()
+        raise UsageError(
+            _("{url} is not of this version; start the server once, it will see to it").format(url=settings.shown_url)
+        )
+    return database
 
 
 def show(settings: Settings, lead_id: int | None) -> None:
@@ -78,10 +90,6 @@ def show(settings: Settings, lead_id: int | None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     try:
         database.look(lambda connection: _show(connection, console, lead_id))
-    except DBAPIError as error:
-        raise UsageError(
-            _("{url} is no database of Otvet: {cause}").format(url=settings.shown_url, cause=error.orig)
-        ) from error
     finally:
         database.close()
 
@@ -102,18 +110,21 @@ def _show(connection: Connection, console: Console, lead_id: int | None) -> None
 
 def _show_clients(connection: Connection, console: Console) -> None:
     rows = connection.execute(sa.select(clients).order_by(clients.c.id)).all()
-    console.print(f"[bold]{_('Clients')}: {len(rows)}[/]")
+    title, contact = _("Clients"), _("contact")  # not inside an f-string: nothing would find them for the catalogue
+    console.print(f"[bold]{title}: {len(rows)}[/]")
     for row in rows:
-        facts = [row.name, row.phone, row.email, row.amocrm_contact_id and f"{_('contact')} {row.amocrm_contact_id}"]
+        facts = [row.name, row.phone, row.email, row.amocrm_contact_id and f"{contact} {row.amocrm_contact_id}"]
         console.print(Text(f"  {row.id}  " + "  ".join(printable(str(fact)) for fact in facts if fact)))
     console.print()
 
 
 def _show_conversation(connection: Connection, console: Console, row: Row[Any]) -> None:
-    deal = f"{_('Deal')} {row.amocrm_lead_id}" if row.amocrm_lead_id else _("Deal not known yet")
+    deal = _("Deal {lead}").format(lead=row.amocrm_lead_id) if row.amocrm_lead_id else _("Deal not known yet")
     name = escape(printable(row.name or _("no name")))
-    paused = f", {_('paused')}" if row.paused_until and row.paused_until > datetime.now(UTC) else ""
-    console.print(f"[bold]{deal}[/]  {name}  ({_('conversation')} {row.id}, {row.status}{paused})")
+    state = [_("conversation {id}").format(id=row.id), _(STATUSES[row.status])]
+    if row.paused_until and row.paused_until > datetime.now(UTC):
+        state.append(_("paused"))
+    console.print(f"[bold]{deal}[/]  {name}  ({', '.join(state)})")
     said = connection.execute(
         sa.select(messages)
         .where(messages.c.conversation_id == row.id)
