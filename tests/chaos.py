@@ -231,9 +231,9 @@ class Play:
         async with asyncio.TaskGroup() as group:
             for burst in self.bursts:
                 await asyncio.sleep(self._dice.expovariate(self.options.a_second / len(burst)))
+                self._sent += len(burst)
                 await self._hold_back()
                 for one in burst:
-                    self._sent += 1
                     group.create_task(self._deliver(one, self._dice.uniform(0, 0.5)))
                     if one.twice:
                         group.create_task(self._deliver(one, self._dice.uniform(0, 1.5)))
