@@ -27,7 +27,7 @@ class Spaced:
         self._clock = clock
 
     async def acquire(self) -> None:
-        await self._clock.sleep(1 / 6)
+        await self._clock.sleep(0.17)
 
 
 LEAD, CONTACT, TALK = 27754599, 93589657, 100
@@ -366,7 +366,7 @@ def test_the_token_does_not_follow_a_redirect(amo: AmoStandin, status: int) -> N
 # Limits and failures
 
 
-def test_the_limiter_keeps_below_amocrms_limit() -> None:
+def test_every_request_waits_for_its_place() -> None:
     clock = FakeClock()
 
     async def hurry(client: AmoClient) -> None:
