@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from otvet.errors import StorageError
 from otvet.inbox import Inbox, Received, Stored, quarantine, store
 from otvet.schema import prepare
 from tests.clocks import FakeClock
+from tests.running import wait_for
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 SENT_AT = int(NOW.timestamp()) - 60
@@ -797,3 +799,28 @@ def test_what_a_full_disk_refuses_is_not_half_stored(tmp_path: Path) -> None:
     assert not any(everything(database).values())
     assert announced == []
     database.close()
+
+
+# What another process does at the same moment; only PostgreSQL has several.
+
+
+def test_a_message_does_not_join_a_turn_that_is_being_taken_in_hand(postgres_url: str) -> None:
+    mine, theirs = Database(postgres_url), Database(postgres_url)
+    prepare(mine, NOW)
+    take(mine, received(body(said("a"))))
+    (turn,) = rows(mine, turns.turns)
+    with theirs.writes.begin() as connection:
+        assert turns.claim(connection, turn.id, "them", NOW)
+
+    with ThreadPoolExecutor(1) as pool:
+        with theirs.writes.begin() as connection:
+            assert turns.take(connection, turn.id, "them")
+            storing = pool.submit(take, mine, received(body(said("b"))))
+            waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            wait_for(lambda: mine.look(lambda looking: looking.scalar(waits)), "a process that waits for the turn")
+        storing.result(10)
+
+    states = {one.id: one.state for one in rows(mine, turns.turns)}
+    assert {row.content: states[row.turn_id] for row in rows(mine, messages)} == {"a": "answering", "b": "waiting"}
+    mine.close()
+    theirs.close()

@@ -18,6 +18,7 @@ from otvet.clock import Clock
 from otvet.database import Database
 from otvet.deliver import AGAIN, LATER, NOT_OURS, Delivery
 from otvet.engine import Engine
+from otvet.errors import StorageError
 from otvet.responders.base import Context, Reply, Responder, ResponderError
 
 log = structlog.get_logger(__name__)
@@ -192,6 +193,8 @@ class Answering:
             except ResponderError as error:
                 in_vain.append((one, str(error)))
                 log.info("no reply", turn=gathered.turn_id, responder=responder.name, reason=str(error))
+            except StorageError:
+                raise  # not the responder's fault: the turn is begun again, and what it remembers is not lost
             except Exception as error:
                 in_vain.append((one, f"unexpected: {type(error).__name__}"))
                 log.exception("a responder failed", turn=gathered.turn_id, responder=responder.name)

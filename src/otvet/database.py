@@ -9,7 +9,9 @@ import asyncio
 import itertools
 import json
 import queue
+import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -47,6 +49,8 @@ Json = sa.JSON().with_variant(JSONB(), "postgresql")
 MOST_SHARING_A_COMMIT = 512
 MOST_WAITING = 20_000
 MOST_READERS = 4
+MOST_TRIES = 8
+LONGEST_BACKOFF_SECONDS = 0.05
 LOCK_SECONDS = 1.5  # amoCRM waits 2 s for the answer; a 503 in time is better than none
 IDLE_SECONDS = 1.0
 WAL_PAGES = 8000  # 32 MB before a commit has to wait for a checkpoint; a quiet second makes one anyway
@@ -193,20 +197,24 @@ class Writer:
         if not loop.is_closed():
             loop.call_soon_threadsafe(_answer, batch)
 
-    def _transact(self, batch: list[_Job], tries: int = 3) -> None:
-        try:
-            with self._engine.begin() as connection:
-                _together(connection, batch)
-        except OperationalError as error:
-            # Disk full, locked, server gone: nothing of it can stand. But where PostgreSQL undid it for the sake of
-            # another process, it may simply be run again.
-            if tries == 1 or getattr(error.orig, "sqlstate", None) not in (DEADLOCK, SERIALIZATION_FAILURE):
-                raise
-            self._transact(batch, tries - 1)
-        except Exception:
-            # One of them is at fault, or another process wrote the same row just now: a second look finds it.
-            with self._engine.begin() as connection:
-                _one_by_one(connection, batch)
+    def _transact(self, batch: list[_Job]) -> None:
+        for tries_left in reversed(range(MOST_TRIES)):
+            try:
+                with self._engine.begin() as connection:
+                    _together(connection, batch)
+            except OperationalError as error:
+                # Disk full, locked, server gone: nothing of it can stand. But where PostgreSQL undid it for the sake
+                # of another process, it may simply be run again, at a moment of its own.
+                if not tries_left or getattr(error.orig, "sqlstate", None) not in (DEADLOCK, SERIALIZATION_FAILURE):
+                    raise
+                time.sleep(random.uniform(0, LONGEST_BACKOFF_SECONDS))  # noqa: S311 - no secret
+            except Exception:
+                # One of them is at fault, or another process wrote the same row just now: a second look finds it.
+                with self._engine.begin() as connection:
+                    _one_by_one(connection, batch)
+                return
+            else:
+                return
 
     def _settle(self) -> None:
         """When nothing is happening, bring the SQLite file up to date, so that a plain copy of it is whole."""
@@ -293,6 +301,19 @@ class Database:
     async def write(self, function: Callable[[Connection], Result]) -> Result:
         """Run ``function`` in a transaction; when this returns, what it did is committed."""
         return cast(Result, await self.writer.submit(_each, function))
+
+    async def write_alone(self, function: Callable[[Connection], Result]) -> Result:
+        """The same in a transaction that nothing else shares: for what locks out other processes until it ends."""
+        if self.is_sqlite:
+            return await self.write(function)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._write_alone, function)
+
+    def _write_alone(self, function: Callable[[Connection], Result]) -> Result:
+        try:
+            with self.writes.begin() as connection:
+                return function(connection)
+        except OperationalError as error:
+            raise StorageError(_sentence(error)) from error
 
     async def read(self, function: Callable[[Connection], Result]) -> Result:
         """Run ``function`` beside the writer."""

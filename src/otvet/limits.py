@@ -45,7 +45,7 @@ class SharedLimit:
 
     async def acquire(self, patience: float | None = None) -> bool:
         """Wait for a place; False, at once and without one, if it is further away than ``patience`` seconds."""
-        wait = await self._database.write(lambda connection: self._reserve(connection, patience))
+        wait = await self._database.write_alone(lambda connection: self._reserve(connection, patience))
         if wait is None:
             return False
         if wait > 0:

@@ -93,6 +93,7 @@ _GET = (
 _WAITING = sa.select(turns.c.id, turns.c.conversation_id).where(
     turns.c.state == WAITING, turns.c.conversation_id.in_(sa.bindparam("conversations", expanding=True))
 )
+_WAITING_LOCKED = _WAITING.order_by(turns.c.id).with_for_update()  # SQLite has one writer and no such lock
 _TOUCH = (
     turns.update()
     .where(turns.c.id.in_(sa.bindparam("turns", expanding=True)))
@@ -106,7 +107,8 @@ def open_for(
     """Give each conversation its waiting turn: ({conversation: turn}, the ids of those that were opened now)."""
     if not conversation_ids:
         return {}, []
-    found = connection.execute(_WAITING, {"conversations": list(conversation_ids)})
+    # Locked, so that none of them is taken in hand by another process while a message joins it.
+    found = connection.execute(_WAITING_LOCKED, {"conversations": list(conversation_ids)})
     waiting = {row.conversation_id: row.id for row in found}
     if waiting:
         connection.execute(_TOUCH, {"turns": sorted(waiting.values()), "at": now})
@@ -144,14 +146,13 @@ def hand_over(connection: Connection, from_conversation: int, to_conversation: i
 
 def cancel_for_manager(connection: Connection, conversation_id: int, wrote_at: datetime, now: datetime) -> None:
     """A person wrote in the conversation: what the client had said until then is not answered a second time."""
+    here = (turns.c.conversation_id == conversation_id, turns.c.state.in_((WAITING, ANSWERING)))
+    # Locked first: what the client said meanwhile is then seen by the look at the messages.
+    connection.execute(sa.select(turns.c.id).where(*here).order_by(turns.c.id).with_for_update()).all()
     said_later = sa.exists().where(
         messages.c.turn_id == turns.c.id, messages.c.sender_type == "client", messages.c.timestamp > wrote_at
     )
-    connection.execute(
-        turns.update()
-        .where(turns.c.conversation_id == conversation_id, turns.c.state.in_((WAITING, ANSWERING)), ~said_later)
-        .values(state=CANCELLED, reason=MANAGER, closed_at=now)
-    )
+    connection.execute(turns.update().where(*here, ~said_later).values(state=CANCELLED, reason=MANAGER, closed_at=now))
 
 
 def get(connection: Connection, turn_id: int) -> Row[Any] | None:
@@ -352,7 +353,11 @@ def too_old(said: datetime | None, now: datetime, stale: timedelta) -> bool:
     return said is not None and now - said > stale
 
 
-_WAITING_OF = sa.select(turns).where(turns.c.conversation_id == sa.bindparam("conversation"), turns.c.state == WAITING)
+_WAITING_OF = (
+    sa.select(turns)
+    .where(turns.c.conversation_id == sa.bindparam("conversation"), turns.c.state == WAITING)
+    .with_for_update()
+)
 
 
 def _waiting(connection: Connection, conversation_id: int) -> Row[Any] | None:
