@@ -442,7 +442,7 @@ ANY_JSON = st.recursive(
     | ANY_JSON.map(lambda value: json.dumps(value).encode())
 )
 @settings(deadline=None, max_examples=300)
-def test_no_body_raises_and_none_is_lost(body: bytes) -> None:
+def test_no_body_raises(body: bytes) -> None:
     delivery = read_delivery(body, NOW)
 
     assert all(isinstance(message.key, str) and len(message.key) <= 250 for message in delivery.messages)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Row
@@ -734,7 +735,7 @@ def refuse(connection: Connection, text: str, sqlstate: str = "P0001") -> None:
         return
     connection.exec_driver_sql(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$BEGIN RAISE 'refused' USING ERRCODE = '{sqlstate}'; END$$"
+        f"$$BEGIN RAISE 'refused' USING ERRCODE = '{sqlstate}', DETAIL = NEW.content; END$$"
     )
     connection.exec_driver_sql(
         "CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW "
@@ -754,6 +755,7 @@ def test_a_delivery_that_the_database_refuses_is_sent_again_and_harms_no_other(d
     )
 
     assert isinstance(bad, StorageError)
+    assert "bad" not in str(bad)
     assert (first.saved, last.saved) == (1, 1)
     assert texts_by_lead(database) == {1: ["a"], 3: ["c"]}
     assert len(rows(database, conversations)) == len(announced) == 2
@@ -769,6 +771,23 @@ def test_a_delivery_that_we_cannot_store_is_kept_in_quarantine(database: Databas
     assert (result.saved, other.saved) == (0, 1)
     assert [row.body for row in rows(database, quarantine)] == [body(said("b"))]
     assert texts_by_lead(database) == {None: ["a"], 6: ["c"]}
+
+
+def test_a_text_that_the_database_cannot_hold_is_kept_in_quarantine_and_out_of_the_log(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    prepare(database, NOW)
+    with database.writes.begin() as connection:
+        refuse(connection, "secret words", sqlstate="22000")  # data_exception
+
+    with structlog.testing.capture_logs() as log:
+        (result,), _announced = serve(database, body(said("secret words")))
+
+    assert result.saved == 0
+    assert [row.reason for row in rows(database, quarantine)] == ["cannot be stored: DataError"]
+    assert len(log) == 1
+    assert "secret words" not in str(log)
+    assert log[0]["exc_info"] is False
+    database.close()
 
 
 def test_what_will_be_sent_again_is_not_kept_in_quarantine(postgres_url: str) -> None:

@@ -89,11 +89,14 @@ class Inbox:
             raise
         except Exception as error:
             if isinstance(error, DBAPIError) and not isinstance(error, DataError):
-                raise StorageError(
-                    _("the database did not take the write: {cause}").format(cause=error.orig)
-                ) from error
+                cause = str(error.orig).partition("\n")[0]  # further lines quote the row, and with it the client
+                raise StorageError(_("the database did not take the write: {cause}").format(cause=cause)) from error
             # Sent again it would fail again, and amoCRM disables a hook that answers with errors.
-            log.exception("a delivery could not be stored and is kept in quarantine")
+            log.error(
+                "a delivery could not be stored and is kept in quarantine",
+                error=type(error).__name__,
+                exc_info=not isinstance(error, DBAPIError),
+            )
             await self.set_aside(body, f"cannot be stored: {type(error).__name__}")
             return Stored()
         if stored.to_answer:
