@@ -92,13 +92,21 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         engine = sa.create_engine(
-            parsed.set(drivername="postgresql+psycopg"), json_serializer=_readable_json, pool_pre_ping=True
+            parsed.set(drivername="postgresql+psycopg"),
+            json_serializer=_readable_json,
+            pool_pre_ping=True,
+            hide_parameters=True,
         )
         return engine.execution_options(postgresql_readonly=True) if read_only else engine
     if read_only:
         file = quote(str(Path(parsed.database or "").absolute()))
         parsed = make_url(f"sqlite:///file:{file}?mode=ro&uri=true")
-    engine = sa.create_engine(parsed, json_serializer=_readable_json, connect_args={"timeout": LOCK_SECONDS})
+    engine = sa.create_engine(
+        parsed,
+        json_serializer=_readable_json,
+        connect_args={"timeout": LOCK_SECONDS},
+        hide_parameters=True,  # a client's words must not get into the log with an error
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
