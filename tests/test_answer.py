@@ -13,7 +13,7 @@ from otvet import gates, processes, turns
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
 from otvet.answer import Answering, Rules
-from otvet.conversations import FOR_GOOD, conversations, messages, set_pause
+from otvet.conversations import FOR_GOOD, messages, set_pause
 from otvet.database import Database
 from otvet.deliver import Delivery
 from otvet.inbox import Received, store
@@ -401,18 +401,77 @@ def test_with_no_pause_only_the_present_turn_is_left_to_the_manager(database: Da
     assert stage.turn(turn).state == turns.CANCELLED
 
 
-def test_our_own_reply_coming_back_is_no_manager(database: Database) -> None:
+def test_a_manager_ends_the_pause_of_a_client_who_asked_for_a_person(database: Database) -> None:
     stage = Stage(database)
+    stage.pause_minutes = 0
+    (turn,) = stage.client_writes("human please")
+
+    async def play(answering: Answering) -> None:
+        assert await answering.answer(turn) == turns.KEPT
+        assert stage.turn(turn).paused_until == FOR_GOOD
+        stage.manager_writes()
+        stage.clock.advance(1)
+        (later,) = stage.client_writes("thanks, and how much is it?")
+        assert await answering.answer(later) == turns.KEPT
+
+    stage.run(play)
+
+
+def test_a_pause_by_hand_that_is_over_does_not_keep_a_manager_from_pausing(database: Database) -> None:
+    stage = Stage(database)
+    stage.client_writes()
+    with database.writes.begin() as connection:
+        set_pause(connection, LEAD, stage.clock.now() + timedelta(minutes=5))
+    stage.clock.advance(600)
+    stage.manager_writes()
+    (later,) = stage.client_writes("hello again")
+
+    async def play(answering: Answering) -> None:
+        assert await answering.answer(later) == turns.HANDED
+
+    stage.run(play)
+
+
+def test_a_reply_that_a_manager_stopped_on_its_way_is_sent_once_when_somebody_says_so(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        amo.fault(path="/api/*", method="POST", status=503, times=1)
+        stage = Stage(database, amo=amo)
+        (turn,) = stage.client_writes()
+
+        def takes_over() -> None:
+            if stage.turn(turn).state == turns.SENDING and stage.turn(turn).paused_until is None:
+                stage.manager_writes()
+
+        stage.clock.on_sleep = takes_over
+
+        async def play(answering: Answering) -> None:
+            assert await answering.answer(turn) == turns.CANCELLED
+            assert await database.write(lambda connection: turns.retry(connection, turn, stage.clock.now()))
+            assert await answering.answer(turn) == turns.SENT
+
+        stage.run(play)
+        assert len(amo.notes(LEAD)) == 1
+    assert len(stage.said()) == 1
+
+
+def test_a_written_draft_that_a_manager_cancelled_is_written_anew_when_somebody_says_so(database: Database) -> None:
+    class Interrupted(Writer):
+        async def reply(self, context: Context, journal: Journal) -> Reply:
+            if not self.asked:
+                stage.manager_writes()
+            return await super().reply(context, journal)
+
+    stage = Stage(database, Interrupted("template", "A manager will answer."))
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
-        await answering.answer(turn)
+        assert await answering.answer(turn) == turns.CANCELLED
+        assert await database.write(lambda connection: turns.retry(connection, turn, stage.clock.now()))
+        assert await answering.answer(turn) == turns.KEPT
 
     stage.run(play)
-    stage.manager_writes("A manager  will answer.")
-    query = sa.select(messages.c.sender_type).order_by(messages.c.id)
-    assert database.look(lambda connection: list(connection.scalars(query))) == ["client", "assistant"]
-    assert database.look(lambda connection: connection.scalar(sa.select(conversations.c.paused_until))) is None
+    assert stage.said() == ["A manager will answer."]
 
 
 def test_a_client_who_asks_for_a_person_gets_one(database: Database) -> None:

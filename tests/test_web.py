@@ -123,7 +123,14 @@ def test_an_unknown_deal_is_404(server: Otvet) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/stats", "/metrics", "/api/conversations"])
-@pytest.mark.parametrize("header", [{"X-Forwarded-For": "203.0.113.7"}, {"Host": "otvet.example.com"}])
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"X-Forwarded-For": "203.0.113.7"},
+        {"Host": "otvet.example.com"},
+        {"Origin": "https://example.com"},
+    ],
+)
 def test_without_a_token_a_proxy_or_tunnel_gets_nothing(server: Otvet, path: str, header: dict[str, str]) -> None:
     assert httpx2.get(server.url + path, headers=header, trust_env=False).status_code == 403
 

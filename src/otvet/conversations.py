@@ -86,14 +86,15 @@ def of_lead(lead_id: int) -> sa.ColumnElement[bool]:
     )
 
 
-def pause_for_manager(connection: Connection, conversation_id: int, until: datetime) -> None:
+def pause_for_manager(connection: Connection, conversation_id: int, until: datetime, now: datetime) -> None:
     """A manager wrote. What was paused by hand stays so; a client who asked for a person has one now."""
+    by_hand = sa.and_(conversations.c.paused_by == BY_HAND, conversations.c.paused_until > now)
     shorter = sa.or_(conversations.c.paused_until.is_(None), conversations.c.paused_until < until)
     connection.execute(
         conversations.update()
         .where(
             conversations.c.id == conversation_id,
-            sa.or_(conversations.c.paused_by.is_(None), conversations.c.paused_by != BY_HAND),
+            sa.or_(conversations.c.paused_by.is_(None), ~by_hand),
             sa.or_(conversations.c.paused_by == BY_CLIENT, shorter),
         )
         .values(paused_until=until, paused_by=BY_MANAGER)

@@ -64,6 +64,8 @@ class Delivery:
 
     async def deliver(self, turn_id: int) -> str:
         """Gives the state that the turn is in then; LATER when it may work another time; AGAIN to write anew."""
+        if self._amocrm is not None:
+            await self._amocrm.place()  # before the last look: in a backlog this may take a while
         look = await self._database.write(lambda connection: self._last_look(connection, turn_id))
         if look.verdict is not None:
             return look.verdict
@@ -115,7 +117,8 @@ class Delivery:
                 return await self._cancel(turn.id)
             if self._clock.monotonic() - began > SURE_FOR_SECONDS and not await self._still_ours(turn.id):
                 return NOT_OURS
-            note_id = await self._write_note(amocrm, turn.amocrm_lead_id, f"{turn.reply}\n\n[{marker}]")
+            text = f"{turn.reply}\n\n[{marker}]"
+            note_id = await self._write_note(amocrm, turn.amocrm_lead_id, text, has_place=first_time)
         if turn.summary is not None:
             await self._make_task(amocrm, turn, marker)
         await self._sent(turn, note_id)
@@ -132,9 +135,9 @@ class Delivery:
     async def _still_ours(self, turn_id: int) -> bool:
         return await self._database.read(lambda connection: turns.owns(connection, turn_id, self._me))
 
-    async def _write_note(self, amocrm: AmoClient, lead_id: int, text: str) -> int:
+    async def _write_note(self, amocrm: AmoClient, lead_id: int, text: str, *, has_place: bool) -> int:
         """What is on its way when the program is told to stop is waited for, not cut off."""
-        sending = asyncio.create_task(amocrm.add_note(lead_id, text))
+        sending = asyncio.create_task(amocrm.add_note(lead_id, text, has_place=has_place))
         self._on_their_way.add(sending)
         sending.add_done_callback(self._on_their_way.discard)
         return await asyncio.shield(sending)

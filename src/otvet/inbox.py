@@ -42,7 +42,6 @@ quarantine = sa.Table(
 
 
 DEFAULT_PAUSE = timedelta(minutes=30)
-ECHOES_AMONG = 20  # of a conversation's latest replies
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,6 @@ class Stored:
 
     saved: int = 0
     duplicates: int = 0
-    echoes: int = 0  # our own replies, come back
     to_answer: list[int] = field(default_factory=list)
 
 
@@ -124,7 +122,6 @@ def store(
     counts: Counter[str] = Counter()
     for item, result in zip(received, results, strict=True):
         counts["duplicates"] += result.duplicates
-        counts["echoes"] += result.echoes
         for name, count in item.delivery.ignored.items():
             counts[f"event.{name}"] += count
     counters.add(connection, counts)
@@ -218,9 +215,6 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     for one in new:
         one.conversation = placement.place(one.event)
     placement.write(now)
-    new = _drop_echoes(connection, new)
-    if not new:
-        return
 
     by_conversation: dict[int, list[_New]] = {}
     for one in new:
@@ -246,42 +240,11 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     new[0].result.to_answer += sorted(to_answer | turns.waiting_in(connection, answerable))
 
 
-def _drop_echoes(connection: Connection, new: Sequence[_New]) -> Sequence[_New]:
-    """Our own replies come back as outgoing messages where they went into the client's chat; they are here already."""
-    outgoing = {one.conversation.final().id for one in new if one.event.sender == "manager"}  # type: ignore[union-attr]
-    if not outgoing:
-        return new
-    said: dict[tuple[int, str], int] = {}
-    ours = (messages.c.sender_type == "assistant", messages.c.amocrm_message_id.is_(None))
-    for row in connection.execute(
-        sa.select(messages.c.id, messages.c.conversation_id, messages.c.content)
-        .where(messages.c.conversation_id.in_(outgoing), *ours)
-        .order_by(messages.c.id.desc())
-        .limit(ECHOES_AMONG * len(outgoing))
-    ):
-        said[row.conversation_id, _words(row.content)] = row.id
-    kept: list[_New] = []
-    for one in new:
-        id_ = said.pop((one.conversation.final().id, _words(one.event.text)), None)  # type: ignore[union-attr]
-        if one.event.sender == "client" or id_ is None:
-            kept.append(one)
-            continue
-        connection.execute(messages.update().where(messages.c.id == id_).values(amocrm_message_id=one.event.key))
-        one.result.saved -= 1
-        one.result.echoes += 1
-    return kept
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split()).casefold()
-
-
 def _give_way(connection: Connection, one: _New, now: datetime, pause: timedelta) -> None:
     """A manager, or another bot, wrote: the assistant leaves the conversation to them for a while."""
     conversation = one.conversation.final().id  # type: ignore[union-attr]
     wrote_at = min(one.event.created_at or one.at, now)
-    if wrote_at + pause > now:
-        conversations_.pause_for_manager(connection, conversation, wrote_at + pause)
+    conversations_.pause_for_manager(connection, conversation, wrote_at + pause, now)
     turns.cancel_for_manager(connection, conversation, wrote_at, now)
 
 

@@ -39,7 +39,6 @@ MANAGER = "manager"  # a manager, or another bot, wrote in the conversation
 PAUSED = "paused"
 STALE = "stale"
 CEILING = "ceiling"
-UNCLEAR = "unclear"  # it could not be told whether the note is there
 ASKED = "asked"  # the client asked for a person
 
 MOST_REDRAFTS = 2
@@ -301,24 +300,24 @@ def hand_to_person(connection: Connection, turn_id: int, me: str, reason: str, n
 
 
 def retry(connection: Connection, turn_id: int, now: datetime) -> bool:
-    """A person wants a turn answered that ended without a reply. One that was on its way is looked for first."""
+    """A person wants a turn answered that ended without a reply. One that may be in amoCRM is looked for first."""
     row = get(connection, turn_id)
     if row is None or row.state not in (FAILED, HANDED, CANCELLED, KEPT):
         return False
+    ended = (turns.c.id == turn_id, turns.c.state == row.state)
     again = {"owner": None, "closed_at": None, "reason": None, "forced": True}
-    if row.reply is not None and row.state in (FAILED, KEPT):
+    if connection.execute(_GET_SAID, {"turn": turn_id}).first() is not None:
         busy = sa.exists().where(
             _other.c.conversation_id == row.conversation_id, _other.c.state.in_((ANSWERING, SENDING))
         )
-        moved = connection.execute(turns.update().where(turns.c.id == turn_id, ~busy).values(**again, state=SENDING))
-        return moved.rowcount == 1
+        return connection.execute(turns.update().where(*ended, ~busy).values(**again, state=SENDING)).rowcount == 1
     newer = _waiting(connection, row.conversation_id)
     if newer is not None:
         _join(connection, turn_id, newer.id, {"forced": True, "first_message_at": row.first_message_at})
         return True
+    connection.execute(tries.delete().where(tries.c.turn_id == turn_id))  # of a draft that nobody has seen
     values = {**again, "state": WAITING, "reply": None, "redrafts": 0, "last_message_at": now}
-    connection.execute(turns.update().where(turns.c.id == turn_id).values(**values))
-    return True
+    return connection.execute(turns.update().where(*ended).values(**values)).rowcount == 1
 
 
 _REPLIES = sa.select(sa.func.count()).where(
@@ -452,6 +451,6 @@ def _close(
     if not _move(connection, turn_id, me, SENDING, values):
         return False
     data: dict[str, Any] = connection.execute(_GET_SAID, {"turn": turn_id}).scalar_one()
-    data["delivery"] |= {"state": values["state"], **delivery}
+    data["delivery"] = {"way": data["delivery"].get("way", "note"), "state": values["state"], **delivery}
     connection.execute(_SET_SAID, {"turn": turn_id, "data": data})
     return True

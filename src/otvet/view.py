@@ -38,7 +38,6 @@ REASONS = {
     "paused": N_("the assistant is paused in this conversation"),
     "stale": N_("it came too late to be answered without a person"),
     "ceiling": N_("the conversation has had as many replies as a day allows"),
-    "unclear": N_("it cannot be told whether the reply reached amoCRM"),
     "asked": N_("the client asked for a person"),
 }
 

@@ -179,7 +179,12 @@ class AmoClient:
                 return None
             raise
 
-    async def add_note(self, lead_id: int, text: str) -> int:
+    async def place(self) -> None:
+        """Wait until a call may start; the next one is then made with ``has_place``."""
+        if self._limiter is not None:
+            await self._limiter.acquire()
+
+    async def add_note(self, lead_id: int, text: str, *, has_place: bool = False) -> int:
         """Write a note that the sales team sees in the deal; gives its id.
 
         amoCRM has no key against writing it twice: after an ambiguous error look for it with ``find_note``.
@@ -187,7 +192,7 @@ class AmoClient:
         """
         path = f"/api/v4/leads/{lead_id:d}/notes"
         note = {"note_type": "common", "params": {"text": text}}
-        data = await self._request("POST", path, body=[note], private=text) or {}
+        data = await self._request("POST", path, body=[note], private=text, has_place=has_place) or {}
         try:
             return int(data["_embedded"]["notes"][0]["id"])
         except _WRONG_SHAPE:
@@ -262,9 +267,10 @@ class AmoClient:
         query: Mapping[str, str | int] | None = None,
         body: Any = None,
         private: str = "",
+        has_place: bool = False,
     ) -> Mapping[str, Any] | None:
-        if self._limiter is not None:
-            await self._limiter.acquire()
+        if not has_place:
+            await self.place()
         try:
             answer = await self._http.request(
                 method,

@@ -2,6 +2,7 @@
 
 import hmac
 import ipaddress
+from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 
@@ -28,6 +29,10 @@ def require_access(request: Request) -> None:
 def _from_here(request: Request) -> bool:
     # A tunnel on this machine connects from loopback too; it gives itself away by its headers or the host asked for.
     if any(name in request.headers for name in FORWARDED):
+        return False
+    # So does a page of another site in a browser on this machine: it may post here, though it cannot read.
+    origin = request.headers.get("origin")
+    if origin is not None and not _is_loopback(urlsplit(origin).hostname or ""):
         return False
     return _is_loopback(request.client.host if request.client else "") and _is_loopback(request.url.hostname or "")
 
