@@ -45,7 +45,7 @@ bench: $(VENV)/.installed-bench $(VENV)/.installed-dev ## Measure the intake (ne
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.answer
 
-chaos: $(VENV)/.installed-dev ## The long chaos run on both databases, about twenty minutes
+chaos: $(VENV)/.installed-dev ## The long chaos run on both databases, about eight minutes
 	$(BIN)/python -m tests.chaos --database sqlite --messages 5000 --conversations 500 --processes 1
 	$(BIN)/python -m tests.chaos --database postgresql --messages 5000 --conversations 500 --processes 3
 

@@ -51,7 +51,8 @@ def run(database: Database, scenario: Callable[[], Awaitable[Result]]) -> Result
     async def running() -> Result:
         database.start()
         try:
-            return await scenario()
+            async with asyncio.timeout(30):
+                return await scenario()
         finally:
             await database.writer.stop()
 
@@ -376,6 +377,16 @@ def test_a_server_that_cuts_the_connection_is_told_and_found_again(postgresql: D
 
     assert run(postgresql, scenario) == "a"
     assert noted(postgresql) == {"a"}
+
+
+def test_a_connection_that_was_cut_in_a_quiet_moment_is_not_noticed(postgresql: Database) -> None:
+    async def scenario() -> str:
+        own = await postgresql.write(lambda connection: connection.scalar(sa.text("SELECT pg_backend_pid()")))
+        with psycopg.connect(postgresql.url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", [own])
+        return await postgresql.write(note("a"))
+
+    assert run(postgresql, scenario) == "a"
 
 
 def test_a_deadlock_with_another_process_is_resolved(postgresql: Database) -> None:

@@ -240,6 +240,16 @@ def test_messages_without_their_conversation_are_kept_in_a_completed_one(file: P
     ]
 
 
+def test_a_message_without_a_reference_is_not_put_to_a_conversation_without_an_id(
+    file: Path, database: Database
+) -> None:
+    write(file, client(), conversation(None), message(1, conversation_id=None))
+    found = adopted(database)
+
+    leads = {row.id: row.amocrm_lead_id for row in found["conversations"]}
+    assert leads[found["messages"][0].conversation_id] is None
+
+
 def test_of_several_active_conversations_of_a_lead_the_newest_stays_active(file: Path, database: Database) -> None:
     write(
         file,
@@ -346,8 +356,10 @@ def test_an_unknown_kind_of_message_is_text(file: Path, database: Database, kind
 @pytest.mark.parametrize(("content", "read"), [(None, ""), (5, "5"), (b"da\xff", "da\ufffd"), ("a\x00b", "a\x00b")])
 def test_content_of_another_type_becomes_text(file: Path, database: Database, content: Any, read: str) -> None:
     write(file, client(name=content), conversation(), message(content=content))
+    found = adopted(database)
 
-    assert adopted(database)["messages"][0].content == read
+    assert found["messages"][0].content == read
+    assert (found["clients"][0].name or "") == read
 
 
 def test_text_that_is_not_utf8_does_not_stop_it(file: Path, database: Database) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Row
+from structlog.testing import capture_logs
 
 from otvet import counters, inbox, turns
 from otvet.amocrm.events import read_delivery
@@ -779,7 +779,7 @@ def test_a_text_that_the_database_cannot_hold_is_kept_in_quarantine_and_out_of_t
     with database.writes.begin() as connection:
         refuse(connection, "secret words", sqlstate="22000")  # data_exception
 
-    with structlog.testing.capture_logs() as log:
+    with capture_logs() as log:
         (result,), _announced = serve(database, body(said("secret words")))
 
     assert result.saved == 0

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from structlog.testing import capture_logs
 
 import otvet
 from otvet import installation, schema
@@ -114,9 +115,11 @@ def test_the_next_start_changes_nothing(database: Database) -> None:
         installation.note(connection, "name", "kept")
     before = tables(database)
 
-    prepare(database, NOW)
+    with capture_logs() as log:
+        prepare(database, NOW)
 
     assert tables(database) == before
+    assert log == []
     assert database.look(lambda connection: installation.recall(connection, "name")) == "kept"
 
 
@@ -239,13 +242,14 @@ def test_starts_at_the_same_time_do_not_disturb_each_other(postgres_url: str) ->
             except Exception as error:
                 errors.append(error)
 
-    starts = [threading.Thread(target=begin) for _ in range(4)]
+    starts = [threading.Thread(target=begin, daemon=True) for _ in range(4)]
     for one in starts:
         one.start()
     for one in starts:
-        one.join()
+        one.join(timeout=30)
 
     assert errors == []
+    assert not any(one.is_alive() for one in starts)
     with closing(Database(postgres_url)) as database:
         assert database.look(schema.version) == LATEST
 
