@@ -163,7 +163,8 @@ def _responders(settings: Settings, clock: Clock, http: httpx2.AsyncClient, data
 def _amocrm(settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database) -> AmoClient | None:
     if settings.amocrm_base_url is None or settings.amocrm_token is None:
         return None
-    limit = SharedLimit(database, clock, "amocrm", settings.amocrm_calls_a_second, seconds=1)
+    # Spread over the second: calls that leave all at once may be held up and meet those of the next second.
+    limit = SharedLimit(database, clock, "amocrm", 1, seconds=1 / settings.amocrm_calls_a_second)
     return AmoClient(http, settings.amocrm_base_url, settings.amocrm_token.get_secret_value(), limit)
 
 

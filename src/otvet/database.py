@@ -50,6 +50,7 @@ MOST_SHARING_A_COMMIT = 512
 MOST_WAITING = 20_000
 MOST_READERS = 4
 MOST_TRIES = 8
+IDLE_TRANSACTION_MS = 5000
 LONGEST_BACKOFF_SECONDS = 0.05
 LOCK_SECONDS = 1.5  # amoCRM waits 2 s for the answer; a 503 in time is better than none
 IDLE_SECONDS = 1.0
@@ -96,6 +97,8 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
             json_serializer=_readable_json,
             pool_pre_ping=True,
             hide_parameters=True,
+            # A process that hangs in the middle of a write must not keep the others from those rows.
+            connect_args={"options": f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_MS}"},
         )
         return engine.execution_options(postgresql_readonly=True) if read_only else engine
     if read_only:

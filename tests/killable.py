@@ -1,0 +1,95 @@
+"""``otvet serve`` that kills or stops itself at a chosen point of its work; the product knows nothing of it.
+
+    KILL_AT=17 python tests/killable.py
+
+The points, counted from a GET of the webhook's address on: before each commit of each database engine in the process,
+before and after each call to another service, and before the answer to each delivery. What is on the disk after a
+commit is what is there before the next point, so "after a commit" needs no points of its own.
+
+KILL_AT: the number of the point. KILL_WHERE: only points whose name has this in it are counted.
+KILL_WITH: SIGKILL unless it says SIGSTOP.
+"""
+
+import itertools
+import os
+import signal
+import threading
+from typing import Any
+
+import httpx2
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from otvet import config, serve
+from otvet.app import Service
+from otvet.web import application
+
+
+class Points:
+    """Counts the points, in whatever thread they are passed, and ends the process at one of them."""
+
+    def __init__(self, at: int, where: str, how: signal.Signals) -> None:
+        self.begun = False
+        self._at = at
+        self._where = where
+        self._how = how
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def reach(self, name: str) -> None:
+        if not self.begun or self._where not in name:
+            return
+        with self._lock:  # nobody gets further while the last words are written
+            if next(self._numbers) == self._at:
+                os.write(2, f"{self._how.name} at point {self._at}: {name}\n".encode())
+                os.kill(os.getpid(), self._how)
+
+
+class Watched:
+    """The web application with a point before each answer to a delivery."""
+
+    def __init__(self, inner: ASGIApp, points: Points, path: str) -> None:
+        self._inner = inner
+        self._points = points
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(self._path):
+            await self._inner(scope, receive, send)
+            return
+
+        async def watched(message: Message) -> None:
+            if scope["method"] == "POST" and message["type"] == "http.response.start":
+                self._points.reach(f"before the answer {message['status']} to a delivery")
+            await send(message)
+            if scope["method"] == "GET" and message["type"] == "http.response.body":
+                self._points.begun = True
+
+        await self._inner(scope, receive, watched)
+
+
+def watch(points: Points) -> None:
+    """Put the points into what is wired from now on."""
+
+    @event.listens_for(Engine, "commit")
+    def before_commit(connection: Any) -> None:
+        points.reach(f"before a commit to {os.path.basename(connection.engine.url.database)}")  # noqa: PTH119
+
+    async def before_call(request: httpx2.Request) -> None:
+        points.reach(f"before {request.method} {request.url.path}")
+
+    async def after_call(response: httpx2.Response) -> None:
+        points.reach(f"after {response.request.method} {response.request.url.path}")
+
+    def create(service: Service) -> ASGIApp:
+        service.http.event_hooks = {"request": [before_call], "response": [after_call]}
+        return Watched(application.create(service), points, service.settings.webhook_path)
+
+    serve.create = create
+
+
+if __name__ == "__main__":
+    how = signal.Signals[os.environ.get("KILL_WITH", "SIGKILL")]
+    watch(Points(int(os.environ["KILL_AT"]), os.environ.get("KILL_WHERE", ""), how))
+    serve.serve(config.load_settings())

@@ -1,0 +1,282 @@
+"""The promise at every point of the work: ``tests/killable.py`` is killed at the 1st, the 2nd, the 3rd point and so on.
+
+A run is four messages in two deals: a burst of two, and a question with another one after its reply. Each run ends
+with a kill at its own point; the program is started again, amoCRM delivers again what got no 200, and everything must
+come to rest. Then the stand-in amoCRM, the stand-in Manus and the database are asked what became of it. The program
+that recovers from one kill is the one that is killed at the next point, as a service that crashes again and again.
+
+On SQLite every point is tried, on PostgreSQL every second one: there are about as many, and the difference between the
+two is in the database, not in the order of the work.
+"""
+
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import httpx2
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet import turns as turns_
+from otvet.conversations import conversations, messages
+from otvet.database import Database
+from otvet.limits import places
+from otvet.processes import processes
+from otvet.turns import OPEN, SENT, turns
+from tests import killable
+from tests.running import Otvet, wait_for
+from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.manus import ManusStandin, digest, manus_standin
+from tests.standins.sender import headers, incoming
+from tests.test_end_to_end import connected
+
+AT_ONCE = 4  # mostly they wait
+FIRST_LEAD = 5000
+NEVER = 1_000_000
+LEAST_POINTS = 40  # fewer, and the points are not where the work is
+
+
+class Killable(Otvet):
+    """A server that kills itself; ``at`` is the point."""
+
+    at = NEVER
+
+    def start(self) -> Self:
+        self.log = self.folder / f"killed-at-{self.at}.log"
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, killable.__file__],
+                cwd=self.folder,
+                env={**self.environment, "KILL_AT": str(self.at)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        wait_for(self._ready, f"a ready Otvet; its log: {self.log}")
+        return self
+
+    @property
+    def dead(self) -> bool:
+        """Whether it killed itself; fails if it ended in any other way."""
+        assert self._process is not None
+        status = self._process.poll()
+        assert status in (None, -signal.SIGKILL), f"ended with {status}:\n{self.log.read_text()}"
+        return status is not None
+
+
+@dataclass
+class Deal:
+    """A conversation that a test has: the ids of its messages, in the order in which they were acknowledged."""
+
+    lead: int
+    acknowledged: list[str] = field(default_factory=list)
+
+    def text(self, message: str) -> str:
+        return f"The question {message}?"
+
+    def body(self, message: str) -> bytes:
+        return incoming(self.text(message), message_id=message, lead_id=self.lead, chat_id=f"chat-{self.lead}")
+
+
+def open_turns(connection: Connection, leads: Sequence[int]) -> int:
+    """How many turns of these deals are not closed."""
+    here = conversations.c.amocrm_lead_id.in_(leads)
+    query = sa.select(sa.func.count()).select_from(turns).join(conversations).where(here, turns.c.state.in_(OPEN))
+    return connection.scalar(query) or 0
+
+
+def wrongs(connection: Connection, deal: Deal, amo: AmoStandin, manus: ManusStandin | None = None) -> Iterator[str]:
+    """What is wrong with a deal that has come to rest; nothing if the promise was kept."""
+    said = connection.execute(
+        sa.select(messages.c.amocrm_message_id, messages.c.turn_id)
+        .join(conversations)
+        .where(conversations.c.amocrm_lead_id == deal.lead, messages.c.sender_type == "client")
+        .order_by(messages.c.id)
+    ).all()
+    if [row.amocrm_message_id for row in said] != deal.acknowledged:
+        yield f"{deal.acknowledged} were acknowledged, {said} are stored"
+    name = connection.scalar(sa.text("SELECT value FROM installation WHERE name = 'name'"))
+    in_order = list(dict.fromkeys(row.turn_id for row in said))
+    markers = [turns_.marker(name, turn_id) for turn_id in in_order]
+    written = [note["params"]["text"].rsplit("[", 1)[1].rstrip("]") for note in amo.notes(deal.lead)]
+    if written != markers:
+        yield f"the notes are {written}, the turns {markers}"
+    states = {row.id: row for row in connection.execute(sa.select(turns).where(turns.c.id.in_(in_order)))}
+    if {row.state for row in states.values()} != {SENT}:
+        yield f"the turns ended as {[row.state for row in states.values()]}"
+    replies = connection.scalar(
+        sa.select(sa.func.count()).where(messages.c.turn_id.in_(in_order), messages.c.sender_type == "assistant")
+    )
+    if replies != len(in_order):
+        yield f"{replies} replies are stored for {len(in_order)} turns"
+    if manus:
+        yield from _wrongs_with_manus(deal, said, states, manus)
+
+
+def _wrongs_with_manus(deal: Deal, said: Sequence[Any], states: dict[int, Any], manus: ManusStandin) -> Iterator[str]:
+    created = [one["message"]["content"] for one in manus.creates if one["title"] == f"amoCRM {deal.lead}"]
+    sent = [one["message"]["content"] for one in manus.sends if f"The question {deal.lead}-" in str(one)]
+    drafts = sum(1 + row.redrafts for row in states.values())
+    if len(created) + len(sent) > drafts:
+        yield f"Manus was asked {len(created)} + {len(sent)} times for {drafts} drafts"
+    asked = {digest(content): content for content in (*created, *sent)}
+    for row in said:
+        turn = states.get(row.turn_id)
+        if turn is not None and turn.responder == "manus":
+            content = asked.get(turn.reply.split()[1], "")
+            if deal.text(row.amocrm_message_id) not in content:
+                yield f"the reply to {row.amocrm_message_id} answers {content!r}"
+
+
+def let_time_pass(connection: Connection) -> None:
+    """As if a minute had gone by: the dead process is known to be dead, and Manus may be asked again."""
+    connection.execute(processes.delete())
+    connection.execute(places.delete())
+
+
+class Run:
+    """Two deals and their messages, some of which are still to be acknowledged."""
+
+    def __init__(self, number: int) -> None:
+        burst, dialogue = (Deal(FIRST_LEAD + 2 * number + which) for which in (0, 1))
+        self.number = number
+        self.deals = burst, dialogue
+        self.to_deliver = deque((deal, f"{deal.lead}-{which}") for deal in self.deals for which in (1, 2))
+        self.follow_up = self.to_deliver[-1]  # the client waits for the reply before
+
+
+class Chain:
+    """One service that is killed again and again, with stand-ins of its own."""
+
+    def __init__(self, folder: Path, url: str, amo: AmoStandin, manus: ManusStandin) -> None:
+        self._amo = amo
+        self._manus = manus
+        self._server = Killable(folder, **connected(amo, manus), OTVET_DATABASE_URL=url)
+        self._database = Database(url)
+        self._http = httpx2.Client(trust_env=False)
+
+    def go_on(self, points: Iterator[int]) -> dict[int, list[str]]:
+        """Be killed at each of the points that it takes; gives what went wrong at which. Ends with one not reached."""
+        found: dict[int, list[str]] = {}
+        run = None
+        try:
+            for number in points:
+                self._start(number)
+                if run:
+                    self._recover(run, found)
+                run = self._be_killed(number, found)
+                if run is None:
+                    break
+            return found
+        finally:
+            self._server.kill()
+            self._database.close()
+            self._http.close()
+
+    def _start(self, at: int) -> None:
+        self._server.at = at
+        self._server.start()
+
+    def _recover(self, run: Run, found: dict[int, list[str]]) -> None:
+        """Bring a run to its end that was cut off."""
+        self._play(run)
+        wait_for(lambda: self._at_rest(run), f"an end of all turns after a kill at point {run.number}")
+        self._judge(run, found)
+
+    def _be_killed(self, number: int, found: dict[int, list[str]]) -> Run | None:
+        """The run that was cut off; None if it came to its end."""
+        run = Run(number)
+        self._http.get(self._server.webhook).raise_for_status()  # from here on its points are counted
+        self._play(run)
+        wait_for(lambda: self._server.dead or self._at_rest(run), f"a kill at point {number} or the end of the run")
+        if not self._server.dead:
+            self._judge(run, found)
+            return None
+        with self._database.writes.begin() as connection:
+            let_time_pass(connection)
+        return run
+
+    def _play(self, run: Run) -> None:
+        """Deliver what is still to be acknowledged, in its order, as long as there is somebody to take it."""
+        while run.to_deliver:
+            deal, message = run.to_deliver[0]
+            if (deal, message) == run.follow_up:
+                self._wait_for_reply(deal, run)
+            try:
+                answer = self._http.post(self._server.webhook, content=deal.body(message), headers=headers("1"))
+            except httpx2.TransportError:
+                wait_for(lambda: self._server.dead, "the end of what does not answer any more")
+                return
+            answer.raise_for_status()
+            deal.acknowledged.append(message)
+            run.to_deliver.popleft()
+
+    def _wait_for_reply(self, deal: Deal, run: Run) -> None:
+        wait_for(lambda: self._amo.notes(deal.lead) or self._server.dead, f"a reply at point {run.number}")
+
+    def _at_rest(self, run: Run) -> bool:
+        leads = [deal.lead for deal in run.deals]
+        return self._database.look(lambda connection: open_turns(connection, leads)) == 0
+
+    def _judge(self, run: Run, found: dict[int, list[str]]) -> None:
+        with self._database.reads.connect() as connection:
+            wrong = [one for deal in run.deals for one in wrongs(connection, deal, self._amo, self._manus)]
+        if wrong:
+            found[run.number] = [_last_words(self._server.folder, run.number), *wrong]
+
+
+def _last_words(folder: Path, number: int) -> str:
+    log = (folder / f"killed-at-{number}.log").read_text().splitlines()
+    return next((line for line in log if line.startswith("SIGKILL")), "not killed")
+
+
+def matrix(folder: Path, urls: Sequence[str], points: Iterator[int]) -> tuple[set[int], dict[int, list[str]]]:
+    """Kill a service at all of these points, several at the same time: (the points reached, what went wrong)."""
+
+    def one(number: int, url: str) -> dict[int, list[str]]:
+        own = folder / f"chain-{number}"
+        own.mkdir()
+        with amocrm_standin() as amo, manus_standin(limits={}) as manus:
+            amo.any_lead = True
+            manus.hidden_reads = 0
+            return Chain(own, url, amo, manus).go_on(points)
+
+    with ThreadPoolExecutor(len(urls)) as threads:
+        found = [threads.submit(one, number, url) for number, url in enumerate(urls)]
+    wrong = {point: those for future in found for point, those in future.result().items()}
+    killed = {
+        int(log.stem.removeprefix("killed-at-"))
+        for log in folder.glob("chain-*/*.log")
+        if "SIGKILL at" in log.read_text()
+    }
+    return killed, wrong
+
+
+def test_a_kill_at_any_point_on_sqlite(tmp_path: Path) -> None:
+    urls = [f"sqlite:///{tmp_path / f'chain-{number}' / 'conversations.db'}" for number in range(AT_ONCE)]
+    killed, wrong = matrix(tmp_path, urls, count(1))
+    assert wrong == {}
+    assert len(killed) >= LEAST_POINTS
+
+
+def test_a_kill_at_every_second_point_on_postgresql(tmp_path: Path, postgres: str) -> None:
+    urls = [made_database(postgres) for _ in range(AT_ONCE)]
+    killed, wrong = matrix(tmp_path, urls, count(1, 2))
+    assert wrong == {}
+    assert len(killed) >= LEAST_POINTS / 2
+
+
+def made_database(postgres: str) -> str:
+    """An empty database; it goes with the server."""
+    name = f"killed_{uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgres.replace("/postgres?", f"/{name}?")
