@@ -77,3 +77,14 @@ def test_a_wrong_token_keeps_the_replies_and_says_so(tmp_path: Path) -> None:
         server.deliver(incoming("hello", lead_id=2, chat_id="other", message_id="m-2"))
         wait_for(lambda: server.get("/api/turns?state=answering")["turns"], "a reply that waits")
         assert len(amo.log) == calls  # nobody calls through a closed gate
+
+
+def test_a_new_token_is_tried_as_soon_as_the_server_starts_with_it(tmp_path: Path) -> None:
+    with amocrm_standin() as amo:
+        amo.any_lead = True
+        with otvet(tmp_path, **{**connected(amo), "OTVET_AMOCRM_TOKEN": "old"}) as server:
+            server.deliver(incoming("hello"))
+            wait_for(lambda: server.get("/ready")["amocrm"] != "open", "the closed gate in /ready")
+        with otvet(tmp_path, **connected(amo)) as server:
+            wait_for(lambda: amo.notes(LEAD), "the reply that waited for a token that works")
+            wait_for(server.settled, "the turn closed")

@@ -264,15 +264,14 @@ def test_amocrm_is_never_called_more_often_than_it_allows_by_all_together(
     three: Sequence[Otvet], database: Database, amo: AmoStandin
 ) -> None:
     asked = deals(40)
+    amo.rate = 1000  # nothing is refused: what is called again later would hide it
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(ask, islice(cycle(three), len(asked)), asked))
     wait_until_answered(database, asked)
     assert found(database, asked, amo) == []
-    # Starts are spread over the second; on a busy machine some are held up and arrive together with later ones.
-    refused = sum(entry["status"] == 429 for entry in amo.log)
-    assert refused <= len(amo.log) / 10
+    # amoCRM allows 7 a second. Over two of them, so that a call that a busy machine held up does not count twice.
     at = sorted(entry["at"] for entry in amo.log)
-    assert all(later - earlier > 4.5 for earlier, later in zip(at, at[30:], strict=False))
+    assert max(sum(begin <= moment < begin + 2 for moment in at) for begin in at) <= 2 * 7
 
 
 def places_taken(database: Database) -> int:

@@ -17,7 +17,7 @@ import httpx2
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet import handover, installation, processes, schema, stats, turns
+from otvet import gates, handover, installation, processes, schema, stats, turns
 from otvet.amocrm.client import AmoClient
 from otvet.answer import Answering, Rules
 from otvet.clock import Clock, SystemClock
@@ -82,6 +82,7 @@ class Service:
 
     def _arrive(self, connection: Connection) -> None:
         processes.beat(connection, self.me, self.clock.now())
+        gates.forget_refused_token(connection, gates.AMOCRM)
         if self.settings.is_sqlite:
             processes.forget_others(connection, self.me)
 
