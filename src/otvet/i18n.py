@@ -37,8 +37,15 @@ def interface_language() -> str:
 
     Read here and not from the settings, because the texts of ``--help`` are needed before those are loaded.
     """
-    wanted = os.environ.get("OTVET_LANG") or dotenv_values(".env").get("OTVET_LANG") or DEFAULT_LANGUAGE
+    wanted = os.environ.get("OTVET_LANG") or _in_env_file() or DEFAULT_LANGUAGE
     return wanted if wanted in LANGUAGES else DEFAULT_LANGUAGE
+
+
+def _in_env_file() -> str | None:
+    try:
+        return dotenv_values(".env").get("OTVET_LANG")
+    except UnicodeDecodeError:  # the settings say so, in a sentence
+        return None
 
 
 def _(message: str) -> str:

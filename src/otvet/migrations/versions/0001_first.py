@@ -59,7 +59,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), server_default="active", nullable=False),
         sa.Column("last_activity", MOMENT, nullable=False),
         sa.Column("first_version", JSON),
-        sa.CheckConstraint("status IN ('active', 'completed')", name="ck_conversations_status"),
+        sa.CheckConstraint("status IN ('active', 'completed')", name=op.f("ck_conversations_status")),
         sa.ForeignKeyConstraint(["client_id"], ["clients.id"], name="fk_conversations_client_id_clients"),
         sa.PrimaryKeyConstraint("id", name="pk_conversations"),
     )
@@ -136,7 +136,7 @@ def upgrade() -> None:
         sa.Column("amocrm_talk_id", sa.Text()),
         sa.Column("turn_id", ID),
         sa.Column("first_version", JSON),
-        sa.CheckConstraint("sender_type IN ('client', 'assistant', 'manager')", name="ck_messages_sender_type"),
+        sa.CheckConstraint("sender_type IN ('client', 'assistant', 'manager')", name=op.f("ck_messages_sender_type")),
         sa.ForeignKeyConstraint(
             ["conversation_id"], ["conversations.id"], name="fk_messages_conversation_id_conversations"
         ),
