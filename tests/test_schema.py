@@ -65,7 +65,7 @@ def rules(connection: sa.Connection, place: str | None = None) -> set[Any]:
     found: set[Any] = set()
     for table in metadata.tables:
         for check in inspector.get_check_constraints(table, schema=place):
-            found.add((table, check["sqltext"]))
+            found.add((table, check["name"], check["sqltext"]))
         for index in inspector.get_indexes(table, schema=place):
             options = {name: str(value) for name, value in index["dialect_options"].items()}
             found.add((index["name"], *index["column_names"], bool(index["unique"]), str(options)))
