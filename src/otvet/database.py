@@ -323,7 +323,7 @@ class Database:
         try:
             with self.writes.begin() as connection:
                 return function(connection)
-        except OperationalError as error:
+        except DBAPIError as error:
             raise StorageError(_sentence(error)) from error
 
     async def read(self, function: Callable[[Connection], Result]) -> Result:
