@@ -83,8 +83,7 @@ def _knowledge(settings: Settings) -> Finding:
 
 async def _server(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[Finding]:
     name = _("Server")
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
-    address = f"http://{host}:{settings.port}"
+    address = settings.local_url
     try:
         answer = await http.get(f"{address}/ready")
         ready = answer.json().get("status") == "ready"

@@ -179,11 +179,15 @@ class Settings(BaseSettings):
         path = self.sqlite_path
         return f"sqlite:///{path.with_name(path.stem + '-workflows.db')}"
 
+    @property
+    def local_url(self) -> str:
+        """How this machine reaches the service."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
     def webhook_url(self, secret: str) -> str:
         """The address to enter in amoCRM."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
-        base = self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-        return f"{base}{self.webhook_path}/{secret}"
+        return f"{self.public_url or self.local_url}{self.webhook_path}/{secret}"
 
 
 # pydantic speaks English only; these are the mistakes that a settings file can hold.

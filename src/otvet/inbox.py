@@ -21,7 +21,7 @@ from otvet import counters, turns
 from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
 from otvet.clock import Clock
 from otvet.conversations import clients, conversations, messages
-from otvet.database import Database, Id, UtcDateTime, metadata
+from otvet.database import Database, Id, UtcDateTime, first_line, metadata
 from otvet.errors import StorageError
 from otvet.i18n import _
 
@@ -87,7 +87,7 @@ class Inbox:
             raise
         except Exception as error:
             if isinstance(error, DBAPIError) and not isinstance(error, DataError):
-                cause = str(error.orig).partition("\n")[0]  # further lines quote the row, and with it the client
+                cause = first_line(error.orig)  # further lines quote the row, and with it the client
                 raise StorageError(_("the database did not take the write: {cause}").format(cause=cause)) from error
             # Sent again it would fail again, and amoCRM disables a hook that answers with errors.
             log.error(

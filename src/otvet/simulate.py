@@ -79,8 +79,7 @@ def connect(settings: Settings, base_url: str | None, *, live: bool) -> Server:
                 services=", ".join(outside)
             )
         )
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
-    address = (base_url or f"http://{host}:{settings.port}").rstrip("/")
+    address = (base_url or settings.local_url).rstrip("/")
     return Server(settings, _secret(settings, address), address)
 
 
