@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check format lock messages docs bench chaos clean
+.PHONY: help run test check format lock messages docs eval bench chaos clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -40,6 +40,9 @@ lock: $(VENV)/.installed-dev ## Choose the newest allowed versions of all depend
 	$(BIN)/uv -q pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv -q pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	$(BIN)/uv -q pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade --group bench -o requirements-bench.lock
+
+eval: $(VENV)/.installed-dev ## Measure how well it answers, and write docs/answer-quality.md
+	$(BIN)/python -m evals.run
 
 bench: $(VENV)/.installed-bench $(VENV)/.installed-dev ## Measure the intake (needs wrk) and the answering; several minutes
 	$(BIN)/python -m benchmarks.ingest

@@ -1,19 +1,20 @@
 """Answering: turns a second, what a single reply costs, and what a thousand waiting turns cost.
 
-Run: make bench. The stand-ins for amoCRM and Manus run in this process, on the same machine as the service.
+Run: make bench. The stand-ins for amoCRM and the model run in this process, on the same machine as the service.
 """
 
+import multiprocessing
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx2
 from tests.standins.amocrm import AmoStandin, amocrm_standin
-from tests.standins.manus import manus_standin
+from tests.standins.openai import openai_standin
 from tests.standins.sender import headers, incoming
 
 from benchmarks.page import keep
@@ -22,6 +23,7 @@ from benchmarks.servers import SECRET, Running, otvet
 TURNS = 1000
 SINGLE = 40
 WAITING = 1000
+THINKS = 30
 QUIET = 0.3
 PORT = 8393
 
@@ -94,42 +96,45 @@ def _single_reply() -> list[tuple[str, str]]:
 
 
 def _waiting() -> list[tuple[str, str]]:
-    with tempfile.TemporaryDirectory() as folder, amocrm_standin() as amo, manus_standin(limits={}) as manus:
+    with tempfile.TemporaryDirectory() as folder, amocrm_standin() as amo, openai_standin() as model:
         amo.any_lead, amo.rate = True, 1_000_000
-        manus.lag_reads = 6  # with polls that grow from 2 to 6 s that is about half a minute
+        model.thinks_seconds = THINKS
         settings = _settings(
             amo,
-            OTVET_MANUS_API_KEY=manus.key,
-            OTVET_MANUS_BASE_URL=manus.url,
-            OTVET_MANUS_CALLS_A_MINUTE="100000",
-            OTVET_REPLY_BUDGET_SECONDS="300",
+            OTVET_OPENAI_BASE_URL=f"{model.url}/v1",
+            OTVET_OPENAI_MODEL="slow",
+            OTVET_OPENAI_BUDGET_SECONDS="300",
         )
         with otvet(Path(folder), PORT, **settings) as server, httpx2.Client(trust_env=False) as http:
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda lead: _post(http, server, lead), range(1, WAITING + 1)))
-            took: list[float] = []
-            ended = threading.Event()
-
-            def go_on_writing() -> None:
-                lead = WAITING
-                while not ended.is_set():
-                    lead += 1
-                    took.append(_post(http, server, lead))
-                    ended.wait(0.02)
-
-            writing = threading.Thread(target=go_on_writing)
+            clients, ours = multiprocessing.Pipe()
+            # In a process of its own: in this one it would wait for the stand-ins rather than for the service.
+            writing = multiprocessing.get_context("spawn").Process(target=_go_on_writing, args=(clients, server))
             writing.start()
-            _wait(lambda: len(manus.creates) >= WAITING)
+            _wait(lambda: len(model.requests) >= WAITING)
             memory = server.memory_mb
-            _wait(lambda: bool(amo.notes(1)))
+            _wait(lambda: bool(amo.notes(WAITING)))
             memory = max(memory, server.memory_mb)
-            ended.set()
+            ours.send("enough")
+            took: list[float] = ours.recv()
             writing.join()
     p99 = statistics.quantiles(took, n=100)[98] * 1000
+    about = f"{len(took)} messages, one after the other, while they begin, wait and end"
     return [
-        (f"memory with {WAITING} turns waiting for Manus", f"{memory:.0f} MB"),
-        (f"p99 of the webhook's answer meanwhile ({len(took)} messages, one after the other)", f"{p99:.0f} ms"),
+        (f"memory with {WAITING} turns waiting for a model that thinks {THINKS} s", f"{memory:.0f} MB"),
+        (f"p99 of the webhook's answer meanwhile ({about})", f"{p99:.0f} ms"),
     ]
+
+
+def _go_on_writing(enough: Connection, server: Running) -> None:
+    """Clients of other deals write, one after the other, until it is enough; sends back the seconds each took."""
+    took: list[float] = []
+    with httpx2.Client(trust_env=False) as http:
+        while not enough.poll(0.05):
+            took.append(_post(http, server, WAITING + 1 + len(took)))
+    enough.recv()
+    enough.send(took)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,10 @@ class FakeClock:
         self.on_sleep()
         await asyncio.sleep(0)
 
+    def jump(self, seconds: float) -> None:
+        """The wall clock is set to another time, as an administrator or a time server does; no time passes."""
+        self._start += timedelta(seconds=seconds)
+
     def advance(self, seconds: float) -> None:
         """Let that much time pass at once."""
         self._passed += seconds

@@ -131,12 +131,13 @@ def otvet(folder: Path, **settings: str) -> Iterator[Otvet]:
             server.kill()
 
 
-def command(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """``otvet ARGUMENTS`` to its end."""
+def command(folder: Path, *arguments: str, typed: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    """``otvet ARGUMENTS`` to its end; ``typed`` is what somebody types into it."""
     return subprocess.run(
         [str(PROGRAM), *arguments],
         cwd=folder,
         env=environment(folder, **settings),
+        input=typed,
         capture_output=True,
         text=True,
         timeout=120,

@@ -223,7 +223,7 @@ def test_an_explanation_is_kept_short() -> None:
 
 
 def test_the_account(amo: AmoStandin) -> None:
-    assert with_client(amo, lambda client: client.account()) == Account(29085955, "Example", "example")
+    assert with_client(amo, lambda client: client.account()) == Account(29085955, "Example", "example", 940088)
 
 
 def test_a_deal_leads_to_its_contact_and_back(amo: AmoStandin) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -10,15 +12,19 @@ import sqlalchemy as sa
 
 from otvet import answer as module
 from otvet import gates, processes, turns
-from otvet.amocrm.client import AmoClient
+from otvet.amocrm.client import AmoClient, Limiter
 from otvet.amocrm.events import read_delivery
 from otvet.answer import Answering, Rules
 from otvet.conversations import FOR_GOOD, messages, set_pause
 from otvet.database import Database
-from otvet.deliver import Delivery
+from otvet.database import Writer as DatabaseWriter
+from otvet.deliver import LATER, UNSURE_FOR, Delivery, How
 from otvet.inbox import Received, store
+from otvet.lookout import Lookout
 from otvet.responders.base import Context, Journal, Reply, ResponderError
+from otvet.responders.knowledge import Knowledge
 from otvet.tries import tries
+from otvet.writing import Writing
 from tests.clocks import FakeClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming, outgoing
@@ -39,6 +45,7 @@ class Writer:
 
     def __init__(self, name: str, text: str | None) -> None:
         self.name = name
+        self.outside = name not in ("template", "knowledge")
         self.text = text
         self.asked: list[Context] = []
 
@@ -58,8 +65,14 @@ class Stage:
         self.clock = FakeClock()
         self.responders = responders or (Writer("template", "A manager will answer."),)
         self.rules = Rules()
+        self.how = How()
+        self.knowledge = Knowledge(Path("nowhere"), self.clock)
         self.pause_minutes = 30.0
+        self.writing: dict[str, Any] = {}  # for Writing: checks, a masker, a summariser
         self.me = "this process"
+        self.limiter: Limiter | None = None
+        self.delivery: Delivery
+        self.lookout: Lookout
         self._amo = amo
         self._count = 0
 
@@ -86,27 +99,47 @@ class Stage:
             "created_at": said_at,
         }
 
+    def answer(self, turn_id: int) -> str:
+        """Have a turn answered; gives the state it ended in."""
+        states = []
+
+        async def play(answering: Answering) -> None:
+            states.append(await answering.answer(turn_id))
+
+        self.run(play)
+        return states[0]
+
     def run(self, *plays: Callable[[Answering], Awaitable[None]]) -> None:
         """Play, one after the other, on one event loop."""
 
         async def whole() -> None:
             self.database.start()
             async with httpx2.AsyncClient() as http:
-                client = AmoClient(http, self._amo.url, self._amo.token, None) if self._amo else None
+                client = self.client(http) if self._amo else None
                 answering = self.answering(client)
                 for play in plays:
                     await play(answering)
             await self.database.writer.stop()
+            self.database.writer = DatabaseWriter(self.database.writes)  # so that a test may play again
 
         asyncio.run(whole())
 
+    def client(self, http: httpx2.AsyncClient) -> AmoClient:
+        assert self._amo is not None
+        gate = partial(gates.pass_through, self.database, gates.AMOCRM)
+        return AmoClient(http, self._amo.url, self._amo.token, self.limiter, gate)
+
     def answering(self, client: AmoClient | None) -> Answering:
+        self.delivery = Delivery(self.database, self.clock, client, installation_name="test", me=self.me, how=self.how)
+        if client:
+            self.lookout = Lookout(self.database, self.clock, client, self.delivery.hurry)
         return Answering(
             self.database,
             self.clock,
             Inline(),  # type: ignore[arg-type]
-            self.responders,
-            Delivery(self.database, self.clock, client, installation_name="test", me=self.me),
+            Writing(self.responders[:-1], self.responders[-1], **self.writing),
+            self.knowledge,
+            self.delivery,
             self.rules,
             self.me,
         )
@@ -610,13 +643,15 @@ def test_a_ban_stops_all_calls_and_keeps_the_reply(database: Database) -> None:
         (turn,) = stage.client_writes()
 
         async def play(answering: Answering) -> None:
+            looking = asyncio.create_task(stage.lookout.run())
             assert await answering.answer(turn) == turns.SENT
+            looking.cancel()
 
         stage.run(play)
         assert len(amo.notes(LEAD)) == 1
         assert stage.clock.monotonic() >= gates.LOOK_AGAIN["banned"].total_seconds()
-        calls = [one for one in amo.log if one["path"].startswith("/api/")]
-        assert len(calls) <= 4  # the refused one; after the pause a look and the note
+        calls = [(one["method"], one["path"].rsplit("/", 1)[1]) for one in amo.log]
+        assert calls == [("POST", "notes"), ("GET", "account"), ("GET", "notes"), ("POST", "notes")]
     assert database.look(lambda connection: gates.closed(connection, gates.AMOCRM)) is None
 
 
@@ -640,3 +675,379 @@ def test_a_manager_who_took_over_while_amocrm_was_away_is_not_talked_over(databa
 
         stage.run(play)
         assert amo.notes(LEAD) == []
+
+
+class Waiting:
+    """A limiter that counts its places; ``during``: what happens while a caller waits for one."""
+
+    def __init__(self, during: Callable[[], object] = lambda: None) -> None:
+        self.places = 0
+        self.during = during
+
+    async def acquire(self) -> None:
+        self.places += 1
+        self.during()
+
+
+def sending(stage: Stage) -> int:
+    """A turn whose reply was about to be given to amoCRM when the process that did so died."""
+    (turn,) = stage.client_writes()
+    now = stage.clock.now()
+    with stage.database.writes.begin() as connection:
+        assert turns.claim(connection, turn, stage.me, now)
+        assert turns.take(connection, turn, stage.me)
+        assert turns.write_down(connection, turn, stage.me, WRITTEN_ALREADY)
+        assert turns.commit_to_send(connection, turn, stage.me, now)
+    return turn
+
+
+def close_gate(stage: Stage, reason: str) -> None:
+    with stage.database.writes.begin() as connection:
+        gates.close(connection, gates.AMOCRM, reason, "amoCRM refuses.", stage.clock.now())
+
+
+def gate_of(database: Database) -> gates.Closed | None:
+    return database.look(lambda connection: gates.closed(connection, gates.AMOCRM))
+
+
+def test_amocrm_is_not_asked_too_early_for_a_note_whose_sender_died(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        stage.limiter = limiter = Waiting()
+        turn = sending(stage)
+        stage.clock.advance(UNSURE_FOR.total_seconds() - 1)
+
+        async def play(_answering: Answering) -> None:
+            assert await stage.delivery.deliver(turn) == LATER
+            assert (amo.log, limiter.places) == ([], 0)
+            before = stage.clock.monotonic()
+            await stage.delivery.wait(turn, 900)
+            assert stage.clock.monotonic() - before == 1  # and no longer than it has to
+            assert await stage.delivery.deliver(turn) == turns.SENT
+            assert limiter.places == len(amo.log)
+
+        stage.run(play)
+        assert [one["method"] for one in amo.log] == ["GET", "POST"]
+
+
+def test_a_note_that_amocrm_writes_late_is_not_written_again(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        amo.fault(path="/api/v4/leads/*/notes", method="POST", drop="before")
+        stage = Stage(database, amo=amo)
+        (turn,) = stage.client_writes()
+        late: list[int] = []
+
+        def carries_it_out() -> None:
+            if amo.log and not late and stage.clock.monotonic() >= 15:
+                late.append(write_as_amocrm(stage, amo, turn))
+
+        stage.clock.on_sleep = carries_it_out
+
+        async def play(answering: Answering) -> None:
+            assert await answering.answer(turn) == turns.SENT
+
+        stage.run(play)
+        assert [note["id"] for note in amo.notes(LEAD)] == late
+
+
+def write_as_amocrm(stage: Stage, amo: AmoStandin, turn: int) -> int:
+    """The note of a turn, carried out by amoCRM after the connection to it is gone."""
+    text = f"{stage.turn(turn).reply}\n\n[{turns.marker('test', turn)}]"
+    answer = httpx2.post(
+        f"{amo.url}/api/v4/leads/{LEAD}/notes",
+        json=[{"note_type": "common", "params": {"text": text}}],
+        headers={"Authorization": f"Bearer {amo.token}"},
+        trust_env=False,
+    )
+    return int(answer.raise_for_status().json()["_embedded"]["notes"][0]["id"])
+
+
+def test_a_clock_that_was_set_back_does_not_shorten_the_wait_for_a_late_note(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        turn = sending(stage)
+        stage.clock.advance(-86400)
+
+        async def play(_answering: Answering) -> None:
+            assert await stage.delivery.deliver(turn) == LATER
+            assert amo.log == []
+            before = stage.clock.monotonic()
+            await stage.delivery.wait(turn, 900)
+            assert stage.clock.monotonic() - before == UNSURE_FOR.total_seconds()
+            assert await stage.delivery.deliver(turn) == turns.SENT
+
+        stage.run(play)
+        assert len(amo.notes(LEAD)) == 1
+
+
+def test_who_lost_the_turn_while_it_waited_for_its_place_does_not_send(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        turn = sending(stage)
+        stage.clock.advance(UNSURE_FOR.total_seconds())
+        limiter = Waiting()
+
+        def lost_before_the_post() -> None:
+            if limiter.places == 2:
+                with database.writes.begin() as connection:
+                    connection.execute(turns.turns.update().values(owner="another"))
+
+        limiter.during = lost_before_the_post
+        stage.limiter = limiter
+
+        async def play(_answering: Answering) -> None:
+            assert await stage.delivery.deliver(turn) == module.NOT_OURS
+
+        stage.run(play)
+        assert [one["method"] for one in amo.log] == ["GET"]
+
+
+def test_a_task_of_a_crashed_attempt_is_not_made_again(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        amo.fault(path="/api/v4/tasks", method="POST", drop="after")
+        stage = Stage(database, amo=amo)
+        (turn,) = stage.client_writes("operator")
+
+        async def play(answering: Answering) -> None:
+            assert await answering.answer(turn) == turns.SENT
+
+        stage.run(play)
+        assert (len(amo.notes(LEAD)), len(amo.tasks(LEAD))) == (1, 1)
+        assert stage.clock.monotonic() >= UNSURE_FOR.total_seconds()
+
+
+# Gates
+
+
+def test_who_waits_for_a_place_when_the_gate_closes_does_not_call(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        stage.limiter = Waiting(lambda: close_gate(stage, "banned"))
+        crashed = sending(stage)
+        stage.clock.advance(UNSURE_FOR.total_seconds())
+        (fresh,) = stage.client_writes(lead_id=LEAD + 1)
+        with database.writes.begin() as connection:
+            turns.claim(connection, fresh, stage.me, stage.clock.now())
+            turns.take(connection, fresh, stage.me)
+            turns.write_down(connection, fresh, stage.me, WRITTEN_ALREADY)
+
+        async def play(_answering: Answering) -> None:
+            for turn in (crashed, fresh):
+                assert await stage.delivery.deliver(turn) == LATER
+                with database.writes.begin() as connection:
+                    gates.open_again(connection, gates.AMOCRM)
+
+        stage.run(play)
+        assert amo.log == []
+
+
+def test_no_task_is_made_when_the_gate_closes_before_it(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        (turn,) = stage.client_writes("operator")
+        limiter = Waiting()
+        limiter.during = lambda: close_gate(stage, "banned") if limiter.places == 4 else None
+        stage.limiter = limiter
+
+        async def play(answering: Answering) -> None:
+            looking = asyncio.create_task(stage.lookout.run())
+            assert await answering.answer(turn) == turns.SENT
+            looking.cancel()
+
+        stage.run(play)
+        calls = [(one["method"], one["path"].rsplit("/", 1)[1]) for one in amo.log]
+        assert calls[:4] == [("POST", "notes"), ("GET", "tasks"), ("GET", str(LEAD)), ("GET", "account")]
+        assert calls[4:] == [("GET", "tasks"), ("GET", str(LEAD)), ("POST", "tasks")]
+
+
+def test_a_closed_gate_takes_no_place(database: Database) -> None:
+    with amocrm_standin() as amo:
+        stage = Stage(database, amo=amo)
+        stage.limiter = limiter = Waiting()
+        turn = sending(stage)
+        stage.clock.advance(UNSURE_FOR.total_seconds())
+        close_gate(stage, "payment")
+
+        async def play(_answering: Answering) -> None:
+            assert await stage.delivery.deliver(turn) == LATER
+
+        stage.run(play)
+        assert (amo.log, limiter.places) == ([], 0)
+
+
+def test_a_gate_is_looked_at_without_a_reply_that_is_due(database: Database) -> None:
+    with amocrm_standin() as amo:
+        stage = Stage(database, amo=amo)
+        close_gate(stage, "payment")
+
+        async def play(_answering: Answering) -> None:
+            await stage.lookout.look()
+            assert amo.log == []
+            amo.fault(path="/api/v4/account", status=402)
+            stage.clock.advance(gates.LOOK_AGAIN["payment"].total_seconds())
+            await stage.lookout.look()
+            await stage.lookout.look()  # not again before the next pause is over
+            assert len(amo.log) == 1
+            assert gate_of(database) is not None
+            stage.clock.advance(gates.LOOK_AGAIN["payment"].total_seconds())
+            await stage.lookout.look()
+
+        stage.run(play)
+    assert gate_of(database) is None
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_gate_closed(database: Database) -> None:
+    with amocrm_standin() as amo:
+        stage = Stage(database, amo=amo)
+        close_gate(stage, "payment")
+        stage.clock.advance(-86400)
+
+        async def play(_answering: Answering) -> None:
+            await stage.lookout.look()
+
+        stage.run(play)
+    assert gate_of(database) is None
+
+
+def test_who_waits_tries_again_when_another_process_opened_the_gate(database: Database) -> None:
+    with amocrm_standin() as amo:
+        stage = Stage(database, amo=amo)
+        close_gate(stage, "payment")
+
+        async def play(_answering: Answering) -> None:
+            await stage.lookout.look()
+            stage.clock.sleep = lambda _seconds: asyncio.Event().wait()  # type: ignore[assignment,method-assign]
+            waiting = asyncio.create_task(stage.delivery.wait(1, 900))
+            await asyncio.sleep(0)
+            with database.writes.begin() as connection:
+                gates.open_again(connection, gates.AMOCRM)
+            await stage.lookout.look()
+            await asyncio.wait_for(waiting, 10)
+
+        stage.run(play)
+
+
+# People first, also while amoCRM is down
+
+
+def test_a_manager_who_wrote_while_amocrm_was_away_is_not_talked_over_after_the_pause(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        amo.fault(path="/api/*", method="*", status=503, times=None)
+        stage = Stage(database, amo=amo)
+        stage.pause_minutes = 1
+        (turn,) = stage.client_writes()
+        wrote_at: list[float] = []
+
+        def away_for_an_hour() -> None:
+            if not wrote_at and stage.turn(turn).state == turns.SENDING:
+                wrote_at.append(stage.clock.monotonic())
+                stage.manager_writes()
+            if wrote_at and stage.clock.monotonic() > wrote_at[0] + 3600:
+                amo.app.clear()
+
+        stage.clock.on_sleep = away_for_an_hour
+
+        async def play(answering: Answering) -> None:
+            assert await answering.answer(turn) == turns.CANCELLED
+
+        stage.run(play)
+        assert amo.notes(LEAD) == []
+    assert stage.turn(turn).reason == turns.MANAGER
+
+
+def test_a_managers_older_message_that_comes_in_late_does_not_cancel_a_reply(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        stage.pause_minutes = 0
+        turn = sending(stage)
+        stage.manager_writes(created_at=int(stage.clock.now().timestamp()) - 60)
+        stage.clock.advance(UNSURE_FOR.total_seconds())
+
+        async def play(_answering: Answering) -> None:
+            assert await stage.delivery.deliver(turn) == turns.SENT
+
+        stage.run(play)
+
+
+def test_a_reply_that_was_never_sent_is_not_told_as_said(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        amo.fault(path="/api/*", method="POST", status=422)
+        stage = Stage(database, amo=amo)
+        ended: list[str] = []
+
+        async def play(answering: Answering) -> None:
+            (turn,) = stage.client_writes(f"question {len(ended)}")
+            ended.append(await answering.answer(turn))
+
+        stage.run(play, play, play)
+    assert ended == [turns.FAILED, turns.SENT, turns.SENT]
+    told = [[(line.sender, line.text) for line in context.history] for context in stage.responders[0].asked]
+    first, second = (("client", f"question {number}") for number in (0, 1))
+    assert told == [[], [first], [first, second, ("assistant", "A manager will answer.")]]
+
+
+def test_what_a_paused_client_says_is_one_entry_that_grows_until_a_manager_answers(database: Database) -> None:
+    stage = Stage(database)
+    (first,) = stage.client_writes("are you there?")
+    with database.writes.begin() as connection:
+        assert set_pause(connection, LEAD, FOR_GOOD)
+
+    def handed() -> list[tuple[int, int]]:
+        said = sa.select(sa.func.count()).where(messages.c.turn_id == turns.turns.c.id).scalar_subquery()
+        query = sa.select(turns.turns.c.id, said).where(turns.turns.c.state == turns.HANDED)
+        return database.look(lambda connection: [tuple(row) for row in connection.execute(query)])
+
+    async def play(answering: Answering) -> None:
+        await answering.answer(first)
+        for count in (2, 3):
+            stage.clock.advance(600)
+            (later,) = stage.client_writes(f"hello? {count}")
+            await answering.answer(later)
+            assert handed() == [(first, count)]
+        assert stage.turn(first).last_message_at == stage.turn(first).first_message_at + timedelta(seconds=1206)
+        stage.manager_writes()
+        assert handed() == []
+
+    stage.run(play)
+    assert (stage.turn(first).state, stage.turn(first).reason) == (turns.CANCELLED, turns.MANAGER)
+
+
+def test_an_entry_of_the_list_does_not_grow_past_a_turn_that_was_answered(database: Database) -> None:
+    stage = Stage(database)
+    (stale,) = stage.client_writes("old")
+    stage.clock.advance(61 * 60)
+
+    async def play(answering: Answering) -> None:
+        assert await answering.answer(stale) == turns.HANDED
+        (answered,) = stage.client_writes("new")
+        assert await answering.answer(answered) == turns.KEPT
+        assert await database.write(lambda connection: set_pause(connection, LEAD, FOR_GOOD))
+        (paused,) = stage.client_writes("newer")
+        assert await answering.answer(paused) == turns.HANDED
+
+    stage.run(play)
+    listed = database.look(lambda connection: turns.listed(connection, turns.NEEDS_A_PERSON, 10))
+    assert [row.reason for row in listed] == [turns.PAUSED, turns.STALE]
+
+
+def test_another_bot_does_not_take_the_ceiling_off_the_list(database: Database) -> None:
+    stage = Stage(database)
+    stage.rules = Rules(replies_a_day=0)
+    (turn,) = stage.client_writes("beep")
+
+    async def play(answering: Answering) -> None:
+        assert await answering.answer(turn) == turns.HANDED
+
+    stage.run(play)
+    stage.manager_writes("boop")
+    assert stage.turn(turn).state == turns.HANDED

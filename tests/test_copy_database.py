@@ -1,13 +1,24 @@
 """A history that moves house."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
+from otvet import copy_database
+from otvet.amocrm.events import read_delivery
+from otvet.conversations import clients, conversations, messages
 from otvet.copy_database import copy
+from otvet.database import Database
 from otvet.errors import UsageError
+from otvet.inbox import Received, store
 from tests.running import command, otvet, wait_for
 from tests.standins.sender import incoming
+
+NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -43,3 +54,48 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.db"):
         copy(f"sqlite:///{tmp_path / 'nowhere.db'}", f"sqlite:///{tmp_path / 'target.db'}")
     assert not (tmp_path / "target.db").exists()
+
+
+def test_a_source_that_a_server_works_on_is_refused(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        server.deliver(incoming("hello"))
+        refused = command(tmp_path, "copy-database", f"sqlite:///{tmp_path / 'conversations.db'}", "sqlite:///new.db")
+        assert refused.returncode == 1
+        assert "running" in refused.stderr
+        assert not (tmp_path / "new.db").exists()
+
+
+def test_a_source_on_postgresql_that_a_server_works_on_is_refused(tmp_path: Path, postgres_url: str) -> None:
+    target = f"sqlite:///{tmp_path / 'target.db'}"
+    with otvet(tmp_path, OTVET_DATABASE_URL=postgres_url) as server:
+        server.deliver(incoming("hello"))
+        wait_for(server.settled, "the turn closed")
+        with pytest.raises(UsageError, match="running"):
+            copy(postgres_url, target)
+        server.end()
+    copy(postgres_url, target)
+
+
+def test_a_copy_shows_one_moment_of_all_tables(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored while tables are read is in none of them."""
+    copied: list[str] = []
+    original = copy_database._copy_table
+
+    def with_a_message_meanwhile(reading: Connection, writing: Connection, table: sa.Table, progress: Any) -> int:
+        if copied:
+            body = incoming("meanwhile", message_id=f"m-{table.name}", lead_id=2, chat_id="two", contact_id=2)
+            with database.writes.begin() as connection:
+                store(connection, [Received(body, read_delivery(body, NOW), NOW)])
+        copied.append(table.name)
+        return original(reading, writing, table, progress)
+
+    monkeypatch.setattr(copy_database, "_copy_table", with_a_message_meanwhile)
+    url = f"sqlite:///{tmp_path / 'target.db'}"
+    copy(database.url, url)
+    target = Database(url)
+    with target.reads.connect() as connection:
+        for table in (clients, conversations, messages):
+            assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0
+    target.close()

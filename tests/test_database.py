@@ -3,7 +3,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -13,12 +13,12 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from otvet import installation
 from otvet.conversations import clients
-from otvet.database import MOST_SHARING_A_COMMIT, MOST_WAITING, Database
+from otvet.database import MOST_OTHERS_AT_ONCE, MOST_WAITING, Database
 from otvet.errors import StorageError
 from otvet.inbox import quarantine
 from otvet.schema import prepare
@@ -205,10 +205,31 @@ def test_a_write_alone_has_a_commit_of_its_own(database: Database) -> None:
     assert len(commits) == 3
 
 
+def test_what_is_urgent_goes_before_all_others(database: Database) -> None:
+    order: list[str] = []
+
+    def store(_connection: Connection, items: Sequence[Any]) -> Sequence[Any]:
+        order.append("urgent")
+        return items
+
+    async def scenario() -> None:
+        async with held(database):
+            others = [
+                asyncio.ensure_future(database.write(lambda _connection: order.append("other"))) for _ in range(10)
+            ]
+            await asyncio.sleep(0)  # each has been queued
+            urgent = database.writer.submit(store, 1, urgent=True)
+        assert await urgent == 1
+        await asyncio.gather(*others)
+
+    run(database, scenario)
+    assert order == ["urgent", *["other"] * 10]
+
+
 def test_a_commit_is_not_shared_by_too_many(sqlite: Database) -> None:
     commits = commits_of(sqlite)
 
-    run(sqlite, lambda: all_held(sqlite, *([lambda connection: None] * (2 * MOST_SHARING_A_COMMIT + 1))))
+    run(sqlite, lambda: all_held(sqlite, *([lambda connection: None] * (2 * MOST_OTHERS_AT_ONCE + 1))))
 
     assert len(commits) == 1 + 3
 
@@ -508,3 +529,25 @@ def test_json_is_readable_in_the_file(sqlite: Database) -> None:
 
     with closing(sqlite3.connect(file_of(sqlite))) as connection:
         assert connection.execute("SELECT first_version FROM clients").fetchone() == ('{"name":"Мария"}',)
+
+
+def test_a_connection_to_postgresql_does_not_idle_in_a_transaction(postgresql: Database) -> None:
+    for engine in (postgresql.writes, postgresql.reads):
+        with engine.connect() as connection:
+            assert connection.scalar(sa.text("SHOW idle_in_transaction_session_timeout")) == "5s"
+
+
+@pytest.mark.parametrize(
+    ("options", "idling"),
+    [("-c statement_timeout=7s", "5s"), ("-c idle_in_transaction_session_timeout=9s -c statement_timeout=7s", "9s")],
+)
+def test_options_of_the_address_are_kept(postgres_url: str, options: str, idling: str) -> None:
+    database = Database(with_options(postgres_url, options))
+    with database.reads.connect() as connection:
+        assert connection.scalar(sa.text("SHOW statement_timeout")) == "7s"
+        assert connection.scalar(sa.text("SHOW idle_in_transaction_session_timeout")) == idling
+    database.close()
+
+
+def with_options(url: str, options: str) -> str:
+    return make_url(url).update_query_dict({"options": options}).render_as_string(hide_password=False)

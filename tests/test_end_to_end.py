@@ -19,6 +19,7 @@ def connected(amo: AmoStandin, manus: ManusStandin | None = None) -> dict[str, s
             "OTVET_MANUS_BASE_URL": manus.url,
             "OTVET_MANUS_API_KEY": manus.key,
             "OTVET_MANUS_POLL_SECONDS": "0.05",
+            "OTVET_MANUS_CALLS_A_MINUTE": "10000",  # so do the looks not wait for their place
         }
     return settings
 
@@ -34,7 +35,7 @@ def knowledge(tmp_path: Path) -> Path:
 def test_a_message_becomes_one_manus_task_with_its_history_and_one_note(tmp_path: Path) -> None:
     with amocrm_standin() as amo, manus_standin() as manus:
         amo.add_lead(LEAD)
-        manus.answer = lambda content: "The delivery is free from 5000."
+        manus.answer = lambda content: "The delivery is free of charge."
         with otvet(tmp_path, **connected(amo, manus)) as server:
             server.deliver(outgoing("Hello, this is your manager.", id="m-1", created_at=1758650000))
             server.deliver(incoming("How much is the delivery?", id="m-2", created_at=1758650960))
@@ -43,13 +44,13 @@ def test_a_message_becomes_one_manus_task_with_its_history_and_one_note(tmp_path
 
             (note,) = amo.notes(LEAD)
             assert note["note_type"] == "common"
-            assert note["params"]["text"].startswith("The delivery is free from 5000.")
+            assert note["params"]["text"].startswith("The delivery is free of charge.")
             (task,) = manus.creates
             asked = str(task["message"]["content"])
             assert "How much is the delivery?" in asked
             assert "Hello, this is your manager." in asked
             (reply,) = server.messages(LEAD, "assistant")
-            assert reply["content"] == "The delivery is free from 5000."
+            assert reply["content"] == "The delivery is free of charge."
             assert reply["metadata"]["amocrm_lead_id"] == LEAD
             assert reply["metadata"]["source"] == "ai_response"
             assert reply["metadata"]["responder"] == "manus"

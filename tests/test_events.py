@@ -415,7 +415,15 @@ def test_an_ignored_event_is_counted_under_a_short_name() -> None:
 
 
 def test_the_account_alone_is_nothing() -> None:
-    assert read({"account": {"id": "29085955", "subdomain": "example"}}) == Delivery()
+    assert read({"account": {"id": "29085955", "subdomain": "example"}}) == Delivery((), {}, (), 29085955, "example")
+
+
+@pytest.mark.parametrize(
+    "account", [{}, "29085955", {"id": "-1", "subdomain": ""}, {"id": {"0": "1"}, "subdomain": {}}]
+)
+def test_an_account_that_says_nothing_of_itself(account: Any) -> None:
+    delivery = read({"account": account})
+    assert (delivery.account_id, delivery.subdomain) == (None, None)
 
 
 ANY_VALUE = st.text(max_size=8) | st.sampled_from(["incoming", "outgoing", "lead", "5", "1767600000", "external", "2"])

@@ -162,6 +162,17 @@ def test_too_many_fields_are_refused(separated: bytes) -> None:
         parse(separated)
 
 
+def test_as_many_fields_of_json_as_allowed_are_read() -> None:
+    body = json.dumps({f"a{number}": 1 for number in range(MOST_FIELDS)})
+    assert len(parse(body.encode())) == MOST_FIELDS
+
+
+@pytest.mark.parametrize("value", ["1", "{}", "[]", '{"b": null}'])
+def test_too_many_fields_of_json_are_refused(value: str) -> None:
+    with pytest.raises(Unreadable, match=str(MOST_FIELDS)):
+        parse(f'{{"a": [{",".join([value] * (MOST_FIELDS + 1))}]}}'.encode())
+
+
 def test_a_very_deep_key_is_read() -> None:
     data: Any = parse(b"a" + b"[b]" * 100_000 + b"=1")
     depth = 0

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from otvet import counters, inbox, turns
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
-from otvet.conversations import clients, conversations, messages
+from otvet.conversations import chats, clients, conversations, messages
 from otvet.database import Database
 from otvet.errors import StorageError
 from otvet.inbox import Inbox, Received, Stored, quarantine, store
@@ -457,6 +457,53 @@ def test_a_chat_that_moves_leaves_the_others_of_its_lead_behind(database: Databa
     assert texts_by_lead(database) == {5: ["a", "b", "d"], 6: ["c"]}
 
 
+def test_an_older_chat_of_a_deal_goes_on_there(database: Database, deliver: Deliver) -> None:
+    results = deliver(said("a", chat="one"), said("b", chat="two"), said("c", lead=None, chat="one"))
+
+    assert texts_by_lead(database) == {5: ["a", "b", "c"]}
+    assert leads_told(database) == {"a": 5, "b": 5, "c": 5}
+    assert to_answer(results) == [1]
+
+
+def test_an_older_chat_that_moves_is_not_found_where_it_was(database: Database, deliver: Deliver) -> None:
+    deliver(
+        said("a", lead=5, chat="one"),
+        said("b", lead=5, chat="two"),
+        said("c", lead=6, chat="one"),
+        said("d", lead=6, chat="three"),
+        said("e", lead=None, chat="one"),
+        said("f", lead=None, chat="two"),
+    )
+
+    assert texts_by_lead(database) == {5: ["a", "b", "f"], 6: ["c", "d", "e"]}
+
+
+def test_an_older_chat_of_what_waited_is_found_where_it_went(database: Database, deliver: Deliver) -> None:
+    deliver(
+        said("a", chat="old"),
+        said("b", lead=None, chat="new"),
+        said("c", chat="new"),
+        said("d", chat="old"),
+        said("e", lead=None, chat="new"),
+    )
+
+    assert texts_by_lead(database) == {5: ["a", "b", "c", "d", "e"]}
+
+
+def test_a_chat_is_written_down_when_it_moves_and_not_with_every_message(database: Database) -> None:
+    written: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if "chats" in statement and not statement.startswith("SELECT"):
+            written.append(statement)
+
+    sa.event.listen(database.writes, "before_cursor_execute", note)
+    take(database, received(body(*(said(f"a{number}", chat=f"chat {number % 7}") for number in range(50)))))
+    assert len(written) == 1
+    take(database, received(body(*(said(f"b{number}", chat=f"chat {number % 7}") for number in range(50)))))
+    assert len(written) == 1
+
+
 def test_a_late_reply_in_the_former_lead_does_not_move_the_chat_back(database: Database) -> None:
     take(database, received(body(said("a", lead=5))))
     take(database, received(body(said("b", lead=6)), NOW + timedelta(seconds=1)))
@@ -480,6 +527,7 @@ def test_of_two_conversations_of_a_chat_the_last_active_one_goes_on(database: Da
     take(database, received(body(said("a", lead=5))), received(body(said("b", lead=6, chat="other"))))
     with database.writes.begin() as connection:
         connection.execute(conversations.update().values(chat_ref="chat"))
+        connection.execute(chats.delete())  # a process of an older version does not know them
         first = conversations.c.amocrm_lead_id == 5
         connection.execute(conversations.update().where(first).values(last_activity=NOW + timedelta(seconds=1)))
 
@@ -723,6 +771,28 @@ def test_what_another_process_stores_at_the_same_time_is_found(
     assert (stored.saved, stored.duplicates) == (1 - duplicates, duplicates)
     assert texts_by_lead(database) == {5: list(dict.fromkeys([theirs, "a"]))}
     assert len(rows(database, clients)) == len(rows(database, turns.turns)) == 1
+
+
+def test_two_processes_that_see_the_same_chats_for_the_first_time_agree(database: Database) -> None:
+    take(database, received(body(said("known", chat="main"))))
+    refs = [f"chat {number}" for number in range(20)]
+
+    def process(name: str, order: Sequence[str]) -> list[Any]:
+        own = Database(database.url)
+        bodies = [body(said(f"{name} {ref}", chat=ref)) for ref in order]
+        bodies += [body(said(f"{name} {ref} later", chat=ref, lead=None)) for ref in order]
+        results, _announced = serve(own, *bodies)
+        own.close()
+        return results
+
+    with ThreadPoolExecutor(2) as threads:
+        ended = list(threads.map(process, ("a", "b"), (refs, refs[::-1])))
+
+    assert [stored.saved for those in ended for stored in those] == [1] * 80
+    assert len(texts_by_lead(database)[5]) == 81
+    assert {(row.chat_ref, row.conversation_id) for row in rows(database, chats)} == {
+        (ref, 1) for ref in [*refs, "main"]
+    }
 
 
 def refuse(connection: Connection, text: str, sqlstate: str = "P0001") -> None:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +31,7 @@ from otvet import turns as turns_
 from otvet.conversations import conversations, messages
 from otvet.database import Database
 from otvet.limits import places
+from otvet.parts import parts
 from otvet.processes import processes
 from otvet.turns import OPEN, SENT, turns
 from tests import killable
@@ -131,7 +133,7 @@ def _wrongs_with_manus(deal: Deal, said: Sequence[Any], states: dict[int, Any], 
     for row in said:
         turn = states.get(row.turn_id)
         if turn is not None and turn.responder == "manus":
-            content = asked.get(turn.reply.split()[1], "")
+            content = asked.get(turn.reply.split()[1].rstrip("."), "")
             if deal.text(row.amocrm_message_id) not in content:
                 yield f"the reply to {row.amocrm_message_id} answers {content!r}"
 
@@ -140,6 +142,9 @@ def let_time_pass(connection: Connection) -> None:
     """As if a minute had gone by: the dead process is known to be dead, and Manus may be asked again."""
     connection.execute(processes.delete())
     connection.execute(places.delete())
+    a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
+    connection.execute(turns.update().values(tried_at=a_minute_ago).where(turns.c.tried_at.is_not(None)))
+    connection.execute(parts.update().values(given_at=a_minute_ago).where(parts.c.given_at.is_not(None)))
 
 
 class Run:
@@ -159,9 +164,12 @@ class Chain:
     def __init__(self, folder: Path, url: str, amo: AmoStandin, manus: ManusStandin) -> None:
         self._amo = amo
         self._manus = manus
-        self._server = Killable(folder, **connected(amo, manus), OTVET_DATABASE_URL=url)
+        self._server = Killable(folder, **self._settings(), OTVET_DATABASE_URL=url)
         self._database = Database(url)
         self._http = httpx2.Client(trust_env=False)
+
+    def _settings(self) -> dict[str, str]:
+        return connected(self._amo, self._manus)
 
     def go_on(self, points: Iterator[int]) -> dict[int, list[str]]:
         """Be killed at each of the points that it takes; gives what went wrong at which. Ends with one not reached."""
@@ -238,7 +246,9 @@ def _last_words(folder: Path, number: int) -> str:
     return next((line for line in log if line.startswith("SIGKILL")), "not killed")
 
 
-def matrix(folder: Path, urls: Sequence[str], points: Iterator[int]) -> tuple[set[int], dict[int, list[str]]]:
+def matrix(
+    folder: Path, urls: Sequence[str], points: Iterator[int], chain: type[Chain] = Chain
+) -> tuple[set[int], dict[int, list[str]]]:
     """Kill a service at all of these points, several at the same time: (the points reached, what went wrong)."""
 
     def one(number: int, url: str) -> dict[int, list[str]]:
@@ -247,7 +257,7 @@ def matrix(folder: Path, urls: Sequence[str], points: Iterator[int]) -> tuple[se
         with amocrm_standin() as amo, manus_standin(limits={}) as manus:
             amo.any_lead = True
             manus.hidden_reads = 0
-            return Chain(own, url, amo, manus).go_on(points)
+            return chain(own, url, amo, manus).go_on(points)
 
     with ThreadPoolExecutor(len(urls)) as threads:
         found = [threads.submit(one, number, url) for number, url in enumerate(urls)]

@@ -1,11 +1,14 @@
 """The limit that all processes share, on both databases."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
+import sqlalchemy as sa
 
 from otvet.database import Database
 from otvet.limits import SharedLimit
+from otvet.limits import places as taken
 from tests.clocks import FakeClock
 
 
@@ -20,11 +23,20 @@ class Standing(FakeClock):
         self.slept.append(seconds)
 
 
-def places(database: Database, limits: list[SharedLimit], patience: float | None = None) -> list[bool]:
+def places(
+    database: Database,
+    limits: list[SharedLimit],
+    patience: float | None = None,
+    between: Callable[[], object] = lambda: None,
+) -> list[bool]:
     async def play() -> list[bool]:
         database.start()
+        got = []
         try:
-            return [await limit.acquire(patience) for limit in limits]
+            for limit in limits:
+                got.append(await limit.acquire(patience))
+                between()
+            return got
         finally:
             await database.writer.stop()
 
@@ -57,3 +69,16 @@ def test_who_has_no_patience_gets_no_place_and_takes_none(database: Database) ->
     limit = SharedLimit(database, clock, "manus", 1, seconds=60)
     assert places(database, [limit, limit, limit], patience=10) == [True, False, False]
     assert clock.slept == []
+
+
+def test_many_allowed_calls_cost_few_commits(database: Database) -> None:
+    limits = [SharedLimit(database, Standing(), "looks", 100, seconds=60) for _ in range(2)]
+    assert all(places(database, limits * 60, patience=0)[:100])
+    assert database.look(lambda connection: connection.scalar(sa.select(sa.func.count()).select_from(taken))) == 20
+
+
+def test_calls_taken_at_once_and_not_used_are_lost_with_their_time(database: Database) -> None:
+    clock = Standing()
+    limit = SharedLimit(database, clock, "looks", 40, seconds=60)
+    assert all(places(database, [limit] * 2, between=lambda: clock.advance(61)))
+    assert database.look(lambda connection: connection.scalar(sa.select(sa.func.count()).select_from(taken))) == 2

@@ -8,10 +8,13 @@ import httpx2
 import pytest
 
 from otvet.responders.base import Context, Line, Reply, ResponderError, Sender
-from otvet.responders.manus import GRACE_SECONDS, ManusResponder
+from otvet.responders.manus import LONGEST_TASK_EVENTS, ManusResponder
 from otvet.responders.manus_api import ManusApi
+from otvet.responders.manus_project import Projects
+from otvet.responders.manus_wait import GRACE_SECONDS
 from tests.clocks import FakeClock
 from tests.standins.manus import ManusStandin, digest, manus_standin
+from tests.test_manus_webhook import Memory
 
 QUESTION = "Есть ли доставка в Тверь?"
 INSTRUCTIONS = "\nYou answer for the shop. Never promise discounts.\n"
@@ -25,6 +28,11 @@ class MemoryJournal:
         self.facts: Mapping[str, Any] = {}
         self.thread = thread
         self.commits_to_live = commits_to_live
+
+    @property
+    def task(self) -> str | None:
+        """The thread without what the task was told."""
+        return self.thread.partition("#")[0] if self.thread else None
 
     async def remember(self, **facts: Any) -> None:
         self._commit()
@@ -95,16 +103,21 @@ class Shop:
         *questions: str,
         history: tuple[Line, ...] = (),
         instructions: str = INSTRUCTIONS,
+        findings: tuple[str, ...] = (),
         base_url: str | None = None,
+        kept: Memory | None = None,
+        timeout: float = 0.5,
         **options: Any,
     ) -> Reply:
+        """kept: with projects, whose ids are kept there."""
         asked = tuple(self.line("client", text) for text in questions or (QUESTION,))
-        context = Context(1, 2, 3, history, asked, "ru", instructions)
+        context = Context(1, 2, 3, history, asked, "ru", instructions, findings=findings)
 
         async def run() -> Reply:
-            async with httpx2.AsyncClient(timeout=0.5) as http:
+            async with httpx2.AsyncClient(timeout=timeout) as http:
                 api = ManusApi(http, base_url or self.manus.url, self.manus.key)
-                return await ManusResponder(api, self.clock, **options).reply(context, journal)
+                projects = None if kept is None else Projects(api, self.clock, kept)
+                return await ManusResponder(api, self.clock, projects=projects, **options).reply(context, journal)
 
         return asyncio.run(run())
 
@@ -138,10 +151,10 @@ class TestAnswer:
     ) -> None:
         reply = shop.ask(journal)
         (body,) = manus.creates
-        assert reply.text == f"Answer {digest(content(body))} to {len(content(body))} characters."
+        assert reply.text == f"Answer {digest(content(body))}."
         assert (reply.responder, reply.model) == ("manus", "lite")
         (task,) = manus.tasks
-        assert reply.details == {"task_id": task, "seconds": 10.7, "profile": "lite"}
+        assert reply.details == {"task_id": task, "seconds": 10.7, "profile": "lite", "credits": 3}
         assert manus.stops == []
 
     def test_manus_is_told_who_said_what_oldest_first_and_then_the_question(
@@ -185,7 +198,7 @@ class TestAnswer:
         self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
     ) -> None:
         manus.scenario("question")
-        assert shop.ask(journal).text == "Which size do you need?\n• S\n• M"
+        assert shop.ask(journal).text == "Какой нужен размер?\n• S\n• M"
         assert manus.stops == []
         assert shop.ask(MemoryJournal(clock, journal.thread), "M").text.startswith("Answer ")
         assert (len(manus.creates), len(manus.sends)) == (1, 1)
@@ -287,7 +300,29 @@ class TestPolling:
         assert clock.monotonic() == 2
 
 
+class Said:
+    """Manus said once before that the task stopped."""
+
+    def __init__(self, clock: WatchedClock) -> None:
+        self.clock = clock
+        self.waits: list[tuple[frozenset[str], float]] = []
+
+    async def wait(self, task: str, heard: frozenset[str], seconds: float) -> frozenset[str]:
+        self.waits.append((heard, seconds))
+        if heard:
+            await self.clock.sleep(seconds)
+        return frozenset({"old"})
+
+
 class TestConversation:
+    def test_what_manus_said_of_an_earlier_question_does_not_end_the_wait_for_the_next(
+        self, shop: Shop, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        shop.ask(journal)
+        said = Said(clock)
+        shop.ask(MemoryJournal(clock, journal.thread), "Ещё вопрос", stops=said)
+        assert said.waits[:2] == [(frozenset(), 0), (frozenset({"old"}), 2)]  # before the question is put, and after
+
     def test_the_next_question_goes_into_the_same_task_with_only_what_is_new(
         self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
     ) -> None:
@@ -299,13 +334,13 @@ class TestConversation:
         )
         second = shop.ask(MemoryJournal(clock, journal.thread), "А в среду?", history=history)
         (body,) = manus.sends
-        assert second.text == f"Answer {digest(content(body))} to {len(content(body))} characters."
+        assert second.text == f"Answer {digest(content(body))}."
         assert '<message from="manager">Доставка во вторник</message>' in content(body)
         assert '<message from="client">А в среду?</message>' in content(body)
         for known in (QUESTION, first.text, INSTRUCTIONS.strip()):
             assert known not in content(body)
         assert len(manus.creates) == 1
-        assert body["task_id"] == journal.thread == second.details["task_id"]
+        assert body["task_id"] == journal.task == second.details["task_id"]
 
     def test_a_reply_that_was_not_of_manus_is_new_to_it(
         self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
@@ -329,6 +364,24 @@ class TestConversation:
         shop.ask(journal)
         shop.ask(MemoryJournal(clock, journal.thread), instructions="We are closed today.")
         assert "We are closed today." in content(manus.sends[0])
+
+    def test_instructions_that_are_as_they_once_were_are_told_again(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        shop.ask(journal)
+        for instructions in ("We are closed today.", INSTRUCTIONS, INSTRUCTIONS):
+            journal = MemoryJournal(clock, journal.thread)
+            shop.ask(journal, instructions=instructions)
+        assert [INSTRUCTIONS.strip() in content(body) for body in manus.sends] == [False, True, False]
+
+    def test_a_task_of_which_it_is_not_known_what_it_was_told_is_looked_at(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        shop.ask(journal)
+        shop.ask(MemoryJournal(clock, journal.task))
+        shop.ask(MemoryJournal(clock, journal.task), instructions="We are closed today.")
+        assert INSTRUCTIONS.strip() not in content(manus.sends[0])
+        assert "We are closed today." in content(manus.sends[1])
 
     def test_the_earlier_answer_is_not_taken_for_the_new_one(
         self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
@@ -354,7 +407,7 @@ class TestConversation:
         assert digest(content(manus.creates[1])) in second.text
         for told in (INSTRUCTIONS.strip(), QUESTION, first.text, "А в среду?"):
             assert told in content(manus.creates[1])
-        assert second_journal.thread == second.details["task_id"] != journal.thread
+        assert second_journal.task == second.details["task_id"] != journal.task
         assert manus.sends == []
 
     @pytest.mark.parametrize("scenario", ["slow", "confirm"])
@@ -363,7 +416,7 @@ class TestConversation:
     ) -> None:
         shop.ask(journal)
         manus.scenario(scenario)
-        first = manus.tasks[str(journal.thread)]
+        first = manus.tasks[str(journal.task)]
         manus.send(first.id, "what another process asked and did not wait for")
         for _ in range(4):
             first.read()
@@ -371,7 +424,7 @@ class TestConversation:
         reply = shop.ask(second, "Другой вопрос")
         assert digest(content(manus.creates[1])) in reply.text
         assert manus.stops == [first.id]
-        assert second.thread != first.id
+        assert second.task not in (None, first.id)
 
     def test_a_message_that_was_taken_is_waited_for(
         self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
@@ -381,6 +434,136 @@ class TestConversation:
         reply = shop.ask(MemoryJournal(clock, journal.thread), "Ещё вопрос")
         assert reply.details["seconds"] > 2 * GRACE_SECONDS
         assert digest(content(manus.sends[0])) in reply.text
+
+    def test_one_that_has_jobs_running_is_replaced(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        shop.ask(journal)
+        first = manus.tasks[str(journal.task)]
+        first.jobs = True  # what they write would pass for the answer to the next question
+        second = MemoryJournal(clock, journal.thread)
+        shop.ask(second, "Другой вопрос")
+        assert manus.stops == [first.id]
+        assert (len(manus.creates), manus.sends) == (2, [])
+
+    def test_one_that_has_become_too_long_is_followed_by_a_fresh_one_that_is_told_everything(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        first = shop.ask(journal)
+        task = manus.tasks[str(journal.task)]
+        history = (shop.line("client", QUESTION), shop.line("assistant", first.text))
+        while len(task.events) < LONGEST_TASK_EVENTS:
+            shop.ask(MemoryJournal(clock, journal.thread), "Ещё вопрос", history=history)
+            clock.advance(10)  # Manus takes ten a minute
+        sent = len(manus.sends)
+        assert sent == LONGEST_TASK_EVENTS / 5 - 1
+        second = MemoryJournal(clock, journal.thread)
+        shop.ask(second, "И последний", history=history)
+        assert (len(manus.creates), len(manus.sends), manus.stops) == (2, sent, [])
+        assert second.task not in (None, task.id)
+        for told in (INSTRUCTIONS.strip(), first.text, "И последний"):
+            assert told in content(manus.creates[1])
+
+    def test_a_draft_that_was_refused_is_written_once_more_in_the_same_task(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        first = shop.ask(journal)
+        second = shop.ask(journal, findings=("the price is not in what is known",))
+        assert (len(manus.creates), len(manus.sends)) == (1, 1)
+        assert second.text != first.text
+        clock.sleeps_to_live = len(clock.sleeps)
+        assert shop.ask(journal, findings=("the price is not in what is known",)).text == second.text  # a restart
+        assert (len(manus.creates), len(manus.sends)) == (1, 1)
+
+
+class TestProject:
+    def test_the_role_text_is_in_the_project_and_not_in_the_task(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        kept = Memory()
+        shop.ask(journal, kept=kept)
+        shop.ask(MemoryJournal(clock), kept=kept)
+        shop.ask(MemoryJournal(clock, journal.thread), "Ещё вопрос", kept=kept)
+        (project,) = manus.projects.values()
+        assert project["instruction"] == INSTRUCTIONS.strip()
+        assert [body["project_id"] for body in manus.creates] == [project["id"]] * 2
+        for body in manus.creates + manus.sends:
+            assert INSTRUCTIONS.strip() not in content(body)
+            assert "Reply only with the text for the client" in content(body)
+
+    def test_changed_instructions_get_a_project_and_go_into_running_tasks_once(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        kept, new = Memory(), "We are closed today."
+        shop.ask(journal, kept=kept)
+        running = MemoryJournal(clock, journal.thread)
+        shop.ask(running, kept=kept, instructions=new)
+        assert new in content(manus.sends[0])
+        shop.ask(MemoryJournal(clock, running.thread), kept=kept, instructions=new)
+        assert new not in content(manus.sends[1])
+        shop.ask(MemoryJournal(clock), kept=kept, instructions=new)
+        assert [one["instruction"] for one in manus.projects.values()] == [INSTRUCTIONS.strip(), new]
+        assert new not in content(manus.creates[1])
+
+    def test_without_one_the_role_text_is_in_the_task(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        manus.fault("project.create", code="permission_denied")
+        assert shop.ask(journal, kept=Memory()).text.startswith("Answer ")
+        (body,) = manus.creates
+        assert INSTRUCTIONS.strip() in content(body)
+        assert "project_id" not in body
+
+    def test_one_that_was_deleted_is_done_without(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        kept = Memory()
+        shop.ask(journal, kept=kept)
+        manus.projects.clear()
+        assert shop.ask(MemoryJournal(clock), kept=kept).text.startswith("Answer ")
+        assert INSTRUCTIONS.strip() in content(manus.creates[1])
+        assert len(manus.creates) == 2
+        assert not any(kept.values.values())
+
+    def test_the_profiles_other_spelling_is_tried_in_it_too(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.profiles = {"manus-1.6-lite"}
+        assert shop.ask(journal, kept=Memory()).model == "manus-1.6-lite"
+        assert [body["project_id"] for body in manus.creates] == list(manus.projects)
+
+
+class TestCredits:
+    def test_each_reply_has_its_own_although_manus_counts_the_tasks(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
+    ) -> None:
+        assert shop.ask(journal).details["credits"] == 3
+        manus.tasks[str(journal.task)].credits = 40
+        assert shop.ask(MemoryJournal(clock, journal.thread), "Ещё вопрос").details["credits"] == 3
+
+    def test_those_of_a_question_are_asked_for(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal) -> None:
+        manus.scenario("question")
+        assert shop.ask(journal).details["credits"] == 0
+        assert shop.asked("task.detail") == 1
+
+    def test_those_of_a_question_without_a_reply_are_remembered(
+        self, shop: Shop, manus: ManusStandin, journal: MemoryJournal
+    ) -> None:
+        manus.scenario("confirm")
+        shop.fails(journal)
+        assert journal.facts["credits"] == 3  # of the stop
+
+    @pytest.mark.parametrize(
+        "detail", ['{"ok": true, "task": {"status": "stopped"}}', '{"ok": true, "task": {"credit_usage": "?"}}']
+    )
+    def test_they_may_be_unknown(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, detail: str) -> None:
+        manus.fault("task.detail", status=200, body=detail, times=None)
+        assert "credits" not in shop.ask(journal).details
+
+    def test_nobody_waits_for_them(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal) -> None:
+        manus.scenario("question")
+        manus.fault("task.detail", delay=300)
+        assert "credits" not in shop.ask(journal, timeout=300).details
 
 
 class TestUnsent:
@@ -428,7 +611,7 @@ class TestUnsent:
         error = shop.fails(journal, budget_seconds=40)
         assert (error.permanent, error.ambiguous, error.status) == (False, False, 429)
         assert 20 <= clock.monotonic() <= 26
-        assert journal.facts == {"asking": None}
+        assert (journal.facts["asking"], journal.facts["task"]) == (None, None)
 
     def test_a_closed_door_leaves_nothing_unknown(self, shop: Shop, journal: MemoryJournal) -> None:
         with socket.socket() as unused:
@@ -441,7 +624,7 @@ class TestUnsent:
         manus.fault("task.create", code="unauthenticated", times=None)
         assert shop.fails(journal).permanent
         assert shop.asked("task.create") == 0  # the fault stood before it
-        assert journal.facts == {"asking": None}
+        assert (journal.facts["asking"], journal.facts["task"]) == (None, None)
 
 
 class TestUnknown:
@@ -506,7 +689,7 @@ class TestRestart:
         journal.commits_to_live = float("inf")
         reply = shop.ask(journal)
         assert digest(content(manus.creates[0])) in reply.text
-        assert list(manus.tasks) == [journal.thread]
+        assert list(manus.tasks) == [journal.task]
 
     def test_killed_while_a_task_was_made(self, shop: Shop, manus: ManusStandin, clock: WatchedClock) -> None:
         journal = MemoryJournal(clock, commits_to_live=1)

@@ -111,16 +111,17 @@ class TestCalls:
             "status_update",
             "user_message",
         ]
-        assert events[1].text == f"Answer {digest(CLIENTS_WORDS)} to {len(CLIENTS_WORDS)} characters."  # type: ignore[attr-defined]
+        assert events[1].text == f"Answer {digest(CLIENTS_WORDS)}."  # type: ignore[attr-defined]
         assert call(manus, lambda api: api.list_messages(task, limit=2)) == events[:2]
 
     def test_detail_tells_of_jobs_that_still_run(self, manus: ManusStandin) -> None:
         manus.hidden_reads = 0
         task = call(manus, create)
         manus.tasks[task].jobs = True
+        manus.tasks[task].credits = 7
         detail = call(manus, lambda api: api.task_detail(task))
         assert (detail.id, detail.status, detail.has_running_background_jobs) == (task, "running", True)
-        assert (detail.credit_usage, detail.agent_profile) == (3, "lite")
+        assert (detail.credit_usage, detail.agent_profile) == (7, "lite")
 
     def test_detail_does_without_what_older_answers_lack(self, manus: ManusStandin) -> None:
         manus.fault("task.detail", status=200, body='{"ok": true, "task": {"credit_usage": "12"}}')

@@ -1,10 +1,11 @@
 """What a person does from the terminal and over the API, while the server runs."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
 
-from tests.running import command, otvet, wait_for
+from tests.running import Otvet, command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.sender import incoming, outgoing
 from tests.test_end_to_end import connected
@@ -88,3 +89,57 @@ def test_a_new_token_is_tried_as_soon_as_the_server_starts_with_it(tmp_path: Pat
         with otvet(tmp_path, **connected(amo)) as server:
             wait_for(lambda: amo.notes(LEAD), "the reply that waited for a token that works")
             wait_for(server.settled, "the turn closed")
+
+
+def post(server: Otvet, path: str) -> httpx2.Response:
+    return httpx2.post(f"{server.url}{path}", trust_env=False)
+
+
+def test_a_pause_says_how_long_it_lasts(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        server.deliver(incoming("hello"))
+        pause = f"/api/conversations/{LEAD}/pause"
+        assert post(server, pause).json() == {"lead_id": LEAD, "paused": True, "paused_until": "until it is resumed"}
+        (shown,) = server.get("/api/conversations")["conversations"]
+        assert (shown["paused"], shown["paused_until"]) == (True, "until it is resumed")
+        until = post(server, f"{pause}?minutes=60").json()["paused_until"]
+        assert datetime.now(UTC) < datetime.fromisoformat(until) < datetime.now(UTC) + timedelta(minutes=61)
+        post(server, f"/api/conversations/{LEAD}/resume")
+        (shown,) = server.get("/api/conversations")["conversations"]
+        assert (shown["paused"], shown["paused_until"]) == (False, None)
+
+
+def test_a_pause_of_impossible_length_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        server.deliver(incoming("hello"))
+        for minutes in ("1e300", "inf", "nan", "0", "-5"):
+            answer = post(server, f"/api/conversations/{LEAD}/pause?minutes={minutes}")
+            assert (answer.status_code, answer.json()["detail"][:7]) == (422, "a pause")
+        refused = command(tmp_path, "pause", str(LEAD), "--minutes", "1e300")
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("a pause")
+        assert server.get("/api/conversations")["conversations"][0]["paused"] is False
+
+
+def test_a_retry_names_the_turn_that_answers(tmp_path: Path) -> None:
+    with otvet(tmp_path, OTVET_QUIET_SECONDS="30", OTVET_QUIET_MAX_SECONDS="60") as server:
+        server.deliver(incoming("hello", message_id="m-1"))
+        server.deliver(outgoing("I am on it", message_id="m-2"))
+        server.deliver(incoming("and how much?", message_id="m-3", created_at=1895482791))
+        (cancelled,) = server.get("/api/turns?state=cancelled")["turns"]
+        (waiting,) = server.get("/api/turns?state=waiting")["turns"]
+        answer = post(server, f"/api/turns/{cancelled['id']}/retry")
+        assert answer.json()["turn_id"] == waiting["id"] != cancelled["id"]
+
+
+def test_an_account_that_is_not_connected_any_more_has_no_gate(tmp_path: Path) -> None:
+    with amocrm_standin() as amo:
+        amo.any_lead = True
+        amo.fault(path="/api/*", method="*", status=402, times=None)
+        with otvet(tmp_path, **connected(amo)) as server:
+            server.deliver(incoming("hello"))
+            wait_for(lambda: "subscription" in server.get("/ready")["amocrm"], "the closed gate in /ready")
+        with otvet(tmp_path) as server:
+            assert server.get("/ready")["amocrm"] == "not connected"
+        with otvet(tmp_path, **connected(amo)) as server:
+            assert server.get("/ready")["amocrm"] == "open"

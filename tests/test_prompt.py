@@ -1,14 +1,30 @@
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otvet.responders.base import Line, Sender
-from otvet.responders.prompt import QUESTION_FLOOR, SHORTENED, TOKEN_LIMIT, estimated_tokens, write_prompt
+from otvet.responders import prompt as module
+from otvet.responders.base import Context, Line, Sender
+from otvet.responders.passages import Passage
+from otvet.responders.prompt import QUESTION_FLOOR, SHORTENED, TOKEN_LIMIT, estimated_tokens
 
-TAG = re.compile(r'</?(?:conversation|question)>|<message from="(?:client|assistant|manager)">|</message>')
+TAG = re.compile(
+    r"</?(?:known|knowledge|earlier|conversation|question|refused|passage)>"
+    r'|<message from="(?:client|assistant|manager)">|</message>'
+)
+
+
+def write_prompt(instructions: str, history: Sequence[Line], question: Sequence[Line], **more: Any) -> str:
+    return module.write_prompt(Context(1, 2, 3, tuple(history), tuple(question), "ru", instructions, **more))
+
+
+def conversation(prompt: str) -> str:
+    """What the prompt tells of the history, word for word."""
+    return prompt.partition("<conversation>")[2].partition("</conversation>")[0]
 
 
 def line(text: str, sender: Sender = "client") -> Line:
@@ -47,23 +63,32 @@ def test_tokens_are_guessed_high() -> None:
 
 def test_the_oldest_history_goes_first_and_whole() -> None:
     prompt = write_prompt("I", numbered(40, 100, "h"), [line("q")])
-    numbers = kept(prompt, "h")
+    numbers = kept(conversation(prompt), "h")
     assert numbers == list(range(numbers[0], 40))
-    assert 15 < len(numbers) < 25
+    assert 15 < len(numbers) < 22
     assert SHORTENED not in prompt
     assert all(len(text) == 100 for text in re.findall(r">(h\d+ ж*)<", prompt))
-    assert TOKEN_LIMIT - 220 < estimated_tokens(prompt) <= TOKEN_LIMIT
+    assert TOKEN_LIMIT - 500 < estimated_tokens(prompt) <= TOKEN_LIMIT
+
+
+def test_what_does_not_fit_stands_in_short_before_it() -> None:
+    prompt = write_prompt("I", numbered(40, 100, "h"), [line("q")])
+    digest = prompt.partition("<earlier>")[2].partition("</earlier>")[0]
+    numbers = kept(digest, "h")
+    assert numbers[-1] + 1 == kept(conversation(prompt), "h")[0]
+    assert "client: h" in digest
+    assert "<earlier>" not in write_prompt("I", numbered(3, 100, "h"), [line("q")])
 
 
 def test_many_short_messages_are_counted_with_what_stands_around_them() -> None:
     prompt = write_prompt("", [line("a")] * 2000, [line("q")])
-    assert TOKEN_LIMIT - 10 < estimated_tokens(prompt) <= TOKEN_LIMIT
+    assert TOKEN_LIMIT - 500 < estimated_tokens(prompt) <= TOKEN_LIMIT
 
 
 def test_history_does_not_skip_a_message() -> None:
     prompt = write_prompt("", [line("a short one"), line("ж" * 3000), line("newest")], [line("q")])
-    assert "newest" in prompt
-    assert "a short one" not in prompt
+    assert "newest" in conversation(prompt)
+    assert "a short one" not in conversation(prompt)
 
 
 def test_of_a_long_question_the_newest_messages_stay() -> None:
@@ -77,7 +102,7 @@ def test_of_a_long_question_the_newest_messages_stay() -> None:
 def test_one_message_that_is_too_long_is_shortened_at_its_end() -> None:
     prompt = write_prompt("", [line("history")], [line("older"), line("начало " + "ж" * 9000)])
     assert re.search(r'<question>\n<message from="client">начало ж+ \[…\]</message>\n</question>', prompt)
-    assert TOKEN_LIMIT - 15 < estimated_tokens(prompt) <= TOKEN_LIMIT
+    assert TOKEN_LIMIT - 40 < estimated_tokens(prompt) <= TOKEN_LIMIT
     assert "older" not in prompt
 
 
@@ -87,7 +112,7 @@ def test_however_long_the_instructions_they_are_whole_and_there_is_a_question() 
     assert instructions in prompt
     assert ">раз<" in prompt
     assert ">два<" in prompt
-    assert "history" not in prompt
+    assert "history" not in conversation(prompt)
     long = write_prompt(instructions, [], [line("ж" * 9000)])
     assert QUESTION_FLOOR - 50 < 2 * re.findall(r"ж+", long)[0].count("ж") < QUESTION_FLOOR
 
@@ -116,13 +141,54 @@ def test_signs_that_are_no_tags_stay() -> None:
 
 
 senders: st.SearchStrategy[Sender] = st.sampled_from(["client", "assistant", "manager"])
+
+
+def passage(heading: str, text: str) -> Passage:
+    return Passage("prices.md", heading, text, above=("Prices",))
+
+
+def test_the_passages_that_fit_the_question_stand_as_data_with_their_headings() -> None:
+    prompt = write_prompt("I", [], [line("q")], knowledge=(passage("Delivery", "500 ₽ </knowledge> <b>"),))
+    assert "<knowledge>\n<passage>Prices / Delivery\n500 ₽ ‹/knowledge> ‹b></passage>\n</knowledge>" in prompt
+    assert "is not known: say that a manager will clarify it" in prompt
+    assert "stands inside <knowledge>" not in write_prompt("I", [], [line("q")])
+
+
+def test_passages_leave_room_for_the_conversation() -> None:
+    passages = tuple(passage(f"k{n:03d} ", "ж" * 300) for n in range(10))
+    prompt = write_prompt("I", numbered(40, 50, "h"), [line("q")], knowledge=passages)
+    assert re.findall(r"Prices / k(\d+)", prompt) == ["000", "001", "002", "003"]
+    assert len(kept(conversation(prompt), "h")) > 3
+    assert estimated_tokens(prompt) <= TOKEN_LIMIT
+
+
+def test_what_is_known_of_the_client_stands_there_in_short() -> None:
+    prompt = write_prompt("I", [], [line("q")], known=(("Deal", "Sofa </known>"), ("Note", "ж" * 900)))
+    assert "<known>\nDeal: Sofa ‹/known>\nNote: " in prompt
+    assert prompt.count("ж") == module.KNOWN_CHARACTERS
+
+
+def test_a_summary_of_what_was_said_before_stands_before_the_conversation() -> None:
+    prompt = write_prompt("I", [line("h")], [line("q")], summary="A sofa was ordered.")
+    assert "<earlier>\nA sofa was ordered.\n</earlier>\n\n<conversation>" in prompt
+
+
+def test_a_refused_reply_is_shown_with_what_was_wrong() -> None:
+    prompt = write_prompt("I", [], [line("q")], draft="It is 5 ₽ </refused>", findings=("5 ₽ is not known.",))
+    assert "<refused>\nIt is 5 ₽ ‹/refused>\n</refused>" in prompt
+    assert "must not be sent: 5 ₽ is not known. Write it anew" in prompt
+    assert "<refused>" not in write_prompt("I", [], [line("q")])
+
+
 texts = st.text() | st.text(alphabet="</>mesagquion \u200b\n", max_size=60) | st.just("ж" * 5000)
 lines = st.builds(line, texts, senders)
 
 
 @given(st.lists(lines, max_size=8), st.lists(lines, min_size=1, max_size=4))
 def test_always_within_the_limit_and_well_formed(history: list[Line], question: list[Line]) -> None:
-    prompt = write_prompt("Be kind.", history, question)
+    knowledge = tuple(passage(one.text[:20], one.text) for one in history)
+    more = {"summary": history[0].text, "draft": history[0].text, "findings": ("no",)} if history else {}
+    prompt = write_prompt("Be kind.", history, question, knowledge=knowledge, **more)
     assert estimated_tokens(prompt) <= TOKEN_LIMIT
     body = prompt[: prompt.rindex("</question>")]
     opened = len(re.findall("<message from=", body))

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -17,7 +18,8 @@ from structlog.testing import capture_logs
 
 import otvet
 from otvet import installation, schema
-from otvet.database import Database
+from otvet.conversations import chats
+from otvet.database import Database, UtcDateTime
 from otvet.errors import DatabaseUnfit
 from otvet.schema import LATEST, metadata, prepare
 
@@ -315,4 +317,51 @@ def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
         prepare(database, NOW)
 
     assert "hidden" not in str(refusal.value)
+    database.close()
+
+
+def upgrade(connection: sa.Connection, to: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)
+
+
+def test_the_chats_of_older_messages_are_known(database_url: str) -> None:
+    database = Database(database_url)
+    with database.writes.begin() as connection:
+        upgrade(connection, "0002")
+        connection.execute(sa.text("INSERT INTO clients (id) VALUES (1)"))
+        for id_, status in ((1, "active"), (2, "active"), (3, "completed")):
+            values = {"id": id_, "status": status, "at": NOW}
+            connection.execute(
+                sa.text(
+                    "INSERT INTO conversations (id, client_id, amocrm_lead_id, status, last_activity)"
+                    " VALUES (:id, 1, :id, :status, :at)"
+                ).bindparams(sa.bindparam("at", type_=UtcDateTime)),
+                values,
+            )
+        said = (
+            (1, "one", None, None),
+            (1, "two", "9", 7),
+            (2, "one", None, None),
+            (3, "three", None, None),
+            (2, None, "31", 7),
+            (2, None, None, 8),
+            (2, None, None, None),
+        )
+        for conversation, chat, talk, contact in said:
+            connection.execute(
+                sa.text(
+                    "INSERT INTO messages (conversation_id, sender_type, content, metadata, timestamp,"
+                    " amocrm_chat_id, amocrm_talk_id, amocrm_contact_id)"
+                    " VALUES (:conversation, 'client', '', '{}', :at, :chat, :talk, :contact)"
+                ).bindparams(sa.bindparam("at", type_=UtcDateTime)),
+                {"conversation": conversation, "at": NOW, "chat": chat, "talk": talk, "contact": contact},
+            )
+    prepare(database, NOW)
+    found = database.look(
+        lambda connection: {row.chat_ref: row.conversation_id for row in connection.execute(sa.select(chats))}
+    )
+    assert found == {"one": 2, "two": 1, "talk:31": 2, "contact:8": 2}
     database.close()

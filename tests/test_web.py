@@ -36,7 +36,7 @@ def test_health_and_ready(server: Otvet) -> None:
         "status": "ready",
         "database_writable": True,
         "workflows_running": True,
-        "amocrm": "open",
+        "amocrm": "not connected",
     }
 
 

@@ -6,20 +6,28 @@ turn's state in the database, and each change of state is made by one call only,
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta, tzinfo
 
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet import context, handover, tries, turns
+from otvet import context, handover, spending, summaries, tries, turns
+from otvet.admission import Admission
 from otvet.clock import Clock
+from otvet.conversations import OFF
 from otvet.database import Database
+from otvet.deals import Deals
 from otvet.deliver import AGAIN, LATER, NOT_OURS, Delivery
 from otvet.engine import Engine
 from otvet.errors import StorageError
-from otvet.responders.base import Context, Reply, Responder, ResponderError
+from otvet.i18n import language_of
+from otvet.instructions import Instructions
+from otvet.responders.base import Context
+from otvet.responders.knowledge import Knowledge
+from otvet.voice import Voice
+from otvet.writing import Writing, Written
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +44,10 @@ class Rules:
     quiet, quiet_max: a reply is written after such a silence, but no later than that after the first message.
     stale: what the client said longer ago than that is left to a person.
     replies_a_day: the ceiling for one conversation, so that two bots do not talk to each other for ever.
+    history_messages: so many of the newest a responder is told; a summary stands for what was before.
+    ceilings: by responder, what may be spent in a day, in its own unit; see spending.UNITS.
+    zone: the company's, in which it is today; None is the machine's.
+    admission: which turns are answered at all.
     """
 
     quiet: timedelta = timedelta(seconds=3)
@@ -43,7 +55,12 @@ class Rules:
     stale: timedelta = timedelta(minutes=60)
     replies_a_day: int = 50
     history_messages: int = 60
+    off: bool = False  # whether nothing is answered where the conversation has no mode of its own
     person_phrases: str = handover.PHRASES
+    instructions: Instructions = field(default_factory=Instructions)
+    ceilings: Mapping[str, int] = field(default_factory=dict)
+    zone: tzinfo | None = None
+    admission: Admission = field(default_factory=Admission)
 
 
 class Answering:
@@ -54,18 +71,24 @@ class Answering:
         database: Database,
         clock: Clock,
         engine: Engine,
-        responders: Sequence[Responder],
+        writing: Writing,
+        knowledge: Knowledge,
         delivery: Delivery,
         rules: Rules,
         me: str,
+        deals: Deals | None = None,
+        voice: Voice | None = None,
     ) -> None:
+        self._deals = deals
         self._database = database
         self._clock = clock
         self._engine = engine
-        self._responders = responders
+        self._writing = writing
+        self._knowledge = knowledge
         self._delivery = delivery
         self._rules = rules
         self._me = me
+        self._voice = voice
         self._closed: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.active: set[int] = set()
 
@@ -77,13 +100,18 @@ class Answering:
         try:
             if not await self._claim(turn_id):
                 return NOT_OURS
+            await self._know_the_deal(turn_id, in_time=False)
             state = AGAIN
             while state == AGAIN:
                 await self._wait_for_quiet(turn_id)
                 await self._wait_for_place(turn_id)
+                await self._know_the_deal(turn_id)
+                await self._admit(turn_id)
                 await self._engine.step("write", self._write, turn_id)
                 state = await self._deliver_in_time(turn_id)
             await self._let_the_next_one_in(turn_id)
+            await self._delivery.release_bot(turn_id)
+            await self._summarise(turn_id)
             return state
         finally:
             self.active.discard(turn_id)
@@ -91,6 +119,18 @@ class Answering:
     async def _claim(self, turn_id: int) -> bool:
         now = self._clock.now()
         return await self._database.write(lambda connection: turns.claim(connection, turn_id, self._me, now))
+
+    async def _know_the_deal(self, turn_id: int, *, in_time: bool = True) -> None:
+        """Have amoCRM's cards read if they are old. in_time: wait for them, but only a moment."""
+        if self._deals is None:
+            return
+        turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
+        if turn is None or turn.reply is not None:
+            return
+        if in_time:
+            await self._deals.fresh(turn.conversation_id)
+        else:
+            self._deals.begin(turn.conversation_id)
 
     async def _wait_for_quiet(self, turn_id: int) -> None:
         """Until the client has been silent for a while, or has waited long enough. What counts is in the database."""
@@ -119,9 +159,16 @@ class Answering:
     def _take(self, connection: Connection, turn_id: int) -> bool:
         if not turns.take(connection, turn_id, self._me):
             return False
+        now = self._clock.now()
+        if self._is_off(connection, turn_id) and turns.leave_alone(connection, turn_id, self._me, turns.OFF, now):
+            return True
         if reason := self._leave_to_person(connection, turn_id):
             log.info("left to a person", turn=turn_id, reason=reason)
         return True
+
+    def _is_off(self, connection: Connection, turn_id: int) -> bool:
+        turn = turns.get(connection, turn_id)
+        return turn is not None and not turn.forced and (turn.mode == OFF if turn.mode else self._rules.off)
 
     def _leave_to_person(self, connection: Connection, turn_id: int) -> str | None:
         """The reason why nothing is answered here, if there is one; the turn is then on the operator's list."""
@@ -140,6 +187,20 @@ class Answering:
             return reason
         return None
 
+    async def _admit(self, turn_id: int) -> None:
+        """End the turn here, or have its text, if the settings say so; nothing waits between this and the writing."""
+        reason = await self._database.write(lambda connection: self._decide(connection, turn_id))
+        if reason:
+            log.info("not answered, by the settings", turn=turn_id, reason=reason)
+
+    def _decide(self, connection: Connection, turn_id: int) -> str | None:
+        turn = turns.get(connection, turn_id)
+        if turn is None or turn.owner != self._me or turn.state != turns.ANSWERING or turn.reply is not None:
+            return None
+        if turn.forced:
+            return None
+        return self._rules.admission.decide(connection, turn, self._me, self._clock.now())
+
     async def _let_the_next_one_in(self, turn_id: int) -> None:
         if not self._closed:
             return
@@ -147,69 +208,74 @@ class Answering:
         if turn is not None and turn.conversation_id in self._closed:
             self._closed.pop(turn.conversation_id).set()
 
+    async def _summarise(self, turn_id: int) -> None:
+        """Bring the conversation's summary up to date; no step of the turn, for what a crash cuts off is due again."""
+        try:
+            due = await self._database.read(lambda connection: self._due(connection, turn_id))
+            if due is not None:
+                language = language_of("\n".join(row.content for row in due.rows))
+                lines = [context.as_line(row, language) for row in due.rows]
+                text = await self._writing.summarise(lines, due.before, language)
+                await self._database.write(lambda connection: summaries.keep(connection, due, text))
+        except StorageError as error:
+            log.warning("no summary is kept", turn=turn_id, reason=str(error))  # the turn has ended well all the same
+
+    def _due(self, connection: Connection, turn_id: int) -> summaries.Due | None:
+        turn = turns.get(connection, turn_id)
+        return summaries.due(connection, turn, self._rules.history_messages) if turn is not None else None
+
     async def _write(self, turn_id: int) -> str:
         """Have the reply written, and keep it with the turn."""
+        if self._voice is not None:
+            await self._voice.listen(turn_id)
         gathered = await self._database.read(lambda connection: self._gather(connection, turn_id))
         if gathered is None:
             return NOT_OURS
-        what_is_known, begun = gathered
-        if handover.asks_for_person(what_is_known.question, self._rules.person_phrases):
-            await self._pass_on(what_is_known)
-        else:
-            await self._ask(what_is_known, begun)
+        told, notes, closed = gathered
+        if handover.asks_for_person(told.question, self._rules.person_phrases):
+            await self._pass_on(told)
+            return turns.ANSWERING
+        told, known = await context.with_knowledge(told, self._knowledge)
+        written = await self._writing.write(told, notes, closed)
+        gap = not known or written.reply.responder == self._writing.last.name
+        await self._write_down(told, notes, written, gap=gap and not told.nothing_to_read)
         return turns.ANSWERING
 
-    def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, list[tries.Try]] | None:
-        """What the responders are told; None when there is nothing to write, or not by us."""
+    def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes, dict[str, str]] | None:
+        """What the responders are told, and which are not to be asked; None when there is nothing to write for us."""
         turn = turns.get(connection, turn_id)
         if turn is None or turn.state != turns.ANSWERING or turn.owner != self._me or turn.reply is not None:
             return None
-        names = [responder.name for responder in self._responders]
-        begun = tries.begin(
-            connection, self._database, turn_id, turn.redrafts, turn.conversation_id, names, self._clock.now()
+        now = self._clock.now()
+        notes = tries.Notes(connection, self._database, self._clock, turn_id, turn.redrafts, turn.conversation_id)
+        told = context.build(
+            connection, turn, self._rules.history_messages, self._rules.instructions, now, self._rules.zone
         )
-        return context.build(connection, turn, self._rules.history_messages), begun
+        return told, notes, spending.over(connection, now.date(), self._rules.ceilings)
 
-    async def _pass_on(self, gathered: Context) -> None:
+    async def _pass_on(self, told: Context) -> None:
         """The client wants a person: say so, keep why, and keep still from now on."""
-        told = handover.reply(gathered)
-        brief = handover.summary(gathered)
+        reply, summary = handover.reply(told), handover.summary(told)
 
         def write(connection: Connection) -> None:
-            if turns.write_down(connection, gathered.turn_id, self._me, told):
-                turns.ask_for_person(connection, gathered.turn_id, brief)
+            if turns.write_down(connection, told.turn_id, self._me, reply):
+                turns.ask_for_person(connection, told.turn_id, turns.ASKED, summary or turns.ASKED)
 
         await self._database.write(write)
 
-    async def _ask(self, gathered: Context, begun: Sequence[tries.Try]) -> None:
-        """Ask one responder after the other; the last one always has a reply."""
-        in_vain: list[tuple[tries.Try, str]] = []
-        for responder, one in zip(self._responders, begun, strict=True):
-            if one.outcome is not None:  # before a crash
-                continue
-            one.started_at = one.started_at if one.facts else self._clock.now()
-            try:
-                reply = await responder.reply(gathered, one)
-            except ResponderError as error:
-                in_vain.append((one, str(error)))
-                log.info("no reply", turn=gathered.turn_id, responder=responder.name, reason=str(error))
-            except StorageError:
-                raise  # not the responder's fault: the turn is begun again, and what it remembers is not lost
-            except Exception as error:
-                in_vain.append((one, f"unexpected: {type(error).__name__}"))
-                log.exception("a responder failed", turn=gathered.turn_id, responder=responder.name)
-            else:
-                await self._write_down(gathered.turn_id, [*in_vain, (one, tries.REPLIED)], reply)
-                return
-        raise RuntimeError("no responder had a reply, although the last one always should")
-
-    async def _write_down(self, turn_id: int, ended: Sequence[tuple[tries.Try, str]], reply: Reply) -> None:
-        now = self._clock.now()
-
+    async def _write_down(self, told: Context, notes: tries.Notes, written: Written, *, gap: bool) -> None:
         def write(connection: Connection) -> None:
-            for one, outcome in ended:
-                one.end(connection, outcome, now)
-            turns.write_down(connection, turn_id, self._me, reply)
+            notes.save(connection)  # in any case: it was paid for
+            if not turns.write_down(connection, told.turn_id, self._me, written.reply):
+                return
+            turns.mark_gap(connection, told.turn_id, gap)
+            if written.doubts:
+                turns.ask_for_person(
+                    connection,
+                    told.turn_id,
+                    turns.DOUBTED,
+                    handover.doubts(told, written.draft, [one.text for one in written.doubts]),
+                )
 
         await self._database.write(write)
 
@@ -217,6 +283,6 @@ class Answering:
         """Deliver, now or as soon as amoCRM takes it; AGAIN when the client wrote on before anything was sent."""
         wait = FIRST_WAIT_SECONDS
         while (state := await self._engine.step("deliver", self._delivery.deliver, turn_id)) == LATER:
-            await self._delivery.wait(wait)
+            await self._delivery.wait(turn_id, wait)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
         return state

@@ -2,43 +2,77 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
 import httpx2
 import structlog
+from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
-from otvet import gates, handover, installation, processes, schema, stats, turns
+from otvet import (
+    account,
+    gates,
+    handover,
+    hours,
+    installation,
+    known,
+    only_one,
+    processes,
+    schema,
+    stats,
+    tokens,
+    turns,
+    ways,
+)
+from otvet.admission import Admission
 from otvet.amocrm.client import AmoClient
+from otvet.amocrm.files import Files
+from otvet.amocrm.token import TokenSource
 from otvet.answer import Answering, Rules
+from otvet.background import Yielding
 from otvet.clock import Clock, SystemClock
 from otvet.config import Settings
+from otvet.consenting import Consenting
+from otvet.conversations import OFF
 from otvet.database import Database
-from otvet.deliver import Delivery
+from otvet.deals import Deals
+from otvet.deliver import Delivery, How
 from otvet.dispatcher import Dispatcher
 from otvet.engine import Engine
-from otvet.errors import DatabaseUnfit, StorageError
+from otvet.errors import SettingsError, StorageError
+from otvet.finder import Finder
 from otvet.i18n import _
 from otvet.inbox import Inbox
-from otvet.limits import SharedLimit
+from otvet.instructions import Instructions
+from otvet.lookout import Lookout
+from otvet.manus import Manus
+from otvet.renewal import Tokens
+from otvet.responders import models
 from otvet.responders.base import Responder
-from otvet.responders.knowledge import KnowledgeResponder
-from otvet.responders.manus import ManusResponder
-from otvet.responders.manus_api import ManusApi
+from otvet.responders.chat import ChatResponder
+from otvet.responders.circuit import Circuit
+from otvet.responders.knowledge import Knowledge, KnowledgeResponder
+from otvet.responders.masking import Masker
 from otvet.responders.template import TemplateResponder
+from otvet.responders.transcription import Transcription
+from otvet.selection import Choice, Selection
+from otvet.voice import Voice
+from otvet.watch import Watch, Watched
+from otvet.ways import ways_in
+from otvet.writing import Checks, Writing
 
 log = structlog.get_logger(__name__)
 
 REPORT_SECONDS = 600.0
+
+JUST_READ = timedelta(minutes=5)
+"""What decides whether a deal is answered is not taken from an older reading."""
 
 
 @dataclass
@@ -55,34 +89,67 @@ class Service:
     http: httpx2.AsyncClient
     answering: Answering
     delivery: Delivery
+    lookout: Lookout | None  # none while amoCRM is not connected
+    watch: Watch | None  # as this one
+    source: TokenSource | None
+    consenting: Consenting
+    finder: Finder
+    deals: Deals | None
     webhook_secret: str
+    model: ChatResponder | None
     lock: IO[bytes] | None  # held as long as it is open
-    report: "asyncio.Task[None] | None" = None
+    manus: Manus | None
+    voice: Voice | None
+    tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
 
     async def start(self) -> None:
         self.database.start()
         await self.database.write(self._arrive)
         self.engine.start(self.answering.answer)
         self.dispatcher.start()
-        self.report = asyncio.create_task(self._report_now_and_then())
+        if self.manus:
+            self.manus.start()
+        self.tasks.append(asyncio.create_task(self._report_now_and_then()))
+        self.tasks.append(asyncio.create_task(self.finder.run()))
+        if self.deals:
+            self.tasks.append(asyncio.create_task(self.deals.run()))
+        self.tasks.append(asyncio.create_task(self.delivery.prepare()))
+        if self.lookout:
+            self.tasks.append(asyncio.create_task(self.lookout.run()))
+        if self.watch:
+            self.tasks.append(asyncio.create_task(self.watch.run()))
 
     async def stop(self) -> None:
-        if self.report:
-            self.report.cancel()
-            await asyncio.gather(self.report, return_exceptions=True)
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.deals:
+            await self.deals.stop()
+        if self.manus:
+            await self.manus.stop()
         await self.dispatcher.stop()
         await self.delivery.finish()
         await self.engine.stop()
+        if isinstance(self.source, Tokens):
+            await self.source.finish()
         with contextlib.suppress(StorageError):  # without it the others take the turns over a little later
             await self.database.write(self._leave)
         await self.database.stop()
+        if self.model:
+            await self.model.aclose()
+        if self.voice:
+            await self.voice.aclose()
         await self.http.aclose()
         if self.lock:
             self.lock.close()
 
     def _arrive(self, connection: Connection) -> None:
         processes.beat(connection, self.me, self.clock.now())
-        gates.forget_refused_token(connection, gates.AMOCRM)
+        if self.settings.amocrm_connected:
+            gates.forget_refused_token(connection, gates.AMOCRM)
+            tokens.forget_refusal(connection)
+        else:
+            gates.open_again(connection, gates.AMOCRM)  # what an account that is not connected any more refused
         if self.settings.is_sqlite:
             processes.forget_others(connection, self.me)
 
@@ -99,9 +166,11 @@ class Service:
 
 
 def wire(settings: Settings, clock: Clock | None = None) -> Service:
-    """Make the service's parts and its database ready. Raises DatabaseUnfit with a sentence for the operator."""
+    """Make the service's parts and its database ready. Raises DatabaseUnfit or SettingsError, each with a sentence."""
     clock = clock or SystemClock()
-    lock = _only_one(settings.sqlite_path) if settings.is_sqlite else None
+    model = models.from_settings(settings, clock)
+    how = _how(settings)
+    lock = only_one.hold(settings.sqlite_path) if settings.is_sqlite else None
     database = Database(settings.database_url)
     schema.prepare(database, clock.now())
     with database.writes.begin() as connection:
@@ -113,20 +182,86 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         )
     http = httpx2.AsyncClient(
         timeout=httpx2.Timeout(20, connect=5),  # a call whose answer is lost may have been carried out all the same
-        limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
+        # Both services take few calls a second; a crowd of answers at one moment would hold up the webhook.
+        limits=httpx2.Limits(max_connections=20, max_keepalive_connections=20),
     )
     me = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     engine = Engine(settings.workflow_url, me)
-    amocrm = _amocrm(settings, clock, http, database)
-    delivery = Delivery(database, clock, amocrm, installation_name=name, me=me)
-    responders = _responders(settings, clock, http, database)
-    answering = Answering(database, clock, engine, responders, delivery, _rules(settings), me)
+    source = account.token_source(settings, clock, http, database)
+    amocrm = account.client(settings, clock, http, database, source)
+    delivery = Delivery(database, clock, amocrm, installation_name=name, me=me, how=how)
+    who = writers(settings, clock, http, database, model)
+    lookout = Lookout(database, clock, amocrm, delivery.hurry) if amocrm else None
+    patient = _in_the_background(settings, clock, database, amocrm)
+    zone = hours.zone_of(settings.timezone)
+    max_age = JUST_READ if _selection(settings).looks_at_the_deal else known.OLD
+    deals = Deals(database, clock, patient, settings.context_fields, zone, max_age) if patient else None
+    voice = _voice(settings, http, database)
+    answering = Answering(
+        database, clock, engine, who.writing, who.knowledge, delivery, _rules(settings), me, deals, voice
+    )
     dispatcher = Dispatcher(database, clock, engine, answering, installation_name=name, me=me)
-    inbox = Inbox(database, clock, partial(dispatcher.put, new=True), timedelta(minutes=settings.manager_pause_minutes))
-    return Service(me, settings, clock, database, engine, inbox, dispatcher, http, answering, delivery, secret, lock)
+    finder = Finder(database, clock, patient, dispatcher.put)
+    pause = timedelta(minutes=settings.manager_pause_minutes)
+    with_bots = settings.amocrm_client_secret is not None
+    inbox = Inbox(database, clock, partial(dispatcher.put, new=True), pause, with_bots=with_bots)
+    watch = None
+    if amocrm and source and settings.amocrm_base_url:
+        destination = settings.webhook_url(secret) if settings.public_url else None
+        over = Watched(settings.amocrm_base_url, destination, timedelta(hours=settings.silence_hours))
+        watch = Watch(database, clock, amocrm, source, inbox, over)
+    return Service(
+        me=me,
+        settings=settings,
+        clock=clock,
+        database=database,
+        engine=engine,
+        inbox=inbox,
+        dispatcher=dispatcher,
+        http=http,
+        answering=answering,
+        delivery=delivery,
+        lookout=lookout,
+        watch=watch,
+        source=source,
+        consenting=Consenting(database, clock, http, partial(account.vault_of, settings)),
+        finder=finder,
+        deals=deals,
+        webhook_secret=secret,
+        model=model,
+        manus=who.manus,
+        voice=voice,
+        lock=lock,
+    )
+
+
+def _voice(settings: Settings, http: httpx2.AsyncClient, database: Database) -> Voice | None:
+    if settings.transcribe_base_url is None or settings.transcribe_model is None:
+        return None
+    key = settings.transcribe_api_key.get_secret_value() if settings.transcribe_api_key else None
+    transcription = Transcription(settings.transcribe_base_url, settings.transcribe_model, key)
+    return Voice(database, Files(http), transcription)
+
+
+def _how(settings: Settings) -> How:
+    """Raises SettingsError where a way lacks what it needs."""
+    via = ways_in(settings.reply_via)
+    if ways.SALESBOT in via.values() and settings.salesbot_id is None:
+        raise SettingsError(_("OTVET_SALESBOT_ID: give the number of the Salesbot that sends the replies"))
+    if ways.WIDGET in via.values() and settings.amocrm_client_secret is None:
+        raise SettingsError(_("OTVET_AMOCRM_CLIENT_SECRET: give the integration's secret key for the way widget"))
+    return How(
+        via=via,
+        note=settings.reply_note,
+        salesbot_id=settings.salesbot_id,
+        field_id=settings.salesbot_field_id,
+        show=settings.widget_show,
+        mode=settings.mode,
+    )
 
 
 def _rules(settings: Settings) -> Rules:
+    ceilings = {"manus": settings.manus_credits_per_day, "openai": settings.openai_tokens_per_day}
     return Rules(
         quiet=timedelta(seconds=settings.quiet_seconds),
         quiet_max=timedelta(seconds=max(settings.quiet_max_seconds, settings.quiet_seconds)),
@@ -134,52 +269,78 @@ def _rules(settings: Settings) -> Rules:
         replies_a_day=settings.replies_a_day,
         history_messages=settings.history_messages,
         person_phrases=settings.person_phrases or handover.PHRASES,
+        instructions=Instructions(settings.instructions_file),
+        zone=hours.zone_of(settings.timezone),
+        off=settings.mode == OFF,
+        ceilings={name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
+        admission=_admission(settings),
     )
 
 
-def _responders(settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database) -> Sequence[Responder]:
-    """In the order in which they are asked."""
-    responders: list[Responder] = []
-    if settings.manus_api_key:
-        api = ManusApi(http, settings.manus_base_url, settings.manus_api_key.get_secret_value())
-        responders.append(
-            ManusResponder(
-                api,
-                clock,
-                profile=settings.manus_profile,
-                budget_seconds=settings.reply_budget_seconds,
-                poll_seconds=settings.manus_poll_seconds,
-                places={
-                    call: SharedLimit(database, clock, f"manus.{call}", settings.manus_calls_a_minute, seconds=60)
-                    for call in ("task.create", "task.sendMessage")
-                },
-            )
-        )
+def _admission(settings: Settings) -> Admission:
+    return Admission(
+        _selection(settings),
+        hours.read(settings.working_hours, hours.zone_of(settings.timezone)),
+        settings.out_of_hours,
+        settings.out_of_hours_text,
+    )
+
+
+def _selection(settings: Settings) -> Selection:
+    return Selection(
+        pipelines=Choice.of(settings.only_pipelines, settings.except_pipelines),
+        stages=Choice.of(settings.only_stages, settings.except_stages),
+        tags=Choice.of(settings.only_tags, settings.except_tags),
+        channels=Choice.of(settings.only_channels, settings.except_channels),
+    )
+
+
+@dataclass
+class Writers:
+    """Whoever writes replies, ready to be asked. ``model`` and ``manus`` hold what has to be closed."""
+
+    writing: Writing
+    knowledge: Knowledge
+    manus: Manus | None
+    model: ChatResponder | None
+
+
+def writers(
+    settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database, model: ChatResponder | None
+) -> Writers:
+    """The responders in the order in which they are asked; those without a key or an address are left out."""
     # The starter folder's shop is made up: real clients are never told its prices.
-    knowledge = KnowledgeResponder(settings.knowledge_dir, clock, with_examples=not settings.amocrm_connected)
-    responders += [knowledge, TemplateResponder()]
-    return responders
+    knowledge = Knowledge(settings.knowledge_dir, clock, with_examples=not settings.amocrm_connected)
+    manus = Manus.connect(settings, clock, http, database)
+    connected: dict[str, Responder | None] = {
+        "manus": Circuit(manus.responder, clock) if manus else None,
+        "openai": Circuit(model, clock) if model else None,
+        "knowledge": KnowledgeResponder(knowledge),
+    }
+    writing = Writing(
+        [responder for name in settings.responder_order if (responder := connected[name])],
+        TemplateResponder(),
+        summariser=model if "openai" in settings.responder_order else None,
+        masker=_masker(database) if settings.mask_personal_data else None,
+        checks=Checks(settings.number_guard, _keys(settings), settings.reply_max_characters),
+    )
+    return Writers(writing, knowledge, manus, model)
 
 
-def _amocrm(settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database) -> AmoClient | None:
-    if settings.amocrm_base_url is None or settings.amocrm_token is None:
-        return None
-    # Spread over the second: calls that leave all at once may be held up and meet those of the next second.
-    limit = SharedLimit(database, clock, "amocrm", 1, seconds=1 / settings.amocrm_calls_a_second)
-    return AmoClient(http, settings.amocrm_base_url, settings.amocrm_token.get_secret_value(), limit)
+def _masker(database: Database) -> Masker:
+    with database.writes.begin() as connection:
+        return Masker(installation.recall_or_make(connection, "mask_key", bytes_of_chance=24).encode())
 
 
-def _only_one(path: Path) -> IO[bytes]:
-    """Two servers on one SQLite file would both answer; the system drops the lock when the process ends."""
-    try:
-        lock = path.with_name(path.name + ".lock").open("wb")
-    except OSError as error:
-        raise DatabaseUnfit(_("{file} cannot be written: {cause}").format(file=path, cause=error.strerror)) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise DatabaseUnfit(
-            _("another Otvet is running on {file}; stop it first, or set OTVET_DATABASE_URL").format(file=path)
-        ) from error
-    return lock
+def _keys(settings: Settings) -> tuple[str, ...]:
+    """What must never stand in a reply."""
+    held = (value for _name, value in settings if isinstance(value, SecretStr))
+    return tuple(filter(None, (value.get_secret_value() for value in held)))
+
+
+def _in_the_background(
+    settings: Settings, clock: Clock, database: Database, amocrm: AmoClient | None
+) -> AmoClient | None:
+    """The same account for what nobody waits for: its calls let the replies go first."""
+    limit = Yielding(account.limit(settings, clock, database), clock, patience=1 / settings.amocrm_calls_a_second)
+    return amocrm.with_limiter(limit) if amocrm else None

@@ -1,6 +1,7 @@
 """``otvet check``: what is configured, whether it works, and the next step where it does not."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
@@ -10,15 +11,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otvet import schema
-from otvet.amocrm.client import AmoClient
+from otvet import check_account, schema
+from otvet.clock import SystemClock
 from otvet.config import Settings, misspelt
 from otvet.database import Database
-from otvet.errors import OtvetError, ServiceError
+from otvet.errors import OtvetError, ServiceError, SettingsError
 from otvet.i18n import _, ngettext
+from otvet.responders import models
+from otvet.responders.base import Line
 from otvet.responders.manus_api import ManusApi
 
 SIGNS = {"good": "[green]✓[/]", "note": "[yellow]–[/]", "bad": "[red]✗[/]"}
+
+Sign = Literal["good", "note", "bad"]
+
+CREDITS_A_REPLY = 50
+"""What an ordinary task was seen to cost; a short answer costs less, one in a long task more."""
+
+LOW_CREDITS = 10 * CREDITS_A_REPLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class Finding:
     """One line of the report. "note" is something left out on purpose; "bad" is something to mend."""
 
     subject: str
-    sign: Literal["good", "note", "bad"]
+    sign: Sign
     sentence: str
 
 
@@ -47,7 +57,9 @@ async def _all(settings: Settings) -> list[Finding]:
     findings += [_database(settings), _knowledge(settings)]
     async with httpx2.AsyncClient(timeout=15) as http:
         findings += [finding async for finding in _server(settings, http)]
-        findings += [await _amocrm(settings, http), await _manus(settings, http)]
+        findings += [finding async for finding in _amocrm(settings, http)]
+        findings += [finding async for finding in _manus(settings, http)]
+    findings.append(await _model(settings))
     return findings
 
 
@@ -98,33 +110,74 @@ async def _server(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator
     yield Finding(name, "good", address)
 
 
-async def _amocrm(settings: Settings, http: httpx2.AsyncClient) -> Finding:
-    name = _("amoCRM")
-    if settings.amocrm_base_url is None or settings.amocrm_token is None:
-        unset = {"OTVET_AMOCRM_BASE_URL": settings.amocrm_base_url, "OTVET_AMOCRM_TOKEN": settings.amocrm_token}
-        missing = ", ".join(variable for variable, value in unset.items() if value is None)
-        sentence = _("not connected: set {missing}; until then replies are kept").format(missing=missing)
-        return Finding(name, "bad" if len(missing.split()) == 1 else "note", sentence)
-    client = AmoClient(http, settings.amocrm_base_url, settings.amocrm_token.get_secret_value(), None)
-    try:
-        account = await client.account()
-    except ServiceError as error:
-        return Finding(name, "bad", str(error))
-    return Finding(name, "good", _("account {name} ({id})").format(name=account.name, id=account.id))
+async def _amocrm(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[Finding]:
+    signs: dict[str, Sign] = {"good": "good", "warning": "note", "bad": "bad"}
+    async for subject, state, sentence in check_account.look(settings, http):
+        yield Finding(subject, signs[state], sentence)
 
 
-async def _manus(settings: Settings, http: httpx2.AsyncClient) -> Finding:
+async def _manus(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[Finding]:
     name = _("Manus")
     if settings.manus_api_key is None:
         missing = _("not connected: set OTVET_MANUS_API_KEY; until then replies come from the knowledge folder")
-        return Finding(name, "note", missing)
+        yield Finding(name, "note", missing)
+        return
     api = ManusApi(http, settings.manus_base_url, settings.manus_api_key.get_secret_value())
     try:
-        credits_left = await api.available_credits()
+        yield _credits(name, await api.available_credits())
+    except ServiceError as error:
+        yield Finding(name, "bad", str(error))
+        return
+    with contextlib.suppress(ServiceError):  # what is not told needs no mending
+        if connectors := await api.connectors():
+            sentence = _(
+                "the account has connectors ({names}), which a client's words might reach: use one without any"
+            )
+            yield Finding(_("Manus account"), "note", sentence.format(names=", ".join(connectors[:5])))
+    yield await _manus_webhook(settings, api)
+
+
+async def _model(settings: Settings) -> Finding:
+    """It is asked for a few words: only that shows whether the key, the name and the parameters are right."""
+    name, clock = _("Another model"), SystemClock()
+    try:
+        model = models.from_settings(settings, clock)
+    except SettingsError as error:
+        return Finding(name, "bad", str(error))
+    if model is None:
+        return Finding(name, "note", _("none: OTVET_OPENAI_MODEL is not set; docs/models.md has recipes"))
+    try:
+        await model.summarise([Line("client", "Здравствуйте!", clock.now())], "", "ru")
     except ServiceError as error:
         return Finding(name, "bad", str(error))
-    if credits_left is None:
+    finally:
+        await model.aclose()
+    return Finding(name, "good", _("{model} answers").format(model=settings.openai_model))
+
+
+def _credits(name: str, left: int | None) -> Finding:
+    if left is None:
         return Finding(name, "good", _("the key works"))
-    if credits_left <= 0:
-        return Finding(name, "bad", _("the key works, but no credits are left"))
-    return Finding(name, "good", _("the key works, {count} credits left").format(count=credits_left))
+    if left <= 0:
+        return Finding(name, "bad", _("the key works, but no credits are left; buy some in Manus"))
+    if left < LOW_CREDITS:
+        sentence = _("the key works, but only {count} credits are left, enough for about {replies} replies")
+        return Finding(name, "note", sentence.format(count=left, replies=left // CREDITS_A_REPLY))
+    return Finding(name, "good", _("the key works, {count} credits left").format(count=left))
+
+
+async def _manus_webhook(settings: Settings, api: ManusApi) -> Finding:
+    name, url = _("Manus webhook"), settings.manus_webhook_url
+    if url is None:
+        return Finding(
+            name, "note", _("none without OTVET_PUBLIC_URL: Manus is asked every few seconds, which works too")
+        )
+    try:
+        hook = next((one for one in await api.list_webhooks() if one.url == url), None)
+    except ServiceError as error:
+        return Finding(name, "note", str(error))
+    if hook is None:
+        return Finding(name, "note", _("{url} is not registered yet; the start of the server does it").format(url=url))
+    if not hook.active:
+        return Finding(name, "note", _("{url} is paused in Manus").format(url=url))
+    return Finding(name, "good", url)

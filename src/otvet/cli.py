@@ -27,6 +27,7 @@ Lead = Annotated[
     typer.Argument(metavar="LEAD", help=_("The deal's number in amoCRM; all deals without it."), show_default=False),
 ]
 OneLead = Annotated[str, typer.Argument(metavar="LEAD", help=_("The deal's number in amoCRM."))]
+Turn = Annotated[str, typer.Argument(metavar="TURN", help=_("Its number in otvet turns."))]
 BaseUrl = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", help=_("The server's address, if it is not the one of the settings.")),
@@ -78,6 +79,24 @@ def simulate(
     raise typer.Exit(0 if good else 1)
 
 
+@app.command(
+    cls=Command,
+    help=_(
+        "Show what the knowledge folder has for a question, and the local answer to it. Nothing is sent or stored.\n\n"
+        'Examples: otvet ask "Сколько стоит доставка?"; otvet ask "Хочу плед" "шерстяной" "сколько стоит?"'
+    ),
+)
+def ask(
+    texts: Annotated[
+        list[str],
+        typer.Argument(metavar="TEXT", help=_("What the client writes; several texts are messages in a row.")),
+    ],
+) -> None:
+    from otvet import ask, config
+
+    ask.ask(config.load_settings(), texts)
+
+
 @app.command(cls=Command, help=_("Try the database layer in a temporary database.\n\nExample: otvet selftest"))
 def selftest() -> None:
     from otvet import selftest
@@ -90,6 +109,43 @@ def check() -> None:
     from otvet import check, config
 
     raise typer.Exit(0 if check.run(config.load_settings()) else 1)
+
+
+@app.command(
+    cls=Command,
+    help=_(
+        "Connect an amoCRM account: asks what is not given, checks it, and says what to do next.\n\n"
+        "Examples: otvet connect; "
+        "otvet connect --account example.amocrm.ru --token - --public-url https://otvet.example.com --yes"
+    ),
+)
+def connect(
+    account: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help=_("The account: example.amocrm.ru."), show_default=False)
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(metavar="TOKEN", help=_("A long-lived token; - reads it."), show_default=False)
+    ] = None,
+    client_id: Annotated[
+        str | None, typer.Option(metavar="ID", help=_("An own integration's ID."), show_default=False)
+    ] = None,
+    client_secret: Annotated[
+        str | None, typer.Option(metavar="KEY", help=_("Its secret key."), show_default=False)
+    ] = None,
+    code: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", help=_("Its authorization code, in place of the browser."), show_default=False),
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option(metavar="URL", help=_("How amoCRM reaches this server."), show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help=_("Ask nothing."))] = False,
+    browser: Annotated[bool, typer.Option(help=_("Whether the page of the consent is opened."))] = True,
+) -> None:
+    from otvet import config, connect
+
+    answers = connect.Answers(account, token, client_id, client_secret, code, public_url, yes, browser)
+    raise typer.Exit(0 if connect.connect(config.load_settings(), answers) else 1)
 
 
 @app.command(cls=Command, help=_("Show the totals.\n\nExample: otvet stats"))
@@ -140,10 +196,112 @@ def turns(
 
 
 @app.command(cls=Command, help=_("Have a turn answered that ended without a reply.\n\nExample: otvet retry 17"))
-def retry(turn: Annotated[str, typer.Argument(metavar="TURN", help=_("Its number in otvet turns."))]) -> None:
+def retry(turn: Turn) -> None:
     from otvet import config, operate
 
     operate.retry(config.load_settings(), _number(turn))
+
+
+@app.command(
+    cls=Command,
+    help=_(
+        "List what clients ask and the knowledge folder does not say, the most frequent first.\n\n"
+        "Examples: otvet gaps; otvet gaps --days 7"
+    ),
+)
+def gaps(
+    days: Annotated[
+        int, typer.Option(metavar="N", help=_("Questions of the last so many days."), min=1, max=3650)
+    ] = 30,
+    limit: Annotated[int, typer.Option(metavar="N", help=_("So many at most."), min=1, max=1000)] = 20,
+) -> None:
+    from otvet import config, operate
+
+    operate.show_gaps(config.load_settings(), days, limit)
+
+
+@app.command(
+    cls=Command,
+    help=_(
+        "Set how the assistant works in a deal: auto, draft, off, or default.\n\nExample: otvet mode 27754599 draft"
+    ),
+)
+def mode(
+    lead: OneLead, mode: Annotated[str, typer.Argument(metavar="MODE", help=_("auto, draft, off, default."))]
+) -> None:
+    from otvet import config, operate
+
+    operate.mode(config.load_settings(), _number(lead), mode)
+
+
+@app.command(
+    cls=Command,
+    help=_(
+        "Write the newest replies anew with the present instructions and knowledge, and show both; nothing is sent."
+        "\n\nExamples: otvet replay; otvet replay --lead 27754599; otvet replay --last 50 --yes"
+    ),
+)
+def replay(
+    lead: Annotated[
+        str | None, typer.Option(metavar="LEAD", help=_("Only replies of this deal."), show_default=False)
+    ] = None,
+    last: Annotated[int, typer.Option(metavar="N", help=_("So many of the newest replies."), min=1, max=1000)] = 10,
+    yes: Annotated[
+        bool, typer.Option("--yes", help=_("Do not ask before questions are put to a paid service."))
+    ] = False,
+) -> None:
+    from otvet import config, replay
+
+    replay.replay(config.load_settings(), _number(lead) if lead is not None else None, last, agreed=yes)
+
+
+@app.command(
+    cls=Command,
+    help=_(
+        "Erase a client's messages, name, phone and e-mail. amoCRM itself is not touched.\n\n"
+        "Examples: otvet forget 27754599; otvet forget --contact 93589657 --yes"
+    ),
+)
+def forget(
+    lead: Annotated[
+        str | None,
+        typer.Argument(metavar="LEAD", help=_("A deal of the client; all deals are erased."), show_default=False),
+    ] = None,
+    contact: Annotated[
+        str | None, typer.Option(metavar="ID", help=_("The contact's number in amoCRM."), show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help=_("Do not ask."))] = False,
+) -> None:
+    from otvet import config, forget
+
+    who = forget.Who(_number(lead) if lead is not None else None, _number(contact) if contact is not None else None)
+    forget.forget(config.load_settings(), who, agreed=yes)
+
+
+@app.command(
+    cls=Command,
+    help=_(
+        "Send a draft to the client.\n\n"
+        'Examples: otvet approve 17; otvet approve 17 --text "Доставка стоит 300 рублей."'
+    ),
+)
+def approve(
+    turn: Turn,
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help=_("What to send in place of the draft."), show_default=False),
+    ] = None,
+) -> None:
+    from otvet import config, operate
+
+    operate.approve(config.load_settings(), _number(turn), text)
+
+
+@app.command(cls=Command, help=_("Drop a draft; nothing is sent.\n\nExample: otvet reject 17"))
+def reject(turn: Turn) -> None:
+    from otvet import config, operate
+
+    operate.reject(config.load_settings(), _number(turn))
 
 
 @app.command(

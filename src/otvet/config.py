@@ -1,21 +1,25 @@
 """Settings: the environment or ``.env``, each with its meaning; ``docs/settings.md`` is generated from here."""
 
 import difflib
+import json
 import os
 import re
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from otvet import hours
 from otvet.errors import SettingsError
 from otvet.i18n import N_, _
+from otvet.ways import WAYS, ways_in
 
 PREFIX = "OTVET_"
 
@@ -58,6 +62,77 @@ def _secret_in_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _long_secret(value: SecretStr | None) -> SecretStr | None:
+    if value and len(value.get_secret_value()) < 32:
+        raise ValueError(_("give at least 32 characters of chance, such as those of: openssl rand -base64 32"))
+    return value
+
+
+def headers_in(text: str) -> dict[str, str]:
+    """The headers of "Name: value; Name: value"; ValueError when it is not of that form."""
+    headers = {}
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        name, _colon, value = (piece.strip() for piece in part.partition(":"))
+        if not (re.fullmatch(r"[A-Za-z0-9-]+", name) and value and value.isascii() and value.isprintable()):
+            raise ValueError(_("give Name: value, with ; between several"))
+        headers[name] = value
+    return headers
+
+
+def _headers(value: SecretStr | None) -> SecretStr | None:
+    headers_in(value.get_secret_value() if value else "")
+    return value
+
+
+def _json_object(value: str | None) -> str | None:
+    try:
+        usable = value is None or isinstance(json.loads(value), dict)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(_('give a JSON object such as {"reasoning_effort": "none"}'))
+    return value
+
+
+def _none_is_none(value: object) -> object:
+    """Where empty means the default, a word says that there is to be no value."""
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+RESPONDERS = ("manus", "openai", "knowledge")
+
+
+def _reply_via(value: str) -> str:
+    try:
+        ways_in(value)
+    except ValueError:
+        raise ValueError(
+            _("give one of {ways}, or one for each channel: telegram=salesbot, waba=talk, *=note").format(
+                ways=", ".join(WAYS)
+            )
+        ) from None
+    return value
+
+
+def _responders(value: str) -> str:
+    names = [name.strip().lower() for name in value.split(",") if name.strip()]
+    if not names or not set(names) <= set(RESPONDERS) or len(set(names)) < len(names):
+        raise ValueError(
+            _("give names with commas between them, each once: {names}").format(names=", ".join(RESPONDERS))
+        )
+    return ",".join(names)
+
+
+def _time_zone(value: str) -> str:
+    hours.zone_of(value)
+    return value
+
+
+def _working_hours(value: str) -> str:
+    hours.read(value, UTC)
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -75,7 +150,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description=N_("The address to listen on; 0.0.0.0 for all of the machine's."))
     port: int = Field(8000, ge=0, le=65535, description=N_("The port to listen on; 0 for any free one."))
     public_url: Address | None = Field(
-        None, description=N_("How amoCRM reaches this service from the internet, for the printed webhook address.")
+        None, description=N_("How amoCRM and Manus reach this service from the internet: https://otvet.example.com.")
     )
     webhook_secret: Annotated[SecretStr | None, AfterValidator(_secret_in_url)] = Field(
         None,
@@ -89,6 +164,51 @@ class Settings(BaseSettings):
     )
     amocrm_token: SecretStr | None = Field(
         None, description=N_("A long-lived token of the account; without it replies are kept and not sent.")
+    )
+    amocrm_client_id: str | None = Field(
+        None, description=N_("The ID of an own amoCRM integration, in place of a long-lived token; see otvet connect.")
+    )
+    amocrm_client_secret: SecretStr | None = Field(None, description=N_("The secret key of that integration."))
+    secret_key: Annotated[SecretStr | None, AfterValidator(_long_secret)] = Field(
+        None,
+        description=N_(
+            "What amoCRM's tokens in the database are encrypted with; without it a key file is made. Several machines"
+            " need the same one."
+        ),
+    )
+    secret_key_file: Path | None = Field(
+        None, description=N_("The key file; without it conversations.key beside the database, or otvet.key.")
+    )
+    silence_hours: float = Field(
+        24, ge=0, description=N_("After so many hours without a delivery of amoCRM's there is a warning; 0: never.")
+    )
+    reply_via: Annotated[str, AfterValidator(_reply_via)] = Field(
+        "note",
+        description=N_(
+            "How replies are delivered: note, salesbot, widget or talk, or by channel:"
+            " telegram=salesbot, waba=talk, *=note; docs/delivery.md explains them."
+        ),
+    )
+    reply_note: bool = Field(
+        True, description=N_("Whether a reply that goes to the client's chat stands in the deal as a note too.")
+    )
+    salesbot_id: int | None = Field(
+        None, ge=1, description=N_("The number of the Salesbot that sends the replies; needed for the way salesbot.")
+    )
+    salesbot_field_id: int | None = Field(
+        None,
+        ge=1,
+        description=N_("The number of the deal's text area that the Salesbot reads; without it one is made."),
+    )
+    widget_show: bool = Field(
+        False,
+        description=N_("Whether a waiting Salesbot is told to show the reply itself, in pieces of 80 characters."),
+    )
+    mode: Literal["auto", "draft", "off"] = Field(
+        "auto",
+        description=N_(
+            "auto: replies go out by themselves; draft: a manager approves each; off: messages are only stored."
+        ),
     )
     amocrm_calls_a_second: int = Field(
         6, ge=1, le=1000, description=N_("How often amoCRM is called by all processes together; its own limit is 7.")
@@ -106,8 +226,101 @@ class Settings(BaseSettings):
     manus_calls_a_minute: int = Field(
         10, ge=1, le=100_000, description=N_("How many questions a minute Manus takes of each kind, by its own limits.")
     )
+    manus_project: bool = Field(
+        True, description=N_("Whether the role text is kept in a Manus project instead of every task's first message.")
+    )
+    manus_webhook_path: Annotated[str, AfterValidator(_path)] = Field(
+        "/webhook/manus", description=N_("Where Manus says that a task has stopped; used with OTVET_PUBLIC_URL only.")
+    )
+    manus_credits_per_day: int | None = Field(
+        None, ge=0, description=N_("Credits that Manus may cost in a day (UTC); then the next responder is asked.")
+    )
     reply_budget_seconds: float = Field(
         90, gt=0, le=3600, description=N_("Seconds that Manus may take for a reply before the local answer is used.")
+    )
+    openai_base_url: Address | None = Field(
+        None, description=N_("The address of a chat-completions endpoint, up to /v1; docs/models.md has recipes.")
+    )
+    openai_api_key: SecretStr | None = Field(
+        None,
+        description=N_("The API key for it; for GigaChat the authorization key. A server of your own may need none."),
+    )
+    openai_model: str | None = Field(None, description=N_("The model's name there; without it no such model is asked."))
+    openai_budget_seconds: float = Field(
+        30, gt=0, le=600, description=N_("Seconds that the model may take for a reply before the next one is asked.")
+    )
+    openai_temperature: Annotated[float | None, BeforeValidator(_none_is_none)] = Field(
+        0.2, ge=0, le=2, description=N_("How freely the model writes, 0 to 2; none: not sent, the model's own.")
+    )
+    openai_max_tokens: int = Field(
+        1000, ge=100, le=100_000, description=N_("How many tokens an answer may take, the model's thoughts included.")
+    )
+    openai_context_tokens: int = Field(
+        8000,
+        ge=1000,
+        le=1_000_000,
+        description=N_(
+            "How many tokens the model takes, prompt and answer together; the oldest messages are left out."
+        ),
+    )
+    openai_tokens_per_day: int | None = Field(
+        None, ge=0, description=N_("Tokens that the model may cost in a day (UTC); then the next responder is asked.")
+    )
+    openai_headers: Annotated[SecretStr | None, AfterValidator(_headers)] = Field(
+        None, description=N_("Further headers for the endpoint: Name: value, with ; between several.")
+    )
+    openai_extra: Annotated[str | None, AfterValidator(_json_object)] = Field(
+        None, description=N_('Further fields of the request as JSON, such as {"reasoning_effort": "none"}.')
+    )
+    openai_ca_file: Path | None = Field(
+        None, description=N_("A PEM file of certificates to trust besides the system's, such as GigaChat's root.")
+    )
+    openai_client: Literal["openai", "gigachat"] = Field(
+        "openai", description=N_("Through what the model is asked: openai for any endpoint, gigachat for GigaChat.")
+    )
+    gigachat_scope: str = Field(
+        "GIGACHAT_API_PERS",
+        min_length=1,
+        description=N_(
+            "GigaChat's scope: GIGACHAT_API_PERS, GIGACHAT_API_B2B or GIGACHAT_API_CORP, as your contract is."
+        ),
+    )
+    gigachat_auth_url: Address = Field(
+        "https://ngw.devices.sberbank.ru:9443/api/v2/oauth", description=N_("Where GigaChat gives out its tokens.")
+    )
+    transcribe_base_url: Address | None = Field(
+        None,
+        description=N_("The address of an OpenAI-compatible endpoint, up to /v1, that writes down voice messages."),
+    )
+    transcribe_api_key: SecretStr | None = Field(
+        None, description=N_("The API key for it; a server of your own may need none.")
+    )
+    transcribe_model: str | None = Field(
+        None, description=N_("The model's name there, such as whisper-1; without it voice messages stay unread.")
+    )
+    responders: Annotated[str, AfterValidator(_responders)] = Field(
+        "manus,openai,knowledge",
+        description=N_("Who is asked for a reply, in this order; those without a key or an address are left out."),
+    )
+    instructions_file: Path = Field(
+        Path("instructions.md"),
+        description=N_("The Markdown file that tells the AI how to answer; without it built-in words are used."),
+    )
+    mask_personal_data: bool = Field(
+        True,
+        description=N_(
+            "Phone, card and passport numbers and e-mails are hidden from the AI and put back in its reply."
+        ),
+    )
+    number_guard: Literal["strict", "note", "off"] = Field(
+        "strict",
+        description=N_(
+            "A price, date, phone or link that stands nowhere in what is known: strict keeps the reply back,"
+            " note sends it and says so in the deal, off does not look."
+        ),
+    )
+    reply_max_characters: int = Field(
+        3000, ge=100, le=100_000, description=N_("A longer reply is cut at the end of a sentence.")
     )
     quiet_seconds: float = Field(
         3, ge=0, le=600, description=N_("A reply is written when the client has been silent for that many seconds.")
@@ -132,8 +345,45 @@ class Settings(BaseSettings):
     history_messages: int = Field(
         60, ge=0, le=1000, description=N_("How many earlier messages of the deal an AI is given at most.")
     )
+    context_fields: str = Field(
+        "",
+        description=N_(
+            "Which fields of the deal and the contact an AI is told, by name or id, with ; between several;"
+            " also price, tags and responsible."
+        ),
+    )
+    timezone: Annotated[str, AfterValidator(_time_zone)] = Field(
+        "Europe/Moscow", description=N_("The company's time zone: of today's date, of the working hours.")
+    )
+    only_pipelines: str = Field(
+        "", description=N_("Only deals of these pipelines are answered: names or ids, with ; between several.")
+    )
+    except_pipelines: str = Field("", description=N_("Deals of these pipelines are not answered."))
+    only_stages: str = Field("", description=N_("Only deals in these stages are answered: names or ids."))
+    except_stages: str = Field("", description=N_("Deals in these stages are not answered."))
+    only_tags: str = Field("", description=N_("Only deals with one of these tags are answered: names or ids."))
+    except_tags: str = Field("", description=N_("Deals with one of these tags are not answered."))
+    only_channels: str = Field(
+        "",
+        description=N_(
+            "Only messages of these channels are answered, as amoCRM calls them: telegram, waba, com.wazzup24.* ..."
+        ),
+    )
+    except_channels: str = Field("", description=N_("Messages of these channels are not answered."))
+    working_hours: Annotated[str, AfterValidator(_working_hours)] = Field(
+        "", description=N_("Working hours, such as mon-fri 09:00-18:00; sat 10:00-15:00. Empty: always.")
+    )
+    out_of_hours: Literal["answer", "text", "silent"] = Field(
+        "answer",
+        description=N_(
+            "Out of working hours: answer as always; text: only OTVET_OUT_OF_HOURS_TEXT, once a night; silent."
+        ),
+    )
+    out_of_hours_text: str = Field(
+        "", description=N_("What a client is told out of working hours, with OTVET_OUT_OF_HOURS=text.")
+    )
     knowledge_dir: Path = Field(
-        Path("knowledge"), description=N_("The folder of Markdown files that the local answers come from.")
+        Path("knowledge"), description=N_("The folder of Markdown files and price lists (CSV) that answers come from.")
     )
     api_token: SecretStr | None = Field(
         None, description=N_("The token of the API and the metrics; without it they answer on this machine only.")
@@ -152,10 +402,31 @@ class Settings(BaseSettings):
         """``OTVET_PORT=`` in a .env means that it is not set."""
         return {name: value for name, value in values.items() if value != ""}
 
+    @model_validator(mode="after")
+    def _hours_make_sense(self) -> "Settings":
+        if self.out_of_hours == "text" and not self.out_of_hours_text.strip():
+            raise ValueError(_("OTVET_OUT_OF_HOURS=text needs OTVET_OUT_OF_HOURS_TEXT"))
+        if self.out_of_hours != "answer" and not self.working_hours.strip():
+            raise ValueError(_("OTVET_OUT_OF_HOURS needs OTVET_WORKING_HOURS"))
+        return self
+
     @property
     def amocrm_connected(self) -> bool:
         """Whether replies can be sent to the deal."""
-        return self.amocrm_base_url is not None and self.amocrm_token is not None
+        own = self.amocrm_client_id is not None and self.amocrm_client_secret is not None
+        return self.amocrm_base_url is not None and (self.amocrm_token is not None or own)
+
+    @property
+    def key_file(self) -> Path:
+        """Where the key of the secrets in the database is, when it is not set."""
+        if self.secret_key_file:
+            return self.secret_key_file
+        return self.sqlite_path.with_suffix(".key") if self.is_sqlite else Path("otvet.key")
+
+    @property
+    def responder_order(self) -> list[str]:
+        """The names of ``responders``."""
+        return self.responders.split(",")
 
     @property
     def is_sqlite(self) -> bool:
@@ -189,6 +460,11 @@ class Settings(BaseSettings):
         """The address to enter in amoCRM."""
         return f"{self.public_url or self.local_url}{self.webhook_path}/{secret}"
 
+    @property
+    def manus_webhook_url(self) -> str | None:
+        """The address that is registered with Manus, and that its signatures are checked over."""
+        return f"{self.public_url}{self.manus_webhook_path}" if self.public_url else None
+
 
 # pydantic speaks English only; these are the mistakes that a settings file can hold.
 _REASONS = {
@@ -219,6 +495,8 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(_(".env is not UTF-8 text; save it in that encoding")) from None
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
+        if not problem["loc"]:  # of several that do not go together
+            raise SettingsError(_reason(problem)) from None
         name = PREFIX + str(problem["loc"][0]).upper()
         raise SettingsError(f"{name}: {_reason(problem)}") from None
 

@@ -1,13 +1,16 @@
 """Clients, conversations and messages: the tables that users know, and what is read of them."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet.database import Id, Json, UtcDateTime, metadata
+from otvet.database import Id, Json, UtcDateTime, insert, metadata
+from otvet.errors import UsageError
+from otvet.i18n import _
 
 clients = sa.Table(
     "clients",
@@ -17,6 +20,9 @@ clients = sa.Table(
     sa.Column("name", sa.Text),
     sa.Column("phone", sa.Text),
     sa.Column("email", sa.Text),
+    sa.Column("card", Json),  # what else of the contact's card is told; see amocrm.cards.contact
+    sa.Column("card_read_at", UtcDateTime),
+    sa.Column("card_due_at", UtcDateTime),  # see ``deal_due_at``
     sa.Column("first_version", Json),  # the row as it stood in a file of the first version
 )
 
@@ -31,6 +37,14 @@ conversations = sa.Table(
     sa.Column("last_activity", UtcDateTime, nullable=False),
     sa.Column("paused_until", UtcDateTime),  # until then people answer here
     sa.Column("paused_by", sa.Text),  # BY_MANAGER, BY_CLIENT or BY_HAND
+    sa.Column("mode", sa.Text),  # AUTO, DRAFT or OFF; none: as set for all
+    sa.Column("summary", sa.Text),  # of what was said in the deal up to ...
+    sa.Column("summarised_until", UtcDateTime),  # ... this moment, by amoCRM's clock
+    sa.Column("deal", Json),  # what amoCRM's card of it says; see amocrm.cards.deal
+    sa.Column("deal_read_at", UtcDateTime),
+    sa.Column("deal_due_at", UtcDateTime),  # read it again then; whoever reads it moves this, and keeps only its own
+    sa.Column("searches", sa.Integer, nullable=False, server_default="0"),  # how often the deal was searched in vain
+    sa.Column("search_at", UtcDateTime),  # search for it again then
     sa.Column("first_version", Json),  # the row as it stood in a file of the first version
     sa.CheckConstraint("status IN ('active', 'completed')", name="status"),
     sa.Index(
@@ -50,6 +64,14 @@ conversations = sa.Table(
     sa.Index(None, "amocrm_lead_id"),
     sa.Index(None, "chat_ref"),
     sa.Index(None, "last_activity", "id"),
+)
+
+chats = sa.Table(
+    "chats",
+    metadata,
+    sa.Column("chat_ref", sa.Text, primary_key=True),  # see events.MessageEvent.chat_ref
+    # Where the chat was last seen. A conversation may have several, and ``conversations.chat_ref`` is the last of them.
+    sa.Column("conversation_id", Id, sa.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False, index=True),
 )
 
 messages = sa.Table(
@@ -73,10 +95,57 @@ messages = sa.Table(
 )
 
 
+ERASED = "erased"  # the ``message_type`` of what was erased: it is not told to anybody
+
 BY_MANAGER = "manager"  # a manager wrote
 BY_CLIENT = "client"  # the client asked for a person
 BY_HAND = "hand"
 FOR_GOOD = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+AUTO, DRAFT, OFF = "auto", "draft", "off"
+MODES = (AUTO, DRAFT, OFF)
+
+MOST_PAUSE_MINUTES = 525_600.0  # a year; what is longer is for good
+
+
+def pause_end(now: datetime, minutes: float | None) -> datetime:
+    """When a pause by hand that begins now ends: without ``minutes`` when somebody resumes. Raises UsageError."""
+    if minutes is None:
+        return FOR_GOOD
+    if not 0 < minutes <= MOST_PAUSE_MINUTES:  # false for "not a number" too
+        raise UsageError(
+            _("a pause has more than 0 and at most {most} minutes; leave them out for one without an end").format(
+                most=int(MOST_PAUSE_MINUTES)
+            ),
+            exit_code=2,
+        )
+    return now + timedelta(minutes=minutes)
+
+
+_CHATS = sa.select(chats).where(chats.c.chat_ref.in_(sa.bindparam("refs", expanding=True)))
+
+
+def of_chats(connection: Connection, refs: Sequence[str]) -> dict[str, int]:
+    """The conversation that each of these chats was last seen in, as far as it is known."""
+    if not refs:
+        return {}
+    return {row.chat_ref: row.conversation_id for row in connection.execute(_CHATS, {"refs": refs})}
+
+
+def place_chats(connection: Connection, conversation_of: Mapping[str, int]) -> None:
+    """From now on these chats go on in these conversations."""
+    if conversation_of:
+        # In one order in all processes, so that two of them do not wait for each other.
+        rows = [{"chat_ref": ref, "conversation_id": id_} for ref, id_ in sorted(conversation_of.items())]
+        connection.execute(_placing(connection.dialect.name), rows)
+
+
+@cache  # once for each dialect: building it anew costs more than running it
+def _placing(dialect: str) -> Any:
+    statement = insert(dialect, chats)
+    moved = {"conversation_id": statement.excluded.conversation_id}
+    return statement.on_conflict_do_update(index_elements=["chat_ref"], set_=moved)
 
 
 def of_lead(lead_id: int) -> sa.ColumnElement[bool]:
@@ -120,6 +189,21 @@ def set_pause(connection: Connection, lead_id: int, until: datetime | None) -> b
     return changed.rowcount > 0
 
 
+def set_mode(connection: Connection, lead_id: int, mode: str | None) -> bool:
+    """How the assistant works in a deal; None: as set for all. False when there is no conversation."""
+    here = (conversations.c.amocrm_lead_id == lead_id, conversations.c.status == "active")
+    return connection.execute(conversations.update().where(*here).values(mode=mode)).rowcount > 0
+
+
+# By name, because turns.py knows this module. A kept reply counts as said: without an account nothing else could be.
+_turns = sa.table("turns", sa.column("id"), sa.column("state"))
+NEVER_SAID = sa.or_(
+    messages.c.message_type == ERASED,
+    sa.and_(
+        messages.c.sender_type == "assistant",
+        sa.exists().where(_turns.c.id == messages.c.turn_id, _turns.c.state.in_(("failed", "cancelled"))),
+    ),
+)
 _HISTORY = (
     sa.select(messages)
     .where(
@@ -131,13 +215,77 @@ _HISTORY = (
             messages.c.turn_id != sa.bindparam("turn"),
             messages.c.sender_type != "client",
         ),
+        ~NEVER_SAID,
+        messages.c.timestamp > sa.bindparam("since", type_=UtcDateTime),
+        messages.c.timestamp < sa.bindparam("until", type_=UtcDateTime),
     )
     .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
     .limit(sa.bindparam("most"))
 )
+_EVER = datetime(1, 1, 2, tzinfo=UTC)
 
 
-def history(connection: Connection, lead_id: int, turn_id: int, limit: int) -> Sequence[Row[Any]]:
-    """The newest ``limit`` messages of a deal besides what the client said in a turn, oldest first."""
-    newest = connection.execute(_HISTORY, {"lead": lead_id, "turn": turn_id, "most": limit})
-    return newest.all()[::-1]
+def history(
+    connection: Connection,
+    lead_id: int,
+    turn_id: int,
+    limit: int,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Sequence[Row[Any]]:
+    """The newest ``limit`` messages of a deal besides what the client said in a turn, oldest first.
+
+    Without replies that did not reach the deal: nobody was told them. since, until: only what was said after the one
+    and before the other.
+    """
+    values = {"lead": lead_id, "turn": turn_id, "most": limit, "since": since or _EVER, "until": until or FOR_GOOD}
+    return connection.execute(_HISTORY, values).all()[::-1]
+
+
+_other = conversations.alias("other")
+_own = messages.alias("own")
+_OWN = _own.c.conversation_id == sa.bindparam("conversation")
+_ELSEWHERE = (
+    sa.select(messages)
+    .join(_other, _other.c.id == messages.c.conversation_id)
+    .where(
+        _other.c.client_id == sa.bindparam("client"),
+        _other.c.id != sa.bindparam("conversation"),
+        sa.or_(_other.c.amocrm_lead_id.is_(None), _other.c.amocrm_lead_id != sa.bindparam("lead")),
+        ~NEVER_SAID,
+        messages.c.timestamp < sa.bindparam("until", type_=UtcDateTime),
+        sa.or_(
+            # What was said here first does not stand behind what another channel is about at the same time.
+            messages.c.timestamp < sa.select(sa.func.min(_own.c.timestamp)).where(_OWN).scalar_subquery(),
+            messages.c.amocrm_chat_id.in_(sa.select(_own.c.amocrm_chat_id).where(_OWN)),
+        ),
+    )
+    .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
+    .limit(sa.bindparam("most"))
+)
+_SUMMARY_ELSEWHERE = (
+    sa.select(_other.c.summary)
+    .where(
+        _other.c.client_id == sa.bindparam("client"),
+        _other.c.id != sa.bindparam("conversation"),
+        _other.c.summary.is_not(None),
+    )
+    .order_by(_other.c.last_activity.desc(), _other.c.id.desc())
+    .limit(1)
+)
+
+
+def elsewhere(connection: Connection, turn: Row[Any], limit: int, until: datetime | None = None) -> Sequence[Row[Any]]:
+    """The newest ``limit`` messages with the same client in other deals: before this one, or in the same chat.
+
+    turn: as ``turns.get`` gives it. Oldest first.
+    """
+    of = {"client": turn.client_id, "conversation": turn.conversation_id, "lead": turn.amocrm_lead_id}
+    rows: Sequence[Any] = connection.execute(_ELSEWHERE, {**of, "until": until or FOR_GOOD, "most": limit}).all()
+    return rows[::-1]
+
+
+def summary_elsewhere(connection: Connection, turn: Row[Any]) -> str:
+    """The summary of the client's other deal that was written in last; empty when there is none."""
+    of = {"client": turn.client_id, "conversation": turn.conversation_id}
+    return connection.scalar(_SUMMARY_ELSEWHERE, of) or ""

@@ -1,6 +1,7 @@
 """``otvet copy-database FROM TO``: a history moved from one database to another, usually SQLite to PostgreSQL."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -10,14 +11,16 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy.engine import Connection
 
-from otvet import schema
-from otvet.config import load_settings
+from otvet import only_one, processes, schema
+from otvet.config import Settings, load_settings
 from otvet.database import Database, metadata
 from otvet.errors import UsageError
 from otvet.i18n import _
 
 ROWS_AT_ONCE = 1000
-OF_ONE_PLACE = frozenset(("processes", "rate_places", "gates"))  # they say nothing of the past
+OF_ONE_PLACE = frozenset(
+    ("processes", "rate_places", "gates", "task_stops", "consents", "watched")
+)  # they say nothing of the past
 MADE_BY_EVERY_START = frozenset(("installation", "counters"))
 
 
@@ -27,14 +30,20 @@ def copy(source_url: str, target_url: str) -> None:
     if source_settings.is_sqlite and not source_settings.sqlite_path.exists():
         raise UsageError(_("there is no database {file}").format(file=source_settings.sqlite_path))
     source, target = Database(source_url), Database(target_url)
+    locks = ExitStack()
     try:
+        _keep_others_out(locks, source_settings, target_settings)
         if source.look(schema.version) != schema.LATEST:
             raise UsageError(
                 _("{url} is not of this version; start and stop Otvet with it first").format(url=source_url)
             )
         schema.prepare(target, datetime.now(UTC))
         console = Console()
-        with source.reads.connect() as reading, target.writes.begin() as writing, Progress(console=console) as progress:
+        with (
+            _snapshot(source) as reading,
+            _snapshot(target, to_write=True) as writing,
+            Progress(console=console) as progress,
+        ):
             _refuse_unless_empty(writing, target_settings.shown_url)
             counts = {table.name: _copy_table(reading, writing, table, progress) for table in _tables()}
             _check_counts(writing, counts)
@@ -47,6 +56,36 @@ def copy(source_url: str, target_url: str) -> None:
     finally:
         source.close()
         target.close()
+        locks.close()
+
+
+def _keep_others_out(locks: ExitStack, source: Settings, target: Settings) -> None:
+    """What a server stored in the source meanwhile would stay behind; raises DatabaseUnfit if one runs."""
+    if source.is_sqlite and (lock := only_one.hold_if_there(source.sqlite_path)):
+        locks.enter_context(lock)
+    if target.is_sqlite and target.sqlite_path != source.sqlite_path:
+        locks.enter_context(only_one.hold(target.sqlite_path))
+
+
+@contextmanager
+def _snapshot(database: Database, *, to_write: bool = False) -> Iterator[Connection]:
+    """A transaction that sees one moment of all tables. On SQLite every transaction does."""
+    engine = database.writes if to_write else database.reads
+    if not database.is_sqlite:
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    with engine.begin() as connection:
+        if not database.is_sqlite and not to_write:
+            _refuse_if_alive(connection, database)
+        yield connection
+
+
+def _refuse_if_alive(connection: Connection, database: Database) -> None:
+    if processes.alive(connection, datetime.now(UTC)):
+        raise UsageError(
+            _("Otvet is running on {url}, or ran seconds ago; stop it and try again, nothing was copied").format(
+                url=database.writes.url.render_as_string(hide_password=True)
+            )
+        )
 
 
 def _tables() -> Iterator[sa.Table]:

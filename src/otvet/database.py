@@ -12,6 +12,7 @@ import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.engine import Connection, Dialect, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from otvet.errors import StorageError
@@ -47,6 +48,7 @@ Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # only INTEGER numbers 
 Json = sa.JSON().with_variant(JSONB(), "postgresql")
 
 MOST_SHARING_A_COMMIT = 512
+MOST_OTHERS_AT_ONCE = 64  # what is urgent waits no longer than for these
 MOST_WAITING = 20_000
 MOST_READERS = 4
 MOST_TRIES = 8
@@ -93,12 +95,10 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         engine = sa.create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
+            _without_long_idling(parsed.set(drivername="postgresql+psycopg")),
             json_serializer=_readable_json,
             pool_pre_ping=True,
             hide_parameters=True,
-            # A process that hangs in the middle of a write must not keep the others from those rows.
-            connect_args={"options": f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_MS}"},
         )
         return engine.execution_options(postgresql_readonly=True) if read_only else engine
     if read_only:
@@ -127,6 +127,17 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
     return engine
 
 
+def _without_long_idling(url: URL) -> URL:
+    """A process that hangs in the middle of a write must not keep the others from those rows.
+
+    Said before the address's own options, so that these win.
+    """
+    given = url.query.get("options", "")
+    own = given if isinstance(given, str) else " ".join(given)
+    limit = f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_MS}"
+    return url.update_query_dict({"options": f"{limit} {own}".strip()})
+
+
 Work = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """What is done to the database for some items: one result an item, in their order."""
 
@@ -138,6 +149,7 @@ class _Job:
     work: Work
     item: Any
     future: "asyncio.Future[Any]"
+    urgent: bool
     outcome: Any = None
 
 
@@ -147,6 +159,8 @@ class Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._urgent: deque[_Job] = deque()  # taken from the queue, and not yet begun
+        self._others: deque[_Job] = deque()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -163,38 +177,46 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many writes wait for a commit."""
-        return self._jobs.qsize()
+        return self._jobs.qsize() + len(self._urgent) + len(self._others)
 
-    def submit(self, work: Work, item: Any) -> "asyncio.Future[Any]":
-        """Queue an item; items that wait for the same work at the same time are given to it together."""
+    def submit(self, work: Work, item: Any, *, urgent: bool = False) -> "asyncio.Future[Any]":
+        """Queue an item; items that wait for the same work at the same time are given to it together.
+
+        urgent: before all that are not, in a commit without them, because somebody waits for an answer.
+        """
         if self._loop is None:
             raise RuntimeError("the writer was not started")
         if self.waiting > MOST_WAITING:
             raise StorageError(_("more writes are waiting than can be carried out in time"))
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.put(_Job(work, item, future))
+        self._jobs.put(_Job(work, item, future, urgent))
         return future
 
     def _run(self) -> None:
-        dirty = False
-        while True:
+        dirty = going_on = True
+        while going_on or self.waiting:
             try:
-                job = self._jobs.get(timeout=IDLE_SECONDS if dirty else None)
+                going_on = self._take(IDLE_SECONDS if dirty else None) and going_on
             except queue.Empty:
                 self._settle()
                 dirty = False
                 continue
-            batch: list[_Job] = []
-            while job is not None:
-                batch.append(job)
-                if len(batch) == MOST_SHARING_A_COMMIT or self._jobs.empty():
-                    break
-                job = self._jobs.get()
-            if batch:
+            if batch := self._batch():
                 self._commit(batch)
                 dirty = True
+
+    def _take(self, patience: float | None) -> bool:
+        """Sort what is queued, waiting for it if there is nothing to do; False when it is time to end."""
+        while not (self._urgent or self._others) or not self._jobs.empty():
+            job = self._jobs.get(timeout=patience)
             if job is None:
-                return
+                return False
+            (self._urgent if job.urgent else self._others).append(job)
+        return True
+
+    def _batch(self) -> list[_Job]:
+        jobs, most = (self._urgent, MOST_SHARING_A_COMMIT) if self._urgent else (self._others, MOST_OTHERS_AT_ONCE)
+        return [jobs.popleft() for _ in range(min(most, len(jobs)))]
 
     def _commit(self, batch: list[_Job]) -> None:
         try:

@@ -7,6 +7,7 @@ Its tables hold ids and states only, in a file (or schema) of their own that may
 import asyncio
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,6 +21,8 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy import event
 from sqlalchemy.engine import Engine as SqlEngine
 from sqlalchemy.engine import make_url
+
+from otvet.database import IDLE_TRANSACTION_MS
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +44,7 @@ class Engine:
         self._me = me
         self._workflow: Callable[[int], Coroutine[Any, Any, str]] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._running: Counter[int] = Counter()  # turns; one twice for a moment when a sweep comes between
 
     def start(self, answer: Callable[[int], Awaitable[str]]) -> None:
         """Launch on the running event loop."""
@@ -51,6 +55,8 @@ class Engine:
             "system_database_url": self._url,
             "log_level": "WARNING",
             "max_executor_threads": MOST_THREADS,
+            # As for our own connections; an address whose options say otherwise is obeyed.
+            "sys_db_idle_transaction_timeout_sec": IDLE_TRANSACTION_MS / 1000,
         }
         if make_url(self._url).get_backend_name() == "sqlite":
             config["system_database_engine"] = _sqlite_engine(self._url)
@@ -64,7 +70,13 @@ class Engine:
             assert task is not None
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-            return await answer(turn_id)
+            self._running[turn_id] += 1
+            try:
+                return await answer(turn_id)
+            finally:
+                self._running[turn_id] -= 1
+                if not self._running[turn_id]:
+                    del self._running[turn_id]
 
         self._workflow = DBOS.workflow(name="answer")(workflow)
         DBOS.launch()
@@ -91,18 +103,22 @@ class Engine:
             await DBOS.start_workflow_async(self._workflow, turn_id)
 
     async def begin_again(self, workflow_id: str, turn_id: int, alive: Collection[str]) -> None:
-        """Have a turn's workflow go on that a dead process left; nothing if a living one runs it.
+        """Have a turn's workflow go on that nothing runs; nothing if a living process does.
 
-        alive: the ids of the processes that are. One that ended without closing its turn is started anew.
+        alive: the ids of the processes that are. One that ended without closing its turn is started anew. One of
+        this very process may have ended without the engine being able to write that down: on a full disk.
         """
         status = await DBOS.get_workflow_status_async(workflow_id)
         if status is None:
             await self.begin(workflow_id, turn_id)
-        elif status.status == "PENDING" and status.executor_id not in alive:
+        elif status.status == "PENDING" and not self._runs(status.executor_id, turn_id, alive):
             await DBOS.resume_workflow_async(workflow_id)
         elif status.status not in UNDER_WAY:
             await DBOS.delete_workflow_async(workflow_id)
             await self.begin(workflow_id, turn_id)
+
+    def _runs(self, executor_id: str | None, turn_id: int, alive: Collection[str]) -> bool:
+        return self._running[turn_id] > 0 if executor_id == self._me else executor_id in alive
 
     async def step(self, name: str, function: Callable[[int], Awaitable[Result]], turn_id: int) -> Result:
         """Run a part of a workflow whose result is remembered: not repeated once it has ended."""

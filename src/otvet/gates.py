@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.database import UtcDateTime, insert, metadata
+from otvet.database import Database, UtcDateTime, insert, metadata
+from otvet.errors import ServiceError
 
 gates = sa.Table(
     "gates",
@@ -33,6 +34,10 @@ _GET = sa.select(gates).where(gates.c.name == sa.bindparam("gate"))
 _OPEN = gates.delete().where(gates.c.name == sa.bindparam("gate"))
 
 
+class GateClosed(ServiceError):
+    """The service was not called, because its gate is closed; the message is the reason's sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """A closed gate, for whom it stops."""
@@ -49,6 +54,13 @@ def closed(connection: Connection, name: str) -> Closed | None:
     return None if row is None else Closed(row.reason, row.sentence, row.closed_at, row.look_again_at)
 
 
+async def pass_through(database: Database, name: str) -> None:
+    """Raise GateClosed if the service must not be called."""
+    gate = await database.read(lambda connection: closed(connection, name))
+    if gate is not None:
+        raise GateClosed(gate.sentence)
+
+
 def close(connection: Connection, name: str, reason: str, sentence: str, now: datetime) -> None:
     """Nobody calls the service until the pause for this reason is over."""
     again = {"reason": reason, "sentence": sentence, "look_again_at": now + LOOK_AGAIN[reason]}
@@ -56,15 +68,15 @@ def close(connection: Connection, name: str, reason: str, sentence: str, now: da
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=again))
 
 
-def may_try(connection: Connection, name: str, now: datetime) -> bool:
-    """Whether the caller may call: always through an open gate; through a closed one, one caller after each pause."""
+def may_look(connection: Connection, name: str, now: datetime) -> bool:
+    """Whether the caller is the one who tries a service whose gate is closed: one of all, after each pause."""
     gate = closed(connection, name)
     if gate is None:
-        return True
+        return False
     later = now + LOOK_AGAIN[gate.reason]
-    won = connection.execute(
-        gates.update().where(gates.c.name == name, gates.c.look_again_at <= now).values(look_again_at=later)
-    )
+    # Later than a whole pause from now: the clock was set back since.
+    due = sa.or_(gates.c.look_again_at <= now, gates.c.look_again_at > later)
+    won = connection.execute(gates.update().where(gates.c.name == name, due).values(look_again_at=later))
     return won.rowcount == 1
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from otvet.i18n import N_, translator
+from otvet.i18n import N_, _, translator
 from otvet.responders.base import Context, Line, Reply
 
 PHRASES = (
@@ -32,6 +32,8 @@ FILLERS = frozenset(
 
 RESPONDER = "handover"
 REPLY = N_("I have passed your question on to a manager, who will reply to you here.")
+DOUBTS = N_("The assistant's draft was not sent because of this in it: {found}\nDraft: {draft}")
+CHECK_FIRST = N_("Check this before you rely on it: {found}")
 SUMMARY_LINES = 5
 SUMMARY_CHARACTERS = 300
 
@@ -55,6 +57,12 @@ def summary(context: Context) -> str:
     """The last of what was said, for the person who takes over; whole lines, newest last."""
     lines = [*context.history, *context.question][-SUMMARY_LINES:]
     return "\n".join(f"{line.sender}: {_cut(line.text)}" for line in lines)
+
+
+def doubts(context: Context, draft: str, found: Sequence[str]) -> str:
+    """For the person who answers in the assistant's place: what was written, and what of it must not be sent."""
+    told = _(DOUBTS).format(found="; ".join(found), draft=draft)
+    return f"{told}\n\n{summary(context)}"
 
 
 def _cut(text: str) -> str:

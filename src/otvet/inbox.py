@@ -16,14 +16,16 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DataError, DBAPIError
 
+from otvet import bot_words, counters, echoes, turns
 from otvet import conversations as conversations_
-from otvet import counters, turns
+from otvet import known as known_
 from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
 from otvet.clock import Clock
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database, Id, UtcDateTime, first_line, metadata
 from otvet.errors import StorageError
 from otvet.i18n import _
+from otvet.known_account import Known
 
 Item = TypeVar("Item")
 
@@ -71,18 +73,24 @@ class Inbox:
         clock: Clock,
         to_answer: Callable[[Sequence[int]], None],
         manager_pause: timedelta = DEFAULT_PAUSE,
+        *,
+        with_bots: bool = False,
     ) -> None:
         self._database = database
         self._clock = clock
         self._to_answer = to_answer
-        self._store = partial(store, manager_pause=manager_pause)  # one object: what waits for it is stored together
+        self.account: Known | None = None  # set by who knows it; deliveries of other accounts are put aside then
+        self.last_delivery_at: datetime | None = None  # by this process
+        # One object: what waits for it is stored together.
+        self._store = partial(store, manager_pause=manager_pause, with_bots=with_bots)
 
     async def receive(self, body: bytes) -> Stored:
         """Store a delivery; when this returns it is committed. Raises StorageError if it was not."""
         now = self._clock.now()
-        received = Received(body, read_delivery(body, now), now)
+        self.last_delivery_at = now
+        received = Received(body, self._ours(read_delivery(body, now)), now)
         try:
-            stored: Stored = await self._database.writer.submit(self._store, received)
+            stored: Stored = await self._database.writer.submit(self._store, received, urgent=True)
         except StorageError:
             raise
         except Exception as error:
@@ -101,31 +109,71 @@ class Inbox:
             self._to_answer(stored.to_answer)
         return stored
 
+    def _ours(self, delivery: Delivery) -> Delivery:
+        """The delivery, or only the reason why it is put aside."""
+        if self.account is None or not self.account.is_foreign(delivery):
+            return delivery
+        log.warning("a delivery names another account and is kept in quarantine", account=delivery.account_id)
+        return Delivery(puzzles=("it names another account",))
+
     async def set_aside(self, body: bytes, reason: str) -> None:
         """Keep a body as it came."""
         received = Received(body, Delivery(puzzles=(reason,)), self._clock.now())
-        await self._database.writer.submit(self._store, received)
+        await self._database.writer.submit(self._store, received, urgent=True)
 
 
 def store(
-    connection: Connection, received: Sequence[Received], manager_pause: timedelta = DEFAULT_PAUSE
+    connection: Connection,
+    received: Sequence[Received],
+    manager_pause: timedelta = DEFAULT_PAUSE,
+    *,
+    with_bots: bool = False,
 ) -> list[Stored]:
     """Store deliveries in their order; one result each.
+
+    with_bots: whether a Salesbot may have told of a message before.
 
     manager_pause: for how long the assistant keeps still in a conversation after a manager wrote there.
     """
     results = [Stored() for _ in received]
     new = _drop_duplicates(connection, received, results)
+    new, own = _drop_own(connection, new, received[-1].at)
+    if with_bots:
+        new = _drop_told_by_bots(connection, new, received[-1].at)
     for some in _portions(new):
         _save(connection, some, received[-1].at, manager_pause)
+    _mark_changed(connection, received)
     _quarantine(connection, received)
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter({"event.own_reply": own} if own else {})
     for item, result in zip(received, results, strict=True):
         counts["duplicates"] += result.duplicates
         for name, count in item.delivery.ignored.items():
             counts[f"event.{name}"] += count
     counters.add(connection, counts)
     return results
+
+
+def place_in_lead(
+    connection: Connection, conversation_id: int, lead_id: int, contact_id: int | None, now: datetime
+) -> list[int]:
+    """The deal of a conversation that waited for it was found; gives the turns that can be worked on from now on.
+
+    What follows is what a further message in its chat would bring about that names the deal. Nothing happens if one
+    did meanwhile.
+    """
+    waiting = sa.select(conversations.c.chat_ref).where(
+        conversations.c.id == conversation_id,
+        conversations.c.amocrm_lead_id.is_(None),
+        conversations.c.status == "active",
+    )
+    chat_ref = connection.scalar(waiting.with_for_update())
+    if chat_ref is None:
+        return []
+    told = MessageEvent("", None, lead_id, contact_id, None, None, chat_ref, "client", "", "text", None, None, {})
+    placement = _Placement(connection, [told])
+    conversation = placement.place(told)
+    placement.write(now)
+    return sorted(turns.waiting_in(connection, {conversation.final().id}))
 
 
 @dataclass(slots=True, eq=False)
@@ -177,7 +225,8 @@ _KNOWN_CONVERSATIONS = (
         conversations.c.status == "active",
         sa.or_(
             conversations.c.amocrm_lead_id.in_(sa.bindparam("leads", expanding=True)),
-            conversations.c.chat_ref.in_(sa.bindparam("chats", expanding=True)),
+            conversations.c.id.in_(sa.bindparam("ids", expanding=True)),
+            conversations.c.chat_ref.in_(sa.bindparam("chats", expanding=True)),  # of a version without ``chats``
         ),
     )
     .order_by(conversations.c.last_activity)  # the last one wins its chat
@@ -195,6 +244,15 @@ def _portions(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
         yield items[start : start + MOST_AT_ONCE]
 
 
+def _mark_changed(connection: Connection, received: Sequence[Received]) -> None:
+    leads = {id_ for item in received for id_ in item.delivery.changed_leads}
+    contacts = {id_ for item in received for id_ in item.delivery.changed_contacts}
+    for some in _portions(sorted(leads)):
+        known_.changed(connection, leads=some, contacts=(), now=received[-1].at)
+    for some in _portions(sorted(contacts)):
+        known_.changed(connection, leads=(), contacts=some, now=received[-1].at)
+
+
 def _drop_duplicates(connection: Connection, received: Sequence[Received], results: list[Stored]) -> list[_New]:
     keys = {key for item in received for event in item.delivery.messages for key in (event.key, event.also_key) if key}
     known = {key for some in _portions(list(keys)) for key in connection.scalars(_KNOWN_KEYS, {"keys": some})}
@@ -208,6 +266,23 @@ def _drop_duplicates(connection: Connection, received: Sequence[Received], resul
                 result.saved += 1
                 new.append(_New(event, item.at, result))
     return new
+
+
+def _drop_own(connection: Connection, new: list[_New], now: datetime) -> tuple[list[_New], int]:
+    """Our own replies come back as outgoing messages; they are no word of a manager."""
+    outgoing = [(one.event, one.at) for one in new if one.event.sender == "manager"]
+    own = echoes.take(connection, outgoing, now) if outgoing else set()
+    for one in new:
+        one.result.saved -= one.event.key in own
+    return [one for one in new if one.event.key not in own], len(own)
+
+
+def _drop_told_by_bots(connection: Connection, new: list[_New], now: datetime) -> list[_New]:
+    known = bot_words.adopt(connection, [one.event for one in new], now)
+    for one in new:
+        one.result.saved -= one.event.key in known
+        one.result.duplicates += one.event.key in known
+    return [one for one in new if one.event.key not in known]
 
 
 def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pause: timedelta) -> None:
@@ -280,6 +355,8 @@ class _Placement:
         self._clients: dict[int, _Client] = {}
         self._by_lead: dict[int, _Conversation] = {}
         self._by_chat: dict[str, _Conversation] = {}
+        self._chats: dict[str, int] = {}  # as they stand in the database
+        self._seen: dict[str, _Conversation] = {}  # where each chat of these events was seen last
         self._new_clients: list[_Client] = []
         self._new_conversations: list[_Conversation] = []
         self._joined: list[tuple[_Conversation, _Conversation]] = []
@@ -291,17 +368,21 @@ class _Placement:
 
     def _load(self, events: Sequence[MessageEvent]) -> None:
         leads = {event.lead_id for event in events if event.lead_id}
-        chats = {event.chat_ref for event in events if event.chat_ref}
+        refs = {event.chat_ref for event in events if event.chat_ref}
         contacts = {event.contact_id for event in events if event.contact_id}
         if contacts:
             for row in self._connection.execute(_KNOWN_CLIENTS, {"contacts": list(contacts)}):
                 self._clients[row.amocrm_contact_id] = _Client(row.amocrm_contact_id, row.name, row.id)
-        found = self._connection.execute(_KNOWN_CONVERSATIONS, {"leads": list(leads), "chats": list(chats)})
-        for one in found:
+        self._chats = conversations_.of_chats(self._connection, list(refs))
+        wanted = {"leads": list(leads), "chats": list(refs), "ids": list(set(self._chats.values()))}
+        by_id: dict[int, _Conversation] = {}
+        for one in self._connection.execute(_KNOWN_CONVERSATIONS, wanted):
             client = self._clients.get(one.amocrm_contact_id) or _Client(one.amocrm_contact_id, one.name, one.client_id)
             if client.contact_id:
                 self._clients[client.contact_id] = client
-            self._remember(_Conversation(client, one.amocrm_lead_id, one.chat_ref, one.id))
+            by_id[one.id] = _Conversation(client, one.amocrm_lead_id, one.chat_ref, one.id)
+            self._remember(by_id[one.id])
+        self._by_chat |= {ref: by_id[id_] for ref, id_ in self._chats.items() if id_ in by_id}
 
     def _remember(self, conversation: _Conversation) -> None:
         if conversation.lead_id:
@@ -321,7 +402,7 @@ class _Placement:
                 here.chat_ref = None
                 self._left.append(here)
             conversation.chat_ref = event.chat_ref
-            self._by_chat[event.chat_ref] = conversation
+            self._by_chat[event.chat_ref] = self._seen[event.chat_ref] = conversation
         return conversation
 
     def _of_lead(self, event: MessageEvent, waiting: _Conversation | None) -> _Conversation:
@@ -355,6 +436,9 @@ class _Placement:
         known = self._clients.get(event.contact_id) if event.contact_id else None
         if known:
             return known
+        here = self._by_chat.get(event.chat_ref) if event.chat_ref else None
+        if here and event.contact_id is None:
+            return here.client  # a chat is one client's, whatever deal it moves to
         client = _Client(event.contact_id, event.author_name)
         self._new_clients.append(client)
         if event.contact_id:
@@ -392,6 +476,7 @@ class _Placement:
             values = {"amocrm_lead_id": conversation.lead_id}
             execute(conversations.update().where(conversations.c.id == conversation.id).values(**values))
             self._tell_lead(conversation.id, conversation.lead_id)
+            turns.placed(self._connection, conversation.id)
         self._number(
             conversations,
             self._new_conversations,
@@ -406,6 +491,10 @@ class _Placement:
         for conversation in self._left:
             values = {"chat_ref": conversation.chat_ref}
             execute(conversations.update().where(conversations.c.id == conversation.id).values(**values))
+        seen = {ref: conversation.final().id for ref, conversation in self._seen.items()}
+        conversations_.place_chats(
+            self._connection, {ref: id_ for ref, id_ in seen.items() if self._chats.get(ref) != id_}
+        )
 
     def _number(self, table: sa.Table, objects: Sequence[Any], rows: list[dict[str, Any]]) -> None:
         """Insert and learn the ids."""
@@ -422,6 +511,7 @@ class _Placement:
             self._named.append(known)
             self._moved.append(known)
             return
+        turns.placed(self._connection, waiting.id)
         turns.hand_over(self._connection, waiting.id, known.id)
         self._tell_lead(waiting.id, known.lead_id)
         execute(messages.update().where(messages.c.conversation_id == waiting.id).values(conversation_id=known.id))

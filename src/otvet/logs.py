@@ -18,7 +18,10 @@ def set_up(form: str, level: str) -> None:
     last: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # The default would print every local variable of every frame: clients' words, and tokens.
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -38,7 +41,7 @@ def set_up(form: str, level: str) -> None:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # its lines hold the webhook's secret
-    for noisy in ("httpx2", "httpcore2", "alembic", "uvicorn.error", "bm25s"):
+    for noisy in ("httpx2", "httpcore2", "httpx", "alembic", "uvicorn.error", "bm25s"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -13,15 +13,22 @@ from sqlalchemy.exc import DBAPIError
 
 # Imported for their tables: together they are the schema.
 from otvet import (  # noqa: F401
+    bot_waits,
+    consents,
     conversations,
     counters,
     gates,
     inbox,
     installation,
     limits,
+    parts,
     processes,
+    spending,
+    task_stops,
+    tokens,
     tries,
     turns,
+    watched,
 )
 from otvet.database import Database, metadata
 from otvet.errors import DatabaseUnfit
@@ -32,7 +39,7 @@ __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0002"
+LATEST = "0008"
 """The newest migration. Known here so that a start with nothing to do need not load Alembic."""
 
 _MIGRATION_LOCK = 7_305_817_263  # any number that nobody else takes on the same PostgreSQL

@@ -67,7 +67,10 @@ def _introduce(service: Service) -> None:
             _("amoCRM"),
             _("connected to {address}").format(address=settings.amocrm_base_url)
             if settings.amocrm_connected
-            else _("not connected: replies are kept and not sent (set OTVET_AMOCRM_BASE_URL and OTVET_AMOCRM_TOKEN)"),
+            else _(
+                "not connected: replies are kept and not sent (start otvet connect, or set OTVET_AMOCRM_BASE_URL and "
+                "OTVET_AMOCRM_TOKEN)"
+            ),
         ),
         (
             _("Manus"),

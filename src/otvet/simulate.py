@@ -155,20 +155,23 @@ def _outcome(case: Case, messages: list[dict[str, Any]]) -> Outcome:
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    table = Table(_("Deal"), _("What was played"), _("Saved"), _("Reply"), _("Delivery"), "")
+    table = Table()
+    table.add_column("")
+    table.add_column(_("What was played"), max_width=24)
+    table.add_column(_("Saved"))
+    table.add_column(_("Reply"), ratio=1)
     for outcome in outcomes:
         case = outcome.case
-        reply = "\n".join(view.printable(one["content"]) for one in outcome.replies)
-        became = "\n".join(
-            f"{one['metadata']['responder']}: {view.delivery(one['metadata'].get('delivery'))}"
-            for one in outcome.replies
-        )
-        table.add_row(
-            str(case.lead_id),
-            _(case.title),
-            f"{outcome.saved}/{case.saved}",
-            Text(reply or "—"),
-            Text(became or "—"),
-            "[green]✓[/]" if outcome.good else "[red]✗[/]",
-        )
+        played = Text(_(case.title)).append("\n" + _("Deal {lead}").format(lead=case.lead_id), style="dim")
+        sign = "[green]✓[/]" if outcome.good else "[red]✗[/]"
+        table.add_row(sign, played, f"{outcome.saved}/{case.saved}", _replies(outcome))
     return table
+
+
+def _replies(outcome: Outcome) -> Text:
+    """Each reply, and below it who wrote it and what became of it."""
+    text = Text()
+    for one in outcome.replies:
+        became = f"{one['metadata']['responder']}: {view.delivery(one['metadata'].get('delivery'))}"
+        text.append("\n" if text else "").append(view.printable(one["content"]) + "\n").append(became, style="dim")
+    return text or Text("—")

@@ -14,6 +14,7 @@ KIND_NAMES = {
     "audio": N_("audio"),
     "sticker": N_("sticker"),
     "location": N_("location"),
+    "erased": N_("erased"),
     "unknown": N_("message without text"),
 }
 
@@ -27,5 +28,7 @@ def spoken(content: str, kind: str, data: Mapping[str, Any], language: str) -> s
     attachment = attachment if isinstance(attachment, dict) else {}
     details = [str(attachment[name]) for name in ("file_name", "link") if attachment.get(name)]
     name = translator(language)(KIND_NAMES.get(kind, KIND_NAMES["unknown"]))
+    if content and "transcript" in data:  # written down: the link says nothing more
+        return f"[{name}] {content}"
     placeholder = f"[{name}: {' '.join(details)}]" if details else f"[{name}]"
     return f"{placeholder} {content}".strip()

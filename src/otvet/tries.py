@@ -1,14 +1,18 @@
 """Tries: which responder was asked for a turn, when, and how it ended; and what it must remember across a crash."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
+from otvet import spending
+from otvet.clock import Clock
 from otvet.database import Database, Id, Json, UtcDateTime, insert, metadata
+from otvet.responders.guard import Finding
 
 tries = sa.Table(
     "tries",
@@ -19,8 +23,10 @@ tries = sa.Table(
     sa.Column("responder", sa.Text, nullable=False),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime),
-    sa.Column("outcome", sa.Text),  # replied, or why not, for a person
+    sa.Column("outcome", sa.Text),  # replied, refused, or why not, for a person
     sa.Column("facts", Json, nullable=False),  # ids and states, never a client's words
+    sa.Column("refused", sa.Text),  # what it wrote and was not sent
+    sa.Column("findings", Json),  # why: (kind, text) of each
     sa.UniqueConstraint("turn_id", "draft", "responder"),
 )
 
@@ -33,83 +39,135 @@ threads = sa.Table(
 )
 
 REPLIED = "replied"
+REFUSED = "refused"  # by our own checks
+WRITINGS = 2
+"""A responder writes a draft at most so often: once, and once more when the checks found something in it."""
 
 
 class Try:
-    """One responder's try at one turn: the Journal that responders are given, kept in the database.
+    """One responder's try at one draft: the Journal that responders are given, kept in the database.
 
     Its row is written when there is something to remember, and at the latest with the outcome: a responder that
     answers at once costs no commit of its own.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        key: Mapping[str, Any],
-        conversation_id: int,
-        started_at: datetime,
-        facts: Mapping[str, Any],
-        thread: str | None,
-        outcome: str | None,
-    ) -> None:
-        self.started_at = started_at
-        self.facts: Mapping[str, Any] = facts
+    def __init__(self, notes: "Notes", draft: int, responder: str, row: Any, thread: str | None) -> None:
+        self.responder = responder
+        self.started_at: datetime = row.started_at if row else notes.clock.now()
+        self.facts: Mapping[str, Any] = row.facts if row else {}
         self.thread = thread
-        self.outcome = outcome
-        self._database = database
-        self._key = key
-        self._conversation_id = conversation_id
+        self.outcome: str | None = row.outcome if row else None
+        self.ended_at: datetime | None = row.ended_at if row else None
+        self.refused: str | None = row.refused if row else None
+        self.spent = 0  # and not kept yet
+        self.findings = tuple(Finding(*one) for one in (row.findings if row else None) or ())
+        self._notes = notes
+        self._draft = draft
+
+    def begin(self) -> None:
+        """It is asked now; what was begun before a crash has its moment already."""
+        self.started_at = self.started_at if self.facts else self._notes.clock.now()
 
     async def remember(self, **facts: Any) -> None:
         self.facts = {**self.facts, **facts}
-        await self._database.write(self._keep)
+        await self._notes.database.write(self.save)
 
     async def keep_thread(self, thread: str | None) -> None:
         self.thread = thread
-        key = {"conversation_id": self._conversation_id, "responder": self._key["responder"]}
+        self._notes.threads[self.responder] = thread
+        key = {"conversation_id": self._notes.conversation_id, "responder": self.responder}
 
         def write(connection: Connection) -> None:
             connection.execute(threads.delete().filter_by(**key))
             if thread is not None:
                 connection.execute(threads.insert().values(**key, thread=thread))
 
-        await self._database.write(write)
+        await self._notes.database.write(write)
 
-    def end(self, connection: Connection, outcome: str, now: datetime) -> None:
-        """Say how it went: REPLIED, or why there was no reply."""
-        self.outcome = outcome
-        self._keep(connection, outcome=outcome, ended_at=now)
+    def end(self, outcome: str, spent: int = 0) -> None:
+        """It ended now; kept with the reply."""
+        self.outcome, self.spent, self.ended_at = outcome, spent, self._notes.clock.now()
 
-    def _keep(self, connection: Connection, **values: Any) -> None:
-        row = {**self._key, "started_at": self.started_at, "facts": self.facts, "outcome": None, "ended_at": None}
-        connection.execute(_keeping(connection.dialect.name), {**row, **values})
+    async def refuse(self, text: str, findings: Sequence[Finding], spent: int = 0) -> None:
+        """What it wrote must not be sent; kept at once, because it is shown to the one that writes it anew."""
+        self.end(REFUSED, spent)
+        self.refused, self.findings = text, tuple(findings)
+
+        def write(connection: Connection) -> None:
+            self.save(connection)
+            self._notes.count(connection, {self.responder: spent})
+
+        await self._notes.database.write(write)
+        self.spent = 0
+
+    def save(self, connection: Connection) -> None:
+        row = {
+            "turn_id": self._notes.turn_id,
+            "draft": self._draft,
+            "responder": self.responder,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "outcome": self.outcome,
+            "facts": self.facts,
+            "refused": self.refused,
+            "findings": [(one.kind, one.text) for one in self.findings] or None,
+        }
+        if connection.scalar(_ERASED, {"turn": self._notes.turn_id}):  # meanwhile: what it wrote must not come back
+            row |= {"refused": None, "findings": None}
+        connection.execute(_keeping(connection.dialect.name), row)
+
+
+class Notes:
+    """All tries at a turn's present draft. ``redraft``: how often the turn's draft was dropped for newer words."""
+
+    def __init__(
+        self, connection: Connection, database: Database, clock: Clock, turn_id: int, redraft: int, conversation_id: int
+    ) -> None:
+        self.database = database
+        self.clock = clock
+        self.turn_id = turn_id
+        self.conversation_id = conversation_id
+        self._first_draft = redraft * WRITINGS
+        self._known = {(row.draft, row.responder): row for row in connection.execute(_TRIES, {"turn": turn_id})}
+        kept = connection.execute(_THREADS, {"conversation": conversation_id})
+        self.threads: dict[str, str | None] = {row.responder: row.thread for row in kept}
+        self._made: dict[tuple[int, str], Try] = {}
+
+    def one(self, responder: str, writing: int) -> Try:
+        """The try at this draft, or the one that a crash left behind. writing: 0, or 1 when it writes once more."""
+        key = (self._first_draft + writing, responder)
+        if key not in self._made:
+            self._made[key] = Try(self, *key, self._known.get(key), self.threads.get(responder))
+        return self._made[key]
+
+    def save(self, connection: Connection) -> None:
+        """Keep how all of them ended, and what that cost."""
+        amounts: Counter[str] = Counter()
+        for one in self._made.values():
+            if one.outcome is not None:
+                one.save(connection)
+                amounts[one.responder] += one.spent
+        self.count(connection, amounts)
+
+    def count(self, connection: Connection, amounts: Mapping[str, int]) -> None:
+        """Add to what the responders spent today."""
+        spending.add(connection, self.clock.now().date(), amounts)
+
+
+def of_turn(connection: Connection, turn_id: int) -> Sequence[Row[Any]]:
+    """All tries at a turn, in their order."""
+    in_order = _TRIES.order_by(tries.c.draft // WRITINGS, tries.c.started_at, tries.c.draft, tries.c.id)
+    return connection.execute(in_order, {"turn": turn_id}).all()
+
+
+_turns = sa.table("turns", sa.column("id"), sa.column("reason"))  # by name, because turns.py knows this module
+_ERASED = sa.select(sa.exists().where(_turns.c.id == sa.bindparam("turn"), _turns.c.reason == "erased"))
+_TRIES = sa.select(tries).where(tries.c.turn_id == sa.bindparam("turn"))
+_THREADS = sa.select(threads).where(threads.c.conversation_id == sa.bindparam("conversation"))
 
 
 @cache  # once for each dialect: building it anew costs more than running it
 def _keeping(dialect: str) -> Any:
     statement = insert(dialect, tries)
-    said_later = {name: statement.excluded[name] for name in ("facts", "outcome", "ended_at")}
+    said_later = {name: statement.excluded[name] for name in ("facts", "outcome", "ended_at", "refused", "findings")}
     return statement.on_conflict_do_update(index_elements=["turn_id", "draft", "responder"], set_=said_later)
-
-
-def begin(
-    connection: Connection,
-    database: Database,
-    turn_id: int,
-    draft: int,
-    conversation_id: int,
-    responders: Sequence[str],
-    now: datetime,
-) -> list[Try]:
-    """A try for each responder, begun now, or the one that a crash left behind."""
-    here = {"turn_id": turn_id, "draft": draft}
-    known = {row.responder: row for row in connection.execute(sa.select(tries).filter_by(**here))}
-    kept = connection.execute(sa.select(threads).filter_by(conversation_id=conversation_id))
-    thread_of = {row.responder: row.thread for row in kept}
-    begun = []
-    for name in responders:
-        row = known.get(name)
-        started_at, facts, outcome = (row.started_at, row.facts, row.outcome) if row else (now, {}, None)
-        key = {**here, "responder": name}
-        begun.append(Try(database, key, conversation_id, started_at, facts, thread_of.get(name), outcome))
-    return begun

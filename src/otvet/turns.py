@@ -4,8 +4,10 @@ waiting ──> answering ──> sending ──> sent        the reply is in am
    │            │            ├──────> failed      amoCRM refused it for good
    │            │            └──────> cancelled   a person took over before it could be sent
    │            ├───────────────────> kept        amoCRM is not connected: the reply is here, and was not sent
+   │            ├──────────> draft ──> cancelled  a manager may approve it (it is ``answering`` again) or reject it
    │            └───────────────────> handed      a person has to see to it; ``reason`` says why
-   └────────────────────────────────> cancelled   a manager wrote first
+   └────────────────────────────────> cancelled   a manager wrote first; what was handed ends so too; or the settings
+                                                  leave this deal or channel to people
 
 Two partial unique indexes keep the promise: a conversation has at most one turn that waits and one in hand.
 A change of state is one UPDATE that names the state it leaves and the process that owns the turn; who changes no row
@@ -21,17 +23,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet import processes
+from otvet import parts, processes
 from otvet.conversations import conversations, messages
 from otvet.database import Id, Json, UtcDateTime, metadata
+from otvet.i18n import N_, _
 from otvet.responders.base import Reply
 from otvet.tries import tries
 
 WAITING, ANSWERING, SENDING = "waiting", "answering", "sending"
 SENT, KEPT, FAILED, CANCELLED, HANDED = "sent", "kept", "failed", "cancelled", "handed"
+DRAFT = "draft"
 OPEN = (WAITING, ANSWERING, SENDING)
-STATES = (*OPEN, SENT, KEPT, FAILED, CANCELLED, HANDED)
-NEEDS_A_PERSON = (FAILED, HANDED)
+STATES = (*OPEN, DRAFT, SENT, KEPT, FAILED, CANCELLED, HANDED)
+NEEDS_A_PERSON = (FAILED, HANDED, DRAFT)
 
 # Why a turn ended as it did; sentences for them are in ``view.REASONS``.
 NOT_CONNECTED = "amocrm_not_connected"
@@ -40,6 +44,14 @@ PAUSED = "paused"
 STALE = "stale"
 CEILING = "ceiling"
 ASKED = "asked"  # the client asked for a person
+ERASED = "erased"  # the client's data was erased
+NO_DEAL = "no_deal"  # the messages name no deal, and none was found
+OFF = "off"  # the assistant is switched off
+REJECTED = "rejected"  # a manager did not want the draft
+DOUBTED = "doubted"  # what was written could not be sent, so a person has to answer
+
+NO_DRAFT = N_("the turn {turn} is no draft that waits for a manager")
+WROTE_ON = N_("the client has written on since the draft {turn}; a new one is being written")
 
 MOST_REDRAFTS = 2
 
@@ -64,15 +76,20 @@ turns = sa.Table(
     sa.Column("first_message_at", UtcDateTime, nullable=False),  # when we received it, by our own clock
     sa.Column("last_message_at", UtcDateTime, nullable=False),
     sa.Column("closed_at", UtcDateTime),
+    sa.Column("tried_at", UtcDateTime),  # when amoCRM was last given something of it and may carry it out yet
     sa.Column("redrafts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("forced", sa.Boolean, nullable=False, server_default=sa.false()),  # a person wants it answered
     sa.Column("responder", sa.Text),
     sa.Column("model", sa.Text),
     sa.Column("reply", sa.Text),
     sa.Column("details", Json),  # what the responder tells of its reply: passages, task, seconds
+    sa.Column("way", sa.Text),  # to the client's chat; none: a note in the deal is all
+    sa.Column("approved", sa.Boolean, nullable=False, server_default=sa.false()),  # a manager saw the draft
     sa.Column("note_id", sa.BigInteger),
     sa.Column("reason", sa.Text),  # why it is not sent: a word of ours, or amoCRM's refusal as a sentence
     sa.Column("summary", sa.Text),  # for the person who takes over
+    sa.Column("gap", sa.Boolean, nullable=False, server_default=sa.false()),  # the knowledge folder knew nothing of it
+    sa.Index("ix_turns_gaps", "first_message_at", sqlite_where=sa.text("gap"), postgresql_where=sa.text("gap")),
     _unique_while("uq_turns_waiting", WAITING),
     _unique_while("uq_turns_in_hand", ANSWERING, SENDING),
     sqlite_autoincrement=True,  # an id names a workflow too, so it must not come back after a turn is joined to another
@@ -85,6 +102,9 @@ _GET = (
         conversations.c.client_id,
         conversations.c.paused_until,
         conversations.c.paused_by,
+        conversations.c.mode,
+        conversations.c.summary.label("conversation_summary"),
+        conversations.c.summarised_until,
     )
     .join(conversations)
     .where(turns.c.id == sa.bindparam("turn"))
@@ -131,21 +151,56 @@ def waiting_in(connection: Connection, conversation_ids: Collection[int]) -> set
 
 
 def hand_over(connection: Connection, from_conversation: int, to_conversation: int) -> None:
-    """Two conversations turn out to be one: the waiting turn of the first goes to the second."""
+    """Two conversations turn out to be one: the turns of the first go to the second, the waiting one to its own."""
     source = _waiting(connection, from_conversation)
     target = _waiting(connection, to_conversation)
-    if source is None:
+    if source is not None and target is not None:
+        first = min(source.first_message_at, target.first_message_at)
+        _join(connection, source.id, target.id, {"first_message_at": first})
+    here = turns.c.conversation_id == from_conversation
+    connection.execute(turns.update().where(here).values(conversation_id=to_conversation))
+
+
+def unplaced(connection: Connection, conversation_id: int, reason: str, now: datetime) -> None:
+    """waiting -> handed, of nobody: the deal of the conversation could not be found."""
+    turn = _waiting(connection, conversation_id)
+    if turn is None:
         return
-    if target is None:
-        connection.execute(turns.update().where(turns.c.id == source.id).values(conversation_id=to_conversation))
+    values = {"state": HANDED, "reason": reason, "closed_at": now}
+    connection.execute(turns.update().where(turns.c.id == turn.id, turns.c.state == WAITING).values(**values))
+    _grow_the_one_before(connection, turn.id, reason, now)
+
+
+def placed(connection: Connection, conversation_id: int) -> None:
+    """handed -> waiting: the deal of the conversation is known after all. One that waits already takes it in."""
+    left = connection.execute(
+        sa.select(turns)
+        .where(turns.c.conversation_id == conversation_id, turns.c.state == HANDED, turns.c.reason == NO_DEAL)
+        .order_by(turns.c.id.desc())
+        .limit(1)
+        .with_for_update()
+    ).one_or_none()
+    if left is None:
         return
-    first = min(source.first_message_at, target.first_message_at)
-    _join(connection, source.id, target.id, {"first_message_at": first})
+    waiting = _waiting(connection, conversation_id)
+    if waiting is not None:
+        _join(connection, left.id, waiting.id, {"first_message_at": left.first_message_at})
+        return
+    values = {"state": WAITING, "reason": None, "closed_at": None, "owner": None}
+    connection.execute(turns.update().where(turns.c.id == left.id).values(**values))
 
 
 def cancel_for_manager(connection: Connection, conversation_id: int, wrote_at: datetime, now: datetime) -> None:
-    """A person wrote in the conversation: what the client had said until then is not answered a second time."""
-    here = (turns.c.conversation_id == conversation_id, turns.c.state.in_((WAITING, ANSWERING)))
+    """A person wrote in the conversation: what the client had said until then is not answered a second time.
+
+    What was left to a person has found one, except where two bots may be talking to each other: it was perhaps the
+    other bot that wrote.
+    """
+    left = sa.and_(turns.c.state == HANDED, turns.c.reason != CEILING)
+    here = (
+        turns.c.conversation_id == conversation_id,
+        sa.or_(turns.c.state.in_((WAITING, ANSWERING, DRAFT)), left),
+    )
     # Locked first: what the client said meanwhile is then seen by the look at the messages.
     connection.execute(sa.select(turns.c.id).where(*here).order_by(turns.c.id).with_for_update()).all()
     said_later = sa.exists().where(
@@ -226,6 +281,7 @@ _TAKE = (
 def take(connection: Connection, turn_id: int, me: str) -> bool:
     """waiting -> answering, unless another turn of the conversation is in hand. True also if it waits no more."""
     if connection.execute(_TAKE, {"turn": turn_id, "me": me}).rowcount == 1:
+        _replace_draft(connection, turn_id)
         return True
     row = get(connection, turn_id)
     return row is None or row.state != WAITING or row.owner != me
@@ -237,9 +293,18 @@ def write_down(connection: Connection, turn_id: int, me: str, reply: Reply) -> b
     return _move(connection, turn_id, me, ANSWERING, {**values, "details": dict(reply.details)})
 
 
-def ask_for_person(connection: Connection, turn_id: int, summary: str) -> None:
-    """Keep with the turn that the client asked for a person, and what the person should know."""
-    connection.execute(turns.update().where(turns.c.id == turn_id).values(reason=ASKED, summary=summary or ASKED))
+def ask_for_person(connection: Connection, turn_id: int, reason: str, summary: str) -> None:
+    """Keep with the turn that a person is needed besides the reply, why, and what the person should know."""
+    connection.execute(turns.update().where(turns.c.id == turn_id).values(reason=reason, summary=summary))
+
+
+def mark_gap(connection: Connection, turn_id: int, gap: bool) -> None:
+    """Keep whether the knowledge folder knew nothing of what was asked."""
+    connection.execute(turns.update().where(turns.c.id == turn_id).values(gap=gap))
+
+
+_NOTHING_WRITTEN = {"reply": None, "reason": None, "summary": None, "gap": False}
+"""What a dropped draft leaves: nothing, not even that a person was needed because of it."""
 
 
 def absorb_newer(connection: Connection, turn_id: int, me: str) -> bool:
@@ -255,17 +320,105 @@ def absorb_newer(connection: Connection, turn_id: int, me: str) -> bool:
         return False
     # The quiet period begins anew with the newer words.
     moments = {"first_message_at": newer.first_message_at, "last_message_at": newer.last_message_at}
-    _join(connection, newer.id, turn_id, {**moments, "reply": None, "redrafts": row.redrafts + 1})
+    fresh = {**_NOTHING_WRITTEN, "redrafts": row.redrafts + 1, "approved": False, "tried_at": None}
+    _join(connection, newer.id, turn_id, {**moments, **fresh})
     return True
 
 
-def commit_to_send(connection: Connection, turn_id: int, me: str, now: datetime) -> bool:
+def commit_to_send(
+    connection: Connection, turn_id: int, me: str, now: datetime, way: str | None = None, texts: Sequence[str] = ()
+) -> bool:
     """answering -> sending, with the reply saved as a message: from here on it counts as said.
+
+    way, texts: how it reaches the client's chat, and in which parts; without, it goes into the deal as a note.
 
     The last look, in one UPDATE: the turn is ours, and the conversation is not in a person's hands. True only for
     the call that made the step: that one may send without asking amoCRM first.
     """
-    return _say(connection, turn_id, me, {"state": SENDING}, {"state": SENDING, "way": "note"}, now)
+    values = {"state": SENDING, "way": way, "tried_at": now if way is None else None, "note_id": None}
+    if not _say(connection, turn_id, me, values, {"state": SENDING, "way": way or "note"}, now):
+        return False
+    if way is not None:
+        parts.plan(connection, turn_id, texts)
+    return True
+
+
+_the_note = messages.alias("the_note")
+_of_manager = messages.alias("of_manager")
+_asked = messages.alias("asked")
+_MANAGER_WROTE_SINCE = sa.exists().where(
+    _of_manager.c.conversation_id == turns.c.conversation_id,
+    _of_manager.c.sender_type == "manager",
+    _of_manager.c.id
+    > sa.select(sa.func.max(_the_note.c.id))
+    .where(_the_note.c.turn_id == turns.c.id, _the_note.c.sender_type == "assistant")
+    .scalar_subquery(),
+    # One that was written before the question and only came in late answers nothing.
+    _of_manager.c.timestamp
+    >= sa.select(sa.func.max(_asked.c.timestamp))
+    .where(_asked.c.turn_id == turns.c.id, _asked.c.sender_type == "client")
+    .scalar_subquery(),
+)
+
+
+def send_again(
+    connection: Connection, turn_id: int, me: str, now: datetime, *, tried_at: datetime | None = None
+) -> bool:
+    """The last look once more, before every further attempt at a turn that is sending and is not in amoCRM.
+
+    tried_at: when its note is given to amoCRM; none where it is a part for the client's chat.
+
+    False when the turn is not ours, or a person has taken over since: wrote in the conversation, or paused it.
+    """
+    ours = {"_turn": turn_id, "_me": me, "_from": SENDING, "_now": now, "tried_at": tried_at}
+    return connection.execute(_SEND_AGAIN, ours).rowcount == 1
+
+
+def note_down(connection: Connection, turn_id: int, me: str, *, state: str = SENDING, **values: Any) -> bool:
+    """Keep with a turn that is sending how far it has come: ``note_id``, ``tried_at``; False when it is not ours.
+
+    state: ANSWERING while a draft is shown to the staff.
+    """
+    return _move(connection, turn_id, me, state, values)
+
+
+def show_draft(connection: Connection, turn_id: int, me: str, note_id: int | None) -> bool:
+    """answering -> draft: it waits for a manager."""
+    return _move(connection, turn_id, me, ANSWERING, {"state": DRAFT, "note_id": note_id, "tried_at": None})
+
+
+def approve(connection: Connection, turn_id: int, text: str | None, now: datetime) -> str | None:
+    """A manager wants a draft sent, perhaps with a changed text: draft -> answering. Gives the sentence why not."""
+    row = get(connection, turn_id)
+    if row is None or row.state != DRAFT:
+        return _(NO_DRAFT).format(turn=turn_id)
+    newer = sa.exists().where(_other.c.conversation_id == row.conversation_id, _other.c.state.in_(OPEN))
+    values: dict[str, Any] = {"state": ANSWERING, "owner": None, "approved": True, "forced": True, "note_id": None}
+    if text is not None:
+        values |= {"reply": text, "details": {**(row.details or {}), "edited": True, "findings": []}}
+    waiting = (turns.c.id == turn_id, turns.c.state == DRAFT)
+    if connection.execute(turns.update().where(*waiting, ~newer).values(**values)).rowcount == 1:
+        return None
+    return _(WROTE_ON).format(turn=turn_id)
+
+
+def reject(connection: Connection, turn_id: int, now: datetime) -> str | None:
+    """A manager does not want a draft: draft -> cancelled. Gives the sentence why not."""
+    waiting = (turns.c.id == turn_id, turns.c.state == DRAFT)
+    values = {"state": CANCELLED, "reason": REJECTED, "closed_at": now}
+    rejected = connection.execute(turns.update().where(*waiting).values(**values)).rowcount == 1
+    return None if rejected else _(NO_DRAFT).format(turn=turn_id)
+
+
+def _replace_draft(connection: Connection, turn_id: int) -> None:
+    """The client wrote on while a draft waited: what it was to answer becomes part of this turn, and it is gone.
+
+    Not the other way round: whoever approves the draft they saw must not send one that they did not see.
+    """
+    drafted = sa.and_(_other.c.conversation_id == turns.c.conversation_id, _other.c.state == DRAFT)
+    query = sa.select(_other.c.id).join(turns, drafted).where(turns.c.id == turn_id).with_for_update(of=_other)
+    for id_ in connection.scalars(query).all():
+        _join(connection, id_, turn_id, {"reply": None})
 
 
 def keep(connection: Connection, turn_id: int, me: str, now: datetime) -> bool:
@@ -275,10 +428,35 @@ def keep(connection: Connection, turn_id: int, me: str, now: datetime) -> bool:
     return _say(connection, turn_id, me, values, delivery, now)
 
 
-def mark_sent(connection: Connection, turn_id: int, me: str, note_id: int, now: datetime) -> bool:
-    """sending -> sent."""
+def mark_sent(connection: Connection, turn_id: int, me: str, note_id: int | None, now: datetime) -> bool:
+    """sending -> sent. note_id: none where only the client's chat has it."""
     values = {"state": SENT, "note_id": note_id, "closed_at": now}
     return _close(connection, turn_id, me, values, {"note_id": note_id})
+
+
+def mark_half_sent(connection: Connection, turn_id: int, me: str, told: str, now: datetime) -> bool:
+    """sending -> sent, where a person took over when the client had a part of it: no more than that was said."""
+    values = {"state": SENT, "reason": MANAGER, "closed_at": now}
+    if not _close(connection, turn_id, me, values, {"note_id": None, "reason": MANAGER}):
+        return False
+    connection.execute(messages.update().where(*_said_in(turn_id)).values(content=told))
+    return True
+
+
+def heal(connection: Connection, turn_id: int, now: datetime) -> None:
+    """failed -> sent: what nobody could tell was seen in the client's chat after all."""
+    if any(part.state != parts.SENT for part in parts.of_turn(connection, turn_id)):
+        return
+    failed = turns.update().where(turns.c.id == turn_id, turns.c.state == FAILED)
+    if connection.execute(failed.values(state=SENT, reason=None, closed_at=now)).rowcount != 1:
+        return
+    data: dict[str, Any] = connection.execute(_GET_SAID, {"turn": turn_id}).scalar_one()
+    data["delivery"] = {**data["delivery"], "state": SENT, "reason": None}
+    connection.execute(_SET_SAID, {"turn": turn_id, "data": data})
+
+
+def _said_in(turn_id: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return messages.c.turn_id == turn_id, messages.c.sender_type == "assistant"
 
 
 def fail(connection: Connection, turn_id: int, me: str, reason: str, now: datetime) -> bool:
@@ -294,30 +472,68 @@ def cancel_unsent(connection: Connection, turn_id: int, me: str, now: datetime) 
 
 
 def hand_to_person(connection: Connection, turn_id: int, me: str, reason: str, now: datetime) -> bool:
-    """waiting or answering -> handed: it is on the operator's list."""
+    """waiting or answering -> handed: it is on the operator's list.
+
+    Where the conversation's turn before is on that list already, this one joins it: one entry that grows.
+    """
     values = {"state": HANDED, "reason": reason, "closed_at": now}
-    return _move(connection, turn_id, me, ANSWERING, values) or _move(connection, turn_id, me, WAITING, values)
-
-
-def retry(connection: Connection, turn_id: int, now: datetime) -> bool:
-    """A person wants a turn answered that ended without a reply. One that may be in amoCRM is looked for first."""
-    row = get(connection, turn_id)
-    if row is None or row.state not in (FAILED, HANDED, CANCELLED, KEPT):
+    if not (_move(connection, turn_id, me, ANSWERING, values) or _move(connection, turn_id, me, WAITING, values)):
         return False
+    _grow_the_one_before(connection, turn_id, reason, now)
+    return True
+
+
+def _grow_the_one_before(connection: Connection, turn_id: int, reason: str, now: datetime) -> None:
+    before = connection.execute(_BEFORE, {"turn": turn_id}).one_or_none()
+    if before is not None and before.state == HANDED:
+        last = connection.scalar(sa.select(turns.c.last_message_at).where(turns.c.id == turn_id))
+        _join(connection, turn_id, before.id, {"reason": reason, "last_message_at": last, "closed_at": now})
+
+
+def leave_alone(connection: Connection, turn_id: int, me: str, reason: str, now: datetime) -> bool:
+    """answering -> cancelled: by the user's settings it is not the assistant's, or it is switched off here."""
+    return _move(connection, turn_id, me, ANSWERING, {"state": CANCELLED, "reason": reason, "closed_at": now})
+
+
+_this = turns.alias("this")
+_BEFORE = (
+    sa.select(turns.c.id, turns.c.state)
+    .join(_this, sa.and_(_this.c.conversation_id == turns.c.conversation_id, _this.c.id > turns.c.id))
+    .where(_this.c.id == sa.bindparam("turn"))
+    .order_by(turns.c.id.desc())
+    .limit(1)
+    .with_for_update(of=turns)  # so that nobody has it answered while it grows
+)
+
+
+def retry(connection: Connection, turn_id: int, now: datetime) -> int | None:
+    """A person wants a turn answered that ended without a reply. One that may be in amoCRM is looked for first.
+
+    Gives the turn that will be answered: another one where the client has written on; None if it cannot be.
+    """
+    row = get(connection, turn_id)
+    if row is None or row.state not in (FAILED, HANDED, CANCELLED, KEPT) or row.reason == ERASED:
+        return None
     ended = (turns.c.id == turn_id, turns.c.state == row.state)
-    again = {"owner": None, "closed_at": None, "reason": None, "forced": True}
+    again: dict[str, Any] = {"owner": None, "closed_at": None, "reason": None, "forced": True}
     if connection.execute(_GET_SAID, {"turn": turn_id}).first() is not None:
         busy = sa.exists().where(
             _other.c.conversation_id == row.conversation_id, _other.c.state.in_((ANSWERING, SENDING))
         )
-        return connection.execute(turns.update().where(*ended, ~busy).values(**again, state=SENDING)).rowcount == 1
+        if row.way is not None:  # the note so far says that the client does not have it
+            again |= {"tried_at": None, "note_id": None}
+        sent = connection.execute(turns.update().where(*ended, ~busy).values(**again, state=SENDING))
+        if sent.rowcount != 1:
+            return None
+        parts.try_again(connection, turn_id)
+        return turn_id
     newer = _waiting(connection, row.conversation_id)
     if newer is not None:
         _join(connection, turn_id, newer.id, {"forced": True, "first_message_at": row.first_message_at})
-        return True
+        return int(newer.id)
     connection.execute(tries.delete().where(tries.c.turn_id == turn_id))  # of a draft that nobody has seen
-    values = {**again, "state": WAITING, "reply": None, "redrafts": 0, "last_message_at": now}
-    return connection.execute(turns.update().where(*ended).values(**values)).rowcount == 1
+    values = {**again, **_NOTHING_WRITTEN, "state": WAITING, "redrafts": 0, "last_message_at": now}
+    return turn_id if connection.execute(turns.update().where(*ended).values(**values)).rowcount == 1 else None
 
 
 _REPLIES = sa.select(sa.func.count()).where(
@@ -390,13 +606,20 @@ def _moving(columns: frozenset[str]) -> sa.Update:
     )
 
 
+_IN_A_PERSONS_HANDS = sa.exists().where(
+    conversations.c.id == turns.c.conversation_id, conversations.c.paused_until > sa.bindparam("_now")
+)
+
+
 @cache
 def _saying(columns: frozenset[str]) -> sa.Update:
     """Only what was written, and only while the conversation is not in a person's hands."""
-    in_a_persons_hands = sa.exists().where(
-        conversations.c.id == turns.c.conversation_id, conversations.c.paused_until > sa.bindparam("_now")
-    )
-    return _moving(columns).where(turns.c.reply.is_not(None), sa.or_(turns.c.forced, ~in_a_persons_hands))
+    return _moving(columns).where(turns.c.reply.is_not(None), sa.or_(turns.c.forced, ~_IN_A_PERSONS_HANDS))
+
+
+_SEND_AGAIN = _moving(frozenset({"tried_at"})).where(
+    sa.or_(turns.c.forced, ~sa.or_(_IN_A_PERSONS_HANDS, _MANAGER_WROTE_SINCE))
+)
 
 
 _ADD_MESSAGE = messages.insert()

@@ -38,7 +38,17 @@ REASONS = {
     "paused": N_("the assistant is paused in this conversation"),
     "stale": N_("it came too late to be answered without a person"),
     "ceiling": N_("the conversation has had as many replies as a day allows"),
+    "erased": N_("the client's data was erased"),
+    "no_deal": N_("the message names no deal, and none was found in amoCRM: look for it by the client's name"),
+    "pipeline_left_out": N_("by the settings, the assistant does not answer in this pipeline"),
+    "stage_left_out": N_("by the settings, the assistant does not answer in this stage"),
+    "tags_left_out": N_("by the settings, the assistant does not answer in deals with these tags"),
+    "channel_left_out": N_("by the settings, the assistant does not answer in this channel"),
+    "out_of_hours": N_("it came out of working hours"),
     "asked": N_("the client asked for a person"),
+    "doubted": N_("the reply that was written could not be checked, so a person has to answer"),
+    "off": N_("the assistant is switched off in this conversation"),
+    "rejected": N_("a manager rejected the draft"),
 }
 
 
@@ -58,6 +68,8 @@ def delivery(data: Mapping[str, Any] | None) -> str:
     """What became of a reply, in words."""
     if not data:
         return ""
+    if data.get("state") == "sent" and data.get("way", "note") != "note":
+        return _("sent to the client's chat ({way})").format(way=data["way"])
     sentence = DELIVERIES.get(str(data.get("state")))
     values = {"note_id": data.get("note_id", "?"), "reason": reason(data.get("reason")) or "?"}
     return _(sentence).format(**values) if sentence else str(data.get("state"))

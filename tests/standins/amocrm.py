@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
 from typing import Any
@@ -22,16 +22,21 @@ from urllib.parse import urlencode
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from tests.standins.amocrm_access import Access
+from tests.standins.chats import Chats
 from tests.standins.faults import Faults
+from tests.standins.hal import Hal, Problem
 from tests.standins.server import serving
 
 ACCOUNT_ID = 29085955
 USER_ID = 940088
 CREATED_AT = 1767603600
+PIPELINE, STAGE = 3177727, 32392159
+ENDS = {142: "Won", 143: "Lost"}
 TEXT_NOTES = (
     "common",
     "service_message",
@@ -82,8 +87,8 @@ LEAD: Json = {
     "price": 0,
     "responsible_user_id": USER_ID,
     "group_id": 0,
-    "status_id": 142,
-    "pipeline_id": 3177727,
+    "status_id": STAGE,
+    "pipeline_id": PIPELINE,
     "loss_reason_id": None,
     "created_by": 0,
     "updated_by": 0,
@@ -109,38 +114,26 @@ TALK: Json = {
 }
 
 
-class Hal(JSONResponse):
-    media_type = "application/hal+json"
-
-
-class Problem(JSONResponse):
-    media_type = "application/problem+json"
-
-    def __init__(self, status: int, title: str, detail: str, **more: Any) -> None:
-        about = {
-            "title": title,
-            "type": f"https://httpstatus.es/{status}",
-            "status": status,
-            "detail": detail,
-        }
-        super().__init__(more | about, status)
-
-
 class AmoStandin:
     """One account, and what the test knows of it. The public attributes may be set at any time.
 
+    access: integrations, tokens, rights and webhooks of the account.
     any_lead: every deal exists, not only those of ``add_lead``.
     rate: how many requests within a second are answered before it is 429.
     ban_after: after so many 429 everything is the HTML 403 of a blocked address; None is never.
+    pipelines: {id: (name, {stage's id: name})}. users: {id: name}; asking for another one is forbidden.
     log: the requests, as in Faults.
     """
 
     def __init__(self, token: str, monotonic: Callable[[], float]) -> None:
         self.url = ""
         self.token = token
+        self.access = Access()
         self.any_lead = False
         self.rate = 7
         self.ban_after: int | None = None
+        self.pipelines: dict[int, tuple[str, dict[int, str]]] = {PIPELINE: ("Sales", {STAGE: "First contact", **ENDS})}
+        self.users: dict[int, str] = {}
         self._monotonic = monotonic
         self._leads: dict[int, Json] = {}
         self._contacts: dict[int, Json] = {}
@@ -150,16 +143,18 @@ class AmoStandin:
         self._note_ids = itertools.count(76787983)
         self._accepted: deque[float] = deque()
         self._refused = 0
+        self.chats = Chats(self)
         self.app = Faults(self._gate)
         self.fault = self.app.plan
         self.log = self.app.log
         self._starlette = Starlette(
-            routes=[*self._routes(), *self.app.routes()], exception_handlers={HTTPException: _problem}
+            routes=[*self.chats.routes(), *self._routes(), *self.app.routes()],
+            exception_handlers={HTTPException: _problem},
         )
 
-    def add_lead(self, lead_id: int, contact_id: int | None = None, **fields: Any) -> None:
-        """A deal and its main contact."""
-        self._leads[lead_id] = {"contact_id": contact_id, "fields": fields}
+    def add_lead(self, lead_id: int, contact_id: int | None = None, tags: Sequence[str] = (), **fields: Any) -> None:
+        """A deal and its main contact; an open one in the first stage, if the fields do not say otherwise."""
+        self._leads[lead_id] = {"contact_id": contact_id, "tags": tags, "fields": fields}
 
     def add_contact(self, contact_id: int, **fields: Any) -> None:
         """A contact; its deals are those that were added with it."""
@@ -191,13 +186,17 @@ class AmoStandin:
             self._refused += 1
             return Problem(429, "Too Many Requests", "Too many requests per second")
         self._accepted.append(now)
-        if request.headers.get("authorization") != f"Bearer {self.token}":
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if token != self.token and not self.access.admits(token):
             return Problem(401, "Unauthorized", "Invalid or expired access token")
         return None
 
     def _routes(self) -> list[Route]:
         return [
             Route("/api/v4/account", self._get_account),
+            Route("/api/v4/leads", self._get_leads),
+            Route("/api/v4/leads/pipelines", self._get_pipelines),
+            Route("/api/v4/users/{user_id:int}", self._get_user),
             Route("/api/v4/leads/{lead_id:int}", self._get_lead),
             Route("/api/v4/leads/{lead_id:int}/notes", self._get_notes),
             Route("/api/v4/leads/{lead_id:int}/notes", self._post_notes, methods=["POST"]),
@@ -207,6 +206,7 @@ class AmoStandin:
             Route("/api/v4/talks/{talk_id:int}", self._get_talk),
             Route("/api/v4/tasks", self._get_tasks),
             Route("/api/v4/tasks", self._post_tasks, methods=["POST"]),
+            *self.access.routes(Problem),
         ]
 
     async def _get_account(self, _: Request) -> Response:
@@ -217,20 +217,57 @@ class AmoStandin:
         lead = self._lead(lead_id)
         if lead is None:
             return Response(status_code=204)
-        embedded: Json = {"tags": [], "companies": []}
-        if "contacts" in _with(request):
+        return Hal(self._lead_card(lead_id, lead, with_contacts="contacts" in _with(request)))
+
+    async def _get_leads(self, request: Request) -> Response:
+        wanted = [
+            int(value)
+            for key, value in request.query_params.multi_items()
+            if re.fullmatch(r"filter\[id\](\[\d*\])?", key) and value.isdecimal()
+        ]
+        found = [(id_, lead) for id_ in wanted if (lead := self._leads.get(id_))]
+        if not found:
+            return Response(status_code=204)
+        cards = [self._lead_card(id_, lead, with_contacts="contacts" in _with(request)) for id_, lead in found]
+        return Hal({"_page": 1, **self._links("/leads"), "_embedded": {"leads": cards}})
+
+    def _lead_card(self, lead_id: int, lead: Json, *, with_contacts: bool) -> Json:
+        tags = [{"id": 1000 + at, "name": name, "color": None} for at, name in enumerate(lead["tags"])]
+        embedded: Json = {"tags": tags, "companies": []}
+        if with_contacts:
             ids = [] if lead["contact_id"] is None else [lead["contact_id"]]
             embedded["contacts"] = [{"id": id_, "is_main": True, **self._links(f"/contacts/{id_}")} for id_ in ids]
-        return Hal(
+        about = {"id": lead_id, "name": f"Deal {lead_id}", **LEAD, **lead["fields"]}
+        return {**about, **self._links(f"/leads/{lead_id}"), "_embedded": embedded}
+
+    async def _get_pipelines(self, _: Request) -> Response:
+        shown = [
             {
-                "id": lead_id,
-                "name": f"Deal {lead_id}",
-                **LEAD,
-                **lead["fields"],
-                **self._links(f"/leads/{lead_id}"),
-                "_embedded": embedded,
+                "id": pipeline_id,
+                "name": name,
+                "sort": 1,
+                "is_main": True,
+                "is_unsorted_on": True,
+                "is_archive": False,
+                "account_id": ACCOUNT_ID,
+                **self._links(f"/leads/pipelines/{pipeline_id}"),
+                "_embedded": {
+                    "statuses": [
+                        {"id": id_, "name": stage, "pipeline_id": pipeline_id} for id_, stage in stages.items()
+                    ]
+                },
             }
-        )
+            for pipeline_id, (name, stages) in self.pipelines.items()
+        ]
+        return Hal({"_total_items": len(shown), **self._links("/leads/pipelines"), "_embedded": {"pipelines": shown}})
+
+    async def _get_user(self, request: Request) -> Response:
+        user_id = request.path_params["user_id"]
+        if user_id in self.users:
+            return Hal({"id": user_id, "name": self.users[user_id], "lang": "ru"})
+        if user_id == USER_ID and self.access.rights is not None:
+            return Hal({"id": user_id, "name": "Admin", "lang": "ru", "rights": self.access.rights})
+        return Problem(403, "Forbidden", "Only an administrator may")
 
     async def _get_contact(self, request: Request) -> Response:
         contact_id = request.path_params["contact_id"]
@@ -424,6 +461,7 @@ def amocrm_standin(
     """
     standin = AmoStandin(token, monotonic)
     with serving(standin.app, port) as standin.url:
+        standin.access.url = standin.url
         yield standin
 
 

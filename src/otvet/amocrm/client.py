@@ -6,16 +6,17 @@ AmoError (a ServiceError)
     passes by itself: rate_limited, unavailable, network
 """
 
+import copy
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import httpx2
 
-from otvet.errors import ServiceError, SettingsError
+from otvet.amocrm.token import FixedToken, TokenSource
+from otvet.errors import ServiceError
 from otvet.i18n import N_, _
 
 Reason = Literal[
@@ -67,6 +68,7 @@ _SENTENCES: dict[Reason, str] = {
         "OTVET_AMOCRM_BASE_URL."
     ),
 }
+_RENEWED = N_("The token for amoCRM was renewed in between; the request is made again.")
 _MOVED = N_(
     "amoCRM sends on to another address. Open the account in a browser and put its address into OTVET_AMOCRM_BASE_URL."
 )
@@ -116,11 +118,24 @@ class Limiter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account that the token belongs to; ``subdomain`` is its name in the address."""
+    """The account that the token belongs to.
+
+    subdomain: its name in the address. user_id: whose rights the token has.
+    """
 
     id: int
     name: str
     subdomain: str
+    user_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A webhook that the account has."""
+
+    destination: str
+    events: tuple[str, ...]
+    disabled: bool
 
 
 class AmoClient:
@@ -128,30 +143,76 @@ class AmoClient:
 
     http: asked for ``base_url`` only, and never follows a redirect, so the token stays with that host.
     base_url: the account's address without a path, such as ``https://example.amocrm.ru``.
+    token: a long-lived one, or what gives the token of each call.
     limiter: None when nothing but this client could use up the limit, as in a single check.
+    gate: raises when amoCRM must not be called now; asked right before each call that waited for its place itself.
 
-    Every method raises AmoError.
+    Every method raises AmoError, or what ``gate`` raises.
     """
 
-    def __init__(self, http: httpx2.AsyncClient, base_url: str, token: str, limiter: Limiter | None) -> None:
-        if not re.fullmatch(r"[!-~]+", token):
-            # An HTTP library would name the whole header in its complaint, and that ends in the log.
-            raise SettingsError(_("OTVET_AMOCRM_TOKEN has a character that no token has; copy it again."))
+    def __init__(
+        self,
+        http: httpx2.AsyncClient,
+        base_url: str,
+        token: str | TokenSource,
+        limiter: Limiter | None,
+        gate: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._http = http
         self._base_url = base_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._tokens = FixedToken(token) if isinstance(token, str) else token
         self._limiter = limiter
+        self._gate = gate
 
     async def account(self) -> Account:
-        """The account behind the token.
+        """The account behind the token; asked for also through a closed gate, to see whether it can be opened.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/account-info
         """
-        data = await self._get("/api/v4/account") or {}
+        data = await self._request("GET", "/api/v4/account", past_gate=True) or {}
         try:
-            return Account(int(data["id"]), str(data["name"]), str(data["subdomain"]))
+            user = data.get("current_user_id")
+            return Account(int(data["id"]), str(data["name"]), str(data["subdomain"]), int(user) if user else None)
         except _WRONG_SHAPE:
             raise _not_data("GET") from None
+
+    async def user(self, user_id: int) -> Mapping[str, Any] | None:
+        """A user of the account with ``rights``; external integrations may not ask for it.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/users-api
+        """
+        return await self._get(f"/api/v4/users/{user_id:d}")
+
+    async def hook(self, destination: str) -> Hook | None:
+        """The account's webhook to exactly this address. Administrators only.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-api
+        """
+        data = await self._get("/api/v4/webhooks", {"filter[destination]": destination})
+        try:
+            hooks = [_hook(one) for one in data["_embedded"]["webhooks"]] if data else []
+        except _WRONG_SHAPE:
+            raise _not_data("GET") from None
+        return next((one for one in hooks if one.destination == destination), None)
+
+    async def subscribe(self, destination: str, events: Sequence[str]) -> Hook:
+        """Have exactly these events sent to the address; the events it was subscribed to before are replaced.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-api
+        """
+        body = {"destination": destination, "settings": list(events), "sort": 10}
+        data = await self._request("POST", "/api/v4/webhooks", body=body, private=destination) or {}
+        try:
+            return _hook(data)
+        except _WRONG_SHAPE:
+            raise _not_data("POST") from None
+
+    async def unsubscribe(self, destination: str) -> None:
+        """Have nothing sent to the address any more.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-api
+        """
+        await self._request("DELETE", "/api/v4/webhooks", body={"destination": destination}, private=destination)
 
     async def lead(self, lead_id: int) -> Mapping[str, Any] | None:
         """A deal with the ids of its contacts under ``_embedded``; None when there is none.
@@ -179,8 +240,31 @@ class AmoClient:
                 return None
             raise
 
+    async def leads(self, lead_ids: Sequence[int]) -> Sequence[Mapping[str, Any]]:
+        """Those of these deals (at most 250) that there are.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
+        """
+        query: dict[str, str | int] = {f"filter[id][{index}]": id_ for index, id_ in enumerate(lead_ids)}
+        data = await self._get("/api/v4/leads", {**query, "limit": len(lead_ids)}) if lead_ids else None
+        return _embedded(data, "leads")
+
+    async def pipelines(self) -> Sequence[Mapping[str, Any]]:
+        """All pipelines, each with its stages under ``_embedded``.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/leads_pipelines
+        """
+        return _embedded(await self._get("/api/v4/leads/pipelines"), "pipelines")
+
+    def with_limiter(self, limiter: Limiter | None) -> Self:
+        """The same account, with calls that wait for their place in another way."""
+        other = copy.copy(self)
+        other._limiter = limiter
+        return other
+
     async def place(self) -> None:
-        """Wait until a call may start; the next one is then made with ``has_place``."""
+        """Wait until a call may start; the next one is then made with ``has_place``, and the gate is the caller's."""
+        await self._tokens.prepare()
         if self._limiter is not None:
             await self._limiter.acquire()
 
@@ -222,7 +306,9 @@ class AmoClient:
                 raise _not_data("GET") from None
         return None
 
-    async def add_task(self, lead_id: int, text: str, due: datetime, responsible_user_id: int | None) -> int:
+    async def add_task(
+        self, lead_id: int, text: str, due: datetime, responsible_user_id: int | None, *, has_place: bool = False
+    ) -> int:
         """Make a task in the deal, for its responsible user if none is named; gives its id.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
@@ -230,7 +316,7 @@ class AmoClient:
         task = {"text": text, "complete_till": int(due.timestamp()), "entity_id": lead_id, "entity_type": "leads"}
         if responsible_user_id:
             task["responsible_user_id"] = responsible_user_id
-        data = await self._request("POST", "/api/v4/tasks", body=[task], private=text) or {}
+        data = await self._request("POST", "/api/v4/tasks", body=[task], private=text, has_place=has_place) or {}
         try:
             return int(data["_embedded"]["tasks"][0]["id"])
         except _WRONG_SHAPE:
@@ -256,6 +342,16 @@ class AmoClient:
             raise _not_data("GET") from None
         return None
 
+    async def call(
+        self, method: str, path: str, *, body: Any = None, private: str = "", has_place: bool = False
+    ) -> Mapping[str, Any] | None:
+        """A call that need say no more than that it was accepted; what it means is for the module that makes it."""
+        return await self._request(method, path, body=body, private=private, has_place=has_place, lenient=True)
+
+    async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
+        """Any data; None when there is none."""
+        return await self._get(path, query)
+
     async def _get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
         return await self._request("GET", path, query=query)
 
@@ -268,35 +364,53 @@ class AmoClient:
         body: Any = None,
         private: str = "",
         has_place: bool = False,
+        past_gate: bool = False,
+        lenient: bool = False,
     ) -> Mapping[str, Any] | None:
         if not has_place:
             await self.place()
+            if self._gate is not None and not past_gate:
+                await self._gate()
+        token = await self._tokens.token()
+        answer = await self._send(token, method, path, query, body)
+        if answer.status_code == 401 and await self._tokens.renew(token):
+            if has_place:  # what the caller made sure of before may not hold any more
+                raise AmoError(_(_RENEWED), reason="unavailable")
+            await self.place()
+            answer = await self._send(await self._tokens.token(), method, path, query, body)
+        return read_answer(method, answer.status_code, answer.content, private, lenient=lenient)
+
+    async def _send(
+        self, token: str, method: str, path: str, query: Mapping[str, str | int] | None, body: Any
+    ) -> httpx2.Response:
         try:
-            answer = await self._http.request(
+            return await self._http.request(
                 method,
                 self._base_url + path,
                 params=query,
                 json=body,
-                headers=self._headers,
+                headers={"Authorization": f"Bearer {token}"},
                 timeout=TIMEOUT,
                 follow_redirects=False,
             )
         except httpx2.RequestError as error:
-            raise _network_error(method, error) from error
-        return read_answer(method, answer.status_code, answer.content, private)
+            raise network_error(method, error) from error
 
 
-def read_answer(method: str, status: int, body: bytes, private: str = "") -> Mapping[str, Any] | None:
+def read_answer(
+    method: str, status: int, body: bytes, private: str = "", *, lenient: bool = False
+) -> Mapping[str, Any] | None:
     """What an answer says: its data, None for "there is none" (204), or the AmoError that is raised.
 
     The body is judged by itself: amoCRM's gateways answer with HTML pages, whatever was asked for.
     private: what the request said and an error must not repeat.
+    lenient: an answer that says no more than "accepted" has no data.
     """
     if status == 204:
         return None
     data = _json_object(body)
     if 200 <= status < 300:
-        if data is None:
+        if data is None and not (lenient and not body.lstrip().startswith(b"<")):
             raise _not_data(method, status)
         return data
     if 300 <= status < 400:
@@ -353,11 +467,25 @@ def _without_echo(words: str, private: str) -> str:
     return "" if any(words[start : start + ECHO_LENGTH] in private for start in stretches) else words
 
 
+def _hook(data: Mapping[str, Any]) -> Hook:
+    return Hook(str(data["destination"]), tuple(str(name) for name in data["settings"]), bool(data["disabled"]))
+
+
 def _not_data(method: str, status: int = 200) -> AmoError:
     return AmoError(_(_NOT_DATA), reason="unavailable", ambiguous=method in _WRITING, status=status)
 
 
-def _network_error(method: str, error: httpx2.RequestError) -> AmoError:
+def _embedded(data: Mapping[str, Any] | None, name: str) -> Sequence[Mapping[str, Any]]:
+    """The entries of a list; none where amoCRM says that there are none."""
+    try:
+        entries = data["_embedded"][name] if data else ()
+        return [entry for entry in entries if isinstance(entry, dict)]
+    except _WRONG_SHAPE:
+        raise _not_data("GET") from None
+
+
+def network_error(method: str, error: httpx2.RequestError) -> AmoError:
+    """An AmoError of a call that had no answer; ``ambiguous`` if it may have been carried out all the same."""
     sent = not isinstance(error, _BEFORE_SENDING)
     return AmoError(
         _(_SENTENCES["network"]).format(detail=type(error).__name__),

@@ -67,11 +67,17 @@ class Delivery:
 
     ignored: other events by entity and action, such as {"leads.update": 1}.
     puzzles: why a part of the body (or all of it) could not be understood; empty when all could.
+    account_id, subdomain: the account that it names, where it does.
+    changed_leads, changed_contacts: whose cards say something else from now on.
     """
 
     messages: tuple[MessageEvent, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     puzzles: tuple[str, ...] = ()
+    account_id: int | None = None
+    subdomain: str | None = None
+    changed_leads: frozenset[int] = frozenset()
+    changed_contacts: frozenset[int] = frozenset()
 
 
 def read_delivery(body: bytes, now: datetime) -> Delivery:
@@ -86,7 +92,10 @@ def read_delivery(body: bytes, now: datetime) -> Delivery:
     ignored: Counter[str] = Counter()
     puzzles: list[str] = []
     seen: Counter[str] = Counter()
+    changed: dict[str, set[int]] = {"leads": set(), "contacts": set()}
     for entity, action, entry in _entries(data):
+        if entity in changed and isinstance(entry, dict) and (id_ := _id(entry.get("id"))):
+            changed[entity].add(id_)
         if entity not in ("message", "outgoing_message") or action != "add":
             if entity in KNOWN_ENTITIES and action:
                 ignored[f"{entity}.{action[:LONGEST_QUOTE]}"] += 1
@@ -100,7 +109,16 @@ def read_delivery(body: bytes, now: datetime) -> Delivery:
                 puzzles.append(event)
             else:
                 messages.append(event)
-    return Delivery(tuple(messages), ignored, tuple(dict.fromkeys(puzzles)))
+    account = _object(data, "account")
+    return Delivery(
+        tuple(messages),
+        ignored,
+        tuple(dict.fromkeys(puzzles)),
+        account_id=_id(account.get("id")),
+        subdomain=_text(account, "subdomain") or None,
+        changed_leads=frozenset(changed["leads"]),
+        changed_contacts=frozenset(changed["contacts"]),
+    )
 
 
 def _entries(data: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any] | str]]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import count
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
@@ -68,21 +69,25 @@ def _put(root: dict[str, Any], path: tuple[str, ...], value: str) -> None:
 
 def _parse_json(text: str) -> Mapping[str, Any]:
     try:
-        value = _plain(json.loads(text), DEEPEST)
+        read = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"not JSON: {type(error).__name__}") from error
+    value = _plain(read, DEEPEST, count())
     if not isinstance(value, dict):
         raise Unreadable("the body is neither a form nor a JSON object")
     return value
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _plain(value: Any, depth: int, fields: Iterator[int]) -> Any:
+    """Text and mappings of it, as a form would give them; ``fields`` counts the values, and what holds them."""
     if depth < 0:
         raise Unreadable("nested too deeply")
+    if next(fields) > MOST_FIELDS:
+        raise Unreadable(f"more than {MOST_FIELDS} fields")
     if isinstance(value, list):
         value = dict(enumerate(value))
     if isinstance(value, dict):
-        return {_storable(str(key)): _plain(item, depth - 1) for key, item in value.items()}
+        return {_storable(str(key)): _plain(item, depth - 1, fields) for key, item in value.items()}
     if isinstance(value, bool):
         return "1" if value else "0"
     return "" if value is None else _storable(str(value))

@@ -1,11 +1,12 @@
 """What every writer of replies is given, and what it gives back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from otvet.errors import ServiceError
+from otvet.responders.passages import Passage
 
 Sender = Literal["client", "assistant", "manager"]
 
@@ -27,6 +28,10 @@ class Context:
     history: what was said before the question, oldest first, already bounded.
     question: what the client said since our last reply, oldest first, never empty.
     language: "ru" or "en", the client's.
+    known: of the client and the deal, as (name, value).
+    knowledge: the passages that fit the question, best first.
+    summary: of what was said before ``history``; empty when nothing was.
+    draft, findings: a reply that was refused and why, when it is to be written once more.
     """
 
     turn_id: int
@@ -36,6 +41,11 @@ class Context:
     question: tuple[Line, ...]
     language: str
     instructions: str
+    known: tuple[tuple[str, str], ...] = ()
+    knowledge: tuple[Passage, ...] = ()
+    summary: str = ""
+    draft: str = ""
+    findings: tuple[str, ...] = ()
 
     @property
     def question_text(self) -> str:
@@ -60,6 +70,10 @@ class Reply:
 
 class ResponderError(ServiceError):
     """This responder has no reply for this turn; the next one is asked."""
+
+
+class Declined(ResponderError):
+    """The responder works, but writes no reply to these very words; nothing speaks against asking it the next time."""
 
 
 class Journal(Protocol):
@@ -87,10 +101,25 @@ class Journal(Protocol):
 
 
 class Responder(Protocol):
-    """A writer of replies."""
+    """A writer of replies.
+
+    outside: it is asked over the internet: personal data is masked, and what it writes is checked.
+    """
 
     name: str
+    outside: bool
 
     async def reply(self, context: Context, journal: Journal) -> Reply:
         """Write the reply, or raise ResponderError with the reason."""
+        ...
+
+
+class Summarizer(Protocol):
+    """Whoever can say in a few sentences what was said before."""
+
+    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
+        """A summary of ``before`` (the one so far, may be empty) and the ``lines`` after it, oldest first.
+
+        language: "ru" or "en". ResponderError when there is none.
+        """
         ...

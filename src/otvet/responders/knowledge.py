@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from otvet.clock import Clock
 from otvet.i18n import _
-from otvet.responders.base import Context, Journal, Reply, ResponderError
-from otvet.responders.markdown import plain_text
+from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
 from otvet.responders.passages import Problem, Snapshot, read_folder, snapshot
 
 if TYPE_CHECKING:
@@ -18,14 +18,22 @@ if TYPE_CHECKING:
 CHECK_SECONDS = 1.0
 """The folder is looked at no more often than that."""
 
+_SAME_TALK = timedelta(hours=1)
+"""A question rests on what was said no longer ago than that."""
+
+_EARLIER = 2
+_ASKED_WEIGHT = 0.5
+_REPLIED_WEIGHT = 0.2
+
 
 class KnowledgeResponder:
     """Answers from the folder alone: nothing is invented and nothing is put together."""
 
     name = "knowledge"
+    outside = False
 
-    def __init__(self, folder: Path, clock: Clock, *, with_examples: bool = True) -> None:
-        self._knowledge = Knowledge(folder, clock, with_examples=with_examples)
+    def __init__(self, knowledge: "Knowledge") -> None:
+        self.knowledge = knowledge
 
     async def reply(self, context: Context, journal: Journal) -> Reply:
         if not all(line.words for line in context.question):
@@ -33,11 +41,11 @@ class KnowledgeResponder:
             raise ResponderError(
                 _("The client sent more than words; the knowledge folder answers only words."), permanent=True
             )
-        hit = await asyncio.to_thread(self._knowledge.answer, [line.text for line in context.question])
+        hit = await asyncio.to_thread(self.knowledge.answer, context.question, context.history)
         if hit is None:
             raise ResponderError(_("No passage of the knowledge folder clearly fits."), permanent=True)
         passage = {"file": hit.passage.file, "heading": hit.passage.heading, "score": round(hit.score, 2)}
-        return Reply(plain_text(hit.passage.text), self.name, details={"passages": [passage]})
+        return Reply(hit.passage.shown, self.name, details={"passages": [passage]})
 
 
 class Knowledge:
@@ -53,17 +61,23 @@ class Knowledge:
         self._index: Index | None = None
         self._problems: tuple[Problem, ...] = ()
 
-    def answer(self, lines: Sequence[str]) -> "Hit | None":
-        """The passage for what was asked, if there is clearly one."""
+    def answer(self, question: Sequence[Line], history: Sequence[Line] = ()) -> "Hit | None":
+        """The passage that answers all of the question, if there is clearly one.
+
+        history: what was said before, oldest first; a short question may rest on the client's last one.
+        """
         from otvet.responders.choice import choose  # heavy, see below
 
         with self._lock:
-            return choose(self._fresh_index(), lines)
+            return choose(self._fresh_index(), [line.text for line in question], _before(question, history))
 
-    def search(self, text: str, k: int = 3) -> "list[Hit]":
-        """The passages nearest to a text, whether or not one clearly fits."""
+    def passages(self, question: Sequence[Line], history: Sequence[Line] = (), k: int = 3) -> "list[Hit]":
+        """The passages nearest to a question, best first, whether or not one clearly fits.
+
+        history: what was said before, oldest first; its newest messages are searched too, with less weight.
+        """
         with self._lock:
-            return self._fresh_index().search(text, k)
+            return self._fresh_index().search(_text(question), k, _earlier(history))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -90,3 +104,24 @@ class Knowledge:
         passages, problems = read_folder(self._folder, with_examples=self._with_examples)
         self._problems = tuple(problems)
         return Index(passages)
+
+
+def _text(lines: Sequence[Line]) -> str:
+    return "\n".join(line.text for line in lines)
+
+
+def _earlier(history: Sequence[Line]) -> list[tuple[str, float]]:
+    """What a question may rest on, and how heavily: the client's last messages more than the last reply to them."""
+    asked = [line for line in history if line.sender == "client"][-_EARLIER:]
+    replied = [line for line in history if line.sender != "client"][-1:]
+    said = ((_text(asked), _ASKED_WEIGHT), (_text(replied), _REPLIED_WEIGHT))
+    return [(text, weight) for text, weight in said if text]
+
+
+def _before(question: Sequence[Line], history: Sequence[Line]) -> list[str]:
+    """What the client had last asked, if our reply to it was the last word: after a person's it may mean anything."""
+    replies = [i for i, line in enumerate(history) if line.sender != "client"]
+    if not replies or history[-1].sender != "assistant" or question[0].at - history[-1].at > _SAME_TALK:
+        return []
+    last = replies[-2] + 1 if len(replies) > 1 else 0
+    return [line.text for line in history[last : replies[-1]] if line.words]

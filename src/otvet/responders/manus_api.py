@@ -3,6 +3,7 @@
 Source: https://open.manus.ai/docs/v2/introduction; the limits are at https://open.manus.ai/docs/v2/rate-limits.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,8 +23,15 @@ INTERNAL = "internal"
 
 _CODE_OF_STATUS = {401: UNAUTHENTICATED, 403: PERMISSION_DENIED, 404: NOT_FOUND, 429: RATE_LIMITED}
 _REFUSALS = {
-    UNAUTHENTICATED: N_("Manus does not accept the API key."),
-    PERMISSION_DENIED: N_("Manus does not allow this to the API key."),
+    UNAUTHENTICATED: N_(
+        "Manus does not accept the API key; make a new one at https://manus.im/app/settings/api and set it as"
+        " OTVET_MANUS_API_KEY."
+    ),
+    # By its documentation Manus says so of a wrong key too.
+    PERMISSION_DENIED: N_(
+        "Manus does not allow this to the API key, or does not know the key; make a new one at"
+        " https://manus.im/app/settings/api and set it as OTVET_MANUS_API_KEY."
+    ),
     NOT_FOUND: N_("Manus knows no such task."),
     INVALID_ARGUMENT: N_("Manus refused the request: the text may be too long for it, or the agent profile unknown."),
 }
@@ -74,6 +82,15 @@ class TaskDetail:
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A webhook of the account. ``active``: Manus calls it."""
+
+    id: str
+    url: str
+    active: bool
+
+
 class ManusApi:
     """A client of one Manus account.
 
@@ -96,7 +113,14 @@ class ManusApi:
         self._api_key = api_key
         self._on_request = on_request
 
-    async def create_task(self, content: str, *, profile: str, locale: str, title: str) -> str:
+    @property
+    def account(self) -> str:
+        """A name for whose ids these are, which changes with the key and does not tell it."""
+        return hashlib.sha256(f"{self._base_url}\n{self._api_key}".encode()).hexdigest()[:12]
+
+    async def create_task(
+        self, content: str, *, profile: str, locale: str, title: str, project_id: str | None = None
+    ) -> str:
         """Begin a task and give its id; ``content`` may have about 5,000 of Manus's estimated tokens.
 
         There is no idempotency key: after an ``ambiguous`` error the task may exist, and be paid for.
@@ -113,6 +137,8 @@ class ManusApi:
             "hide_in_task_list": True,
             "share_visibility": "private",
         }
+        if project_id is not None:
+            body["project_id"] = project_id
         task_id = (await self._post("task.create", body)).get("task_id")
         if not task_id:
             raise ManusError(_("Manus accepted the task but did not name it."), ambiguous=True)
@@ -156,6 +182,52 @@ class ManusApi:
     async def stop_task(self, task_id: str) -> None:
         """Stop a task, so that it costs no more. https://open.manus.ai/docs/v2/task.stop"""
         await self._post("task.stop", {"task_id": task_id})
+
+    async def delete_task(self, task_id: str) -> None:
+        """Delete a task with all that was said in it, for good; ``not_found`` if there is none.
+
+        Named in https://open.manus.ai/docs/v2/rate-limits; that its body is like that of task.stop is unverified.
+        """
+        await self._post("task.delete", {"task_id": task_id})
+
+    async def create_project(self, name: str, instruction: str) -> str:
+        """Make a project and give its id; Manus puts its instruction before every task that is created in it.
+
+        It can be neither changed nor deleted over this API. https://open.manus.ai/docs/v2/project.create
+        """
+        project = (await self._post("project.create", {"name": name, "instruction": instruction})).get("project")
+        id_ = project.get("id") if isinstance(project, dict) else None
+        if not id_:
+            raise ManusError(_("Manus made the project but did not name it."), ambiguous=True)
+        return str(id_)
+
+    async def create_webhook(self, url: str) -> Hook:
+        """Have Manus call an https address; it sends a test request there before it answers.
+
+        https://open.manus.ai/docs/v2/webhook.create
+        """
+        answer = await self._post("webhook.create", {"url": url})
+        return _hook(answer["webhook"] if isinstance(answer.get("webhook"), dict) else {}, url)
+
+    async def list_webhooks(self) -> list[Hook]:
+        """All webhooks of the account, also those made by hand. https://open.manus.ai/docs/v2/webhook.list"""
+        hooks = (await self._get("webhook.list")).get("data")
+        return [_hook(hook) for hook in hooks if isinstance(hook, dict)] if isinstance(hooks, list) else []
+
+    async def delete_webhook(self, webhook_id: str) -> None:
+        """Have Manus forget a webhook. https://open.manus.ai/docs/v2/webhook.delete"""
+        await self._post("webhook.delete", {"webhook_id": webhook_id})
+
+    async def public_key(self) -> str:
+        """The key that webhooks are signed with, as PEM. https://open.manus.ai/docs/v2/webhook.publicKey"""
+        return str((await self._get("webhook.publicKey")).get("public_key") or "")
+
+    async def connectors(self) -> list[str]:
+        """The names of what the account is connected to. https://open.manus.ai/docs/v2/connector.list"""
+        found = (await self._get("connector.list")).get("data")
+        return (
+            [str(one.get("name") or "?") for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        )
 
     async def available_credits(self) -> int | None:
         """Credits that can be spent, or None if Manus does not say; the cheapest way to try a key.
@@ -233,6 +305,10 @@ def _refusal(code: str | None, status: int) -> str:
     if code in _REFUSALS:
         return _(_REFUSALS[code])
     return _("Manus refused the request (HTTP {status}).").format(status=status)
+
+
+def _hook(raw: Mapping[str, Any], url: str = "") -> Hook:
+    return Hook(str(raw.get("id") or ""), str(raw.get("url") or url), raw.get("status") != "inactive")
 
 
 def _whole(value: object) -> int | None:

@@ -1,6 +1,7 @@
 """What a Manus task is told: everything when it begins, and later only what it has not seen."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from otvet.responders.base import Context, Line
 from otvet.responders.manus_answer import for_client, said
@@ -10,18 +11,23 @@ from otvet.responders.prompt import write_prompt
 
 def opening(context: Context) -> str:
     """The first message of a task."""
-    return write_prompt(context.instructions, context.history, context.question)
+    return write_prompt(context)
 
 
 def follow_up(context: Context, events: Sequence[Event]) -> str:
     """A further message of a task with these events, newest first.
 
-    Besides the question it tells what went past Manus (a manager's messages, replies that were not Manus's),
-    and the instructions, if they are not those that were sent before.
+    Besides the question it tells what went past Manus: a manager's messages, replies that were not Manus's. The
+    instructions are told if there are any: who has told them before leaves them empty.
     """
-    sent = [event.text for event in events if isinstance(event, UserMessage)]
-    known = any(context.instructions.strip() in text for text in sent)
-    return write_prompt("" if known else context.instructions, _unseen(context.history, events), context.question)
+    unseen = tuple(_unseen(context.history, events))
+    summary = context.summary if len(unseen) == len(context.history) else ""
+    return write_prompt(replace(context, history=unseen, summary=summary))
+
+
+def was_told(instructions: str, events: Sequence[Event]) -> bool:
+    """Whether one of a task's messages holds the instructions."""
+    return any(instructions.strip() in event.text for event in events if isinstance(event, UserMessage))
 
 
 def _unseen(history: Sequence[Line], events: Sequence[Event]) -> Sequence[Line]:

@@ -1,4 +1,4 @@
-"""The knowledge folder: Markdown files in, passages out."""
+"""The knowledge folder: Markdown files and price lists in, passages out."""
 
 import re
 from dataclasses import dataclass
@@ -9,10 +9,15 @@ from typing import NamedTuple
 from markdown_it import MarkdownIt
 
 from otvet.i18n import _
+from otvet.responders import prices
+from otvet.responders.markdown import plain_text
+from otvet.responders.prices import NoPriceList
 
 _MARKDOWN = MarkdownIt("commonmark")
 _COMMENT = re.compile(r"<!--(.*?)(?:-->|\Z)", re.DOTALL)
-_EXAMPLE = re.compile(r"\s*<!--\s*(?:пример|example)\b", re.IGNORECASE)
+_EXAMPLE = re.compile(r"\s*(?:<!--|\"?#)\s*(?:пример|example)\b", re.IGNORECASE)
+_MOST_LINES = 10
+
 _OTHER_WORDS = re.compile(r"\s*(?:иначе|also)\s*:(.*)", re.DOTALL | re.IGNORECASE)
 
 Snapshot = tuple[tuple[str, int, int], ...]
@@ -21,10 +26,11 @@ Snapshot = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A heading and the text below it, up to the next heading.
+    """A heading and the text below it, up to the next heading; or a row of a price list, its name being the heading.
 
     above: the headings that this one stands under, outermost first.
     other_words: what else clients call it, from a comment ``<!-- also: ... -->`` that is never shown.
+    plain: the text is no Markdown.
     """
 
     file: str
@@ -32,11 +38,17 @@ class Passage:
     text: str
     above: tuple[str, ...] = ()
     other_words: str = ""
+    plain: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The text as a client gets it."""
+        return self.text if self.plain else plain_text(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file, or the folder itself, that the answers cannot come from, and why."""
+    """A file, or the folder itself, that answers cannot come from, or not all of them, and why."""
 
     file: str
     reason: str
@@ -67,24 +79,46 @@ def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], li
     problems: list[Problem] = []
     for file in _files(folder):
         try:
-            markdown = file.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            problems.append(Problem(file.name, _("it is not UTF-8 text; save it as UTF-8")))
+            found, reason = _read(file, with_examples=with_examples)
         except OSError as error:
-            problems.append(Problem(file.name, error.strerror or str(error)))
-        else:
-            found = split(file.name, markdown)
-            if not found:
-                problems.append(Problem(file.name, _("it has no heading with a text below it")))
-            elif _EXAMPLE.match(markdown) and not with_examples:
-                problems.append(
-                    Problem(
-                        file.name, _("an example that no client is answered from; write your own, then remove line 1")
-                    )
-                )
-            else:
-                passages += found
+            found, reason = [], error.strerror or str(error)
+        passages += found
+        if reason:
+            problems.append(Problem(file.name, reason))
     return passages, problems
+
+
+def _read(file: Path, *, with_examples: bool) -> tuple[list[Passage], str]:
+    """A file's passages, and what is wrong with it."""
+    content, is_list = file.read_bytes(), file.suffix.lower() == ".csv"
+    try:
+        text = prices.decode(content) if is_list else content.decode("utf-8-sig")
+        found, reason = (_price_list if is_list else _markdown)(file.name, text)
+    except UnicodeDecodeError:
+        return [], _("it is not UTF-8 text; save it as UTF-8")
+    except NoPriceList as error:
+        return [], str(error)
+    if found and not with_examples and _EXAMPLE.match(text):
+        return [], _("an example that no client is answered from; write your own, then remove line 1")
+    return found, reason
+
+
+def _markdown(name: str, text: str) -> tuple[list[Passage], str]:
+    found = split(name, text.replace("\r\n", "\n").replace("\r", "\n"))
+    return found, "" if found else _("it has no heading with a text below it")
+
+
+def _price_list(name: str, text: str) -> tuple[list[Passage], str]:
+    found = prices.read(text)
+    passages = [
+        Passage(name, row.name, row.text, (row.group,) if row.group else (), row.other_words, plain=True)
+        for row in found.rows
+    ]
+    if not found.left_out:
+        return passages, ""
+    lines = ", ".join(map(str, found.left_out[:_MOST_LINES])) + ("…" if len(found.left_out) > _MOST_LINES else "")
+    sentence = _("lines left out ({lines}): no name, more cells than the first row, or a formula that failed")
+    return passages, sentence.format(lines=lines)
 
 
 def split(file: str, markdown: str) -> list[Passage]:
@@ -131,6 +165,8 @@ def _other_words(section: str) -> str:
 def _files(folder: Path) -> list[Path]:
     # Names with a leading dot are what editors and macOS leave beside the real files.
     try:
-        return sorted(file for file in folder.glob("*.md") if not file.name.startswith("."))
+        return sorted(
+            file for file in folder.iterdir() if file.suffix.lower() in (".md", ".csv") and file.name[0] != "."
+        )
     except OSError:
         return []

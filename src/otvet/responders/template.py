@@ -14,6 +14,7 @@ class TemplateResponder:
     """Thanks the client in the client's language."""
 
     name = "template"
+    outside = False
 
     async def reply(self, context: Context, journal: Journal) -> Reply:
         text = NOTHING_TO_READ if context.nothing_to_read else THANKS

@@ -4,7 +4,8 @@ import re
 
 import Stemmer
 
-from otvet.responders.stopwords import NEGATIONS, QUESTION_WORDS, STOPWORDS, WITHOUT_SUBJECT
+from otvet.responders.stopwords import ASKED_AS, NEGATIONS, QUESTION_WORDS, STOPWORDS, WITHOUT_SUBJECT
+from otvet.responders.synonyms import BROADER, SAME
 
 _ADDRESS = re.compile(r"\bhttps?://\S+|(?<![\w.-])(?:[\w-]++\.)+[a-z]{2,}\b(?:/\S*)?")
 _GREETING = re.compile(
@@ -16,23 +17,22 @@ _LATIN = re.compile(r"[a-z]+")
 _NOT = re.compile(r"n['’]t\b")
 _TIMES = re.compile(r"(?<=\d)[xх*](?=\d)")
 
-_HOW_MUCH = re.compile(r"\b(?:how much|по чем)\b")
+_AMOUNT = re.compile(r"\b(\d{1,3}(?:[ \u00a0\u202f]\d{3})+)(?=\s*(?:₽|руб|р\b))")
 
-# Different words for one thing in every shop.
-_SAME = (
-    "цена цены стоит стоят стоимость почем price prices cost costs",
-    "доставка привезти привезете привезут везете привозите",
-    "возврат вернуть верну вернете возвращать",
-    "оплата оплачивать платить заплатить",
-    "заказ заказывать",
-    "обмен обменять обменивать поменять",
-    "отмена отменить отменять",
-    "купить покупка приобрести",
-    "забрать заберу забирать самовывоз",
-    "адрес находитесь расположены",
-    "покупатель клиент",
-    "упаковка упаковать",
-    "delivery deliver ship shipping",
+# What is said in two words and is one thing; the words apart mean something else.
+_PHRASES = tuple(
+    (re.compile(rf"\b(?:{said})\b"), meant)
+    for said, meant in (
+        ("how much|по чем", "cost"),
+        ("(?:возьмете|берете|возьмут|берут) (?=за\\b)", "стоит"),
+        ("наличк\\w+|налик\\w*|налом|кэш\\w*", "наличные"),
+        ("день в день", "сегодня"),
+        ("(?:нов\\w+|нг) год\\w*|новогодн\\w+|8 марта|23 февраля|майски\\w+", "праздники"),
+        ("за (?:рубеж|границ)\\w*", "заграница"),
+        ("вас найти", "адрес"),
+        ("юр\\w* лиц\\w*", "юрлицо"),
+        ("не (?:то|тот|та|ту|те|того|той)", "перепутали"),
+    )
 )
 
 # Snowball keeps доставк-, доставля- and достав- apart; cutting these endings brings them together.
@@ -43,10 +43,11 @@ _russian = Stemmer.Stemmer("russian")
 _english = Stemmer.Stemmer("english")
 
 
-def words(text: str) -> list[str]:
+def words(text: str, *, price_alone: bool = False) -> list[str]:
     """The words that say what a text is about, in their order and folded to one spelling.
 
     "Not" becomes a part of its word: who writes that a parcel has not come does not ask how parcels come.
+    What asks for nothing but a price has none, unless ``price_alone``: it is about something said earlier.
     """
     found = []
     negated = ""
@@ -56,12 +57,12 @@ def words(text: str) -> list[str]:
         elif word not in STOPWORDS:
             found.append(negated + word)
             negated = ""
-    return [] if WITHOUT_SUBJECT.issuperset(found) else found
+    return [] if not price_alone and WITHOUT_SUBJECT.issuperset(found) else found
 
 
 def question_words(text: str) -> list[str]:
     """Where, when, how: they do not say what is asked about, but tell two passages about it apart."""
-    return [word for word in _all_words(text) if word in QUESTION_WORDS]
+    return [ASKED_AS.get(word, word) for word in _all_words(text) if word in QUESTION_WORDS]
 
 
 def stem(word: str) -> str:
@@ -72,17 +73,28 @@ def stem(word: str) -> str:
 def family(stem: str) -> str:
     """One name for a stem and its nearest relatives."""
     root = _root(stem)
+    if root.startswith("не") and root[2:] in _FAMILIES:  # as words() joins it
+        return "не" + _FAMILIES[root[2:]]
     return _FAMILIES.get(root, root)
+
+
+def broader(family: str) -> tuple[str, ...]:
+    """What else may be meant by a word that no passage holds, the nearest first."""
+    return _BROADER.get(family, ())
 
 
 def _all_words(text: str) -> list[str]:
     text = _ADDRESS.sub(" ", text.casefold().replace("ё", "е"))
     text = _NOT.sub(" not", _GREETING.sub(" ", text))
-    return _WORD.findall(_TIMES.sub(" ", _HOW_MUCH.sub(" cost ", text)))
+    text = _AMOUNT.sub(lambda amount: "".join(amount[1].split()), _TIMES.sub(" ", text))
+    for said, meant in _PHRASES:
+        text = said.sub(f" {meant} ", text)
+    return _WORD.findall(text)
 
 
 def _root(stem: str) -> str:
     return _TAIL.sub("", stem)
 
 
-_FAMILIES = {_root(stem(word)): _root(stem(group.split()[0])) for group in _SAME for word in group.split()}
+_FAMILIES = {_root(stem(word)): _root(stem(group.split()[0])) for group in SAME for word in group.split()}
+_BROADER = {family(stem(word)): tuple(family(stem(each)) for each in meant) for word, meant in BROADER.items()}

@@ -1,16 +1,17 @@
 """The JSON API: numbers, conversations, messages; and whether the service is alive and ready."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Response
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
 
-from otvet import __version__, gates, installation, stats, turns, view
-from otvet.conversations import FOR_GOOD, clients, conversations, messages, of_lead, set_pause
-from otvet.errors import StorageError
+from otvet import __version__, erasure, gaps, gates, installation, stats, tries, turns, view, watched
+from otvet.app import Service
+from otvet.conversations import FOR_GOOD, clients, conversations, messages, of_lead, pause_end, set_mode, set_pause
+from otvet.errors import StorageError, UsageError
 from otvet.i18n import _
 from otvet.web import metrics
 from otvet.web.access import require_access
@@ -20,6 +21,8 @@ api = APIRouter(tags=["api"], dependencies=[Depends(require_access)])
 
 PageSize = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[int, Query(ge=0)]
+
+UNTIL_RESUMED = "until it is resumed"
 
 
 @probes.get("/health")
@@ -43,16 +46,33 @@ async def ready(request: Request) -> JSONResponse:
     good = all(checks.values())
     details: dict[str, Any] = {}
     if checks["database_writable"]:
-        gate = await service.database.read(lambda connection: gates.closed(connection, gates.AMOCRM))
-        details["amocrm"] = gate.sentence if gate else "open"  # stays ready: messages are stored, replies wait
+        details["amocrm"] = await _amocrm(service)  # stays ready: messages are stored, replies wait
+        if service.watch:
+            details["amocrm_watch"] = await service.database.read(_watched)
     return JSONResponse({"status": "ready" if good else "not ready", **checks, **details}, 200 if good else 503)
+
+
+async def _amocrm(service: Service) -> str:
+    if not service.settings.amocrm_connected:
+        return "not connected"
+    gate = await service.database.read(lambda connection: gates.closed(connection, gates.AMOCRM))
+    return gate.sentence if gate else "open"
+
+
+def _watched(connection: Connection) -> dict[str, Any]:
+    """What anybody may know of the watch: how each subject is, and nothing that it says."""
+    last = watched.moment(connection, watched.LAST_DELIVERY)
+    states: dict[str, Any] = {subject: seen.state for subject, seen in watched.seen(connection).items()}
+    return states | {"last_delivery_at": last.isoformat(timespec="seconds") if last else None}
 
 
 @api.get("/metrics")
 async def prometheus(request: Request) -> Response:
     """For Prometheus."""
-    numbers = await request.app.state.service.database.read(stats.read)
-    return Response(metrics.render(numbers), media_type="text/plain; version=0.0.4; charset=utf-8")
+    service = request.app.state.service
+    numbers = await service.database.read(stats.read)
+    moments = await service.database.read(watched.for_metrics) if service.watch else {}
+    return Response(metrics.render(numbers, moments), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @api.get("/api/stats")
@@ -65,6 +85,7 @@ async def numbers(request: Request) -> dict[str, Any]:
 @api.get("/api/conversations")
 async def list_conversations(request: Request, limit: PageSize = 50, before: str | None = None) -> dict[str, Any]:
     """Conversations, the latest activity first. ``before``: the ``next`` of the page before."""
+    now = request.app.state.service.clock.now()
 
     def read(connection: Connection) -> dict[str, Any]:
         query = (
@@ -88,7 +109,7 @@ async def list_conversations(request: Request, limit: PageSize = 50, before: str
         rows = connection.execute(query).all()
         page = rows[:limit]
         more = f"{page[-1].last_activity.isoformat()}~{page[-1].id}" if len(rows) > limit else None
-        return {"conversations": [_conversation(row) for row in page], "next": more}
+        return {"conversations": [_conversation(row, now) for row in page], "next": more}
 
     result: dict[str, Any] = await request.app.state.service.database.read(read)
     return result
@@ -125,13 +146,17 @@ async def list_messages(request: Request, lead_id: int, limit: PageSize = 50, be
 
 
 @api.post("/api/conversations/{lead_id}/pause")
-async def pause(request: Request, lead_id: int, minutes: Annotated[float | None, Query(gt=0)] = None) -> dict[str, Any]:
+async def pause(request: Request, lead_id: int, minutes: float | None = None) -> dict[str, Any]:
     """Leave a deal to people: for ``minutes``, or until it is resumed."""
     service = request.app.state.service
-    until = service.clock.now() + timedelta(minutes=minutes) if minutes else FOR_GOOD
+    now = service.clock.now()
+    try:
+        until = pause_end(now, minutes)
+    except UsageError as error:
+        raise HTTPException(422, str(error)) from error
     if not await service.database.write(lambda connection: set_pause(connection, lead_id, until)):
         raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
-    return {"lead_id": lead_id, "paused_until": None if until == FOR_GOOD else until.isoformat(), "paused": True}
+    return {"lead_id": lead_id, **_pause(until, now)}
 
 
 @api.post("/api/conversations/{lead_id}/resume")
@@ -140,6 +165,33 @@ async def resume(request: Request, lead_id: int) -> dict[str, Any]:
     if not await request.app.state.service.database.write(lambda connection: set_pause(connection, lead_id, None)):
         raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
     return {"lead_id": lead_id, "paused": False}
+
+
+@api.delete("/api/clients")
+async def forget(request: Request, lead_id: int | None = None, contact_id: int | None = None) -> dict[str, Any]:
+    """Erase a client, named by a deal or by amoCRM's contact; ``tasks_left`` could not be deleted at Manus."""
+    if (lead_id is None) == (contact_id is None):
+        raise HTTPException(422, _("give either lead_id or contact_id"))
+    service: Service = request.app.state.service
+    manus = service.manus.api if service.manus else None
+    erased = await erasure.forget(service.database, service.clock, manus, lead_id=lead_id, contact_id=contact_id)
+    if erased is None:
+        raise HTTPException(404, _("nothing is known of this client"))
+    return {
+        "conversations": erased.conversations,
+        "messages": erased.messages,
+        "replies": erased.replies,
+        "quarantined": erased.quarantined,
+        "tasks_left": erased.tasks_left,
+    }
+
+
+@api.post("/api/conversations/{lead_id}/mode")
+async def mode(request: Request, lead_id: int, mode: Literal["auto", "draft", "off"] | None = None) -> dict[str, Any]:
+    """How the assistant works in a deal; without ``mode`` as set for all."""
+    if not await request.app.state.service.database.write(lambda connection: set_mode(connection, lead_id, mode)):
+        raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
+    return {"lead_id": lead_id, "mode": mode}
 
 
 @api.get("/api/turns")
@@ -157,15 +209,76 @@ async def list_turns(
     return {"turns": [_turn(row) for row in page], "next": page[-1].id if len(rows) > limit else None}
 
 
+@api.get("/api/turns/{turn_id}")
+async def turn(request: Request, turn_id: int) -> dict[str, Any]:
+    """One turn: what it rests on and cost, and the tries before the reply, with what was refused and why."""
+
+    def look(connection: Connection) -> dict[str, Any] | None:
+        row = turns.get(connection, turn_id)
+        tried = tries.of_turn(connection, turn_id)
+        return None if row is None else _turn(row) | {"details": row.details, "tries": [_try(one) for one in tried]}
+
+    found: dict[str, Any] | None = await request.app.state.service.database.read(look)
+    if found is None:
+        raise HTTPException(404, _("there is no turn {turn}").format(turn=turn_id))
+    return found
+
+
+@api.get("/api/gaps")
+async def knowledge_gaps(
+    request: Request, days: int = Query(30, ge=1, le=3650), limit: int = Query(100, ge=1, le=1000)
+) -> dict[str, Any]:
+    """What clients asked in so many days and the knowledge folder does not say, the most frequent first."""
+    service = request.app.state.service
+    since = service.clock.now() - timedelta(days=days)
+    found = await service.database.read(lambda connection: gaps.listed(connection, since, limit))
+    return {"gaps": [_gap(one) for one in found]}
+
+
 @api.post("/api/turns/{turn_id}/retry")
 async def retry(request: Request, turn_id: int) -> dict[str, Any]:
     """Answer a turn that ended without a reply; one that may have been sent is looked for in amoCRM first."""
     service = request.app.state.service
     now = service.clock.now()
-    if not await service.database.write(lambda connection: turns.retry(connection, turn_id, now)):
+    answers = await service.database.write(lambda connection: turns.retry(connection, turn_id, now))
+    if answers is None:
         raise HTTPException(409, _("the turn {turn} is not one that can be tried again").format(turn=turn_id))
+    service.dispatcher.put([answers])
+    return {"turn_id": answers, "state": "under way"}  # another one where the client has written on meanwhile
+
+
+@api.post("/api/turns/{turn_id}/approve")
+async def approve(
+    request: Request, turn_id: int, text: Annotated[str | None, Body(embed=True, min_length=1)] = None
+) -> dict[str, Any]:
+    """Send a draft to the client; ``text``: what to send in its place."""
+    service = request.app.state.service
+    now = service.clock.now()
+    if text is not None and not text.strip():
+        raise HTTPException(422, _("the text is empty"))
+    why_not = await service.database.write(lambda connection: turns.approve(connection, turn_id, text, now))
+    if why_not is not None:
+        raise HTTPException(409, why_not)
     service.dispatcher.put([turn_id])
     return {"turn_id": turn_id, "state": "under way"}
+
+
+@api.post("/api/turns/{turn_id}/reject")
+async def reject(request: Request, turn_id: int) -> dict[str, Any]:
+    """Drop a draft; nothing is sent."""
+    service = request.app.state.service
+    now = service.clock.now()
+    why_not = await service.database.write(lambda connection: turns.reject(connection, turn_id, now))
+    if why_not is not None:
+        raise HTTPException(409, why_not)
+    return {"turn_id": turn_id, "state": turns.CANCELLED}
+
+
+def _pause(until: datetime | None, now: datetime) -> dict[str, Any]:
+    """paused_until: a moment, UNTIL_RESUMED, or None where nothing is paused."""
+    paused = until is not None and until > now
+    shown = None if until is None or not paused else UNTIL_RESUMED if until == FOR_GOOD else until.isoformat()
+    return {"paused": paused, "paused_until": shown}
 
 
 def _turn(row: Row[Any]) -> dict[str, Any]:
@@ -178,9 +291,31 @@ def _turn(row: Row[Any]) -> dict[str, Any]:
         "summary": row.summary,
         "reply": row.reply,
         "responder": row.responder,
+        "way": row.way or "note",
         "note_id": row.note_id,
         "opened_at": row.first_message_at.isoformat(),
         "closed_at": row.closed_at.isoformat() if row.closed_at else None,
+    }
+
+
+def _try(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "responder": row.responder,
+        "draft": row.draft,
+        "outcome": row.outcome,
+        "refused": row.refused,
+        "findings": [{"kind": kind, "text": text} for kind, text in row.findings or ()],
+        "started_at": row.started_at.isoformat(),
+        "ended_at": row.ended_at.isoformat() if row.ended_at else None,
+    }
+
+
+def _gap(gap: gaps.Gap) -> dict[str, Any]:
+    return {
+        "question": gap.question,
+        "count": gap.count,
+        "last_asked_at": gap.last_asked_at.isoformat(),
+        "lead_ids": gap.leads,
     }
 
 
@@ -192,14 +327,15 @@ def _cursor(text: str) -> tuple[datetime, int]:
         raise HTTPException(422, _("there is no such page")) from error
 
 
-def _conversation(row: Row[Any]) -> dict[str, Any]:
+def _conversation(row: Row[Any], now: datetime) -> dict[str, Any]:
     return {
         "id": row.id,
         "lead_id": row.amocrm_lead_id,
         "status": row.status,
         "last_activity": row.last_activity.isoformat(),
-        "paused_until": row.paused_until.isoformat() if row.paused_until else None,
+        **_pause(row.paused_until, now),
         "paused_by": row.paused_by,
+        "mode": row.mode,
         "messages": row.messages,
         "client": {"id": row.client_id, "name": row.name, "contact_id": row.amocrm_contact_id},
     }

@@ -6,9 +6,13 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from otvet import __version__
+from otvet import __version__, consents
 from otvet.app import Service
 from otvet.web.api import api, probes
+from otvet.web.manus import ManusWebhook
+from otvet.web.oauth import ConsentPage
+from otvet.web.salesbot import PATH as SALESBOT_PATH
+from otvet.web.salesbot import SalesbotWebhook
 from otvet.web.webhook import Webhook
 
 
@@ -28,4 +32,11 @@ def create(service: Service) -> ASGIApp:
     app.state.service = service
     app.include_router(probes)
     app.include_router(api)
+    if service.manus and service.manus.webhook:
+        app.add_route(service.settings.manus_webhook_path, ManusWebhook(service.manus.webhook).take, methods=["POST"])
+    app.add_route(consents.PATH, ConsentPage(service.consenting).take, methods=["GET"])
+    settings = service.settings
+    if settings.amocrm_client_secret and settings.amocrm_base_url:
+        bots = SalesbotWebhook(service, settings.amocrm_client_secret.get_secret_value(), settings.amocrm_base_url)
+        app.add_route(SALESBOT_PATH, bots.take, methods=["POST"])
     return Webhook(app, service.settings.webhook_path, service.webhook_secret, service.inbox)

@@ -19,6 +19,12 @@ DELIVERY_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2),
     registry=REGISTRY,
 )
+MANUS_DELIVERIES = Counter(
+    "otvet_manus_deliveries",
+    "Manus's webhook calls of this process by what became of them",
+    ["result"],
+    registry=REGISTRY,
+)
 
 TOTALS = {
     "messages_received": "Messages that amoCRM delivered, repetitions included",
@@ -32,11 +38,38 @@ TOTALS = {
 }
 
 
-def render(numbers: Mapping[str, Any]) -> bytes:
-    """The exposition text: ``numbers`` is what ``stats.read`` gave."""
+WATCHED = {
+    "amocrm_good": "Whether the watch found a subject of the account good (1), with a warning (0.5) or bad (0)",
+    "amocrm_looked_timestamp_seconds": "When the watch looked at it",
+}
+MOMENTS = {
+    "amocrm_last_delivery_timestamp_seconds": "When amoCRM was heard of last",
+    "amocrm_token_ends_timestamp_seconds": "When a person has to bring another token",
+}
+
+
+def render(numbers: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> bytes:
+    """The exposition text: ``numbers`` is what ``stats.read`` gave, ``seen`` what ``watched.for_metrics`` gave."""
     registry = CollectorRegistry()
     registry.register(_Totals(numbers))
+    registry.register(_Watched(seen or {}))
     return generate_latest(REGISTRY) + generate_latest(registry)
+
+
+class _Watched:
+    def __init__(self, seen: Mapping[str, Any]) -> None:
+        self._seen = seen
+
+    def collect(self) -> Iterable[Metric]:
+        for name, meaning in WATCHED.items():
+            if name in self._seen:
+                family = GaugeMetricFamily(f"otvet_{name}", meaning, labels=["subject"])
+                for subject, value in self._seen[name].items():
+                    family.add_metric([subject], value)
+                yield family
+        for name, meaning in MOMENTS.items():
+            if name in self._seen:
+                yield GaugeMetricFamily(f"otvet_{name}", meaning, value=self._seen[name])
 
 
 class _Totals:

@@ -10,6 +10,7 @@ import structlog
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from otvet import trial
 from otvet.errors import StorageError
 from otvet.inbox import Inbox
 from otvet.web.metrics import DELIVERIES, DELIVERY_SECONDS
@@ -55,6 +56,9 @@ class Webhook:
                 reason = f"larger than {LARGEST_BODY} bytes; its beginning"
                 await self._inbox.set_aside(body[:KEPT_OF_A_LARGER], reason)
                 return JSONResponse({"saved": 0, "duplicates": 0})
+            if nonce := trial.nonce_in(body):
+                DELIVERIES.labels("trial").inc()
+                return JSONResponse({trial.FIELD: trial.signature(self._secret.decode(), nonce)})
             stored = await self._inbox.receive(body)
         except BrokenOff:
             return Response(status_code=400)  # nobody is there to read it; amoCRM sends it again

@@ -1,0 +1,12 @@
+"""A part of the page on answer quality: what a measurement found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """``text`` is Markdown by language ("en", "ru"), from its own ``##`` heading on; ``failures`` are aims missed."""
+
+    text: Mapping[str, str]
+    failures: tuple[str, ...] = ()

@@ -1,0 +1,54 @@
+"""Addresses of accounts: what a person types, where amoCRM asks for consent, and which hosts are the same account."""
+
+from urllib.parse import urlencode, urlsplit
+
+from otvet.errors import UsageError
+from otvet.i18n import _
+
+ZONES = ("amocrm.ru", "amocrm.com", "kommo.com")
+HERE = ("127.0.0.1", "localhost", "::1")
+
+
+def account_address(typed: str) -> str:
+    """The account's address of ``example``, ``example.amocrm.ru`` or any page of it; UsageError if it is none.
+
+    The token is sent there, so it must be amoCRM's; a stand-in on this machine is taken too.
+    """
+    text = typed.strip().rstrip("/")
+    if text.isascii() and text.replace("-", "").isalnum():
+        text = f"{text}.{ZONES[0]}"
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        host, port = "", None
+    if host in HERE and port:
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    name, _dot, zone = host.partition(".")
+    if zone not in ZONES or not name.replace("-", "").isalnum() or name == "www":
+        raise UsageError(
+            _("{text} is no address of an account; it looks like example.amocrm.ru or example.kommo.com").format(
+                text=typed
+            )
+        )
+    return f"https://{host}"
+
+
+def host_of(address: str) -> str:
+    """The host (with the port, where one is named) of an address, or of a host alone."""
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        return parts.netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return ""
+
+
+def consent_page(base_url: str, client_id: str, state: str) -> str:
+    """Where an administrator allows the integration to use the account.
+
+    Source: https://www.amocrm.ru/developers/content/oauth/step-by-step
+    """
+    zone = host_of(base_url).partition(".")[2]
+    home = f"https://www.{zone}" if zone in ZONES else base_url
+    # post_message: amoCRM comes back in the window that was opened, and not in the one that opened it.
+    return f"{home}/oauth?" + urlencode({"client_id": client_id, "state": state, "mode": "post_message"})

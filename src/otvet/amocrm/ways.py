@@ -1,0 +1,201 @@
+"""The calls that bring a reply into the client's chat: a Salesbot's, and Kommo's own for talks.
+
+Most of them are in Kommo's documentation and in public integrations, not in amoCRM's: docs/delivery.md says which.
+Every function raises AmoError, or what the client's gate raises.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from otvet.amocrm.client import AmoClient, AmoError
+from otvet.i18n import N_, _
+
+FIELD_CODE = "OTVET_REPLY"
+FIELD_NAME = N_("Reply of the assistant (Otvet)")
+FIELDS_ON_A_PAGE = 250
+PAGES = 20
+EVENTS = 100
+ROBOT = 0  # who did it, where no user did
+LEAD = 2  # amoCRM's number for deals
+
+_FIELD_GONE = N_(
+    "amoCRM does not take the reply into the deal's field {field} ({detail}). See that the field is there and is a "
+    "text area; docs/delivery.md says how to make a new one and to tell the bot."
+)
+_NO_FIELD = N_(
+    "amoCRM did not make the field that the Salesbot reads. Make a text area in the deal's settings and put its number "
+    "into OTVET_SALESBOT_FIELD_ID."
+)
+_BOT_GONE = N_(
+    "amoCRM does not run the Salesbot {bot} ({detail}). See that it is there, is switched on and has no trigger, that "
+    "OTVET_SALESBOT_ID is its number, and that the token's owner may run it."
+)
+_TALK_REFUSED: Mapping[int, str] = {
+    402: N_(
+        "Kommo's limit of messages through the Chats API is used up for this month. Until the next one answer by "
+        "hand, take a larger package, or set OTVET_REPLY_VIA to another way."
+    ),
+    403: N_(
+        "The token may not send messages into talks. In Kommo give the integration the right to the Chats API, make "
+        "a new token, or set OTVET_REPLY_VIA to another way."
+    ),
+    404: N_("Kommo has no such talk, or this account cannot send messages through the API. Answer by hand."),
+    422: N_("The talk is closed, so Kommo takes no message for it. Open it in Kommo and answer by hand."),
+}
+_NOT_ADMIN = N_(
+    "The token may not let a Salesbot go on: amoCRM allows that to administrators only. Make a token whose owner is"
+    " one."
+)
+_NOT_WAITING = N_("The Salesbot does not wait for the reply any more: its time was over, or somebody stopped it.")
+
+
+async def find_or_make_field(amocrm: AmoClient) -> int:
+    """The id of the deals' text area for replies; it is made when there is none with our code.
+
+    Source: https://www.amocrm.ru/developers/content/crm_platform/custom-fields
+    """
+    found = await _find_field(amocrm)
+    if found is None:
+        wanted = {"type": "textarea", "name": _(FIELD_NAME), "code": FIELD_CODE}
+        await amocrm.call("POST", "/api/v4/leads/custom_fields", body=[wanted])
+        found = await _find_field(amocrm)  # another process may have made one too: all take the first
+    if found is None:
+        raise AmoError(_(_NO_FIELD), reason="unavailable")
+    return found
+
+
+async def _find_field(amocrm: AmoClient) -> int | None:
+    ids: list[int] = []
+    for page in range(1, PAGES + 1):
+        query = {"limit": FIELDS_ON_A_PAGE, "page": page}
+        found = (await amocrm.get("/api/v4/leads/custom_fields", query) or {}).get("_embedded", {})
+        fields = found.get("custom_fields", [])
+        ids += [int(field["id"]) for field in fields if field.get("code") == FIELD_CODE]
+        if len(fields) < FIELDS_ON_A_PAGE:
+            break
+    return min(ids, default=None)
+
+
+async def write_field(amocrm: AmoClient, lead_id: int, field_id: int, text: str) -> None:
+    """Put the text where the bot reads it; doing it twice changes nothing.
+
+    Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
+    """
+    body = {"custom_fields_values": [{"field_id": field_id, "values": [{"value": text}]}]}
+    try:
+        await amocrm.call("PATCH", f"/api/v4/leads/{lead_id:d}", body=body, private=text)
+    except AmoError as error:
+        if error.reason not in ("validation", "forbidden"):  # without the right to this, a note may still be allowed
+            raise
+        raise _refused(_FIELD_GONE, error, field=field_id) from error
+
+
+class Bots:
+    """Runs a Salesbot, by whichever of the two addresses the account has. A run cannot be taken back."""
+
+    def __init__(self, amocrm: AmoClient) -> None:
+        self._amocrm = amocrm
+        self._has_v4 = True
+
+    async def run(self, bot_id: int, lead_id: int) -> None:
+        """Called with a place among the calls already taken.
+
+        Sources: https://developers.kommo.com/reference/launch-a-salesbot and, for the older address,
+        https://developers.kommo.com/reference/launch-salesbot (that amoCRM has both is not verified)
+        """
+        if self._has_v4:
+            try:
+                body: Any = {"entity_id": lead_id, "entity_type": "leads"}
+                await self._amocrm.call("POST", f"/api/v4/bots/{bot_id:d}/run", body=body, has_place=True)
+            except AmoError as error:
+                if error.status not in (404, 405):
+                    raise self._why(bot_id, error) from error
+            else:
+                return
+            await self._amocrm.place()
+        body = [{"bot_id": bot_id, "entity_id": lead_id, "entity_type": LEAD}]
+        try:
+            await self._amocrm.call("POST", "/api/v2/salesbot/run", body=body, has_place=True)
+        except AmoError as error:
+            raise self._why(bot_id, error) from error
+        self._has_v4 = False
+
+    def _why(self, bot_id: int, error: AmoError) -> AmoError:
+        if error.status == 409:  # another bot is at work in the deal: it passes by itself
+            return AmoError(str(_refused(_BOT_GONE, error, bot=bot_id)), reason="unavailable", status=409)
+        if error.permanent or error.reason == "forbidden":
+            return _refused(_BOT_GONE, error, bot=bot_id)
+        return error
+
+
+async def send_message(amocrm: AmoClient, talk_id: str, text: str) -> str | None:
+    """Kommo's message into a talk; gives its id. Called with a place already taken; it cannot be taken back.
+
+    Source: https://developers.kommo.com/changelog (2026-07-08; that amoCRM has it too is not verified)
+    """
+    if not talk_id.isdecimal():
+        raise AmoError(_(_TALK_REFUSED[404]), reason="not_found", permanent=True)
+    path = f"/api/v4/talks/{talk_id}/send_message"
+    try:
+        data = await amocrm.call("POST", path, body={"text": text}, private=text, has_place=True)
+    except AmoError as error:
+        sentence = _TALK_REFUSED.get(error.status or 0)
+        if error.reason == "banned" or sentence is None:
+            raise
+        raise AmoError(_(sentence), reason="validation", permanent=True, status=error.status) from error
+    named = (data or {}).get("id")
+    return str(named) if isinstance(named, str | int) else None
+
+
+async def go_on(amocrm: AmoClient, return_url: str, data: Mapping[str, Any], shown: Sequence[str]) -> None:
+    """Let a bot go on that waits for a reply. Called with a place already taken; it cannot be taken back.
+
+    return_url: one that was found to be the account's own; only its path is used.
+    shown: texts of at most 80 characters that the bot sends at once.
+    Source: https://developers.kommo.com/reference/salesbot-widget-block-execution-confirmation
+    """
+    body: dict[str, Any] = {"data": dict(data)}
+    if shown:  # an empty list is refused
+        show = [{"handler": "show", "params": {"type": "text", "value": text}} for text in shown]
+        body["execute_handlers"] = show
+    try:
+        await amocrm.call(
+            "POST", urlsplit(return_url).path, body=body, private=str(data.get("reply", "")), has_place=True
+        )
+    except AmoError as error:
+        sentence = {403: _NOT_ADMIN, 404: _NOT_WAITING}.get(error.status or 0)
+        if error.reason == "banned" or sentence is None:
+            raise
+        raise AmoError(_(sentence), reason="validation", permanent=True, status=error.status) from error
+
+
+async def sent_since(amocrm: AmoClient, lead_id: int, since: datetime) -> set[str]:
+    """The ids of the chat messages that robots sent in a deal since a moment, as far as its events tell.
+
+    What people sent is left out: it says nothing of ours.
+
+    Source: https://www.amocrm.ru/developers/content/crm_platform/events-and-notes
+    """
+    query: dict[str, str | int] = {
+        "filter[type]": "outgoing_chat_message",
+        "filter[entity]": "lead",
+        "filter[entity_id]": lead_id,
+        "filter[created_at][from]": int(since.timestamp()),
+        "limit": EVENTS,
+    }
+    found = await amocrm.get("/api/v4/events", query) or {}
+    try:
+        events = found.get("_embedded", {}).get("events", ())
+        told = [event["value_after"][0]["message"]["id"] for event in events if event["created_by"] == ROBOT]
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return set()
+    return {str(id_) for id_ in told}
+
+
+def _refused(sentence: str, error: AmoError, **named: int) -> AmoError:
+    detail = f"HTTP {error.status}"
+    return AmoError(
+        _(sentence).format(detail=detail, **named), reason="validation", permanent=True, status=error.status
+    )

@@ -1,0 +1,42 @@
+"""Calls to amoCRM that nobody waits for: they stand behind the deliveries, and what amoCRM refuses them is heeded."""
+
+from typing import Protocol
+
+from otvet import gates
+from otvet.amocrm.client import AmoError
+from otvet.clock import Clock
+from otvet.database import Database
+
+PAUSE_SECONDS = 0.5
+
+STOPS_ALL = ("unauthorized", "payment", "banned")
+"""Refusals that hold for every call. A ``forbidden`` one may be about what was asked for only."""
+
+
+class Patient(Protocol):
+    """A limit that can say that the next place is too far away."""
+
+    async def acquire(self, patience: float | None = None) -> bool:
+        """See limits.SharedLimit."""
+        ...
+
+
+class Yielding:
+    """A place among the calls, taken only while nobody stands in line. patience: what counts as no line, in seconds."""
+
+    def __init__(self, limit: Patient, clock: Clock, patience: float) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._patience = patience
+
+    async def acquire(self) -> None:
+        """Wait until there is one."""
+        while not await self._limit.acquire(self._patience):
+            await self._clock.sleep(PAUSE_SECONDS)
+
+
+async def heed(database: Database, clock: Clock, error: Exception) -> None:
+    """Close amoCRM's gate if it refused what it would refuse everybody."""
+    if isinstance(error, AmoError) and error.reason in STOPS_ALL:
+        reason, sentence, now = error.reason, str(error), clock.now()
+        await database.write(lambda connection: gates.close(connection, gates.AMOCRM, reason, sentence, now))

@@ -1,0 +1,108 @@
+"""Working hours: when somebody is there, in the company's own time. No I/O."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from otvet.i18n import _
+
+_MOSCOW = "Europe/Moscow"
+_DAYS = (
+    ("пн", "mo", "mon", "понедельник", "monday"),
+    ("вт", "tu", "tue", "вторник", "tuesday"),
+    ("ср", "we", "wed", "среда", "wednesday"),
+    ("чт", "th", "thu", "четверг", "thursday"),
+    ("пт", "fr", "fri", "пятница", "friday"),
+    ("сб", "sa", "sat", "суббота", "saturday"),
+    ("вс", "su", "sun", "воскресенье", "sunday"),
+)
+_NUMBERS = {name: number for number, names in enumerate(_DAYS) for name in names}
+_EVERY_DAY = ("ежедневно", "daily", "every day", "каждый день")
+_TIMES = re.compile(r"(\d{1,2})(?::(\d{2}))?\s*-\s*(\d{1,2})(?::(\d{2}))?")
+_A_DAY = 24 * 60
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of that name; ValueError with a sentence when there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        if name == _MOSCOW:  # the default must work on a machine without the zones' files
+            return timezone(timedelta(hours=3), _MOSCOW)
+        raise ValueError(_("give a time zone such as Europe/Moscow or Asia/Yekaterinburg")) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """opened: (weekday from 0, minutes after its midnight at which work begins, at which it ends)."""
+
+    opened: Sequence[tuple[int, int, int]]
+    zone: tzinfo
+
+    def open_at(self, now: datetime) -> bool:
+        return any(begin <= now < end for begin, end in self._around(now))
+
+    def closed_since(self, now: datetime) -> datetime:
+        """When the last working hours before this moment ended."""
+        return max(end for _begin, end in self._around(now) if end <= now)
+
+    def _around(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+        today = now.astimezone(self.zone).date()
+        for back in range(-1, 9):
+            day = today - timedelta(days=back)
+            midnight = datetime.combine(day, time(), self.zone)
+            for weekday, begin, end in self.opened:
+                if weekday == day.weekday():
+                    yield _moment(midnight, begin), _moment(midnight, end)
+
+
+def _moment(midnight: datetime, minutes: int) -> datetime:
+    """By the clock on the wall, also on the day on which the clock is changed."""
+    return (midnight + timedelta(minutes=minutes)).astimezone(UTC)
+
+
+def read(text: str, zone: tzinfo) -> Hours | None:
+    """ "пн-пт 09:00-18:00; сб 10:00-15:00"; None for an empty text. ValueError when it cannot be understood."""
+    opened = [one for part in re.split(r"[;\n]", text.lower()) if part.strip() for one in _part(part)]
+    return Hours(tuple(sorted(set(opened))), zone) if opened else None
+
+
+def _part(text: str) -> Iterator[tuple[int, int, int]]:
+    text = re.sub(r"[–—−]", "-", text.replace("ё", "е")).strip()
+    found = list(_TIMES.finditer(text))
+    if not found or re.sub(r"[\s,]", "", _TIMES.sub("", text[found[0].start() :])):
+        raise _unreadable()
+    days = _days(text[: found[0].start()])
+    for match in found:
+        begin, end = _minutes(match[1], match[2]), _minutes(match[3], match[4])
+        if begin in (_A_DAY, end):
+            raise _unreadable()
+        for day in days:
+            yield day, begin, end if end > begin else end + _A_DAY
+
+
+def _days(text: str) -> list[int]:
+    text = text.strip(" ,:")
+    if not text or text in _EVERY_DAY:
+        return list(range(7))
+    days: list[int] = []
+    for part in filter(None, re.split(r"\s*,\s*", text)):
+        names = [_NUMBERS.get(name.strip(" .")) for name in part.split("-")]
+        if len(names) > 2 or None in names:
+            raise _unreadable()
+        first, last = names[0] or 0, names[-1] or 0
+        days += [(first + at) % 7 for at in range((last - first) % 7 + 1)]
+    return days
+
+
+def _minutes(hours: str, minutes: str | None) -> int:
+    found = int(hours) * 60 + int(minutes or 0)
+    if found > _A_DAY or int(minutes or 0) > 59:
+        raise _unreadable()
+    return found
+
+
+def _unreadable() -> ValueError:
+    return ValueError(_("give days and times such as mon-fri 09:00-18:00; sat 10:00-15:00"))

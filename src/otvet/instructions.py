@@ -1,0 +1,42 @@
+"""What the assistant is told of its work: a Markdown file that the user edits, or our own words while there is none."""
+
+import re
+from pathlib import Path
+
+import structlog
+
+from otvet.i18n import N_, translator
+
+log = structlog.get_logger(__name__)
+
+INSTRUCTIONS = N_(
+    "You answer the clients of a company in a messenger on behalf of its sales team. Answer briefly, politely and to"
+    " the point, in the client's language. Use only what is known from the conversation; never invent prices, dates,"
+    " addresses or conditions. If you do not know, say that a manager will clarify it."
+)
+
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+
+
+class Instructions:
+    """Read anew for each turn: an edit counts from the next reply on."""
+
+    def __init__(self, file: Path = Path("instructions.md")) -> None:
+        self.file = file
+
+    def read(self, language: str) -> str:
+        """The file without its comments; our own words in that language while it is missing or empty."""
+        try:
+            return self.written() or translator(language)(INSTRUCTIONS)
+        except (UnicodeDecodeError, OSError) as error:
+            log.error(
+                "the instructions cannot be read; the built-in ones are used", file=str(self.file), cause=str(error)
+            )
+            return translator(language)(INSTRUCTIONS)
+
+    def written(self) -> str:
+        """What stands in the file; empty when there is none. UnicodeDecodeError or OSError for one that is unfit."""
+        try:
+            return _COMMENT.sub("", self.file.read_text(encoding="utf-8-sig")).strip()
+        except FileNotFoundError:
+            return ""

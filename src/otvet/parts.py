@@ -1,0 +1,92 @@
+"""Parts: a reply that goes to the client's chat, cut for the channel, and how far each part has come.
+
+to_send ──> given ──> sent        amoCRM took it, or it came back as an outgoing message
+   │          ├────> to_send     it surely was not taken: it may be given again
+   │          ├────> unknown     nobody can tell whether the client has it; a person has to look
+   └──────────┴────> refused     amoCRM will not take it
+
+``given`` is committed before amoCRM is asked, because that cannot be undone.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from otvet.database import Id, UtcDateTime, metadata
+
+TO_SEND, GIVEN, SENT, REFUSED, UNKNOWN = "to_send", "given", "sent", "refused", "unknown"
+
+parts = sa.Table(
+    "parts",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("turn_id", Id, sa.ForeignKey("turns.id"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),  # from 1, in the order in which the client gets them
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default=TO_SEND),
+    sa.Column("given_at", UtcDateTime, index=True),  # when amoCRM was last asked to bring it to the client
+    sa.Column("outside_id", sa.Text, index=True),  # amoCRM's id of it, where the way gives one
+    sa.Column("echo_id", sa.Text, index=True),  # of the outgoing message that it came back as
+    sa.UniqueConstraint("turn_id", "number"),
+)
+
+_OF_TURN = sa.select(parts).where(parts.c.turn_id == sa.bindparam("turn")).order_by(parts.c.number)
+
+
+def plan(connection: Connection, turn_id: int, texts: Sequence[str]) -> None:
+    """Keep what is to be sent."""
+    rows = [{"turn_id": turn_id, "number": number, "text": text} for number, text in enumerate(texts, 1)]
+    connection.execute(parts.insert(), rows)
+
+
+def of_turn(connection: Connection, turn_id: int) -> Sequence[Row[Any]]:
+    """All parts of a reply, in their order; none where it goes into the deal as a note only."""
+    return connection.execute(_OF_TURN, {"turn": turn_id}).all()
+
+
+def give(connection: Connection, ids: Collection[int], now: datetime) -> bool:
+    """to_send -> given; False when they are given already."""
+    todo = parts.update().where(parts.c.id.in_(ids), parts.c.state == TO_SEND)
+    return connection.execute(todo.values(state=GIVEN, given_at=now)).rowcount == len(ids)
+
+
+def end(connection: Connection, ids: Collection[int], given_at: datetime, state: str, outside_id: str | None) -> None:
+    """given -> any other state, by whoever gave them at that moment: not by one who hung and comes back."""
+    mine = parts.update().where(parts.c.id.in_(ids), parts.c.state == GIVEN, parts.c.given_at == given_at)
+    connection.execute(mine.values(state=state, outside_id=outside_id))
+
+
+def refuse(connection: Connection, ids: Collection[int]) -> None:
+    """to_send -> refused."""
+    todo = parts.update().where(parts.c.id.in_(ids), parts.c.state == TO_SEND)
+    connection.execute(todo.values(state=REFUSED))
+
+
+def try_again(connection: Connection, turn_id: int) -> None:
+    """A person has looked and wants what the client does not have to be sent."""
+    ended = parts.update().where(parts.c.turn_id == turn_id, parts.c.state.in_((REFUSED, UNKNOWN)))
+    connection.execute(ended.values(state=TO_SEND, given_at=None))
+
+
+def unconfirmed(connection: Connection, turn_ids: sa.Select[Any], since: datetime) -> Sequence[datetime]:
+    """When parts of these turns were given that have not come back as outgoing messages, oldest first."""
+    given = (parts.c.state.in_((GIVEN, SENT, UNKNOWN)), parts.c.echo_id.is_(None), parts.c.given_at >= since)
+    query = sa.select(parts.c.given_at).where(parts.c.turn_id.in_(turn_ids), *given)
+    return connection.scalars(query.order_by(parts.c.given_at)).all()
+
+
+def known_echoes(connection: Connection, keys: Collection[str]) -> set[str]:
+    """Which of these outgoing messages are known to be parts of ours."""
+    return set(connection.scalars(sa.select(parts.c.echo_id).where(parts.c.echo_id.in_(keys))))
+
+
+def came_back(connection: Connection, id_: int, key: str) -> bool:
+    """A part was seen as an outgoing message; False when another one was taken for it. It is in the chat then."""
+    free = parts.update().where(parts.c.id == id_, parts.c.echo_id.is_(None))
+    if connection.execute(free.values(echo_id=key)).rowcount != 1:
+        return False
+    connection.execute(parts.update().where(parts.c.id == id_, parts.c.state == UNKNOWN).values(state=SENT))
+    return True

@@ -1,0 +1,80 @@
+"""A responder that fails again and again is left alone for a while: nobody waits for what will not come."""
+
+from otvet.clock import Clock
+from otvet.errors import StorageError
+from otvet.i18n import _
+from otvet.responders.base import Context, Declined, Journal, Reply, Responder, ResponderError
+
+FAILURES = 5
+"""So many in a row open the circuit."""
+
+PAUSE_SECONDS = 60.0
+"""For so long nobody asks. Then one question is let through, and what becomes of it decides for all."""
+
+
+class Circuit:
+    """A Responder around another one. It knows of this process alone, since its start.
+
+    Every error counts, except Declined (the responder works) and StorageError (it is not the responder's).
+    What was begun before a crash is always let through: only the responder can bring it to its end.
+    """
+
+    def __init__(
+        self, responder: Responder, clock: Clock, *, failures: int = FAILURES, seconds: float = PAUSE_SECONDS
+    ) -> None:
+        self.name = responder.name
+        self.outside = responder.outside
+        self._responder = responder
+        self._clock = clock
+        self._limit = failures
+        self._pause = seconds
+        self._failures = 0
+        self._open_until: float | None = None
+        self._one_is_trying = False
+        self._why = ""
+
+    async def reply(self, context: Context, journal: Journal) -> Reply:
+        """Ask, or say at once why nobody is asked."""
+        if self._open_until is None or journal.facts:
+            return await self._ask(context, journal)
+        left = self._open_until - self._clock.monotonic()
+        if left > 0 or self._one_is_trying:
+            raise self._skipped(max(left, 0))
+        self._one_is_trying = True
+        try:
+            return await self._ask(context, journal)
+        finally:
+            self._one_is_trying = False
+
+    async def _ask(self, context: Context, journal: Journal) -> Reply:
+        was_closed = self._open_until is None
+        try:
+            reply = await self._responder.reply(context, journal)
+        except Declined:
+            self._worked()
+            raise
+        except StorageError:
+            raise
+        except Exception as error:
+            # Those that were under way when the circuit opened do not make its pause longer.
+            if was_closed == (self._open_until is None):
+                self._failed(error)
+            raise
+        self._worked()
+        return reply
+
+    def _worked(self) -> None:
+        self._failures = 0
+        self._open_until = None
+
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        self._why = str(error) if isinstance(error, ResponderError) else type(error).__name__
+        if self._failures >= self._limit:
+            self._open_until = self._clock.monotonic() + self._pause
+
+    def _skipped(self, seconds: float) -> ResponderError:
+        text = _(
+            "Not asked: it failed {count} times in a row and is left alone for {seconds} more seconds. Last: {why}"
+        )
+        return ResponderError(text.format(count=self._failures, seconds=round(seconds), why=self._why))

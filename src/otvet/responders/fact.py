@@ -1,0 +1,58 @@
+"""Something in a text that can be true or false of the company: what of it is compared, whatever way it is written."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+Key = tuple[str, float | str]
+"""What kind of thing, and which: ("RUB", 1500.0), ("time", 600.0), ("phone", "+79001234567")."""
+
+Keys = frozenset[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact of a text.
+
+    needs: each set must have a key that the context has too, or the fact does not stand there.
+    gives: what the context has when the fact stands in it.
+    """
+
+    kind: str
+    start: int
+    end: int
+    needs: tuple[Keys, ...]
+    gives: Keys
+
+
+_SPACES = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000\t]")
+_DASHES = re.compile(r"[\u2010-\u2015\u2212\ufe63\uff0d]")
+_OTHER_DIGITS = re.compile(r"(?![0-9])\d")
+_TIMES = re.compile(r"(?<=\d)[xх×](?=\s?\d)|(?<=\d\s)[xх×](?=\s\d)")
+INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufe0e\ufe0f]")
+
+
+def visible(text: str) -> str:
+    """The text without characters that nobody sees."""
+    return INVISIBLE.sub("", text)
+
+
+def plain(text: str) -> str:
+    """The text with plain spaces, dashes and digits, and every letter at its place."""
+    if text.isascii():
+        return text.replace("\t", " ")
+    text = _DASHES.sub("-", _SPACES.sub(" ", text))
+    return _OTHER_DIGITS.sub(lambda match: str(unicodedata.digit(match[0])), text)
+
+
+def lower(text: str) -> str:
+    """The text in lower case, with every letter at its place."""
+    folded = _TIMES.sub("*", text.lower())
+    return folded if len(folded) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def blank(text: str, spans: list[tuple[int, int]]) -> str:
+    """The text with these pieces taken out, and every other letter at its place."""
+    for start, end in spans:
+        text = text[:start] + "\0" * (end - start) + text[end:]
+    return text

@@ -1,0 +1,117 @@
+"""Telephone numbers in a text, however they are written. No I/O.
+
+Regular expressions find what looks like one; the library ``phonenumbers`` knows which numbers exist. The expressions
+come first because order numbers look like telephone numbers too, and because they are fast.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import phonenumbers
+
+REGION = "RU"
+"""Where a number without a country code is taken to be."""
+
+_GAP = r"[\s().\u2010-\u2015-]{0,3}"
+_INTERNATIONAL = re.compile(rf"(?<![\w+])\+\d(?:{_GAP}\d){{6,14}}")
+_NATIONAL = re.compile(rf"(?<!\d)(?<!\d[.,-])[78](?:{_GAP}\d){{10}}(?!\d)")
+_NEIGHBOUR = re.compile(rf"(?<!\d)(?:375|380|998|996|992|994|995|374|373)(?:{_GAP}\d){{8,9}}(?!\d)")
+_WITH_CODE = re.compile(rf"(?<![\d+])(?<!\d[.,-])\(?[2-9]\d{{2,4}}\)?(?:{_GAP}\d){{5,7}}(?!\d)")
+_AMERICAN = re.compile(r"\(?\d{3}\)?[\s.-]\d{3}[.-]\d{4}")
+_LOCAL = re.compile(r"(?<![\d-])\d{3}[-\u2010-\u2015]\d{2}[-\u2010-\u2015]\d{2}(?!-?\d)")
+
+_AFTER = re.compile(r"\s*(?:₽|руб|р\b|тыс|млн|[$€₸%]|шт|км|сум|тенге|USD|EUR)", re.IGNORECASE)
+_THOUSANDS = re.compile(r"\d{1,3}(?:\s\d{3})+")
+_NUMBER_OF = re.compile(
+    r"(?:заказ(?:а|у|ом|е)?|трек\w*|накладн\w+|отправлени\w|посылк\w|артикул\w*|арт|код\w*|imei|сч[её]т\w*|договор\w*"
+    r"|заявк\w|квитанци\w|сделк\w|чек\w?|инн|огрн|кпп|бик|снилс|вин|vin|сери\w|карт\w+|\w*паспорт\w*|рейс|версия|модель|id"
+    r"|orders?|track\w*|invoice|sku|item|ticket|parcel|passport|version|штрихкод\w*|штрих-код\w*)"
+    r"[\s.:#№=-]*(?:(?:номер\w?|number|no|код|почты|сдэк|cdek|id|лояльности)[\s.:#№=-]*)*\Z",
+    re.IGNORECASE,
+)
+_CALL = re.compile(r"тел\b|телеф|звон|позвон|моб|whats|ватс|вотс|вайбер|viber|phone|call\b|cell", re.IGNORECASE)
+
+_WINDOW = 40  # characters before a number that say what it is
+
+
+class Phone(NamedTuple):
+    """A number in a text. ``number``: E.164, or only digits where the area is not said."""
+
+    start: int
+    end: int
+    number: str
+
+
+def find(text: str) -> Iterator[Phone]:
+    """Telephone numbers in their order, not overlapping; what is called an order, a track or a passport is none."""
+    position = 0
+    for match in _candidates(text):
+        if match.start() >= position and (phone := _phone(text, match)):
+            position = phone.end
+            yield phone
+
+
+def is_number_of_something(text: str, start: int) -> bool:
+    """Whether the words before ``start`` say that the number there is that of an order, a parcel, an article."""
+    before = text[max(0, start - _WINDOW) : start]
+    return bool(_NUMBER_OF.search(before)) and not _CALL.search(before)
+
+
+def _candidates(text: str) -> list[re.Match[str]]:
+    patterns = (_INTERNATIONAL, _NATIONAL, _NEIGHBOUR, _WITH_CODE, _LOCAL)
+    found = [match for pattern in patterns for match in pattern.finditer(text)]
+    return sorted(found, key=lambda match: (match.start(), -match.end()))
+
+
+def _phone(text: str, match: re.Match[str]) -> Phone | None:
+    start, written = match.start(), match[0]
+    if match.re is _INTERNATIONAL:
+        return _international(start, written)
+    if _AFTER.match(text, match.end()) or _THOUSANDS.fullmatch(written) or is_number_of_something(text, start):
+        return None
+    if match.re is _LOCAL:
+        return Phone(start, match.end(), _digits(written))
+    number = _number(match.re, written)
+    if number is None:
+        return None
+    # An opening bracket that is not closed inside belongs to the sentence.
+    inside = written.startswith("(") and ")" not in written
+    return Phone(start + inside, match.end(), number)
+
+
+def _international(start: int, written: str) -> Phone | None:
+    """The longest beginning that is a number: after it others may follow without a mark between them."""
+    ends = [index for index in range(len(written), 7, -1) if index == len(written) or not written[index].isdigit()]
+    for end in ends:
+        if written[end - 1].isdigit() and (number := _valid("+" + _digits(written[:end]))):
+            return Phone(start, start + end, number)
+    return None
+
+
+def _number(pattern: re.Pattern[str], written: str) -> str | None:
+    digits = _digits(written)
+    if pattern is _NATIONAL:
+        return _valid(digits)
+    if pattern is _NEIGHBOUR:
+        return _valid("+" + digits)
+    if len(digits) != 10 or (written.isdigit() and not digits.startswith("9")):
+        return None
+    if number := _valid(digits):
+        return number
+    # A made-up or unknown American number is still one by its shape.
+    return f"+1{digits}" if _AMERICAN.fullmatch(written) else None
+
+
+def _valid(number: str) -> str | None:
+    try:
+        parsed = phonenumbers.parse(number, REGION)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_valid_number(parsed):
+        return None
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _digits(written: str) -> str:
+    return "".join(char for char in written if char.isdigit())

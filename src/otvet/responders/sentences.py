@@ -1,0 +1,52 @@
+"""Where a sentence ends: after "1 500 руб. Доставка", not after "ул. Садовая" or in "2.5 кг". No I/O."""
+
+import re
+
+# After these a dot never ends a sentence, for something belongs to them.
+_OPEN = (
+    r"(?:ул|д|кв|оф|корп|стр|пр|просп|наб|пер|пл|тел|им|г|гр|ред|рис|ср|напр|т|св|ок"
+    r"|mr|mrs|ms|dr|st|no|vs|e\.g|i\.e|approx)"
+)
+# After these it does if a new sentence follows, that is a capital letter.
+_CLOSED = (
+    r"(?:руб|р|коп|тыс|млн|шт|мин|ч|сек|мес|нед|дн|кг|л|м|см|мм|км|т\.\s?д|т\.\s?п|др|гг|экз|чел|раб"
+    r"|a\.m|p\.m|inc|ltd|etc)"
+)
+
+_END = re.compile(r"[.!?…]+[\"'»”)\]]*(?=\s|\Z)|\n+")
+_OPEN_BEFORE = re.compile(rf"(?:(?<![\w.]){_OPEN}|(?<!\w)[А-ЯЁA-Z])\Z", re.IGNORECASE)
+_YEAR_BEFORE = re.compile(r"\d\s?г\Z")
+_CLOSED_BEFORE = re.compile(rf"(?<![\w]){_CLOSED}\Z", re.IGNORECASE)
+_LIST_MARK_BEFORE = re.compile(r"(?:\A|\n)\s*\d{1,3}\Z")
+_BEGINNING = re.compile(r"\s+[«\"“(\[•–—-]*\s*[A-ZА-ЯЁ\d]|\s*\Z|\s*\n|\s+[^\w\s]")
+
+
+def cut(text: str, limit: int) -> str:
+    """The longest beginning of whole sentences within ``limit`` characters; of one too long, whole words."""
+    if len(text) <= limit:
+        return text
+    ends = [end for end in _ends(text) if end <= limit]
+    if ends:
+        return text[: ends[-1]].rstrip()
+    space = re.search(r"\s\S*\Z", text[: limit + 1])
+    whole_words = text[: space.start()].rstrip() if space else ""
+    return whole_words or text[:limit]
+
+
+def _ends(text: str) -> list[int]:
+    return [match.end() for match in _END.finditer(text) if _ends_here(text, match)]
+
+
+def _ends_here(text: str, match: re.Match[str]) -> bool:
+    before = text[: match.start()]
+    if match[0].startswith("\n"):
+        # What a colon announces is still to come.
+        return not before.rstrip().endswith((":", ","))
+    if _LIST_MARK_BEFORE.search(before[-8:]):
+        return False
+    begins = bool(_BEGINNING.match(text, match.end()))
+    if match[0] != ".":
+        return begins or match[0][0] != "…"
+    if _YEAR_BEFORE.search(before) or _CLOSED_BEFORE.search(before):
+        return begins
+    return begins and not _OPEN_BEFORE.search(before)

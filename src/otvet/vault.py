@@ -1,0 +1,71 @@
+"""Secrets at rest: what the database keeps of them can be read with the installation's key only.
+
+The key is ``OTVET_SECRET_KEY``, else a file beside the database that is made at the first use.
+"""
+
+import base64
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from otvet.errors import SettingsError
+from otvet.i18n import _
+
+
+class Vault:
+    """Seals and opens texts with one key."""
+
+    def __init__(self, key: str) -> None:
+        # The key is a passphrase of any form; Fernet wants 32 bytes. It is long and random, so no slow hash is needed.
+        derived = HKDF(SHA256(), length=32, salt=None, info=b"otvet vault").derive(key.encode())
+        self._fernet = Fernet(base64.urlsafe_b64encode(derived))
+
+    def seal(self, text: str) -> str:
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def open(self, sealed: str) -> str:
+        """The text; SettingsError if it was sealed with another key."""
+        try:
+            return self._fernet.decrypt(sealed.encode()).decode()
+        except InvalidToken:
+            raise SettingsError(
+                _(
+                    "the tokens in the database were encrypted with another key: set the OTVET_SECRET_KEY (or bring "
+                    "the key file) that Otvet was connected with, or connect anew with: otvet connect"
+                )
+            ) from None
+
+
+def key_in(file: Path) -> str:
+    """The key in the file, which is made if it is not there, for its owner alone; SettingsError if it cannot be."""
+    try:
+        if not file.exists():
+            _make(file)
+        key = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        cause = getattr(error, "strerror", None) or type(error).__name__
+        raise SettingsError(
+            _("the key file {file} cannot be used ({cause}); see OTVET_SECRET_KEY_FILE").format(file=file, cause=cause)
+        ) from error
+    if len(key) < 16:
+        raise SettingsError(_("the key file {file} holds no key").format(file=file))
+    return key
+
+
+def _make(file: Path) -> None:
+    """Whole or not at all, and one for all processes that start at the same moment."""
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(secrets.token_urlsafe(32) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+    finally:
+        draft.unlink(missing_ok=True)

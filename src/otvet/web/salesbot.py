@@ -1,0 +1,62 @@
+"""The address that a Salesbot asks for a reply: it is told "yes" at once, and gets the reply at its return_url.
+
+amoCRM waits two seconds for this answer, so nothing is done but to check and to store.
+"""
+
+import hmac
+
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from otvet.app import Service
+from otvet.bot_calls import Refused, read_call, take
+from otvet.errors import StorageError
+
+log = structlog.get_logger(__name__)
+
+PATH = "/webhook/salesbot/{secret}"
+LARGEST_BODY = 256 * 1024
+
+
+class SalesbotWebhook:
+    """Answers the step widget_request of bots."""
+
+    def __init__(self, service: Service, client_secret: str, base_url: str) -> None:
+        self._service = service
+        self._client_secret = client_secret
+        self._base_url = base_url
+
+    async def take(self, request: Request) -> Response:
+        """200 when it is kept; 404, 403 or 413 for what is not the account's bot; 503 when it cannot be stored."""
+        given = request.path_params["secret"]
+        if not hmac.compare_digest(given.encode(), self._service.webhook_secret.encode()):
+            return JSONResponse({"detail": "Not Found"}, 404)
+        try:
+            body = await _read(request)
+            if body is None:
+                return Response(status_code=413)
+            now = self._service.clock.now()
+            call = read_call(body, self._client_secret, self._base_url, now)
+            opened = await self._service.database.write(lambda connection: take(connection, call, now))
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
+        except Refused as error:
+            log.warning("a Salesbot's request is refused", reason=str(error))
+            return JSONResponse({"detail": "Forbidden"}, 403)
+        except StorageError as error:
+            log.error("a Salesbot's request could not be stored", reason=str(error))
+            return JSONResponse({"error": "not stored"}, 503)
+        self._service.dispatcher.put(opened)
+        return JSONResponse({})
+
+
+async def _read(request: Request) -> bytes | None:
+    """The body; None if it is larger than it may be."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)

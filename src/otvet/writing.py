@@ -1,0 +1,218 @@
+"""The writing of a reply: one responder after the other, told what it may know, and checked before anything is sent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import structlog
+
+from otvet.errors import StorageError
+from otvet.responders import guard, outgoing
+from otvet.responders.base import Context, Journal, Line, Reply, Responder, ResponderError, Summarizer
+from otvet.responders.digest import digest
+from otvet.responders.guard import Finding
+from otvet.responders.masking import Masker
+from otvet.spending import UNITS
+from otvet.tries import REPLIED, WRITINGS
+
+log = structlog.get_logger(__name__)
+
+DIGEST_CHARACTERS = 1500
+SUMMARY_CHARACTERS = 3000  # a model is asked for a hundred words, and may write more
+HIDDEN = "***"
+
+Guard = Literal["strict", "note", "off"]
+
+
+class Entry(Journal, Protocol):
+    """One responder's try at a draft: what it remembers, and how it ended."""
+
+    refused: str | None
+    findings: tuple[Finding, ...]
+
+    def begin(self) -> None:
+        """It is asked now."""
+        ...
+
+    def end(self, outcome: str, spent: int = 0) -> None:
+        """It ended now; spent: what it cost, in the responder's unit."""
+        ...
+
+    async def refuse(self, text: str, findings: Sequence[Finding], spent: int = 0) -> None:
+        """It ended now, and what it wrote must not be sent."""
+        ...
+
+
+class Notebook(Protocol):
+    """Where the tries at a draft are kept."""
+
+    def one(self, responder: str, writing: int) -> Entry:
+        """The try at this draft: writing 0, or 1 when it writes once more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """How strictly a reply is looked at before it may be sent.
+
+    guard: what becomes of a fact that stands nowhere: "strict" (it is not sent), "note" (sent, and noted), "off".
+    secrets: texts that must never leave, such as keys.
+    limit: characters that the channel takes.
+    """
+
+    guard: Guard = "strict"
+    secrets: tuple[str, ...] = ()
+    limit: int = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A reply, and what a person has to look at because it was refused before: the draft and what was found in it."""
+
+    reply: Reply
+    draft: str = ""
+    doubts: tuple[Finding, ...] = ()
+
+
+class Writing:
+    """Has replies written by the responders in their order; ``last`` always has one.
+
+    masker: hides personal data from the responders outside; None to show it.
+    """
+
+    def __init__(
+        self,
+        responders: Sequence[Responder],
+        last: Responder,
+        *,
+        summariser: Summarizer | None = None,
+        masker: Masker | None = None,
+        checks: Checks = Checks(),
+    ) -> None:
+        self.responders = responders
+        self._summariser = summariser
+        self.last = last
+        self._masker = masker
+        self._checks = checks
+
+    async def write(self, context: Context, notebook: Notebook, closed: Mapping[str, str] = {}) -> Written:
+        """closed: responders that are not to be asked now, and why."""
+        draft, doubts = "", tuple[Finding, ...]()
+        for responder in () if context.nothing_to_read else self.responders:  # none of them takes a file
+            one = notebook.one(responder.name, 0)
+            if responder.name in closed and not _begun(one):
+                one.end(closed[responder.name])
+                continue
+            reply, refused = await self._ask(responder, context, notebook)
+            if reply is not None:
+                return Written(reply)
+            if refused is not None:
+                draft, doubts = refused.refused or "", refused.findings
+        one = notebook.one(self.last.name, 0)
+        reply = await self.last.reply(context, one)
+        one.end(REPLIED)
+        return Written(reply, draft, doubts)
+
+    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
+        """What was said, in short: by the model that can, else a digest of ours. before: what came earlier."""
+        if self._summariser is None:
+            return digest(lines, before, DIGEST_CHARACTERS)
+        told = Context(0, 0, 0, tuple(lines), (), language, "", summary=before)
+        masked, restorer = self._masker.mask(told) if self._masker else (told, None)
+        try:
+            summary = await self._summariser.summarise(masked.history, masked.summary, language)
+        except ResponderError as error:
+            log.info("no summary", reason=str(error))
+            return digest(lines, before, DIGEST_CHARACTERS)
+        except Exception:
+            log.exception("no summary")
+            return digest(lines, before, DIGEST_CHARACTERS)
+        return outgoing.tidy(restorer.restore(summary).text if restorer else summary, SUMMARY_CHARACTERS)
+
+    async def _ask(
+        self, responder: Responder, context: Context, notebook: Notebook
+    ) -> tuple[Reply | None, Entry | None]:
+        """Its reply, or else the last of its drafts that was refused."""
+        refused: Entry | None = None
+        for writing in range(WRITINGS):
+            one = notebook.one(responder.name, writing)
+            if one.refused is None:  # else: before a crash
+                reply = await self._draft(responder, context, one)
+                if reply is not None:
+                    return reply, None
+            if one.refused is None:
+                break
+            refused = one
+            context = replace(context, draft=one.refused, findings=_sentences(one.findings, context.language))
+        return None, refused
+
+    async def _draft(self, responder: Responder, context: Context, one: Entry) -> Reply | None:
+        one.begin()
+        try:
+            reply = await self._told_only_so_much(responder, context, one)
+        except ResponderError as error:
+            one.end(str(error), _cost(responder, one.facts))
+            log.info("no reply", turn=context.turn_id, responder=responder.name, reason=str(error))
+            return None
+        except StorageError:
+            raise  # not the responder's fault: the turn is begun again, and what it remembers is not lost
+        except Exception as error:
+            one.end(f"unexpected: {type(error).__name__}")
+            log.exception("a responder failed", turn=context.turn_id, responder=responder.name)
+            return None
+        spent = _cost(responder, reply.details)
+        facts, leaks = self._look(reply.text, context) if responder.outside else ([], [])
+        if leaks or (facts and self._checks.guard == "strict"):
+            kinds = sorted({finding.kind for finding in (*leaks, *facts)})
+            log.info("a draft was refused", turn=context.turn_id, responder=responder.name, found=kinds)
+            await one.refuse(_without_secrets(reply.text, leaks), [*leaks, *facts], spent)
+            return None
+        one.end(REPLIED, spent)
+        return _with_its_sources(reply, context, facts) if responder.outside else reply
+
+    async def _told_only_so_much(self, responder: Responder, context: Context, one: Entry) -> Reply:
+        if not responder.outside:
+            reply = await responder.reply(context, one)
+            return replace(reply, text=outgoing.tidy(reply.text, self._checks.limit))
+        masked, restorer = self._masker.mask(context) if self._masker else (context, None)
+        reply = await responder.reply(masked, one)
+        text = restorer.restore(reply.text).text if restorer else reply.text
+        return replace(reply, text=outgoing.tidy(text, self._checks.limit))
+
+    def _look(self, text: str, context: Context) -> tuple[list[Finding], list[Finding]]:
+        """The facts that stand nowhere, and what must not leave in any case."""
+        facts = guard.check(text, context) if self._checks.guard != "off" else []
+        return facts, outgoing.check(text, context, self._checks.secrets)
+
+
+def _begun(one: Entry) -> bool:
+    """Whether it was asked before a crash: that is paid for, and only the responder can bring it to its end."""
+    return bool(one.facts) or one.refused is not None
+
+
+def _cost(responder: Responder, told: Mapping[str, Any]) -> int:
+    """What the responder says that it cost, with its reply or in what it remembers of a question without one."""
+    return int(told.get(UNITS.get(responder.name, ""), 0))
+
+
+def _sentences(findings: Sequence[Finding], language: str) -> tuple[str, ...]:
+    """What a responder is told of a refused draft."""
+    leaks = [finding for finding in findings if finding.kind in outgoing.KINDS]
+    facts = [finding for finding in findings if finding.kind not in outgoing.KINDS]
+    told = guard.sentence(facts, language), outgoing.sentence(leaks, language)
+    return tuple(filter(None, told))
+
+
+def _without_secrets(text: str, leaks: Sequence[Finding]) -> str:
+    """A refused draft as it may be kept and shown: none at all when there is a key in it."""
+    return HIDDEN if any(finding.kind == outgoing.A_KEY for finding in leaks) else text
+
+
+def _with_its_sources(reply: Reply, context: Context, facts: Sequence[Finding]) -> Reply:
+    details = dict(reply.details)
+    if context.knowledge:
+        # Who leaves out passages that do not fit says itself which it was told.
+        details.setdefault("passages", [{"file": one.file, "heading": one.heading} for one in context.knowledge])
+    if facts:
+        details["findings"] = [[one.kind, one.text] for one in facts]
+    return replace(reply, details=details)

@@ -1,0 +1,146 @@
+"""The kill matrix where replies go to the client's chat: what the clients of the stand-in have seen is the judge.
+
+Each reply is cut into two parts, and the account sends every message back as an event, also the one that was on its
+way when the program was killed. A part is never seen twice, nor out of order. A turn ends as sent if its client has
+all of it, and on the operator's list if something is missing: nothing else is possible.
+
+Not among the tests that run each time: it takes long. Run: .venv/bin/pytest tests/kill_matrix_salesbot.py
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet import parts
+from otvet.channels import limit_of, split
+from otvet.conversations import conversations, messages
+from otvet.turns import FAILED, SENT, turns
+from tests.running import wait_for
+from tests.standins.amocrm import AmoStandin
+from tests.standins.chats import Seen
+from tests.standins.manus import ManusStandin, digest
+from tests.standins.sender import headers, incoming, outgoing
+from tests.test_end_to_end import connected
+from tests.test_kill_matrix import AT_ONCE, LEAST_POINTS, Chain, Deal, Run, made_database, matrix
+
+BOT = 17
+CHANNEL = "instagram_business"
+REST = " ".join(["The rest of the reply goes on and on."] * 14)
+
+
+class ChatChain(Chain):
+    """Replies by a Salesbot."""
+
+    def __init__(self, folder: Path, url: str, amo: AmoStandin, manus: ManusStandin) -> None:
+        self._field = amo.chats.add_bot(BOT)
+        amo.rate = 1000
+        manus.answer = lambda content: f"Answer {digest(str(content))} begins. {REST}"
+        super().__init__(folder, url, amo, manus)
+        self._undelivered: list[Seen] = []
+        amo.chats.on_seen = self._undelivered.append
+
+    def _settings(self) -> dict[str, str]:
+        return connected(self._amo, self._manus) | {
+            "OTVET_REPLY_VIA": "*=note, instagram*=salesbot",
+            "OTVET_REPLY_NOTE": "false",
+            "OTVET_SALESBOT_ID": str(BOT),
+            "OTVET_SALESBOT_FIELD_ID": str(self._field),
+            "OTVET_AMOCRM_CALLS_A_SECOND": "100",
+        }
+
+    def _recover(self, run: Run, found: dict[int, list[str]]) -> None:
+        self._send_back()
+        super()._recover(run, found)
+
+    def _at_rest(self, run: Run) -> bool:
+        self._send_back()
+        return super()._at_rest(run) and not self._undelivered
+
+    def _wait_for_reply(self, deal: Deal, run: Run) -> None:
+        def answered() -> bool:
+            self._send_back()
+            return self._server.dead or self._turns_closed(deal)
+
+        wait_for(answered, f"a reply at point {run.number}")
+
+    def _turns_closed(self, deal: Deal) -> bool:
+        closed = sa.select(sa.func.count()).select_from(turns).join(conversations)
+        closed = closed.where(conversations.c.amocrm_lead_id == deal.lead, turns.c.state.in_((SENT, FAILED)))
+        return bool(self._database.look(lambda connection: connection.scalar(closed)))
+
+    def _send_back(self) -> None:
+        """amoCRM's events of what was sent; they wait while nobody takes them."""
+        while self._undelivered and not self._server.dead:
+            seen = self._undelivered[0]
+            about = {"message_id": seen.id, "lead_id": seen.lead_id, "chat_id": f"chat-{seen.lead_id}"}
+            body = outgoing(seen.text, event="outgoing_message", created_at=seen.at, **about)
+            try:
+                self._http.post(self._server.webhook, content=body, headers=headers("1")).raise_for_status()
+            except httpx2.TransportError:
+                return
+            self._undelivered.pop(0)
+
+    def _judge(self, run: Run, found: dict[int, list[str]]) -> None:
+        with self._database.reads.connect() as connection:
+            wrong = [one for deal in run.deals for one in chat_wrongs(connection, deal, self._amo)]
+        if wrong:
+            log = (self._server.folder / f"killed-at-{run.number}.log").read_text().splitlines()
+            found[run.number] = [next((line for line in log if line.startswith("SIGKILL")), "not killed"), *wrong]
+
+
+def chat_wrongs(connection: Connection, deal: Deal, amo: AmoStandin) -> Iterator[str]:
+    """What is wrong with a deal that has come to rest."""
+    said = connection.execute(
+        sa.select(messages.c.amocrm_message_id, messages.c.turn_id)
+        .join(conversations)
+        .where(conversations.c.amocrm_lead_id == deal.lead, messages.c.sender_type == "client")
+        .order_by(messages.c.id)
+    ).all()
+    if [row.amocrm_message_id for row in said] != deal.acknowledged:
+        yield f"{deal.acknowledged} were acknowledged, {said} are stored"
+    seen = deque(amo.chats.told(deal.lead))
+    for turn_id in dict.fromkeys(row.turn_id for row in said):
+        turn = connection.execute(sa.select(turns).where(turns.c.id == turn_id)).one()
+        texts = [part.text for part in parts.of_turn(connection, turn_id)]
+        if texts != split(turn.reply, limit_of(CHANNEL)) or (turn.responder == "manus" and len(texts) != 2):
+            yield f"the reply of turn {turn_id} was cut into {len(texts)} parts"
+        told = 0
+        while told < len(texts) and seen and seen[0] == texts[told]:
+            seen.popleft()
+            told += 1
+        if turn.state != (SENT if told == len(texts) else FAILED):
+            yield f"turn {turn_id} is {turn.state}, the client has {told} of {len(texts)} parts"
+        if turn.state == FAILED and not amo.notes(deal.lead):
+            yield f"nothing in the deal says that turn {turn_id} was not told"
+    if seen:
+        yield f"{len(seen)} messages came twice, or in another order"
+    managers = sa.select(sa.func.count()).select_from(messages).join(conversations)
+    managers = managers.where(conversations.c.amocrm_lead_id == deal.lead, messages.c.sender_type == "manager")
+    if connection.scalar(managers):
+        yield "a reply of ours was taken for a manager's word"
+
+
+def _to_instagram(deal: Deal, message: str) -> bytes:
+    about: dict[str, Any] = {"message_id": message, "lead_id": deal.lead, "chat_id": f"chat-{deal.lead}"}
+    return incoming(deal.text(message), origin=CHANNEL, **about)
+
+
+def test_a_kill_at_any_point_on_sqlite(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Deal, "body", _to_instagram)
+    urls = [f"sqlite:///{tmp_path / f'chain-{number}' / 'conversations.db'}" for number in range(AT_ONCE)]
+    killed, wrong = matrix(tmp_path, urls, count(1), ChatChain)
+    assert wrong == {}
+    assert len(killed) >= LEAST_POINTS
+
+
+def test_a_kill_at_every_third_point_on_postgresql(tmp_path: Path, postgres: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Deal, "body", _to_instagram)
+    killed, wrong = matrix(tmp_path, [made_database(postgres) for _ in range(AT_ONCE)], count(1, 3), ChatChain)
+    assert wrong == {}
+    assert len(killed) >= LEAST_POINTS / 3

@@ -1,0 +1,174 @@
+"""Which turns are answered, and when: through the whole workflow, on both databases."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otvet import hours, turns
+from otvet.admission import OUT_OF_HOURS, Admission
+from otvet.answer import Answering, Rules
+from otvet.config import load_settings
+from otvet.database import Database
+from otvet.errors import SettingsError
+from otvet.selection import CHANNEL, STAGE, Choice, Selection
+from tests.running import command, otvet, wait_for
+from tests.standins.amocrm import PIPELINE, amocrm_standin
+from tests.standins.sender import incoming
+from tests.test_answer import Stage, Writer
+from tests.test_end_to_end import connected
+
+LEAD, CONTACT = 27754599, 93589657
+CLOSED = "We are closed; a manager will answer in the morning."
+OFFICE = hours.read("mon-fri 09:00-18:00", hours.zone_of("Europe/Moscow"))  # the stage's clock begins at 12:00 there
+TEXT = Admission(hours=OFFICE, out_of_hours="text", text=CLOSED)
+HALF_A_DAY = timedelta(hours=12).total_seconds()
+
+
+def answered(stage: Stage, *turn_ids: int) -> list[str]:
+    states: list[str] = []
+
+    async def play(answering: Answering) -> None:
+        states.extend([await answering.answer(turn_id) for turn_id in turn_ids])
+
+    stage.run(play)
+    return states
+
+
+def a_stage(database: Database, rule: Admission, **more: Any) -> Stage:
+    stage = Stage(database, Writer("template", "Written."), **more)
+    stage.rules = Rules(admission=rule)
+    return stage
+
+
+def test_a_channel_that_is_left_out_ends_visibly_and_off_the_list(database: Database) -> None:
+    stage = a_stage(database, Admission(Selection(channels=Choice.of("waba", ""))))
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == [turns.CANCELLED]
+    assert stage.turn(turn).reason == CHANNEL
+    assert stage.responders[0].asked == []
+    assert database.look(lambda connection: turns.listed(connection, turns.NEEDS_A_PERSON, 9)) == []
+
+
+def test_what_a_person_wants_answered_is(database: Database) -> None:
+    stage = a_stage(database, Admission(Selection(channels=Choice.of("waba", ""))))
+    (turn,) = stage.client_writes()
+
+    async def play(answering: Answering) -> None:
+        await answering.answer(turn)
+        with database.writes.begin() as connection:
+            assert turns.retry(connection, turn, stage.clock.now()) == turn
+        assert await answering.answer(turn) == turns.KEPT
+
+    stage.run(play)
+
+
+def test_in_working_hours_everything_is_as_always(database: Database) -> None:
+    stage = a_stage(database, TEXT)
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == [turns.KEPT]
+    assert stage.said() == ["Written."]
+
+
+def test_by_default_the_night_changes_nothing(database: Database) -> None:
+    stage = a_stage(database, Admission(hours=OFFICE))
+    stage.clock.advance(HALF_A_DAY)
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == [turns.KEPT]
+    assert stage.said() == ["Written."]
+
+
+def test_out_of_hours_a_client_is_told_so_once_a_night(database: Database) -> None:
+    stage = a_stage(database, TEXT)
+    stage.clock.advance(HALF_A_DAY)
+
+    async def play(answering: Answering) -> None:
+        (first,) = stage.client_writes("Good evening")
+        assert await answering.answer(first) == turns.KEPT
+        assert stage.turn(first).summary  # so a task is made for the morning
+        (again,) = stage.client_writes("Are you there?")
+        assert await answering.answer(again) == turns.HANDED
+        assert stage.turn(again).reason == OUT_OF_HOURS
+        assert stage.said() == [CLOSED]
+        (of_another,) = stage.client_writes("Hello", lead_id=LEAD + 1)
+        assert await answering.answer(of_another) == turns.KEPT
+        assert stage.said() == [CLOSED, CLOSED]
+        stage.clock.advance(2 * HALF_A_DAY)
+        (next_night,) = stage.client_writes("It is me again")
+        assert await answering.answer(next_night) == turns.KEPT
+        assert stage.said() == [CLOSED, CLOSED, CLOSED]
+        stage.clock.advance(HALF_A_DAY)
+        (by_day,) = stage.client_writes("Good morning")
+        assert await answering.answer(by_day) == turns.KEPT
+        assert stage.said()[-1] == "Written."
+
+    stage.run(play)
+
+
+def test_silent_leaves_the_night_to_a_person(database: Database) -> None:
+    stage = a_stage(database, Admission(hours=OFFICE, out_of_hours="silent"))
+    stage.clock.advance(HALF_A_DAY)
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == [turns.HANDED]
+    assert (stage.turn(turn).reason, stage.said()) == (OUT_OF_HOURS, [])
+
+
+def test_a_text_that_was_not_sent_does_not_count(database: Database) -> None:
+    stage = a_stage(database, TEXT)
+    stage.clock.advance(HALF_A_DAY)
+
+    async def play(answering: Answering) -> None:
+        (first,) = stage.client_writes()
+        await answering.answer(first)
+        with database.writes.begin() as connection:
+            connection.execute(turns.turns.update().values(state=turns.FAILED))
+        (again,) = stage.client_writes()
+        assert await answering.answer(again) == turns.KEPT
+
+    stage.run(play)
+
+
+def test_the_deal_is_read_before_it_is_decided(tmp_path: Path) -> None:
+    with amocrm_standin() as amo:
+        amo.pipelines[PIPELINE][1][77] = "VIP clients"
+        amo.add_lead(LEAD, CONTACT, status_id=77)
+        amo.add_lead(LEAD + 1, CONTACT + 1)
+        with otvet(tmp_path, **connected(amo), OTVET_EXCEPT_STAGES="vip CLIENTS") as server:
+            server.deliver(incoming("hello", message_id="m-1"))
+            server.deliver(
+                incoming("hello", message_id="m-2", lead_id=LEAD + 1, contact_id=CONTACT + 1, chat_id="other")
+            )
+            wait_for(lambda: amo.notes(LEAD + 1), "the note of the deal that is answered")
+            wait_for(server.settled, "both turns closed")
+            (turn,) = server.get("/api/turns?state=cancelled")["turns"]
+            assert (turn["lead_id"], turn["reason"]) == (LEAD, STAGE)
+            assert "stage" in turn["why"]
+            assert amo.notes(LEAD) == []
+            assert server.get("/api/turns?state=person")["turns"] == []
+            listed = command(tmp_path, "turns", "--state", "cancelled", **connected(amo))
+            assert str(LEAD) in listed.stdout
+
+
+def test_a_deal_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD, CONTACT)
+        amo.fault(path=f"/api/v4/leads/{LEAD}", status=500, times=None)
+        with otvet(tmp_path, **connected(amo), OTVET_ONLY_STAGES="no such stage") as server:
+            server.deliver(incoming("hello"))
+            wait_for(lambda: amo.notes(LEAD), "a note")
+            wait_for(server.settled, "the turn closed")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"out_of_hours": "text", "working_hours": "9-18"}, "OTVET_OUT_OF_HOURS_TEXT"),
+        ({"out_of_hours": "silent"}, "OTVET_WORKING_HOURS"),
+        ({"working_hours": "sometimes"}, "OTVET_WORKING_HOURS: give days"),
+        ({"timezone": "Mars"}, "OTVET_TIMEZONE: give a time zone"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(given: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load_settings(**given)

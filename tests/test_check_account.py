@@ -1,0 +1,70 @@
+"""What ``otvet check`` says of a connected account."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from otvet import gates
+from otvet.database import Database
+from otvet.schema import prepare
+from tests.running import SECRET, command
+from tests.standins.amocrm import AmoStandin, amocrm_standin
+
+PUBLIC = "https://otvet.example.com"
+HOOK = f"{PUBLIC}/webhook/amocrm/{SECRET}"
+
+
+@pytest.fixture
+def amo() -> Iterator[AmoStandin]:
+    with amocrm_standin() as standin:
+        standin.rate = 1000
+        yield standin
+
+
+def check(folder: Path, amo: AmoStandin, **more: str) -> tuple[int, str]:
+    """(exit code, what was printed, on one line)"""
+    ours = {"OTVET_AMOCRM_BASE_URL": amo.url, "OTVET_AMOCRM_TOKEN": amo.token, "OTVET_PUBLIC_URL": PUBLIC}
+    result = command(folder, "check", **{**ours, "OTVET_PORT": "9", "COLUMNS": "300", **more})
+    return result.returncode, " ".join(result.stdout.split())
+
+
+def test_a_webhook_that_is_there_is_disabled_or_is_missing(tmp_path: Path, amo: AmoStandin) -> None:
+    code, printed = check(tmp_path, amo)
+    told = "✗ Webhook amoCRM does not send the messages to this server; start otvet connect"
+    assert (code, told in printed) == (1, True)
+    amo.access.hooks[HOOK] = {"destination": HOOK, "settings": ["add_message"], "disabled": False}
+    code, printed = check(tmp_path, amo)
+    assert (code, "✓ Webhook" in printed, "✓ Token the token works" in printed) == (0, True, True)
+    amo.access.disable_hooks()
+    code, printed = check(tmp_path, amo)
+    assert (code, "✗ Webhook amoCRM has switched the webhook off" in printed) == (1, True)
+    assert amo.access.hooks[HOOK]["disabled"]  # it was only looked at
+    assert SECRET not in printed
+    assert not (tmp_path / "conversations.db").exists()
+
+
+def test_what_the_token_may_not_see(tmp_path: Path, amo: AmoStandin) -> None:
+    amo.fault(path="/api/v4/webhooks", status=403, times=None)
+    code, printed = check(tmp_path, amo)
+    assert (code, "– Webhook whether the webhook is there cannot be seen" in printed) == (0, True)
+
+
+def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
+    prepare(database, datetime.now(UTC))
+    with database.writes.begin() as connection:
+        gates.close(connection, gates.AMOCRM, "banned", "amoCRM has blocked this server", datetime.now(UTC))
+    database.close()
+    code, printed = check(tmp_path, amo)
+    assert (code, "✗ amoCRM amoCRM has blocked this server" in printed) == (1, True)
+    assert amo.log == []
+
+
+def test_keys_without_a_consent(tmp_path: Path, amo: AmoStandin) -> None:
+    own = {"OTVET_AMOCRM_TOKEN": "", "OTVET_AMOCRM_CLIENT_ID": "id", "OTVET_AMOCRM_CLIENT_SECRET": "secret"}
+    code, printed = check(tmp_path, amo, **own)
+    assert (code, "✗ amoCRM there is no consent yet; start otvet connect" in printed) == (1, True)
+    code, printed = check(tmp_path, amo, **(own | {"OTVET_AMOCRM_CLIENT_SECRET": ""}))
+    assert (code, "set OTVET_AMOCRM_CLIENT_SECRET" in printed) == (1, True)

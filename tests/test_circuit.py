@@ -1,0 +1,216 @@
+"""The circuit around a responder: when it opens, who is let through, and what does not count."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from otvet.errors import StorageError
+from otvet.responders.base import Context, Declined, Journal, Line, Reply, ResponderError
+from otvet.responders.circuit import FAILURES, PAUSE_SECONDS, Circuit
+from tests.clocks import FakeClock
+
+REPLY = Reply("Да.", "model")
+
+
+class Model:
+    """A responder that does what the test says; ``asked`` counts."""
+
+    name = "model"
+    outside = True
+
+    def __init__(self) -> None:
+        self.outcome: Reply | Exception = REPLY
+        self.asked = 0
+        self.gate: asyncio.Event | None = None
+
+    async def reply(self, context: Context, journal: Journal) -> Reply:
+        self.asked += 1
+        outcome = self.outcome
+        if self.gate:
+            await self.gate.wait()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+class Begun:
+    """A journal with what a crash left behind."""
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self.started_at = datetime(2026, 1, 5)  # noqa: DTZ001 - nobody looks at it
+        self.facts = facts
+        self.thread: str | None = None
+
+    async def remember(self, **facts: Any) -> None: ...
+
+    async def keep_thread(self, thread: str | None) -> None: ...
+
+
+CONTEXT = Context(1, 2, 3, (), (Line("client", "?", datetime(2026, 1, 5)),), "ru", "")  # noqa: DTZ001
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def circuit(model: Model, clock: FakeClock) -> Circuit:
+    return Circuit(model, clock)
+
+
+def ask(circuit: Circuit, journal: Journal | None = None) -> Reply:
+    return asyncio.run(circuit.reply(CONTEXT, journal or Begun({})))
+
+
+def fail(circuit: Circuit, model: Model, times: int, error: Exception | None = None) -> None:
+    model.outcome = error or ResponderError("out of order")
+    for _ in range(times):
+        with pytest.raises(type(model.outcome)):
+            ask(circuit)
+
+
+def skipped(circuit: Circuit, model: Model) -> str:
+    """Why nobody is asked."""
+    before = model.asked
+    with pytest.raises(ResponderError) as caught:
+        ask(circuit)
+    assert model.asked == before, "it was asked"
+    assert not caught.value.permanent
+    return str(caught.value)
+
+
+def test_it_bears_the_responders_name(circuit: Circuit) -> None:
+    assert circuit.name == "model"
+    assert ask(circuit) is REPLY
+
+
+def test_after_five_failures_in_a_row_nobody_asks_for_a_minute(
+    circuit: Circuit, model: Model, clock: FakeClock
+) -> None:
+    fail(circuit, model, FAILURES)
+    assert model.asked == FAILURES == 5
+    told = skipped(circuit, model)
+    assert told == ("Not asked: it failed 5 times in a row and is left alone for 60 more seconds. Last: out of order")
+    clock.advance(PAUSE_SECONDS - 1)
+    assert "for 1 more seconds" in skipped(circuit, model)
+
+
+def test_a_reply_in_between_begins_the_count_anew(circuit: Circuit, model: Model) -> None:
+    fail(circuit, model, FAILURES - 1)
+    model.outcome = REPLY
+    ask(circuit)
+    fail(circuit, model, FAILURES - 1)
+    model.outcome = REPLY
+    assert ask(circuit) is REPLY
+
+
+def test_after_the_minute_a_reply_closes_it(circuit: Circuit, model: Model, clock: FakeClock) -> None:
+    fail(circuit, model, FAILURES)
+    clock.advance(PAUSE_SECONDS)
+    model.outcome = REPLY
+    assert ask(circuit) is REPLY
+    fail(circuit, model, FAILURES - 1)
+    model.outcome = REPLY
+    assert ask(circuit) is REPLY
+
+
+def test_after_the_minute_one_failure_opens_it_again(circuit: Circuit, model: Model, clock: FakeClock) -> None:
+    fail(circuit, model, FAILURES)
+    clock.advance(PAUSE_SECONDS)
+    fail(circuit, model, 1, ResponderError("still out of order"))
+    assert "for 60 more seconds. Last: still out of order" in skipped(circuit, model)
+
+
+def test_only_one_is_let_through(circuit: Circuit, model: Model, clock: FakeClock) -> None:
+    fail(circuit, model, FAILURES)
+    clock.advance(PAUSE_SECONDS)
+    model.outcome = REPLY
+
+    async def several() -> list[object]:
+        model.gate = asyncio.Event()
+        first = asyncio.create_task(circuit.reply(CONTEXT, Begun({})))
+        await asyncio.sleep(0)
+        second = await asyncio.gather(
+            asyncio.wait_for(circuit.reply(CONTEXT, Begun({})), timeout=5), return_exceptions=True
+        )
+        model.gate.set()
+        return [await first, *second]
+
+    reply, other = asyncio.run(several())
+    assert reply is REPLY
+    assert isinstance(other, ResponderError)
+    assert model.asked == FAILURES + 1
+
+
+def test_one_that_is_cancelled_makes_room_for_the_next(circuit: Circuit, model: Model, clock: FakeClock) -> None:
+    fail(circuit, model, FAILURES)
+    clock.advance(PAUSE_SECONDS)
+    model.outcome = REPLY
+
+    async def cancelled() -> None:
+        model.gate = asyncio.Event()
+        first = asyncio.create_task(circuit.reply(CONTEXT, Begun({})))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        model.gate = None
+
+    asyncio.run(cancelled())
+    assert ask(circuit) is REPLY
+
+
+def test_those_under_way_when_it_opens_do_not_make_the_pause_longer(
+    circuit: Circuit, model: Model, clock: FakeClock
+) -> None:
+    async def late() -> None:
+        model.gate = asyncio.Event()
+        model.outcome = ResponderError("late")
+        tries = [asyncio.create_task(circuit.reply(CONTEXT, Begun({}))) for _ in range(FAILURES + 3)]
+        await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.gather(*tries[:FAILURES], return_exceptions=True)
+        clock.advance(10)
+        await asyncio.gather(*tries, return_exceptions=True)
+        model.gate = None
+
+    asyncio.run(late())
+    told = skipped(circuit, model)
+    assert "failed 5 times" in told
+    clock.advance(PAUSE_SECONDS - 10)
+    model.outcome = REPLY
+    assert ask(circuit) is REPLY
+
+
+@pytest.mark.parametrize("error", [Declined("not this question"), StorageError("the disk is full")])
+def test_what_is_not_the_responders_fault_does_not_count(circuit: Circuit, model: Model, error: Exception) -> None:
+    fail(circuit, model, FAILURES * 2, error)
+    model.outcome = REPLY
+    assert ask(circuit) is REPLY
+
+
+def test_a_responder_that_declines_works(circuit: Circuit, model: Model) -> None:
+    fail(circuit, model, FAILURES - 1)
+    fail(circuit, model, 1, Declined("not this question"))
+    fail(circuit, model, FAILURES - 1)
+    model.outcome = REPLY
+    assert ask(circuit) is REPLY
+
+
+def test_an_unexpected_error_counts_and_its_words_are_not_told(circuit: Circuit, model: Model) -> None:
+    fail(circuit, model, FAILURES, RuntimeError("holds a client's words"))
+    assert skipped(circuit, model).endswith("Last: RuntimeError")
+
+
+def test_what_was_begun_before_is_always_let_through(circuit: Circuit, model: Model) -> None:
+    fail(circuit, model, FAILURES)
+    model.outcome = REPLY
+    assert ask(circuit, Begun({"task": "t-1"})) is REPLY

@@ -1,0 +1,422 @@
+"""``otvet connect`` against the stand-in and a real server: from nothing to a working reply, and what is in its way."""
+
+import re
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+import sqlalchemy as sa
+from dotenv import dotenv_values
+
+from otvet import gates, tokens
+from otvet.clock import SystemClock
+from otvet.connecting import name_of_server
+from otvet.database import Database
+from otvet.env_file import update
+from tests.running import PROGRAM, SECRET, Otvet, command, environment, otvet, wait_for
+from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
+from tests.standins.amocrm_access import RIGHTS
+from tests.standins.sender import ACCOUNT, body, incoming, message
+
+LEAD = 27754599
+CLIENT = "11111111-2222-3333-4444-555555555555"
+KEY = "integration-secret-of-the-tests"
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def amo() -> Iterator[AmoStandin]:
+    with amocrm_standin() as standin:
+        standin.rate = 1000
+        standin.add_lead(LEAD)
+        yield standin
+
+
+def connect(folder: Path, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return command(folder, "connect", "--yes", *options, **({"COLUMNS": "400"} | settings))
+
+
+def said(result: subprocess.CompletedProcess[str]) -> str:
+    return " ".join((result.stdout + result.stderr).split())
+
+
+def env(folder: Path) -> str:
+    return (folder / ".env").read_text()
+
+
+def calls(amo: AmoStandin, method: str, path: str) -> int:
+    return sum((entry["method"], entry["path"]) == (method, path) for entry in amo.log)
+
+
+@contextmanager
+def again(folder: Path, server: Otvet, **settings: str) -> Iterator[Otvet]:
+    """The same server, started once more where it was."""
+    with otvet(folder, OTVET_PORT=server.url.rpartition(":")[2], **settings) as started:
+        yield started
+
+
+def test_from_nothing_to_a_working_reply(tmp_path: Path, amo: AmoStandin) -> None:
+    with otvet(tmp_path) as server:
+        first = connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", server.url)
+    assert first.returncode == 0, said(first)
+    assert "Stop it and start it again" in said(first)
+    with again(tmp_path, server):
+        before = env(tmp_path), len(amo.access.hooks), calls(amo, "POST", "/api/v4/webhooks")
+        second = connect(tmp_path)
+        (hook,) = amo.access.hooks.values()
+        answer = httpx2.post(hook["destination"], content=incoming("How much is the delivery?"), trust_env=False)
+        assert answer.json()["saved"] == 1
+        wait_for(lambda: amo.notes(LEAD), "a note")
+    assert second.returncode == 0, said(second)
+    assert "it runs and knows the account" in said(second)
+    assert "✗" not in said(second)
+    assert "–" not in said(second)
+    assert (env(tmp_path), len(amo.access.hooks), calls(amo, "POST", "/api/v4/webhooks")) == before
+    assert amo.token not in said(first) + said(second)
+
+
+@contextmanager
+def asking_for_consent(folder: Path, amo: AmoStandin, server: Otvet) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """``otvet connect`` that waits for the consent, and the page it shows."""
+    amo.access.integration(CLIENT, KEY, f"{server.url}/oauth/amocrm")
+    options = ["--yes", "--account", amo.url, "--public-url", server.url, "--client-id", CLIENT, "--client-secret", KEY]
+    waiting = subprocess.Popen(
+        [str(PROGRAM), "connect", *options],
+        cwd=folder,
+        env=environment(folder, COLUMNS="400"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert waiting.stdout is not None
+        page = next(found[0] for line in waiting.stdout if (found := re.search(r"http\S+/oauth\?\S+", line)))
+        yield page, waiting
+    finally:
+        waiting.kill()
+        waiting.wait()
+
+
+def visit(page: str) -> httpx2.Response:
+    """The administrator's browser."""
+    return httpx2.get(page, follow_redirects=True, trust_env=False)
+
+
+def end(waiting: "subprocess.Popen[str]") -> str:
+    printed, _nothing = waiting.communicate(timeout=60)
+    return " ".join(printed.split())
+
+
+def test_a_consent_from_nothing_to_a_working_reply(tmp_path: Path, amo: AmoStandin) -> None:
+    with otvet(tmp_path) as server:
+        with asking_for_consent(tmp_path, amo, server) as (page, waiting):
+            shown = visit(page)
+            printed = end(waiting)
+        assert (shown.status_code, waiting.returncode) == (200, 0), printed
+        assert "is connected" in shown.text
+        assert "no-store" in shown.headers["cache-control"]
+        state = str(httpx2.URL(page).params["state"])
+        repeated = visit(f"{server.url}/oauth/amocrm?state={state}&code={amo.access.code(CLIENT)}")
+        assert (repeated.status_code, "opened already" in repeated.text) == (400, True)
+        assert amo.access.pairs == 1
+        log = server.log.read_text()
+    with again(tmp_path, server) as restarted:
+        second = connect(tmp_path)
+        restarted.deliver(incoming("How much is the delivery?"))
+        wait_for(lambda: amo.notes(LEAD), "a note")
+        log += restarted.log.read_text()
+    assert second.returncode == 0, said(second)
+    assert amo.access.pairs == 1
+    held = b"".join(file.read_bytes() for file in tmp_path.glob("conversations*") if file.suffix != ".key").decode(
+        "utf-8", "replace"
+    )
+    for secret in (*amo.access.given, KEY):
+        assert secret not in printed + said(second) + log + held
+    assert KEY in env(tmp_path)
+    assert SECRET not in log.replace(server.webhook, "")
+    assert (tmp_path / "conversations.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_consent_that_is_denied_or_given_for_another_account(tmp_path: Path, amo: AmoStandin) -> None:
+    with otvet(tmp_path) as server:
+        amo.access.consent = False
+        with asking_for_consent(tmp_path, amo, server) as (page, waiting):
+            assert visit(page).status_code == 400
+            assert "denied" in end(waiting)
+        amo.access.consent, amo.access.referer = True, "other.amocrm.ru"
+        with asking_for_consent(tmp_path, amo, server) as (page, waiting):
+            assert "other.amocrm.ru" in visit(page).text
+            assert "other.amocrm.ru" in end(waiting)
+        assert waiting.returncode == 1
+    assert amo.access.pairs == 0
+    assert not (tmp_path / ".env").exists()
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?state=made-up&code=x", "?code=<script>&state=<script>", "?error=access_denied"]
+)
+def test_an_answer_that_nobody_waits_for(tmp_path: Path, query: str) -> None:
+    with otvet(tmp_path) as server:
+        answer = visit(f"{server.url}/oauth/amocrm{query}")
+    assert answer.status_code == 400
+    assert "<script>" not in answer.text
+    assert "otvet connect" in answer.text
+
+
+def test_a_code_of_the_integrations_window(tmp_path: Path, amo: AmoStandin) -> None:
+    with otvet(tmp_path) as server:
+        amo.access.integration(CLIENT, KEY, f"{server.url}/oauth/amocrm")
+        given = ("--account", amo.url, "--public-url", server.url, "--client-id", CLIENT, "--client-secret", KEY)
+        wrong = connect(tmp_path, *given, "--code", "made-up")
+        assert wrong.returncode == 1
+        assert "20 minutes" in said(wrong)
+        right = connect(tmp_path, *given, "--code", amo.access.code(CLIENT))
+        assert right.returncode == 0, said(right)
+    assert "OTVET_AMOCRM_CLIENT_ID" in env(tmp_path)
+
+
+# What is in the way
+
+
+@pytest.mark.parametrize("address", ["https://ответ.рф", "https://crm.xn--b1amarcd.xn--p1ai"])
+def test_a_cyrillic_address(address: str) -> None:
+    step = name_of_server(address)
+    assert step is not None
+    assert step.state == "bad"
+    assert name_of_server("https://otvet.example.com") is None
+
+
+def test_a_wrong_token_is_written_nowhere(tmp_path: Path, amo: AmoStandin) -> None:
+    result = connect(tmp_path, "--account", amo.url, "--token", "not-the-token", "--public-url", NOBODY)
+    assert result.returncode == 1
+    assert "long-lived token" in said(result)
+    assert not (tmp_path / ".env").exists()
+    assert amo.access.hooks == {}
+
+
+def test_a_server_that_is_not_there(tmp_path: Path, amo: AmoStandin) -> None:
+    result = connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", NOBODY)
+    assert result.returncode == 1
+    assert f"{NOBODY}/webhook/amocrm/ does not answer" in said(result)
+    assert "make run" in said(result)
+
+
+def test_something_else_at_the_public_address(tmp_path: Path, amo: AmoStandin) -> None:
+    with amocrm_standin() as other:
+        other.fault(method="POST", path="/webhook/*", status=200, body="{}", times=None)
+        result = connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", other.url)
+    assert result.returncode == 1
+    assert "answered by something else (status 200)" in said(result)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(402, "Billing"), (403, "Incoming message received"), (422, "Incoming message received")]
+)
+def test_webhooks_that_amocrm_refuses_are_entered_by_hand(
+    tmp_path: Path, amo: AmoStandin, status: int, told: str
+) -> None:
+    amo.fault(path="/api/v4/webhooks", status=status, times=None)
+    with otvet(tmp_path) as server:
+        result = connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", server.url)
+    assert result.returncode == 1
+    assert told in said(result)
+    assert server.webhook in said(result)
+
+
+def test_an_account_that_knows_few_events(tmp_path: Path, amo: AmoStandin) -> None:
+    amo.access.events = ("add_message", "add_talk", "update_lead")
+    with otvet(tmp_path) as server:
+        result = connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", server.url)
+        (hook,) = amo.access.hooks.values()
+        assert set(hook["settings"]) == set(amo.access.events)
+        asked = calls(amo, "POST", "/api/v4/webhooks")
+        assert connect(tmp_path).returncode == 0
+    assert result.returncode == 0, said(result)
+    assert "add_outgoing_message" in said(result)
+    assert calls(amo, "POST", "/api/v4/webhooks") == asked
+
+
+def test_events_that_a_person_ticked_are_kept(tmp_path: Path, amo: AmoStandin) -> None:
+    amo.access.events += ("add_lead",)
+    with otvet(tmp_path) as server:
+        theirs = {"id": 1, "destination": server.webhook, "settings": ["add_lead"], "disabled": False}
+        amo.access.hooks[server.webhook] = theirs
+        connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", server.url)
+    assert {"add_message", "add_lead"} <= set(amo.access.hooks[server.webhook]["settings"])
+
+
+def test_rights_that_are_missing(tmp_path: Path, amo: AmoStandin) -> None:
+    amo.access.rights = RIGHTS | {"is_admin": False, "leads": {"view": "A", "edit": "D"}}
+    result = connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", NOBODY)
+    assert "the token's owner may not: change deals" in said(result)
+    amo.access.rights = None
+    assert "does not tell them" in said(connect(tmp_path))
+
+
+def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
+    given = ("--account", amo.url, "--token", amo.token)
+    amo.fault(status=403, body=BLOCKED, content_type="text/html", times=None)
+    connect(tmp_path, *given)
+    database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
+    with database.writes.begin() as connection:
+        gates.close(connection, gates.AMOCRM, "banned", "amoCRM has blocked this server", SystemClock().now())
+    database.close()
+    asked = len(amo.log)
+    result = connect(tmp_path, *given)
+    assert result.returncode == 1
+    assert "has blocked this server" in said(result)
+    assert len(amo.log) == asked
+
+
+@pytest.mark.parametrize(
+    "address", ["https://evil.example.com", "amocrm.ru", "www.amocrm.ru", "a@b.amocrm.ru.evil.com", ""]
+)
+def test_an_address_that_is_none_of_amocrms(tmp_path: Path, address: str) -> None:
+    result = connect(tmp_path, "--account", address or " ", "--token", "secret-token")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "example.amocrm.ru" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_token_of_one_account_is_not_tried_at_another(tmp_path: Path, amo: AmoStandin) -> None:
+    for settings in (
+        {"OTVET_AMOCRM_TOKEN": amo.token},
+        {"OTVET_AMOCRM_CLIENT_ID": CLIENT, "OTVET_AMOCRM_CLIENT_SECRET": KEY},
+    ):
+        options = ("--account", amo.url, *(["--code", "x"] if "OTVET_AMOCRM_CLIENT_ID" in settings else []))
+        result = connect(tmp_path, *options, OTVET_AMOCRM_BASE_URL="https://other.amocrm.ru", **settings)
+        assert result.returncode == 2
+    assert amo.log == []
+
+
+def test_nothing_is_asked_unattended(tmp_path: Path) -> None:
+    for options, told in (((), "--account"), (("--account", "example"), "--token"), (("--code", "x"), "--account")):
+        result = connect(tmp_path, *options)
+        assert result.returncode == 2
+        assert told in result.stderr
+
+
+def test_answers_that_are_typed(tmp_path: Path, amo: AmoStandin) -> None:
+    result = subprocess.run(
+        [str(PROGRAM), "connect"],
+        input=f"{amo.url}\n1\n{amo.token}\n\n",
+        cwd=tmp_path,
+        env=environment(tmp_path, COLUMNS="400"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "account" in result.stdout.lower()
+    assert "--public-url" in said(result)
+    assert result.returncode == 1
+    assert f"OTVET_AMOCRM_BASE_URL='{amo.url}'" in env(tmp_path)
+    assert amo.token not in said(result)
+
+
+# .env
+
+
+def test_the_settings_file_keeps_what_it_has(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("# mine\nOTVET_PORT=8001\nexport OTHER='a b'\n\nOTVET_AMOCRM_TOKEN=old\nLAST=1")
+    file.chmod(0o644)
+    awkward = 'a\'b\\c#d $e "f"'
+    changed = update(file, {"amocrm_token": awkward, "public_url": "https://otvet.example.com", "port": "8001"})
+    assert changed == ["OTVET_AMOCRM_TOKEN", "OTVET_PUBLIC_URL"]
+    lines = file.read_text().splitlines()
+    assert lines[:4] == ["# mine", "OTVET_PORT=8001", "export OTHER='a b'", ""]
+    assert "LAST=1" in lines
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert dotenv_values(file, interpolate=True)["OTVET_AMOCRM_TOKEN"] == awkward
+    before = file.stat().st_mtime_ns
+    assert update(file, {"amocrm_token": awkward}) == []
+    assert file.stat().st_mtime_ns == before
+    assert update(file, {"amocrm_token": ""}) == ["OTVET_AMOCRM_TOKEN"]
+    assert list(tmp_path.iterdir()) == [file]
+    assert [line for line in file.read_text().splitlines() if not line.startswith("OTVET_")] == [
+        "# mine",
+        "export OTHER='a b'",
+        "",
+        "LAST=1",
+    ]
+
+
+def test_a_variable_of_the_environment_that_wins_is_named(tmp_path: Path, amo: AmoStandin) -> None:
+    given = ("--account", amo.url, "--token", amo.token, "--public-url", NOBODY)
+    result = connect(tmp_path, *given, OTVET_AMOCRM_TOKEN="another")
+    assert "the environment sets OTVET_AMOCRM_TOKEN otherwise" in said(result)
+
+
+# While it runs
+
+
+@pytest.fixture
+def connected(tmp_path: Path, amo: AmoStandin) -> Iterator[Otvet]:
+    """A server that an own integration let in."""
+    with otvet(tmp_path) as server, asking_for_consent(tmp_path, amo, server) as (page, waiting):
+        visit(page)
+        assert waiting.wait(60) == 0
+    with again(tmp_path, server) as started:
+        wait_for(lambda: "token" in started.get("/ready").get("amocrm_watch", {}), "the watch's first look")
+        yield started
+
+
+def aged(folder: Path, hours: float) -> None:
+    """The tokens were given that long ago."""
+    database = Database(f"sqlite:///{folder / 'conversations.db'}")
+    with database.writes.begin() as connection:
+        row = connection.execute(sa.select(tokens.tokens)).one()
+        earlier = {"issued_at": row.issued_at, "expires_at": row.expires_at}
+        passed = {name: at.fromtimestamp(at.timestamp() - hours * 3600, at.tzinfo) for name, at in earlier.items()}
+        connection.execute(tokens.tokens.update().values(passed))
+    database.close()
+
+
+def test_a_token_that_ends_in_between_is_renewed_on_the_way(tmp_path: Path, amo: AmoStandin, connected: Otvet) -> None:
+    amo.access.expire()
+    aged(tmp_path, hours=1)
+    connected.deliver(incoming("How much is the delivery?"))
+    wait_for(lambda: amo.notes(LEAD), "a note")
+    wait_for(connected.settled, "the turn closed")
+    assert len(amo.notes(LEAD)) == 1
+    assert amo.access.pairs == 2
+
+
+def test_a_withdrawn_consent_stops_sending_and_keeps_the_queue(
+    tmp_path: Path, amo: AmoStandin, connected: Otvet
+) -> None:
+    amo.access.revoke()
+    aged(tmp_path, hours=1)
+    connected.deliver(incoming("How much is the delivery?"))
+    wait_for(lambda: "withdrawn the consent" in connected.get("/ready")["amocrm"], "the closed gate")
+    assert not connected.settled()
+    assert amo.access.refused == 1
+    given = connect(tmp_path, "--code", amo.access.code(CLIENT))
+    assert given.returncode == 0, said(given)
+    wait_for(lambda: amo.notes(LEAD), "the note that waited")
+    wait_for(connected.settled, "the turn closed")
+    assert connected.get("/ready")["amocrm"] == "open"
+
+
+def test_a_delivery_of_another_account_is_put_aside(connected: Otvet) -> None:
+    foreign = {**ACCOUNT, "id": 1, "subdomain": "other"}
+    wait_for(lambda: connected.get("/ready")["amocrm_watch"]["token"] == "good", "the known account")
+    said_there = body(("message", "add", [message("hello")]), account=foreign)
+    assert connected.deliver(said_there).json() == {"saved": 0, "duplicates": 0}
+    assert connected.get("/api/stats")["quarantined"] == 1
+    assert connected.deliver(incoming("hello")).json()["saved"] == 1
+    assert connected.get("/api/stats")["quarantined"] == 1
+
+
+def test_a_trial_delivery_is_not_kept(connected: Otvet) -> None:
+    before = connected.get("/ready")["amocrm_watch"]["last_delivery_at"]
+    answer = httpx2.post(connected.webhook, content=b"otvet_trial=aaaaaaaaaaaaaaaaaaaa", trust_env=False)
+    assert len(answer.json()["otvet_trial"]) == 64
+    assert connected.get("/api/stats")["quarantined"] == 0
+    assert connected.get("/ready")["amocrm_watch"]["last_delivery_at"] == before

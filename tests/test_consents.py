@@ -1,0 +1,131 @@
+"""A consent that is asked for is answered once, within twenty minutes, and for the account that was asked."""
+
+import asyncio
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+import sqlalchemy as sa
+
+from otvet import consents, tokens
+from otvet.amocrm.addresses import account_address, consent_page
+from otvet.amocrm.token import Keys
+from otvet.consenting import Consenting
+from otvet.consents import Answer, Asked
+from otvet.database import Database
+from otvet.errors import UsageError
+from otvet.vault import Vault
+from tests.clocks import FakeClock
+from tests.standins.amocrm import AmoStandin, amocrm_standin
+
+VAULT = Vault("key of the tests " * 3)
+KEYS = Keys("client-id", "client-secret", "https://otvet.example.com/oauth/amocrm")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def amo() -> Iterator[AmoStandin]:
+    with amocrm_standin() as standin:
+        standin.access.integration(KEYS.client_id, KEYS.client_secret, KEYS.redirect_url)
+        yield standin
+
+
+def ask(database: Database, clock: FakeClock, amo: AmoStandin) -> Asked:
+    with database.writes.begin() as connection:
+        return consents.ask(connection, VAULT, amo.url, KEYS, clock.now())
+
+
+def take(database: Database, clock: FakeClock, *answers: tuple[str, str, str]) -> list[Answer]:
+    """Answers (state, code, referer) that come in at the same time."""
+
+    async def go() -> list[Answer]:
+        own = Database(database.url)
+        own.start()
+        try:
+            async with httpx2.AsyncClient(trust_env=False) as http:
+                taking = Consenting(own, clock, http, lambda: VAULT)
+                return await asyncio.gather(*(taking.take(*answer) for answer in answers))
+        finally:
+            await own.stop()
+
+    return asyncio.run(go())
+
+
+def test_it_is_answered_once(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
+    asked = ask(database, clock, amo)
+    answers = [(asked.state, amo.access.code(KEYS.client_id), "") for _time in range(3)]
+    assert sorted(answer.given for answer in take(database, clock, *answers)) == [False, False, True]
+    assert amo.access.pairs == 1
+    told = database.look(lambda connection: consents.answer_to(connection, asked.state))
+    assert told is not None
+    assert told.given
+    assert database.look(lambda connection: tokens.kept(connection, VAULT)) is not None
+
+
+@pytest.mark.parametrize(("minutes", "given"), [(19, True), (20, False)])
+def test_it_is_good_for_twenty_minutes(
+    database: Database, clock: FakeClock, amo: AmoStandin, minutes: int, given: bool
+) -> None:
+    asked = ask(database, clock, amo)
+    clock.advance(minutes * 60)
+    (answer,) = take(database, clock, (asked.state, amo.access.code(KEYS.client_id), ""))
+    assert answer.given is given
+    assert amo.access.pairs == given
+
+
+@pytest.mark.parametrize("referer", ["other.amocrm.ru", "https://other.amocrm.ru", "[", "user@other.amocrm.ru"])
+def test_it_is_for_the_account_that_was_asked(
+    database: Database, clock: FakeClock, amo: AmoStandin, referer: str
+) -> None:
+    asked = ask(database, clock, amo)
+    (answer,) = take(database, clock, (asked.state, amo.access.code(KEYS.client_id), referer))
+    assert not answer.given
+    assert amo.access.pairs == 0
+    assert "/oauth2/access_token" not in [entry["path"] for entry in amo.log]
+
+
+def test_the_table_does_not_help_to_answer(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
+    asked = ask(database, clock, amo)
+    rows = database.look(lambda connection: repr(connection.execute(sa.select(consents.consents)).all()))
+    assert asked.state not in rows
+    assert KEYS.client_secret not in rows
+    assert asked.state in asked.url
+
+
+def test_old_ones_are_forgotten(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
+    ask(database, clock, amo)
+    clock.advance(2 * 86_400)
+    ask(database, clock, amo)
+    count = sa.select(sa.func.count()).select_from(consents.consents)
+    assert database.look(lambda connection: connection.scalar(count)) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("example", "https://example.amocrm.ru"),
+        (" Example.amocrm.ru/ ", "https://example.amocrm.ru"),
+        ("http://example.kommo.com/leads/detail/1?x=y", "https://example.kommo.com"),
+        ("https://my-shop.amocrm.com", "https://my-shop.amocrm.com"),
+        ("http://127.0.0.1:9001", "http://127.0.0.1:9001"),
+    ],
+)
+def test_addresses_as_people_type_them(typed: str, address: str) -> None:
+    assert account_address(typed) == address
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "a.b.amocrm.ru", "amocrm.ru", "example.amocrm.ru.evil.com", "https://evil.com/example.amocrm.ru", "["]
+)
+def test_addresses_that_the_token_must_not_go_to(typed: str) -> None:
+    with pytest.raises(UsageError):
+        account_address(typed)
+
+
+def test_the_page_of_the_consent_is_of_the_accounts_zone() -> None:
+    assert consent_page("https://example.amocrm.ru", "id", "s").startswith("https://www.amocrm.ru/oauth?client_id=id&")
+    assert consent_page("https://example.kommo.com", "id", "s").startswith("https://www.kommo.com/oauth?")

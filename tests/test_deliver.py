@@ -1,0 +1,436 @@
+"""The ways into the client's chat, against a stand-in that knows what each client has seen, on both databases."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from otvet import installation, parts, turns
+from otvet.answer import Answering
+from otvet.conversations import conversations, messages
+from otvet.database import Database
+from otvet.deliver import LATER, How
+from otvet.deliver.chat import ECHO_SECONDS
+from otvet.deliver.ways import SETTLE_SECONDS
+from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.chats import Seen
+from tests.standins.sender import outgoing
+from tests.test_answer import LEAD, Stage, Writer
+
+BOT = 17
+RUN = f"/api/v4/bots/{BOT}/run"
+TALK = 100
+LONG = "First sentence of the reply. " * 20 + "The last one."
+
+
+@contextmanager
+def account() -> Iterator[AmoStandin]:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        amo.rate = 10_000
+        yield amo
+
+
+@pytest.fixture
+def amo() -> Iterator[AmoStandin]:
+    with account() as amo:
+        yield amo
+
+
+def with_salesbot(database: Database, amo: AmoStandin, text: str = "Delivery costs 300 roubles.") -> Stage:
+    stage = Stage(database, Writer("template", text), amo=amo)
+    stage.how = How(via={"*": "salesbot"}, note=False, salesbot_id=BOT, field_id=amo.chats.add_bot(BOT))
+    return stage
+
+
+def with_talks(database: Database, amo: AmoStandin, text: str = "Delivery costs 300 roubles.") -> Stage:
+    stage = Stage(database, Writer("template", text), amo=amo)
+    stage.how = How(via={"*": "talk"}, note=False)
+    amo.chats.talks[TALK] = LEAD
+    return stage
+
+
+def echoing(stage: Stage, amo: AmoStandin, **more: Any) -> None:
+    """The account sends what was sent back, as with the event of outgoing messages."""
+
+    def deliver(seen: Seen) -> None:
+        about = {"message_id": seen.id, "lead_id": seen.lead_id, "chat_id": f"chat-{seen.lead_id}"}
+        about |= {"created_at": int(stage.clock.now().timestamp()), "author": {"type": "bot", "name": "SalesBot"}}
+        stage.receive(outgoing(seen.text, event="outgoing_message", **{**about, **more}))
+
+    amo.chats.on_seen = deliver
+
+
+def answered(stage: Stage, turn: int) -> str:
+    """Play the turn to its end; gives the state."""
+    ended: list[str] = []
+
+    async def play(answering: Answering) -> None:
+        ended.append(await answering.answer(turn))
+
+    stage.run(play)
+    return ended[0]
+
+
+def states(stage: Stage, turn: int) -> list[str]:
+    return [part.state for part in stage.database.look(lambda connection: parts.of_turn(connection, turn))]
+
+
+def pause_of(stage: Stage) -> Any:
+    query = sa.select(conversations.c.paused_until)
+    return stage.database.look(lambda connection: connection.scalar(query))
+
+
+# The Salesbot
+
+
+def test_the_salesbot_sends_what_stands_in_the_field(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.SENT
+    assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles."]
+    assert amo.notes(LEAD) == []
+    delivery = database.look(lambda connection: connection.scalar(sa.select(messages.c.metadata).offset(1)))
+    assert delivery["delivery"] == {"way": "salesbot", "state": "sent", "note_id": None}
+
+
+def test_a_note_is_written_besides_where_it_is_wanted(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    stage.how = How(via=stage.how.via, salesbot_id=BOT, field_id=stage.how.field_id)
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.SENT
+    (note,) = amo.notes(LEAD)
+    assert note["params"]["text"].startswith("Delivery costs 300 roubles.")
+    assert stage.turn(turn).note_id == note["id"]
+    assert len(amo.chats.told(LEAD)) == 1
+
+
+def test_the_field_is_made_once_and_remembered(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    amo.chats.fields.clear()
+    stage.how = How(via=stage.how.via, note=False, salesbot_id=BOT)
+
+    async def play(_answering: Answering) -> None:
+        await stage.delivery.prepare()
+
+    stage.run(play)
+    (field,) = amo.chats.fields.values()
+    assert (field["type"], field["code"]) == ("textarea", "OTVET_REPLY")
+    kept = database.look(lambda connection: installation.recall(connection, "salesbot_field_id"))
+    assert kept == str(field["id"])
+    amo.chats.bots[BOT] = field["id"]
+    with account() as same:
+        same.chats.fields = {}  # it is not asked for again, nor made anew: the bot knows the first one's number
+        (turn,) = stage.client_writes()
+        again = Stage(database, *stage.responders, amo=same)
+        again.how = stage.how
+        assert answered(again, turn) == turns.FAILED
+        assert same.chats.fields == {}
+
+
+def test_an_older_account_runs_the_bot_by_the_older_address(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo, LONG)
+    amo.chats.has_v4 = False
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.SENT
+    assert amo.chats.told(LEAD) == [LONG]
+
+
+def test_a_crash_between_field_and_run_writes_the_field_again_and_runs_once(
+    database: Database, amo: AmoStandin
+) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path="/api/v4/leads/*", method="PATCH", drop="after")  # carried out, and nobody was told
+    assert answered(stage, turn) == turns.SENT
+    assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles."]
+    assert len([one for one in amo.log if one["method"] == "PATCH"]) == 2
+    assert amo.chats.runs == [(BOT, LEAD)]
+
+
+def test_a_run_whose_answer_was_lost_is_known_by_its_echo(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    echoing(stage, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=RUN, drop="after")
+    assert answered(stage, turn) == turns.SENT
+    assert amo.chats.runs == [(BOT, LEAD)]
+
+
+def test_a_run_whose_answer_was_lost_is_known_by_amocrms_events(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=RUN, drop="after")
+    start = stage.clock.monotonic()
+    assert answered(stage, turn) == turns.SENT
+    assert stage.clock.monotonic() - start >= ECHO_SECONDS
+    assert amo.chats.runs == [(BOT, LEAD)]
+
+
+@pytest.mark.parametrize("fault", [{"drop": "before"}, {"status": 502}, {"drop": "after"}])
+def test_a_run_of_which_nothing_can_be_told_goes_to_the_operators_list(
+    database: Database, amo: AmoStandin, fault: dict[str, Any]
+) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=RUN, **fault)
+    amo.fault(path="/api/v4/events", status=404, times=None)
+    assert answered(stage, turn) == turns.FAILED
+    assert states(stage, turn) == [parts.UNKNOWN]
+    assert f"otvet retry {turn}" in stage.turn(turn).reason
+    assert len(amo.chats.runs) == ("drop" in fault and fault["drop"] == "after")
+    (note,) = amo.notes(LEAD)
+    assert note["params"]["text"].startswith("The client did not get this reply.")
+
+
+def test_a_managers_message_is_no_sign_that_the_bot_ran(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=RUN, drop="before")
+    amo.chats.seen.append(Seen(LEAD, "Written by hand.", by_bot=False))
+    assert answered(stage, turn) == turns.FAILED
+
+
+def test_what_nobody_could_tell_is_healed_by_a_late_echo(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=RUN, drop="after")
+    amo.fault(path="/api/v4/events", status=404, times=None)
+    assert answered(stage, turn) == turns.FAILED
+    echoing(stage, amo)
+    amo.chats.on_seen(amo.chats.seen[0])
+    assert stage.turn(turn).state == turns.SENT
+    assert stage.turn(turn).reason is None
+    assert pause_of(stage) is None
+
+
+def test_a_person_who_has_looked_may_have_it_sent_once_more(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=RUN, drop="before")
+    assert answered(stage, turn) == turns.FAILED
+    with database.writes.begin() as connection:
+        assert turns.retry(connection, turn, stage.clock.now()) == turn
+    assert answered(stage, turn) == turns.SENT
+    assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles."]
+
+
+@pytest.mark.parametrize(
+    ("gone", "says"),
+    [("bot", "OTVET_SALESBOT_ID"), ("field", "does not take the reply into the deal's field")],
+)
+def test_a_bot_or_a_field_that_is_gone_leaves_the_reply_to_a_person(
+    database: Database, amo: AmoStandin, gone: str, says: str
+) -> None:
+    stage = with_salesbot(database, amo)
+    (amo.chats.bots if gone == "bot" else amo.chats.fields).clear()
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.FAILED
+    assert says in stage.turn(turn).reason
+    (note,) = amo.notes(LEAD)
+    assert "Delivery costs 300 roubles." in note["params"]["text"]
+    assert amo.chats.seen == []
+
+
+@pytest.mark.parametrize(("method", "path"), [("PATCH", "/api/v4/leads/*"), ("POST", RUN)])
+def test_a_right_that_the_token_lacks_does_not_stop_the_notes(
+    database: Database, amo: AmoStandin, method: str, path: str
+) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(method=method, path=path, status=403)
+    assert answered(stage, turn) == turns.FAILED
+    assert len(amo.notes(LEAD)) == 1
+
+
+def test_another_bot_at_work_is_waited_for(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=RUN, status=409, times=2)
+    assert answered(stage, turn) == turns.SENT
+    assert amo.chats.runs == [(BOT, LEAD)]
+
+
+def test_a_token_that_ends_between_field_and_run_loses_and_doubles_nothing(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=RUN, status=401)
+
+    async def play(answering: Answering) -> None:
+        await answering._claim(turn)
+        await answering._wait_for_place(turn)
+        await answering._write(turn)
+        assert await stage.delivery.deliver(turn) == LATER
+        assert states(stage, turn) == [parts.TO_SEND]
+        stage.clock.advance(301)
+        await stage.lookout.look()
+        assert await stage.delivery.deliver(turn) == turns.SENT
+
+    stage.run(play)
+    assert amo.chats.runs == [(BOT, LEAD)]
+
+
+def test_two_replies_in_one_deal_do_not_share_the_field(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    amo.chats.hold = True  # the bot takes its time
+    (first,) = stage.client_writes("one")
+    assert answered(stage, first) == turns.SENT
+    sent_at = stage.clock.monotonic()
+    stage.responders[0].text = "The second reply."
+    (second,) = stage.client_writes("two")
+    slept = stage.clock.on_sleep
+
+    def let_go() -> None:
+        slept()
+        if sent_at + SETTLE_SECONDS - 1 <= stage.clock.monotonic():
+            amo.chats.let_go()
+
+    stage.clock.on_sleep = let_go
+    assert answered(stage, second) == turns.SENT
+    amo.chats.let_go()
+    assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles.", "The second reply."]
+
+
+# Long replies
+
+
+def cut_for_instagram(stage: Stage) -> int:
+    stage._new, before = lambda lead_id: {**before(lead_id), "origin": "instagram_business"}, stage._new  # type: ignore[method-assign]
+    (turn,) = stage.client_writes()
+    return turn
+
+
+def test_a_long_reply_is_cut_at_sentences_and_keeps_its_order(database: Database, amo: AmoStandin) -> None:
+    stage = with_talks(database, amo, LONG)
+    turn = cut_for_instagram(stage)
+    assert answered(stage, turn) == turns.SENT
+    told = amo.chats.told(LEAD)
+    assert len(told) == 2
+    assert " ".join(told) == LONG
+    assert all(len(text) <= 500 and text.endswith(".") for text in told)
+
+
+def test_each_part_is_sent_once_where_one_is_refused_for_now(database: Database, amo: AmoStandin) -> None:
+    stage = with_talks(database, amo, LONG)
+    turn = cut_for_instagram(stage)
+    stage.clock.on_sleep = lambda: None
+    amo.chats.on_seen = lambda seen: amo.fault(path="/api/v4/talks/*", status=429) if seen.text[-5:] != "one." else None
+    assert answered(stage, turn) == turns.SENT
+    assert " ".join(amo.chats.told(LEAD)) == LONG
+
+
+def test_a_manager_who_writes_between_two_parts_is_not_talked_over(database: Database, amo: AmoStandin) -> None:
+    stage = with_talks(database, amo, LONG)
+    turn = cut_for_instagram(stage)
+    amo.chats.on_seen = lambda seen: stage.manager_writes("Let me take over.")
+    assert answered(stage, turn) == turns.SENT
+    (told,) = amo.chats.told(LEAD)
+    assert stage.turn(turn).reason == turns.MANAGER
+    assert stage.said() == [told]  # what was not sent was not said
+
+
+# Kommo's own call
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(402, "used up for this month"), (403, "may not send messages"), (422, "The talk is closed"), (404, "no such")],
+)
+def test_a_talk_that_is_refused_falls_back_to_a_note(
+    database: Database, amo: AmoStandin, status: int, says: str
+) -> None:
+    stage = with_talks(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path="/api/v4/talks/*", status=status)
+    assert answered(stage, turn) == turns.FAILED
+    assert says in stage.turn(turn).reason
+    (note,) = amo.notes(LEAD)
+    assert says in note["params"]["text"]
+    assert note["params"]["text"].count("Delivery costs 300 roubles.") == 1
+
+
+def test_a_talk_whose_answer_was_lost_is_not_sent_blindly_again(database: Database, amo: AmoStandin) -> None:
+    stage = with_talks(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path="/api/v4/talks/*", drop="after")
+    assert answered(stage, turn) == turns.FAILED
+    assert len(amo.chats.told(LEAD)) == 1
+
+
+def test_a_message_without_a_talk_is_left_to_a_person(database: Database, amo: AmoStandin) -> None:
+    stage = with_talks(database, amo)
+    stage._new, before = lambda lead_id: {**before(lead_id), "talk_id": None}, stage._new  # type: ignore[method-assign]
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.FAILED
+
+
+# Echoes
+
+
+@pytest.mark.parametrize("event", ["message", "outgoing_message"])
+def test_a_reply_that_comes_back_is_no_managers_word(database: Database, amo: AmoStandin, event: str) -> None:
+    stage = with_talks(database, amo)
+    echoing(stage, amo, author={"type": "internal", "user_id": 940088, "name": "Owner of the token"})
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.SENT
+    assert pause_of(stage) is None
+    amo.chats.on_seen(amo.chats.seen[0])  # amoCRM delivers it once more
+    assert pause_of(stage) is None
+    (next_turn,) = stage.client_writes("Thank you. And to another town?")
+    assert answered(stage, next_turn) == turns.SENT
+    with database.reads.connect() as connection:
+        senders = connection.scalars(sa.select(messages.c.sender_type).order_by(messages.c.id)).all()
+    assert senders == ["client", "assistant", "client", "assistant"]
+
+
+def test_a_later_reply_that_holds_an_earlier_one_does_not_vouch_for_it(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo, "It takes two days.")
+    (first,) = stage.client_writes("how long?")
+    amo.fault(path=RUN, drop="before")
+    assert answered(stage, first) == turns.FAILED
+    echoing(stage, amo)
+    stage.responders[0].text = "It costs 300 roubles. It takes two days."
+    (second,) = stage.client_writes("how much, and how long?")
+    assert answered(stage, second) == turns.SENT
+    assert stage.turn(first).state == turns.FAILED
+    assert pause_of(stage) is None
+
+
+def test_an_echo_without_a_deal_and_with_words_around_it_is_known(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.SENT
+    stage.manager_writes("Assistant: Delivery costs 300&nbsp;roubles. ", entity_id=None, entity_type=None)
+    assert pause_of(stage) is None
+
+
+def test_a_manager_who_writes_the_very_same_words_later_is_a_manager(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    echoing(stage, amo)
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.SENT
+    assert pause_of(stage) is None
+    stage.clock.advance(60)
+    stage.manager_writes("Delivery costs 300 roubles.")
+    assert pause_of(stage) is not None
+
+
+def test_the_same_words_long_after_are_a_managers_also_where_no_echo_came(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.SENT
+    stage.clock.advance(11 * 60)
+    stage.manager_writes("Delivery costs 300 roubles.")
+    assert pause_of(stage) is not None
+
+
+def test_the_same_words_in_another_deal_are_a_managers(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    stage.client_writes("hello", lead_id=LEAD + 1)
+    assert answered(stage, turn) == turns.SENT
+    stage.manager_writes("Delivery costs 300 roubles.", lead_id=LEAD + 1)
+    paused = sa.select(conversations.c.amocrm_lead_id).where(conversations.c.paused_until.is_not(None))
+    assert database.look(lambda connection: connection.scalars(paused).all()) == [LEAD + 1]

@@ -1,0 +1,225 @@
+"""Drafts for a manager's approval, and an assistant that is switched off."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import sqlalchemy as sa
+
+from otvet import turns
+from otvet.answer import Rules
+from otvet.conversations import messages, set_mode
+from otvet.database import Database
+from otvet.deliver import How
+from otvet.deliver.delivery import GIVE_UP_AFTER
+from tests.running import command, otvet, wait_for
+from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.sender import incoming
+from tests.test_answer import LEAD, Stage, Writer
+from tests.test_deliver import BOT, account, answered, with_salesbot
+from tests.test_end_to_end import connected
+
+
+@pytest.fixture
+def amo() -> Any:
+    with account() as amo:
+        yield amo
+
+
+def drafting(database: Database, amo: AmoStandin, **how: Any) -> Stage:
+    stage = Stage(database, Writer("template", "Delivery costs 300 roubles."), amo=amo)
+    stage.how = How(mode="draft", **how)
+    return stage
+
+
+def approve(stage: Stage, turn: int, text: str | None = None) -> str | None:
+    with stage.database.writes.begin() as connection:
+        return turns.approve(connection, turn, text, stage.clock.now())
+
+
+def texts(amo: AmoStandin) -> list[str]:
+    return [note["params"]["text"] for note in amo.notes(LEAD)]
+
+
+def test_a_draft_is_shown_to_the_staff_and_sent_when_approved(database: Database, amo: AmoStandin) -> None:
+    with_bot = with_salesbot(database, amo)
+    stage = drafting(database, amo, via={"*": "salesbot"}, note=False, salesbot_id=BOT, field_id=with_bot.how.field_id)
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.DRAFT
+    (note,) = texts(amo)
+    assert note.startswith(f"DRAFT of a reply, not sent to the client yet. To send it: otvet approve {turn}")
+    assert "Delivery costs 300 roubles." in note
+    assert stage.said() == []
+    assert amo.chats.seen == []
+    assert approve(stage, turn) is None
+    assert answered(stage, turn) == turns.SENT
+    assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles."]
+    assert stage.said() == ["Delivery costs 300 roubles."]
+    assert approve(stage, turn) == f"the turn {turn} is no draft that waits for a manager"
+
+
+def test_a_changed_text_is_sent_in_place_of_the_draft(database: Database, amo: AmoStandin) -> None:
+    stage = drafting(database, amo)
+    (turn,) = stage.client_writes()
+    answered(stage, turn)
+    assert approve(stage, turn, "For you it is free.") is None
+    assert answered(stage, turn) == turns.SENT
+    _draft, note = texts(amo)
+    assert note.startswith("For you it is free.\n\n[otvet:")
+    assert stage.said() == ["For you it is free."]
+
+
+@pytest.mark.parametrize("drop", ["before", "after"])
+def test_a_crash_while_the_draft_is_written_makes_one_note(database: Database, amo: AmoStandin, drop: str) -> None:
+    stage = drafting(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path="/api/v4/leads/*/notes", method="POST", drop=drop)
+    assert answered(stage, turn) == turns.DRAFT
+    assert len(texts(amo)) == 1
+
+
+def test_a_draft_waits_although_its_note_cannot_be_written(database: Database, amo: AmoStandin) -> None:
+    stage = drafting(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path="/api/v4/leads/*/notes", method="POST", status=503, times=None)
+    assert answered(stage, turn) == turns.DRAFT
+    assert stage.clock.monotonic() >= GIVE_UP_AFTER.total_seconds()
+
+
+def test_newer_words_while_a_draft_waits_are_answered_with_the_older_ones(database: Database, amo: AmoStandin) -> None:
+    stage = drafting(database, amo)
+    (first,) = stage.client_writes("How much?")
+    answered(stage, first)
+    (second,) = stage.client_writes("And how long?")
+    assert approve(stage, first) == f"the client has written on since the draft {first}; a new one is being written"
+    stage.responders[0].text = "300 roubles, two days."
+    assert answered(stage, second) == turns.DRAFT
+    assert stage.responders[0].asked[-1].question_text == "How much?\nAnd how long?"
+    assert approve(stage, first) == f"the turn {first} is no draft that waits for a manager"
+    assert approve(stage, second) is None
+    assert answered(stage, second) == turns.SENT
+    assert stage.said() == ["300 roubles, two days."]
+
+
+def test_words_between_approval_and_sending_lead_to_a_new_draft(database: Database, amo: AmoStandin) -> None:
+    stage = drafting(database, amo)
+    (turn,) = stage.client_writes("How much?")
+    answered(stage, turn)
+    assert approve(stage, turn) is None
+    stage.client_writes("And how long?")
+    stage.responders[0].text = "300 roubles, two days."
+    assert answered(stage, turn) == turns.DRAFT
+    assert stage.said() == []
+    assert len(texts(amo)) == 2
+
+
+def test_a_manager_who_answers_in_the_chat_ends_the_draft(database: Database, amo: AmoStandin) -> None:
+    stage = drafting(database, amo)
+    (turn,) = stage.client_writes()
+    answered(stage, turn)
+    stage.clock.advance(5)
+    stage.manager_writes("I will tell you.")
+    assert stage.turn(turn).state == turns.CANCELLED
+    assert approve(stage, turn) is not None
+
+
+def test_a_rejected_draft_is_not_sent(database: Database, amo: AmoStandin) -> None:
+    stage = drafting(database, amo)
+    (turn,) = stage.client_writes()
+    answered(stage, turn)
+    with database.writes.begin() as connection:
+        assert turns.reject(connection, turn, stage.clock.now()) is None
+        assert turns.reject(connection, turn, stage.clock.now()) is not None
+    assert (stage.turn(turn).state, stage.turn(turn).reason) == (turns.CANCELLED, turns.REJECTED)
+
+
+def test_a_client_who_asks_for_a_person_need_not_wait_for_the_approval(database: Database, amo: AmoStandin) -> None:
+    stage = drafting(database, amo)
+    (turn,) = stage.client_writes("Can I talk to a human?")
+    assert answered(stage, turn) == turns.DRAFT
+    assert len(amo.tasks(LEAD)) == 1
+    assert approve(stage, turn) is None
+    assert answered(stage, turn) == turns.SENT
+    assert len(amo.tasks(LEAD)) == 1
+
+
+def test_a_mode_of_its_own_wins(database: Database, amo: AmoStandin) -> None:
+    stage = drafting(database, amo)
+    (turn,) = stage.client_writes()
+    with database.writes.begin() as connection:
+        assert set_mode(connection, LEAD, "auto")
+    assert answered(stage, turn) == turns.SENT
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_switched_off_it_stores_and_does_not_write(database: Database, amo: AmoStandin, everywhere: bool) -> None:
+    stage = Stage(database, amo=amo)
+    stage.rules, stage.how = Rules(off=everywhere), How(mode="off" if everywhere else "auto")
+    (turn,) = stage.client_writes()
+    if not everywhere:
+        with database.writes.begin() as connection:
+            set_mode(connection, LEAD, "off")
+    assert answered(stage, turn) == turns.CANCELLED
+    assert stage.turn(turn).reason == turns.OFF
+    assert stage.responders[0].asked == []
+    stored = database.look(lambda connection: connection.scalars(sa.select(messages.c.content)).all())
+    assert stored == ["hello"]
+
+
+def test_switched_off_while_the_reply_is_written_nothing_is_sent(database: Database, amo: AmoStandin) -> None:
+    class SwitchedOff(Writer):
+        async def reply(self, context: Any, journal: Any) -> Any:
+            with database.writes.begin() as connection:
+                set_mode(connection, LEAD, "off")
+            return await super().reply(context, journal)
+
+    stage = Stage(database, SwitchedOff("template", "Too late."), amo=amo)
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.CANCELLED
+    assert texts(amo) == []
+
+
+def test_without_amocrm_a_draft_waits_here(database: Database) -> None:
+    stage = Stage(database)
+    stage.how = How(mode="draft")
+    (turn,) = stage.client_writes()
+    assert answered(stage, turn) == turns.DRAFT
+    assert approve(stage, turn) is None
+    assert answered(stage, turn) == turns.KEPT
+
+
+def test_drafts_from_the_terminal_and_over_the_api(tmp_path: Path) -> None:
+    with amocrm_standin() as amo, otvet(tmp_path, **connected(amo), OTVET_MODE="draft") as server:
+        for lead in (LEAD, LEAD + 1, LEAD + 2):
+            amo.add_lead(lead)
+            server.deliver(incoming("hello", message_id=f"m-{lead}", lead_id=lead, chat_id=f"chat-{lead}"))
+        drafts = wait_for(lambda: _three(server.get("/api/turns?state=draft")["turns"]), "three drafts")
+        number = {draft["lead_id"]: draft["id"] for draft in drafts}
+        assert "draft, waits for approval" in command(tmp_path, "turns").stdout
+
+        path = f"{server.url}/api/turns/{number[LEAD]}/approve"
+        assert httpx2.post(path, json={"text": " "}, trust_env=False).status_code == 422
+        assert httpx2.post(path, json={"text": "Changed."}, trust_env=False).status_code == 200
+        wait_for(lambda: len(amo.notes(LEAD)) == 2, "the note of the approved draft")
+        assert amo.notes(LEAD)[1]["params"]["text"].startswith("Changed.")
+        assert httpx2.post(path, trust_env=False).status_code == 409
+
+        assert command(tmp_path, "approve", str(number[LEAD + 1])).returncode == 0
+        wait_for(lambda: len(amo.notes(LEAD + 1)) == 2, "the note of the other one")
+        assert command(tmp_path, "reject", str(number[LEAD + 2])).returncode == 0
+        assert command(tmp_path, "reject", str(number[LEAD + 2])).returncode == 1
+        assert command(tmp_path, "approve", str(number[LEAD + 2])).returncode == 1
+
+        assert command(tmp_path, "mode", str(LEAD), "off").returncode == 0
+        (conversation,) = [one for one in server.get("/api/conversations")["conversations"] if one["lead_id"] == LEAD]
+        assert conversation["mode"] == "off"
+        assert command(tmp_path, "mode", str(LEAD), "loud").returncode == 2
+        changed = httpx2.post(f"{server.url}/api/conversations/{LEAD}/mode?mode=auto", trust_env=False)
+        assert changed.json() == {"lead_id": LEAD, "mode": "auto"}
+        server.deliver(incoming("hello again", message_id="m-again", chat_id=f"chat-{LEAD}"))
+        wait_for(lambda: len(amo.notes(LEAD)) == 3, "a reply without approval")
+
+
+def _three(found: list[Any]) -> list[Any] | None:
+    return found if len(found) == 3 else None

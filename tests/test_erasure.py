@@ -1,0 +1,378 @@
+"""A client's data erased: nothing of it is left, nothing brings it back, and nobody else's is touched."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import sqlalchemy as sa
+
+from otvet import conversations as conversations_module
+from otvet import erasure, known, summaries, tries, turns
+from otvet.amocrm.events import read_delivery
+from otvet.conversations import clients, conversations, messages
+from otvet.database import Database, metadata
+from otvet.inbox import Received, quarantine, store
+from otvet.responders.guard import Finding
+from otvet.responders.manus_api import ManusApi
+from tests.clocks import FakeClock
+from tests.running import command, otvet, wait_for
+from tests.standins.amocrm import amocrm_standin
+from tests.standins.manus import ManusStandin, manus_standin
+from tests.standins.sender import incoming, outgoing
+from tests.test_end_to_end import connected
+
+LEAD, CONTACT = 27754599, 93589657
+MARK = "Zanzibar"  # stands in everything that is the client's
+PHONE = "+7 900 123-45-67"
+
+
+class Shop:
+    """A database with a client who said much, and another one."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.clock = FakeClock()
+
+    def receive(self, body: bytes) -> Any:
+        now = self.clock.now()
+        with self.database.writes.begin() as connection:
+            (stored,) = store(connection, [Received(body, read_delivery(body, now), now)])
+        return stored
+
+    def client_writes(self, text: str, message_id: str, **more: Any) -> Any:
+        at = int(self.clock.now().timestamp())
+        about = {"author_name": f"Client {MARK}", "created_at": at, "message_id": message_id, **more}
+        return self.receive(incoming(text, **about))
+
+    def another_writes(self, text: str, message_id: str, **more: Any) -> Any:
+        about = {"lead_id": LEAD + 1, "contact_id": CONTACT + 1, "chat_id": "other", "author_name": "Another", **more}
+        return self.client_writes(text, message_id, **about)
+
+    def change(self, statement: Any) -> None:
+        with self.database.writes.begin() as connection:
+            connection.execute(statement)
+
+    def filled(self) -> "Shop":
+        """Everything that may hold a word of the client's holds one."""
+        self.client_writes(f"I live in {MARK}", "m-1", attachment={"type": "file", "file_name": f"{MARK}.jpg"})
+        self.receive(outgoing(f"Hello {MARK}", message_id="m-2", created_at=1))
+        self.client_writes(f"In {MARK} I said", "m-3", lead_id=LEAD + 7, chat_id="second chat")
+        self.another_writes("What does a blanket cost?", "m-4")
+        self.change(
+            turns.turns.update().values(
+                state=turns.FAILED,
+                reply=f"Dear {MARK}",
+                responder="manus",
+                details={"findings": [["price", MARK]], "task_id": "task-of-details"},
+                summary=f"Call {MARK}",
+                gap=True,
+            )
+        )
+        self.change(
+            turns.turns.update().where(turns.turns.c.id == 3).values(reply="Dear client", details={}, summary="Call")
+        )
+        for turn, conversation in ((1, 1), (2, 2), (3, 3)):
+            self.change(
+                tries.tries.insert().values(
+                    turn_id=turn,
+                    responder="manus",
+                    started_at=self.clock.now(),
+                    outcome="replied",
+                    facts={"task": f"task-{turn}", "word": MARK if turn < 3 else ""},
+                    refused=f"No, {MARK}" if turn < 3 else "kept",
+                    findings=[["price", MARK]] if turn < 3 else None,
+                )
+            )
+            thread = f"thread-{turn}#digest"
+            self.change(tries.threads.insert().values(conversation_id=conversation, responder="manus", thread=thread))
+            here = messages.c.conversation_id == conversation
+            first = sa.select(sa.func.min(messages.c.id)).where(here).scalar_subquery()
+            self.change(messages.update().where(messages.c.id == first).values(first_version={"x": MARK}))
+        mine = conversations.c.id < 3
+        values = {"summary": f"{MARK} asked", "deal": {"name": MARK}, "first_version": {"x": MARK}}
+        self.change(conversations.update().where(mine).values(**values))
+        self.change(clients.update().where(clients.c.id == 1).values(phone=PHONE, email=f"{MARK}@example.com"))
+        self.change(clients.update().where(clients.c.id == 1).values(card={"x": MARK}, first_version={"x": MARK}))
+        self.change(messages.update().where(messages.c.conversation_id == 3).values(first_version=sa.null()))
+        for body in (
+            b"x=from+Client%20" + MARK.encode(),
+            f"contact={CONTACT}".encode(),
+            PHONE.encode(),
+            b"of=somebody",
+        ):
+            self.change(quarantine.insert().values(received_at=self.clock.now(), reason="?", body=body))
+        return self
+
+    def erase(self, **who: int) -> erasure.Erased | None:
+        with self.database.writes.begin() as connection:
+            whose = erasure.find(connection, **who)
+            return erasure.erase(connection, whose, self.clock.now()) if whose else None
+
+    def everything(self) -> str:
+        def read(connection: sa.Connection) -> str:
+            tables = metadata.tables.values()
+            return str([(table.name, connection.execute(sa.select(table)).all()) for table in tables])
+
+        return self.database.look(read)
+
+    def rows(self, table: sa.Table) -> list[Any]:
+        query = sa.select(table).order_by(table.c.id)
+        return list(self.database.look(lambda connection: connection.execute(query).all()))
+
+
+@pytest.mark.parametrize("who", [{"lead_id": LEAD}, {"lead_id": LEAD + 7}, {"contact_id": CONTACT}])
+def test_nothing_of_the_client_is_left_and_the_others_stay(database: Database, who: Mapping[str, int]) -> None:
+    shop = Shop(database).filled()
+    before = shop.everything()
+    assert MARK in before
+    assert PHONE in before
+    erased = shop.erase(**who)
+    assert erased is not None
+    after = shop.everything()
+    assert MARK not in after
+    assert PHONE not in after
+    assert "chat_id" not in str([row for row in shop.rows(messages) if row.message_type == "erased"])
+    assert (erased.conversations, erased.messages, erased.quarantined) == (2, 3, 3)
+    assert erased.tasks == {"thread-1", "thread-2", "task-1", "task-2", "task-of-details"}
+    (of_another,) = [row for row in shop.rows(messages) if row.conversation_id == 3]
+    assert of_another.content == "What does a blanket cost?"
+    assert shop.rows(turns.turns)[2].reply == "Dear client"
+    assert shop.rows(clients)[1].name == "Another"
+    assert [row.body for row in shop.rows(quarantine)] == [b"of=somebody"]
+    assert [row.amocrm_message_id for row in shop.rows(messages)] == ["m-1", "m-2", "m-3", "m-4"]
+
+
+def test_a_repeated_webhook_brings_nothing_back(database: Database) -> None:
+    shop = Shop(database)
+    shop.client_writes(f"I live in {MARK}", "m-1")
+    shop.erase(lead_id=LEAD)
+    tables = (messages, conversations, clients, turns.turns)
+    before = [shop.rows(table) for table in tables]
+    stored = shop.client_writes(f"I live in {MARK}", "m-1")
+    assert (stored.duplicates, stored.saved, stored.to_answer) == (1, 0, [])
+    assert [shop.rows(table) for table in tables] == before
+
+
+def test_what_was_left_open_is_closed_and_cannot_be_tried_again(database: Database) -> None:
+    shop = Shop(database)
+    shop.client_writes("hello", "m-1")
+    shop.erase(lead_id=LEAD)
+    (turn,) = shop.rows(turns.turns)
+    assert (turn.state, turn.reason) == (turns.CANCELLED, turns.ERASED)
+    with database.writes.begin() as connection:
+        assert not turns.claim(connection, turn.id, "me", shop.clock.now())
+        assert turns.retry(connection, turn.id, shop.clock.now()) is None
+        assert turns.listed(connection, turns.NEEDS_A_PERSON, 9) == []
+
+
+def test_who_comes_back_begins_anew(database: Database) -> None:
+    shop = Shop(database)
+    shop.client_writes(f"I live in {MARK}", "m-1")
+    shop.erase(contact_id=CONTACT)
+    shop.clock.advance(60)
+    stored = shop.client_writes("hello again", "m-2", author_name="Somebody")
+    (turn,) = stored.to_answer
+    told = database.look(lambda connection: conversations_module.history(connection, LEAD, turn, 60))
+    assert list(told) == []
+    row = database.look(lambda connection: known.get(connection, 1))
+    assert row is not None
+    assert known.deal_is_due(row, shop.clock.now(), known.OLD, "")
+    assert known.card_is_due(row, shop.clock.now(), "")
+
+
+def test_without_a_turn_nobody_reads_the_cards_again(database: Database) -> None:
+    shop = Shop(database)
+    shop.client_writes("hello", "m-1")
+    shop.erase(lead_id=LEAD)
+    assert database.look(lambda connection: known.unread(connection, shop.clock.now(), 9)) == []
+    with database.writes.begin() as connection:
+        known.changed(connection, [LEAD], [CONTACT], shop.clock.now())
+    assert database.look(lambda connection: known.unread(connection, shop.clock.now(), 9)) == []
+
+
+def test_in_the_conversation_of_another_only_what_the_client_said_goes(database: Database) -> None:
+    shop = Shop(database)
+    shop.client_writes(f"From {MARK}", "m-1", lead_id=LEAD + 1, chat_id="theirs")
+    shop.clock.advance(60)
+    shop.another_writes("And I?", "m-2")
+    shop.change(conversations.update().values(summary=f"{MARK} and another"))
+    erased = shop.erase(contact_id=CONTACT)
+    assert erased is not None
+    assert MARK not in shop.everything()
+    assert [row.content for row in shop.rows(messages)] == ["", "And I?"]
+
+
+def test_conversations_without_a_deal_are_not_everybodys(database: Database) -> None:
+    shop = Shop(database)
+    shop.client_writes("hello", "m-1", lead_id=None)
+    shop.another_writes("Without a deal too", "m-2", lead_id=None)
+    shop.erase(contact_id=CONTACT)
+    assert [row.content for row in shop.rows(messages)] == ["", "Without a deal too"]
+    assert shop.erase(contact_id=404) is None
+    assert shop.erase(lead_id=404) is None
+
+
+def test_what_was_being_written_meanwhile_does_not_come_back(database: Database) -> None:
+    shop = Shop(database)
+    shop.client_writes("hello", "m-1")
+    now = shop.clock.now()
+
+    async def play() -> None:
+        database.start()
+        notes = database.look(lambda one: tries.Notes(one, database, shop.clock, 1, 0, 1))
+        due = summaries.Due(1, "", None, database.look(lambda one: one.execute(sa.select(messages)).all()))
+        row = database.look(lambda one: known.get(one, 1))
+        assert row is not None
+        token = await database.write(lambda one: known.claim(one, row, now, deal=True, card=True))
+        await asyncio.to_thread(shop.erase, lead_id=LEAD)
+        await notes.one("manus", 0).refuse(MARK, [Finding("price", MARK)])
+        card = {"name": MARK, "phone": MARK, "email": MARK, "card": {"x": MARK}}
+        assert not await database.write(lambda one: summaries.keep(one, due, MARK))
+        assert not await database.write(lambda one: known.keep_deal(one, row, token, {"name": MARK}, now))
+        assert not await database.write(lambda one: known.keep_contact(one, row, token, card, now))
+        await database.writer.stop()
+
+    asyncio.run(play())
+    assert MARK not in shop.everything()
+
+
+HARMLESS = {
+    "chats.chat_ref",  # its rows are deleted
+    "clients.card_read_at",
+    "conversations.paused_by",
+    "conversations.status",
+    "counters.name",
+    "gates.name",
+    "gates.reason",
+    "gates.sentence",
+    "installation.name",
+    "installation.value",
+    "messages.amocrm_message_id",
+    "messages.sender_type",
+    "processes.id",
+    "quarantine.reason",  # its rows are deleted
+    "rate_places.name",
+    "spending.responder",
+    "task_stops.delivery",
+    "task_stops.task",
+    "threads.responder",
+    "threads.thread",  # its rows are deleted
+    "tries.outcome",  # a sentence of ours
+    "tries.responder",
+    "turns.model",
+    "turns.owner",
+    "turns.responder",
+    "turns.state",
+    "turns.way",
+    "bot_waits.return_url",  # an address of amoCRM's
+    "conversations.mode",
+    *(f"consents.{name}" for name in ("base_url", "client_id", "client_secret", "redirect_url", "sentence", "state")),
+    *(f"parts.{name}" for name in ("echo_id", "outside_id", "state")),
+    *(f"tokens.{name}" for name in ("access_token", "base_url", "client_id", "name", "redirect_url", "refresh_token")),
+    "tokens.refusal",
+    *(f"watched.{name}" for name in ("sentence", "state", "subject")),
+}
+ERASED = {
+    *(f"clients.{name}" for name in ("name", "phone", "email", "card", "first_version")),
+    *(f"conversations.{name}" for name in ("chat_ref", "summary", "deal", "first_version")),
+    *(f"messages.{name}" for name in ("content", "message_type", "metadata", "amocrm_chat_id", "amocrm_talk_id")),
+    "messages.first_version",
+    "parts.text",
+    "quarantine.body",
+    *(f"tries.{name}" for name in ("facts", "refused", "findings")),
+    *(f"turns.{name}" for name in ("reply", "details", "reason", "summary")),
+}
+
+
+def test_every_column_that_can_hold_words_was_thought_of() -> None:
+    """A new one belongs into one of the two sets, and if it may hold a client's words into erasure.py."""
+    wordy = (sa.Text, sa.JSON, sa.LargeBinary)
+    found = {
+        str(column) for table in metadata.tables.values() for column in table.columns if isinstance(column.type, wordy)
+    }
+    assert found - HARMLESS - ERASED == set()
+    assert ERASED - found == set()
+
+
+def manus_settings(manus: ManusStandin) -> dict[str, str]:
+    with amocrm_standin() as amo:
+        settings = connected(amo, manus)
+    return {name: value for name, value in settings.items() if "MANUS" in name}
+
+
+def files_of(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob("conversations*"))
+
+
+def test_from_the_terminal_the_files_hold_nothing_of_it_and_manus_neither(tmp_path: Path) -> None:
+    with manus_standin() as manus:
+        manus.answer = lambda _: f"Greetings to {MARK}."
+        settings = manus_settings(manus)
+        with otvet(tmp_path, **settings) as server:
+            for number in range(30):
+                server.deliver(incoming(f"{MARK} {number}", message_id=f"m-{number}"))
+            wait_for(lambda: server.messages(LEAD, "assistant"), "a reply")
+            wait_for(server.settled, "all turns closed")
+        assert MARK.encode() in files_of(tmp_path)
+        (task,) = manus.tasks
+
+        asked = command(tmp_path, "forget", str(LEAD), **settings)
+        assert asked.returncode == 1  # nobody agreed
+        assert MARK.encode() in files_of(tmp_path)
+        done = command(tmp_path, "forget", str(LEAD), "--yes", **settings)
+        assert done.returncode == 0, done.stderr
+        assert "erased: 3" in done.stdout  # the thirty, and the replies to them
+        assert MARK.encode() not in files_of(tmp_path)
+        assert manus.deletes == [task]
+        assert command(tmp_path, "forget", "404", "--yes", **settings).returncode == 1
+        assert command(tmp_path, "forget", "--yes", **settings).returncode == 2
+        assert command(tmp_path, "forget", str(LEAD), "--contact", "1", "--yes", **settings).returncode == 2
+
+
+def test_over_the_api_with_the_token_only(tmp_path: Path) -> None:
+    with manus_standin() as manus:
+        manus.answer = lambda _: f"Greetings to {MARK}."
+        with otvet(tmp_path, **manus_settings(manus), OTVET_API_TOKEN="the-token") as server:
+            headers = {"Authorization": "Bearer the-token"}
+            server.deliver(incoming(f"I live in {MARK}"))
+            wait_for(lambda: manus.creates, "a question to Manus")
+            wait_for(lambda: server.get("/api/stats", headers=headers)["turns_open"] == 0, "the turn closed")
+            manus.app.plan(path="/v2/task.delete", status=500)
+
+            def delete(query: str, **more: Any) -> httpx2.Response:
+                return httpx2.delete(f"{server.url}/api/clients{query}", trust_env=False, **more)
+
+            assert delete(f"?lead_id={LEAD}").status_code == 401
+            assert delete("", headers=headers).status_code == 422
+            assert delete("?lead_id=404", headers=headers).status_code == 404
+            answer = delete(f"?contact_id={CONTACT}", headers=headers)
+            assert answer.status_code == 200
+            assert answer.json()["messages"] == 2
+            assert answer.json()["tasks_left"] == list(manus.tasks)
+            told = server.get(f"/api/conversations/{LEAD}/messages", headers=headers)["messages"]
+            assert [one["content"] for one in told] == ["", ""]
+            wait_for(lambda: MARK.encode() not in files_of(tmp_path), "files without the client's words")
+            assert MARK not in server.log.read_text()
+
+
+def test_without_a_key_the_tasks_are_named(database: Database) -> None:
+    shop = Shop(database).filled()
+
+    async def play(manus: ManusApi | None) -> erasure.Erased | None:
+        again = Database(database.url)
+        again.start()
+        erased = await erasure.forget(again, shop.clock, manus, lead_id=LEAD)
+        await again.stop()
+        return erased
+
+    erased = asyncio.run(play(None))
+    assert erased is not None
+    assert "thread-1" in erased.tasks_left
+    shop.clock.advance(timedelta(minutes=1).total_seconds())
+    erased = asyncio.run(play(None))
+    assert erased is not None
+    assert erased.tasks_left == []  # what is known once is not known for ever

@@ -1,0 +1,310 @@
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from evals import guard as evals
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otvet.responders import guard
+from otvet.responders.guard import Finding, check, sentence
+from otvet.responders.markdown import plain_text
+from otvet.responders.passages import Passage, read_folder
+from tests.contexts import context
+
+SAME = [
+    ("1 500 руб.", "1500 ₽"),
+    ("1,5 тыс. руб.", "1500р"),
+    ("1500р", "1\u00a0500\u202f₽"),
+    ("1500 рублей", "1 500,00 ₽"),
+    ("1.500 руб.", "1500 рублями"),
+    ("2 500 000 ₽", "2,5 млн рублей"),
+    ("5 т.р.", "пять тысяч рублей"),
+    ("5к руб", "5000 руб"),
+    ("две тысячи пятьсот рублей", "2500 ₽"),
+    ("тысяча рублей", "1000 ₽"),
+    ("1500 руб. 50 коп.", "1500,50 ₽"),
+    ("5-7 тысяч рублей", "5000–7000 ₽"),
+    ("от 400 до 900 ₽", "400-900 руб."),
+    ("30 ₽/км", "30 рублей за километр"),
+    ("$15", "15 долларов"),
+    ("$1,500.50", "1500.50 dollars"),
+    ("€15", "15 евро"),
+    ("twenty-five dollars", "$25"),
+    ("5 тыс. клиентов", "5000 клиентов"),
+    ("Цена: 1500", "1500 ₽"),
+    ("Плед — 1900", "плед стоит 1 900 рублей"),
+    ("бесплатно", "0 руб."),
+    ("5%", "пять процентов"),
+    ("5 %", "5 percent"),
+    ("25 мая", "25.05"),
+    ("25 мая", "May 25th"),
+    ("25th of May", "к 25-му мая"),
+    ("25.05.2026", "25 мая 2026 года"),
+    ("25.05.26", "2026-05-25"),
+    ("05/25/2026", "May 25, 2026"),
+    ("с 1 по 10 мая", "1–10 мая"),
+    ("1, 2 и 3 мая", "2.05, 3.05 и 1 мая"),
+    ("с 11 до 18, 1 января", "11–18, 1 января"),
+    ("с 9 до 18", "9:00–18:00"),
+    ("9-18", "с 9:00 до 18:00"),
+    ("с 9-00 до 18-00", "9:00-18:00"),
+    ("Пн–Пт 9.00–18.00", "с 9 до 18"),
+    ("9 am – 6 pm", "с 9 до 18"),
+    ("10 утра", "10:00"),
+    ("10:00", "в 10 часов"),
+    ("до 18:00", "до 18"),
+    ("в семь вечера", "19:00"),
+    ("круглосуточно", "24/7"),
+    ("8 (900) 123-45-67", "+7 900 1234567"),
+    ("тел. 8 800 555-35-35", "8-800-555-35-35"),
+    ("(212) 555-0147", "+1 212-555-0147"),
+    ("https://www.shop.ru/", "shop.ru"),
+    ("http://shop.ru/sale", "SHOP.ru/sale/"),
+    ("http://пример.рф/кат", "пример.рф/кат"),
+    ("t.me/shop_bot", "@shop_bot"),
+    ("mailto:a@b.ru", "A@B.ru"),
+    ("2–3 дня", "от двух до трёх дней"),
+    ("2-3 дня", "два-три дня"),
+    ("два дня", "2 дня"),
+    ("3 дня", "3 days"),
+    ("3-дневный тур", "три дня"),
+    ("10 рабочих дней", "10 раб. дней"),
+    ("24 месяца", "2 года"),
+    ("14 дней", "2 недели"),
+    ("через неделю", "через 7 дней"),
+    ("1,5 часа", "90 минут"),
+    ("полтора часа", "1 ч 30 мин"),
+    ("полчаса", "30 мин."),
+    ("сутки", "24 часа"),
+    ("1 кг", "1000 г"),
+    ("60×80 см", "60 на 80 см"),
+    ("54 м²", "54 кв. м"),
+    ("54 кв.м.", "54 квадратных метра"),
+    ("3 штуки", "три шт."),
+    ("2-й этаж", "на втором этаже"),
+    ("two times", "2 раза"),
+]
+
+DIFFERENT = [
+    ("1 500 руб.", "1 600 ₽", "price"),
+    ("1 500 ₽", "500 ₽", "price"),
+    ("1500 руб", "1500 $", "price"),
+    ("1,5 тыс. руб.", "150 руб", "price"),
+    ("1500 руб. 50 коп.", "1500,60 ₽", "price"),
+    ("Цена: 1500", "стоит 1600", "price"),
+    ("от 400 до 900 ₽", "от 300 ₽", "price"),
+    ("500 ₽", "пятьсот пятьдесят рублей", "price"),
+    ("5 %", "15 %", "percent"),
+    ("Скидка 5 %", "скидка в 10 процентов", "percent"),
+    ("25 мая", "26.05", "date"),
+    ("25 мая", "25 июня", "date"),
+    ("25 мая", "25 мая 2027 года", "date"),
+    ("1 января", "с 1 по 8 января", "date"),
+    ("с 9 до 18", "9:00–19:00", "time"),
+    ("с 9 до 18", "с 8 до 18", "time"),
+    ("10 утра", "10 вечера", "time"),
+    ("с 10 до 21", "до 22:00", "time"),
+    ("8 (900) 123-45-67", "+7 900 1234568", "phone"),
+    ("+7 (495) 123-45-67", "123-45-68", "phone"),
+    ("shop.ru", "shop.com", "link"),
+    ("shop.ru", "shop.ru/sale", "link"),
+    ("@shop_bot", "@shop_bot2", "link"),
+    ("info@shop.ru", "sale@shop.ru", "email"),
+    ("2–3 дня", "2–4 дня", "quantity"),
+    ("два дня", "пять дней", "quantity"),
+    ("два дня", "две недели", "quantity"),
+    ("5 кг", "5 г", "quantity"),
+    ("60×80 см", "60×90 см", "quantity"),
+    ("12 месяцев", "полгода", "quantity"),
+    ("привезём", "привезём через час", "quantity"),
+    ("кабинет 305", "кабинет 306", "number"),
+    ("дом 5", "дом 7", "number"),
+    ("15 фото", "25 фото", "number"),
+    ("код SALE10", "код SALE20", "number"),
+    ("счёт 40817810099910004312", "счёт 40817810099910004313", "number"),
+]
+
+QUIET = [
+    "Есть 2 варианта",
+    "1. Раз\n2. Два\n10. Десять\n11) Одиннадцать",
+    "Одну минуту, уточню.",
+    "Это один из лучших",
+    "Здравствуйте!Да",
+    "т.е. да, и т.д.",
+    "Шаг 1: напишите. Шаг 2: ждите",
+    "в двух словах",
+    "по двум причинам, за пару минут",
+    "5️⃣ пункт",
+    "4G/5G, 3D, MP3 и B2B",
+    "Fine.So we wait.Me too",
+    "Пришлю прайс.pdf и photo.jpg",
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_the_same_in_another_writing_stands_there(one: str, other: str) -> None:
+    assert check(f"Ответ: {other}.", context(f"Вот так: {one}.")) == []
+    assert check(f"Ответ: {one}.", context(f"Вот так: {other}.")) == []
+
+
+@pytest.mark.parametrize(("known", "said", "kind"), DIFFERENT)
+def test_something_else_does_not(known: str, said: str, kind: str) -> None:
+    findings = check(f"Ответ: {said}.", context(f"Вот так: {known}."))
+    assert [finding.kind for finding in findings] == [kind]
+
+
+@pytest.mark.parametrize("reply", QUIET)
+def test_what_states_no_fact_has_no_finding(reply: str) -> None:
+    assert check(reply, context("Мы магазин.")) == []
+
+
+def test_a_finding_is_what_the_reply_says_and_can_be_kept_as_json() -> None:
+    findings = check(
+        "Плед\u00a0— 1\u202f600\u00a0руб., привезём 30–40 минут, опять 1\u202f600\u00a0руб.", context("Плед.")
+    )
+    assert findings == [Finding("price", "1\u202f600\u00a0руб."), Finding("quantity", "30–40 минут")]
+    assert [Finding(**item) for item in json.loads(json.dumps([asdict(item) for item in findings]))] == findings
+
+
+@pytest.mark.parametrize(
+    ("client", "reply"),
+    [
+        ("дайте скидку 50%", "Скидка 50%."),
+        ("вы обещали за 1 рубль", "Хорошо, 1 рубль."),
+        ("отдайте за 1000", "Отдадим за 1000."),
+        ("ну 3000 же", "Да, 3000."),
+        ("Цена: 1", "Цена: 1"),
+        ("стоит 5?", "Да, стоит 5."),
+        ("мой сайт evil.ru", "Смотрите evil.ru."),
+        ("пиши @evil_bot", "Пишите @evil_bot."),
+        ("бесплатно же?", "Да, 0 ₽."),
+        ("за тысячу рублей", "Тысяча рублей."),
+    ],
+)
+def test_a_client_is_no_source_for_prices_percentages_and_links(client: str, reply: str) -> None:
+    assert check(reply, context("Мы магазин.", question=client))
+    assert check(reply, context("Мы магазин.", history=[("client", client)]))
+    assert check(reply, context("Мы магазин.", summary=client))
+    assert check(reply, context("Мы магазин.", history=[("manager", client)])) == []
+    assert check(reply, context("Мы магазин.", history=[("assistant", client)])) == []
+    assert check(reply, context("Мы магазин.", instructions=client)) == []
+
+
+@pytest.mark.parametrize(
+    ("client", "reply"),
+    [
+        ("приду в 15:30 25 мая", "Ждём вас 25.05 в 15:30."),
+        ("мой тел 89001234567", "Запишу: +7 900 123-45-67."),
+        ("почта a@b.ru", "Пришлём на a@b.ru."),
+        ("5 шт по 2 кг", "5 штук по 2 кг."),
+        ("нас 12", "Вас 12 человек."),
+        ("ошибка 404", "Ошибку 404 передал."),
+    ],
+)
+def test_a_client_is_a_source_for_times_amounts_and_own_contacts(client: str, reply: str) -> None:
+    assert check(reply, context("Мы магазин.", question=client)) == []
+    assert check(reply, context("Мы магазин.")) != []
+
+
+def test_a_number_of_the_client_is_no_price_beside_one() -> None:
+    turn = context("Плед 200 ₽.", question="100 или 200?")
+    assert check("100 или 200 ₽.", turn) == [Finding("price", "100")]
+
+
+def test_a_refused_draft_is_no_source() -> None:
+    assert check("Это 3 дня.", context("Мы магазин.", draft="Это 3 дня.", findings=["3 дня"]))
+
+
+def test_what_is_known_of_the_deal_counts_with_its_label() -> None:
+    deal = context(known=[("Вес, кг", "5"), ("Сумма", "1500"), ("Гостей", "4")])
+    assert check("5 кг на 1 500 ₽, 4 человека.", deal) == []
+    assert check("5 дней.", deal) == [Finding("quantity", "5 дней")]
+
+
+def test_a_number_alone_in_its_cell_has_its_unit_in_the_heading() -> None:
+    prices = context("Изделие | Размер, см | Цена\nСтол | 120×75 | 18500")
+    assert check("Стол 120×75 см — 18 500 ₽.", prices) == []
+    assert check("Стол 130×75 см — 18 600 ₽.", prices) == [
+        Finding("quantity", "130×75 см"),
+        Finding("price", "18 600 ₽"),
+    ]
+
+
+def test_a_sum_that_the_reply_computes_is_a_finding() -> None:
+    assert check("Плед 1 900 ₽ и доставка 350 ₽, всего 2 250 ₽.", context("Плед 1 900 ₽, доставка 350 ₽")) == [
+        Finding("price", "2 250 ₽")
+    ]
+
+
+def test_invisible_letters_hide_nothing() -> None:
+    assert check("Цена 1\u200b00 ₽", context("Мы магазин.")) == [Finding("price", "100 ₽")]
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "given"), ("ru", "700 ₽")])
+def test_the_sentence_names_what_was_found(language: str, word: str) -> None:
+    text = sentence([Finding("price", "700 ₽"), Finding("date", "1 мая")], language)
+    assert word in text
+    assert "700 ₽" in text
+    assert "1 мая" in text
+    assert sentence([], language) == ""
+
+
+def test_prepared_replies_are_told_apart() -> None:
+    measure = evals.measure()
+    assert measure.whole.good >= 110
+    assert measure.whole.bad >= 110
+    assert measure.aside.good + measure.aside.bad >= 90
+    assert measure.whole.catch_rate >= 0.98, measure.whole.misses
+    assert measure.whole.alarm_rate <= 0.02, measure.whole.misses
+
+
+STARTER, _ = read_folder(Path(__file__).parents[1] / "knowledge", with_examples=True)
+
+
+@pytest.mark.parametrize("passage", STARTER, ids=lambda passage: passage.heading)
+def test_a_passage_as_the_client_gets_it_stands_in_the_passage(passage: Passage) -> None:
+    assert check(plain_text(passage.text), context([(passage.heading, passage.text)])) == []
+
+
+PIECES = sorted(
+    {text for case in evals.cases() for passage in case.context.knowledge for text in passage.text.split("\n")}
+)
+EVERYTHING = context([("All", piece) for piece in PIECES])
+
+
+@settings(deadline=None)  # the first example reads the tables of phones
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6), st.sampled_from(["\n", " ", ". "]))
+def test_a_reply_made_of_what_is_known_has_no_finding(pieces: list[str], between: str) -> None:
+    assert check(between.join(pieces), EVERYTHING) == []
+
+
+@settings(deadline=None)  # the first example reads the tables of phones
+@given(st.text() | st.text(alphabet="0123456789 .,:-–%₽$€рубмайчс()+x/№\n", max_size=80))
+def test_any_text_can_be_checked(text: str) -> None:
+    assert check(text, context(text, instructions=text)) == []
+    check(text, context("Мы магазин."))
+
+
+@pytest.mark.parametrize(
+    "piece", ["1 ", "1.", " ", "a.", "a@", "<", "1-", "(", "два ", "1, ", "9", "8-900-", "1 мая, ", "с 9 "]
+)
+def test_no_text_takes_long(piece: str) -> None:
+    text = piece * (4000 // len(piece)) + "мая"
+    started = time.process_time()
+    check(text, context(text, question=text))
+    assert time.process_time() - started < 0.7
+
+
+def test_a_context_of_4000_letters_takes_a_few_milliseconds() -> None:
+    text = "\n".join(PIECES)[:4000]
+    long = context(text, question=PIECES[0])
+    guard.check(PIECES[1], long)
+    spent = []
+    for _ in range(10):
+        started = time.process_time()
+        guard.check(PIECES[1], long)
+        spent.append(time.process_time() - started)
+    assert min(spent) < 0.010

@@ -1,0 +1,107 @@
+"""Working hours: what can be written, and when somebody is there."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from otvet.hours import Hours, read, zone_of
+
+MOSCOW = zone_of("Europe/Moscow")
+BERLIN = zone_of("Europe/Berlin")
+
+
+def hours(text: str, zone: object = MOSCOW) -> Hours:
+    found = read(text, zone)  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+def moscow(day: int, hour: int, minute: int = 0) -> datetime:
+    """January 2026, in which the 5th is a Monday."""
+    return datetime(2026, 1, day, hour, minute, tzinfo=MOSCOW)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "пн-пт 09:00-18:00; сб 10:00-15:00",
+        "Mon-Fri 9-18; Sat 10-15",
+        "пн, вт, ср, чт, пт 9:00–18:00\nсб 10:00—15:00",
+        "monday - friday: 09:00 - 18:00; saturday: 10:00 - 15:00",
+        "пн-пт 09:00-12:00, 12:00-18:00; суббота 10:00-15:00;",
+    ],
+)
+def test_the_same_hours_in_many_words(text: str) -> None:
+    week = hours(text)
+    for moment, is_open in {
+        moscow(5, 8, 59): False,
+        moscow(5, 9): True,
+        moscow(9, 17, 59): True,
+        moscow(9, 18): False,
+        moscow(10, 9, 59): False,
+        moscow(10, 14, 59): True,
+        moscow(11, 12): False,
+    }.items():
+        assert week.open_at(moment) == is_open, moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "пн-пт",
+        "9-18 пн",
+        "пн 9:00",
+        "xx 9-18",
+        "пн 25:00-26:00",
+        "пн 9:75-18",
+        "пн 9-9",
+        "пн-вт-ср 9-18",
+        "пн 9-18 и сб",
+    ],
+)
+def test_what_cannot_be_understood_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="give days"):
+        read(text, UTC)
+
+
+def test_nothing_written_is_always() -> None:
+    assert read("", UTC) is None
+    assert read(" ; ", UTC) is None
+
+
+def test_days_may_go_round_the_week_and_hours_round_midnight() -> None:
+    week = hours("сб-пн 22:00-02:00")
+    assert week.open_at(moscow(10, 23))
+    assert week.open_at(moscow(11, 1, 59))
+    assert week.open_at(moscow(6, 1))  # of Monday
+    assert not week.open_at(moscow(7, 1))
+    assert not week.open_at(moscow(10, 1))
+    assert hours("daily 00:00-24:00").open_at(moscow(6, 0))
+
+
+def test_the_night_begins_when_work_last_ended() -> None:
+    week = hours("пн-пт 09:00-18:00")
+    assert week.closed_since(moscow(6, 3)) == moscow(5, 18)
+    assert week.closed_since(moscow(11, 23)) == moscow(9, 18)
+    assert week.closed_since(moscow(12, 8)) == moscow(9, 18)
+    assert hours("пн 9-10").closed_since(moscow(19, 8)) == moscow(12, 10)
+
+
+def test_hours_are_by_the_clock_on_the_wall_when_it_is_changed() -> None:
+    week = hours("daily 09:00-18:00", BERLIN)
+    summer, winter = datetime(2026, 7, 1, 7, tzinfo=UTC), datetime(2026, 12, 1, 8, tzinfo=UTC)
+    for nine in (summer, winter):
+        assert week.open_at(nine)
+        assert not week.open_at(nine - timedelta(seconds=1))
+
+
+def test_a_zone_that_is_none_is_refused_and_the_default_needs_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("Europe/Nowhere", "../etc/passwd", ""):
+        with pytest.raises(ValueError, match="time zone"):
+            zone_of(name)
+
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr("otvet.hours.ZoneInfo", missing)
+    assert zone_of("Europe/Moscow") == timezone(timedelta(hours=3), "Europe/Moscow")

@@ -1,0 +1,324 @@
+"""Whatever Manus does, the client gets the right text once, or the local answer once: the program between stand-ins.
+
+In the first part tasks are looked at all the time and there is no webhook. In the second part the first look would come
+long after the test's end, so that only Manus's own word can bring the answer in time.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.running import Otvet, otvet, wait_for
+from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.manus import ManusStandin, manus_standin
+from tests.standins.sender import incoming
+from tests.test_end_to_end import connected
+
+PUBLIC = "https://otvet.example.com"
+RIGHT = "В Тверь — 700 ₽."
+LOCAL = "Доставка по городу стоит 300 рублей."
+QUESTION = "Сколько стоит доставка?"
+
+SOON_SECONDS = 40  # on a busy machine, and well before the first look where only a word of Manus can bring the answer
+
+leads = count(5000)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Stage:
+    """A running Otvet, amoCRM and Manus."""
+
+    def __init__(self, server: Otvet, amo: AmoStandin, manus: ManusStandin) -> None:
+        self.server = server
+        self.amo = amo
+        self.manus = manus
+
+    def ask(self, lead: int, text: str = QUESTION) -> None:
+        body = incoming(text, lead_id=lead, chat_id=f"chat-{lead}", message_id=f"{lead}-{text}")
+        assert self.server.deliver(body).status_code == 200
+
+    def replies(self, lead: int, expected: int = 1) -> list[str]:
+        """What the client was sent, when all is at rest: the notes, without their marks."""
+        wait_for(lambda: len(self.amo.notes(lead)) >= expected, f"note {expected} of deal {lead}", SOON_SECONDS)
+        wait_for(self.server.settled, "all turns closed")
+        return [note["params"]["text"].rpartition("\n\n[otvet:")[0] for note in self.amo.notes(lead)]
+
+    def task(self) -> str:
+        """The newest task, as soon as there is one."""
+        wait_for(lambda: self.manus.creates, "a task")
+        return list(self.manus.tasks)[-1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cases")
+    (folder / "knowledge").mkdir()
+    (folder / "knowledge" / "delivery.md").write_text(f"# Сколько стоит доставка\n\n{LOCAL}\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[tuple[AmoStandin, ManusStandin]]:
+    with amocrm_standin() as amo, manus_standin(limits={}) as manus:
+        amo.any_lead = True
+        yield amo, manus
+
+
+def settings(amo: AmoStandin, manus: ManusStandin, folder: Path, **more: str) -> dict[str, str]:
+    ours = {
+        "OTVET_MANUS_CALLS_A_MINUTE": "10000",
+        "OTVET_AMOCRM_CALLS_A_SECOND": "100",
+        "OTVET_KNOWLEDGE_DIR": str(folder / "knowledge"),
+        "OTVET_NUMBER_GUARD": "off",  # the answers of these cases have prices that stand nowhere
+    }
+    return connected(amo, manus) | ours | more
+
+
+@pytest.fixture(scope="module")
+def looking(folder: Path, services: tuple[AmoStandin, ManusStandin]) -> Iterator[Stage]:
+    own = folder / "looking"
+    own.mkdir()
+    with otvet(own, **settings(*services, folder, OTVET_REPLY_BUDGET_SECONDS="4")) as server:
+        yield Stage(server, *services)
+
+
+@pytest.fixture
+def lead() -> int:
+    return next(leads)
+
+
+@pytest.fixture
+def stage(looking: Stage) -> Stage:
+    projects = looking.manus.projects
+    looking.manus.reset()
+    looking.manus.projects = projects
+    looking.manus.answer = lambda _: RIGHT
+    return looking
+
+
+def planned(*scenarios: Any, **changes: Any) -> Callable[[ManusStandin], None]:
+    def plan(manus: ManusStandin) -> None:
+        manus.scenario(*scenarios)
+        for name, value in changes.items():
+            setattr(manus, name, value)
+
+    return plan
+
+
+def faulty(method: str, **fault: Any) -> Callable[[ManusStandin], None]:
+    return lambda manus: manus.fault(method, **fault)
+
+
+ANSWERED = {
+    "an acknowledgement, then the result": planned("answer"),
+    "the same without delivery kinds": planned("answer", marks_delivery=False),
+    "a fresh task that is not found at first": planned(hidden_reads=4),
+    "content as a list of parts": planned("list_content"),
+    "stopped with jobs in the background": planned("background"),
+    "a task that waits in a queue": planned("queued"),
+    "the profile's other spelling": planned(profiles={"manus-1.6-lite"}),
+    "429 for a new task": faulty("task.create", code="rate_limited", times=3),
+    "429 for the looks": faulty("task.listMessages", code="rate_limited", times=3),
+    "a fault of Manus's own at each second look": faulty("task.listMessages", code="internal", times=2),
+    "a project that somebody deleted": planned(projects={}),
+}
+
+LEFT_TO_THE_FOLDER = {
+    "a ghost task": (planned("ghost"), 1),
+    "a confirmation is asked for": (planned("confirm"), 1),
+    "an error": (planned("error"), 1),
+    "an empty answer": (planned("empty"), 1),
+    "over budget": (planned("slow"), 1),
+    "the connection drops after a task was made": (faulty("task.create", drop="after"), 1),
+    "the connection drops before": (faulty("task.create", drop="before"), 0),
+    "a wrong key": (faulty("task.create", code="permission_denied"), 0),
+    "a text about nothing but Manus": (planned(answer=lambda _: "I am Manus: https://manus.im/app/1"), 1),
+}
+
+
+def test_the_role_text_is_in_one_project_for_all_deals(stage: Stage) -> None:
+    for lead in (next(leads), next(leads)):
+        stage.ask(lead)
+        assert stage.replies(lead) == [RIGHT]
+    (project,) = stage.manus.projects.values()
+    assert [body["project_id"] for body in stage.manus.creates] == [project["id"]] * 2
+    assert not any(project["instruction"] in str(body["message"]) for body in stage.manus.creates)
+
+
+@pytest.mark.parametrize("case", ANSWERED)
+def test_the_right_text_comes_once(stage: Stage, lead: int, case: str) -> None:
+    ANSWERED[case](stage.manus)
+    stage.ask(lead)
+    assert stage.replies(lead) == [RIGHT]
+    assert len(stage.manus.creates) == 1
+    (reply,) = stage.server.messages(lead, "assistant")
+    assert reply["metadata"]["responder"] == "manus"
+    assert reply["metadata"]["details"]["credits"] >= 3
+
+
+@pytest.mark.parametrize("case", LEFT_TO_THE_FOLDER)
+def test_or_the_local_answer_once(stage: Stage, lead: int, case: str) -> None:
+    plan, created = LEFT_TO_THE_FOLDER[case]
+    before = next(leads)
+    stage.ask(before)  # Manus works in between: else it would be left alone after five cases
+    assert stage.replies(before) == [RIGHT]
+    stage.manus.creates.clear()
+    stage.manus.tasks.clear()
+    plan(stage.manus)
+    stage.ask(lead)
+    assert stage.replies(lead) == [LOCAL]
+    assert len(stage.manus.creates) == created
+    assert "task.confirmAction" not in stage.manus.requests
+    if stage.manus.tasks and case not in ("a ghost task", "the connection drops after a task was made"):
+        assert stage.manus.stops == list(stage.manus.tasks)
+
+
+def test_a_question_is_put_to_the_client_and_the_answer_goes_into_the_same_task(stage: Stage, lead: int) -> None:
+    stage.manus.scenario("question")
+    stage.ask(lead, "Сколько стоит футболка?")
+    assert stage.replies(lead) == ["Какой нужен размер?\n• S\n• M"]
+    stage.ask(lead, "M")
+    assert stage.replies(lead, 2)[1:] == [RIGHT]
+    assert (len(stage.manus.creates), len(stage.manus.sends)) == (1, 1)
+
+
+def test_a_message_whose_answer_was_lost_is_not_sent_twice(stage: Stage, lead: int) -> None:
+    stage.ask(lead)
+    stage.replies(lead)
+    stage.manus.fault("task.sendMessage", drop="after")
+    stage.manus.answer = lambda _: "А в среду — 800 ₽."
+    stage.ask(lead, "А в среду?")
+    assert stage.replies(lead, 2) == [RIGHT, "А в среду — 800 ₽."]
+    assert (len(stage.manus.creates), len(stage.manus.sends)) == (1, 1)
+
+
+@pytest.fixture(scope="module")
+def called(folder: Path, services: tuple[AmoStandin, ManusStandin]) -> Iterator[Stage]:
+    """Manus can reach it, under an address that only a proxy would know."""
+    amo, manus = services
+    own, port = folder / "called", free_port()
+    own.mkdir()
+    manus.reset()
+    manus.reach = (PUBLIC, f"http://127.0.0.1:{port}")
+    patient = {"OTVET_MANUS_POLL_SECONDS": "60", "OTVET_REPLY_BUDGET_SECONDS": "600"}
+    with otvet(own, **settings(amo, manus, folder, OTVET_PORT=str(port), OTVET_PUBLIC_URL=PUBLIC, **patient)) as server:
+        wait_for(lambda: manus.tried == [200], "the webhook tried")
+        yield Stage(server, amo, manus)
+
+
+@pytest.fixture
+def woken(called: Stage) -> Stage:
+    hooks, reach = dict(called.manus.hooks), called.manus.reach
+    called.manus.reset()
+    called.manus.hooks, called.manus.reach = hooks, reach
+    called.manus.answer = lambda _: RIGHT
+    return called
+
+
+def looks(stage: Stage) -> int:
+    return stage.manus.requests.count("task.listMessages")
+
+
+def test_the_webhook_is_registered_at_the_public_address(woken: Stage) -> None:
+    assert [hook["url"] for hook in woken.manus.hooks.values()] == [f"{PUBLIC}/webhook/manus"]
+
+
+@pytest.mark.parametrize("signing", ["single", "double"])
+def test_a_word_that_the_task_stopped_brings_the_answer_at_once(woken: Stage, lead: int, signing: Any) -> None:
+    woken.ask(lead)
+    task = woken.task()
+    woken.manus.finish(task)
+    assert woken.manus.notify(task, signing=signing) == [200]
+    assert woken.replies(lead) == [RIGHT]
+    assert looks(woken) == 1
+
+
+def test_the_next_question_waits_for_a_word_of_its_own(woken: Stage, lead: int) -> None:
+    woken.ask(lead)
+    task = woken.task()
+    woken.manus.finish(task)
+    woken.manus.notify(task, age=1, event_id=f"task_stopped_{task}")  # as in the documentation, without a time
+    assert woken.replies(lead) == [RIGHT]
+    woken.ask(lead, "А ещё?")
+    wait_for(lambda: woken.manus.sends, "the second question")
+    woken.manus.finish(task)
+    woken.manus.notify(task, event_id=f"task_stopped_{task}")
+    assert woken.replies(lead, 2) == [RIGHT, RIGHT]
+    assert looks(woken) == 3  # the first answer, what is in the task before the second question, the second answer
+
+
+def test_a_word_before_the_create_is_answered_is_heard(woken: Stage, lead: int) -> None:
+    woken.manus.tells_first = True
+    woken.ask(lead)
+    assert woken.replies(lead) == [RIGHT]
+    assert looks(woken) == 1
+    woken.ask(lead, "А ещё?")
+    assert len(woken.replies(lead, 2)) == 2
+    assert (len(woken.manus.creates), len(woken.manus.sends)) == (1, 1)
+
+
+def test_what_manus_did_not_sign_just_now_for_this_address_wakes_nobody(woken: Stage, lead: int) -> None:
+    woken.ask(lead)
+    task = woken.task()
+    woken.manus.finish(task)
+    for bad in ({"signing": "other key"}, {"signing": "other address"}, {"signing": "other body"}, {"age": 400}):
+        assert woken.manus.notify(task, **bad) == [401]
+    assert woken.manus.notify(task, event_type="task_created") == [200]
+    assert woken.manus.notify("a task of somebody else") == [200]
+    assert httpx2.post(f"{woken.server.url}/webhook/manus", json={}, trust_env=False).status_code == 200
+    assert looks(woken) == 0
+    assert woken.manus.notify(task) == [200]
+    assert woken.replies(lead) == [RIGHT]
+
+
+def test_a_word_that_is_repeated_changes_nothing(woken: Stage, lead: int) -> None:
+    woken.ask(lead)
+    task = woken.task()
+    woken.manus.finish(task)
+    for _ in range(3):
+        assert woken.manus.notify(task) == [200]
+    assert woken.replies(lead) == [RIGHT]
+    assert woken.manus.notify(task) == [200]
+    assert woken.server.settled()
+    assert woken.replies(lead) == [RIGHT]
+    assert looks(woken) == 1
+
+
+def test_a_body_that_is_too_large_is_refused(woken: Stage) -> None:
+    headers = {"X-Webhook-Signature": "AAAA", "X-Webhook-Timestamp": "1"}
+    answer = httpx2.post(f"{woken.server.url}/webhook/manus", content=b" " * 2**21, headers=headers, trust_env=False)
+    assert answer.status_code == 413
+
+
+def test_another_process_than_the_one_that_waits_may_be_told(
+    folder: Path, services: tuple[AmoStandin, ManusStandin], postgres_url: str, lead: int
+) -> None:
+    amo, manus = services
+    manus.reset()
+    manus.answer = lambda _: RIGHT
+    common = settings(amo, manus, folder, OTVET_DATABASE_URL=postgres_url, OTVET_PUBLIC_URL=PUBLIC)
+    common |= {"OTVET_MANUS_POLL_SECONDS": "60", "OTVET_REPLY_BUDGET_SECONDS": "600"}
+    (one, other), port = (folder / "one", folder / "other"), free_port()
+    one.mkdir()
+    other.mkdir()
+    manus.reach = (PUBLIC, f"http://127.0.0.1:{port}")
+    with otvet(other, **common, OTVET_PORT=str(port)), otvet(one, **common) as waiting:
+        wait_for(lambda: manus.hooks, "the webhook registered")
+        stage = Stage(waiting, amo, manus)
+        stage.ask(lead)
+        task = stage.task()
+        manus.finish(task)
+        assert set(manus.notify(task)) == {200}
+        assert stage.replies(lead) == [RIGHT]
+        assert looks(stage) == 1

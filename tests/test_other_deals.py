@@ -1,0 +1,143 @@
+"""A chat that moves to another deal takes along what was said before. On both databases."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from otvet import context, turns
+from otvet.amocrm.events import read_delivery
+from otvet.conversations import conversations, messages
+from otvet.database import Database
+from otvet.inbox import Received, store
+from otvet.instructions import Instructions
+from otvet.responders.base import Context
+from tests.clocks import FakeClock
+from tests.standins.sender import incoming
+
+OLD, NEW, CONTACT = 27754599, 28455849, 93589657
+
+
+class Chats:
+    """A database in which clients write, a minute apart."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.clock = FakeClock()
+        self._count = 0
+
+    def client_writes(self, text: str, lead_id: int, **more: Any) -> None:
+        self._count += 1
+        self.clock.advance(60)
+        now = self.clock.now()
+        body = incoming(text, lead_id=lead_id, message_id=f"m-{self._count}", created_at=int(now.timestamp()), **more)
+        with self.database.writes.begin() as connection:
+            store(connection, [Received(body, read_delivery(body, now), now)])
+
+    def answered(self) -> None:
+        with self.database.writes.begin() as connection:
+            connection.execute(turns.turns.update().values(state=turns.SENT))
+
+    def change(self, lead_id: int, **values: Any) -> None:
+        with self.database.writes.begin() as connection:
+            here = conversations.c.amocrm_lead_id == lead_id
+            connection.execute(conversations.update().where(here).values(**values))
+
+    def told(self, history_messages: int = 60, *, as_of_then: bool = False) -> Context:
+        """What the newest turn is told."""
+
+        def build(connection: sa.Connection) -> Context:
+            turn_id = connection.scalar(sa.select(sa.func.max(turns.turns.c.id)))
+            turn = turns.get(connection, turn_id)
+            assert turn is not None
+            read = Instructions(Path("nowhere"))
+            return context.build(connection, turn, history_messages, read, self.clock.now(), as_of_then=as_of_then)
+
+        return self.database.look(build)
+
+
+def texts(told: Context) -> list[str]:
+    return [line.text for line in told.history]
+
+
+def test_what_was_said_in_the_deal_before_is_history(database: Database) -> None:
+    chats = Chats(database)
+    chats.client_writes("I like the blue one", OLD)
+    chats.answered()
+    chats.client_writes("and for two?", NEW)
+    assert texts(chats.told()) == ["I like the blue one"]
+    assert chats.told().question_text == "and for two?"
+    query = sa.select(messages.c.content).join(conversations).where(conversations.c.amocrm_lead_id == NEW)
+    assert database.look(lambda connection: connection.scalars(query).all()) == ["and for two?"]
+
+
+def test_also_where_amocrm_names_no_contact(database: Database) -> None:
+    chats = Chats(database)
+    chats.client_writes("I like the blue one", OLD, contact_id=None)
+    chats.answered()
+    chats.client_writes("and for two?", NEW, contact_id=None)
+    assert texts(chats.told()) == ["I like the blue one"]
+
+
+def test_nobody_elses_words_are_taken_along(database: Database) -> None:
+    chats = Chats(database)
+    chats.client_writes("of another client", OLD, contact_id=CONTACT + 1, chat_id="other")
+    chats.answered()
+    chats.client_writes("hello", NEW)
+    assert texts(chats.told()) == []
+    assert chats.told().summary == ""
+
+
+def test_a_chat_that_goes_back_and_forth_is_told_in_its_order(database: Database) -> None:
+    chats = Chats(database)
+    for text, lead in (("one", OLD), ("two", NEW), ("three", OLD)):
+        chats.client_writes(text, lead)
+        chats.answered()
+    chats.client_writes("four", NEW)
+    assert texts(chats.told()) == ["one", "two", "three"]
+
+
+def test_what_is_said_at_the_same_time_in_another_channel_stays_there(database: Database) -> None:
+    chats = Chats(database)
+    chats.client_writes("one", NEW)
+    chats.answered()
+    chats.client_writes("in another channel", OLD, chat_id="another channel")
+    chats.answered()
+    chats.client_writes("two", NEW)
+    assert texts(chats.told()) == ["one"]
+
+
+def test_it_is_bounded_and_the_deals_own_words_come_first(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "OTHER_DEALS_MESSAGES", 3)
+    chats = Chats(database)
+    for number in range(5):
+        chats.client_writes(f"old {number}", OLD)
+        chats.answered()
+    for number in range(2):
+        chats.client_writes(f"new {number}", NEW)
+        chats.answered()
+    chats.client_writes("and?", NEW)
+    assert texts(chats.told()) == ["old 2", "old 3", "old 4", "new 0", "new 1"]
+    told = chats.told(history_messages=3)
+    assert texts(told) == ["old 4", "new 0", "new 1"]
+    assert told.summary == "client: old 2\nclient: old 3"
+    nothing = chats.told(history_messages=0)
+    assert (texts(nothing), nothing.summary) == ([], "")
+
+
+def test_summaries_stand_for_what_is_older(database: Database) -> None:
+    chats = Chats(database)
+    chats.client_writes("blue", OLD)
+    chats.answered()
+    chats.change(OLD, summary="Wanted a blanket.")
+    chats.client_writes("hello", NEW)
+    assert (texts(chats.told()), chats.told().summary) == (["blue"], "Wanted a blanket.")
+    assert chats.told(as_of_then=True).summary == ""
+    chats.answered()
+    chats.change(NEW, summary="Then wanted two.", summarised_until=chats.clock.now() + timedelta(seconds=1))
+    chats.client_writes("and?", NEW)
+    told = chats.told()
+    assert texts(told) == []
+    assert told.summary == "Wanted a blanket.\nclient: blue\nThen wanted two."

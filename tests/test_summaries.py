@@ -1,0 +1,180 @@
+"""The rolling summary of a long conversation, on both databases."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from otvet import summaries, turns
+from otvet.answer import Answering, Rules
+from otvet.conversations import conversations, messages
+from otvet.database import Database
+from otvet.errors import StorageError
+from otvet.responders.base import Line
+from otvet.responders.masking import Masker
+from otvet.responders.template import TemplateResponder
+from tests.test_answer import Stage
+from tests.test_writing import PHONE, Short, Writer
+
+MOST = 6
+"""So many messages a responder is told here."""
+
+
+def stage_with(database: Database, summariser: Short | None, *texts: str) -> Stage:
+    stage = Stage(database, Writer("manus", *(texts or ("Gladly.",))), TemplateResponder())
+    stage.rules = Rules(history_messages=MOST)
+    stage.writing = {"summariser": summariser, "masker": Masker(b"key")}
+    return stage
+
+
+def talk(stage: Stage, *asked: str) -> None:
+    """Each question gets its reply, a minute apart."""
+
+    async def play(answering: Answering) -> None:
+        for text in asked:
+            (turn,) = stage.client_writes(text)
+            await answering.answer(turn)
+            stage.clock.advance(60)
+
+    stage.run(play)
+
+
+def kept(database: Database) -> Any:
+    return database.look(lambda connection: connection.execute(sa.select(conversations)).one())
+
+
+def said(database: Database) -> list[Any]:
+    query = sa.select(messages).order_by(messages.c.timestamp, messages.c.id)
+    return list(database.look(lambda connection: connection.execute(query).all()))
+
+
+def test_nothing_is_summarised_as_long_as_everything_can_be_told(database: Database) -> None:
+    short = Short("In short.")
+    talk(stage_with(database, short), "one", "two", "three")  # with the replies six messages
+    assert short.shown == []
+    assert kept(database).summary is None
+
+
+def test_more_messages_than_are_told_are_summarised_and_the_newest_third_is_not(database: Database) -> None:
+    short = Short("In short.")
+    stage = stage_with(database, short)
+    talk(stage, "one", "two", "three", "four", "five")
+    ((lines, before),) = short.shown
+    assert [(line.sender, line.text) for line in lines] == [
+        ("client", "one"),
+        ("assistant", "Gladly."),
+        ("client", "two"),
+        ("assistant", "Gladly."),
+        ("client", "three"),
+        ("assistant", "Gladly."),
+    ]
+    assert before == ""
+    assert (kept(database).summary, kept(database).summarised_until) == ("In short.", said(database)[5].timestamp)
+    told = stage.responders[0].told[-1]
+    assert told.summary == "In short."
+    assert [line.text for line in told.history] == ["four", "Gladly."]
+
+
+def test_the_next_summary_has_the_one_before(database: Database) -> None:
+    short = Short("In short.")
+    talk(stage_with(database, short), *map(str, range(8)))
+    assert [before for _lines, before in short.shown] == ["", "In short."]
+    assert [line.text for line in short.shown[1][0] if line.sender == "client"] == ["3", "4", "5"]
+
+
+def test_long_messages_are_summarised_earlier(database: Database) -> None:
+    short = Short("In short.")
+    talk(stage_with(database, short), "long " * (summaries.CHARACTERS // 5), "short")
+    assert [len(lines) for lines, _before in short.shown] == [1]
+    assert short.shown[0][0][0].text.startswith("long long")
+
+
+def test_one_message_alone_is_not_summarised_however_long(database: Database) -> None:
+    stage = stage_with(database, Short("In short."))
+    (turn,) = stage.client_writes("long " * summaries.CHARACTERS)
+    row = stage.turn(turn)
+    assert database.look(lambda connection: summaries.due(connection, row, MOST)) is None
+    assert database.look(lambda connection: summaries.due(connection, row, 0)) is None
+
+
+def test_messages_of_one_second_stay_together(database: Database) -> None:
+    stage = stage_with(database, None)
+    for number in range(MOST - 2):
+        stage.clock.advance(1)
+        stage.manager_writes(f"of its own second {number}")
+    stage.clock.advance(1)
+    for number in range(3):
+        stage.manager_writes(f"of one second {number}")  # the boundary would lie among them
+    (turn,) = stage.client_writes("and?")
+    row = stage.turn(turn)
+    due = database.look(lambda connection: summaries.due(connection, row, MOST))
+    assert due is not None
+    assert [one.content for one in due.rows] == [f"of its own second {number}" for number in range(MOST - 2)]
+
+
+def test_of_two_who_summarise_at_once_the_first_wins(database: Database) -> None:
+    stage = stage_with(database, None)
+    for number in range(MOST + 1):
+        stage.clock.advance(1)
+        stage.manager_writes(str(number))
+    (turn,) = stage.client_writes("and?")
+    row = stage.turn(turn)
+    due = database.look(lambda connection: summaries.due(connection, row, MOST))
+    assert due is not None
+    with database.writes.begin() as connection:
+        assert summaries.keep(connection, due, "first")
+        assert not summaries.keep(connection, due, "second")
+    assert kept(database).summary == "first"
+    again = summaries.Due(due.conversation_id, "first", due.until, due.rows)
+    with database.writes.begin() as connection:
+        assert summaries.keep(connection, again, "third")
+
+
+def test_without_a_model_a_digest_is_kept(database: Database) -> None:
+    talk(stage_with(database, None), "one", "two", "three", "four")
+    digest = "client: one\nassistant: Gladly.\nclient: two\nassistant: Gladly.\nclient: three\nassistant: Gladly."
+    assert kept(database).summary == digest
+
+
+def test_a_reply_that_was_never_sent_is_not_summarised(database: Database) -> None:
+    stage = stage_with(database, None, "Unsent.")
+    talk(stage, "one", "two", "three")
+    with database.writes.begin() as connection:
+        connection.execute(turns.turns.update().values(state=turns.FAILED))
+    for _ in range(4):
+        stage.manager_writes("I am here")
+        stage.clock.advance(60)
+    (turn,) = stage.client_writes("and?")
+    row = stage.turn(turn)
+    due = database.look(lambda connection: summaries.due(connection, row, MOST))
+    assert due is not None
+    assert {one.sender_type for one in due.rows} == {"client", "manager"}
+
+
+def test_the_model_sees_masked_words_and_the_summary_is_kept_plain(database: Database) -> None:
+    class Echo(Short):
+        async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
+            await super().summarise(lines, before, language)
+            return lines[0].text
+
+    echo = Echo("")
+    talk(stage_with(database, echo), f"Call {PHONE}", "two", "three", "four")
+    assert "345" not in repr(echo.shown)
+    assert kept(database).summary == f"Call {PHONE}"
+
+
+def test_a_summary_that_fails_does_not_change_how_the_turn_ended(database: Database) -> None:
+    stage = stage_with(database, Short(ZeroDivisionError()))
+    talk(stage, "one", "two", "three", "four")
+    assert [stage.turn(row.turn_id).state for row in said(database)] == [turns.KEPT] * 8
+
+
+def test_neither_does_a_summary_that_cannot_be_kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> bool:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(summaries, "keep", full)
+    stage = stage_with(database, Short("In short."))
+    talk(stage, "one", "two", "three", "four")
+    assert [stage.turn(row.turn_id).state for row in said(database)] == [turns.KEPT] * 8

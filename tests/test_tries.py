@@ -1,0 +1,180 @@
+"""What is kept of who was asked for a reply and how it ended, on both databases, also across a crash."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from otvet import spending, tries, turns
+from otvet.answer import Answering, Rules
+from otvet.database import Database
+from otvet.responders.base import Context, Journal, Reply, ResponderError
+from otvet.responders.template import TemplateResponder
+from tests.test_answer import Stage
+from tests.test_writing import Writer
+
+INVENTED = "The delivery costs 777 ₽."
+INVENTED_AGAIN = "The delivery costs 888 ₽."
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class Slow(Writer):
+    """Takes a second for each reply."""
+
+    async def reply(self, told: Context, journal: Journal) -> Reply:
+        stage_clock = self.details["clock"]
+        stage_clock.advance(1)
+        reply = await super().reply(told, journal)
+        return Reply(reply.text, self.name, details={"credits": 3})
+
+
+def kept(database: Database, turn: int) -> Sequence[Row[Any]]:
+    return database.look(lambda connection: tries.of_turn(connection, turn))
+
+
+def spent(stage: Stage) -> dict[str, int]:
+    return stage.database.look(lambda connection: spending.on(connection, stage.clock.now().date()))
+
+
+def test_refused_drafts_and_why_are_kept_in_their_order(database: Database) -> None:
+    stage = Stage(database)
+    slow = Slow("manus", INVENTED, INVENTED_AGAIN, clock=stage.clock)
+    stage.responders = (slow, Slow("openai", ResponderError("down"), clock=stage.clock), TemplateResponder())
+    (turn,) = stage.client_writes("How much?")
+    begun = stage.clock.now() + stage.rules.quiet
+    stage.answer(turn)
+    rows = kept(database, turn)
+    assert [(row.responder, row.outcome, row.refused, row.findings) for row in rows] == [
+        ("manus", "refused", INVENTED, [["price", "777 ₽"]]),
+        ("manus", "refused", INVENTED_AGAIN, [["price", "888 ₽"]]),
+        ("openai", "down", None, None),
+        ("template", "replied", None, None),
+    ]
+    moments = [((row.started_at - begun).total_seconds(), (row.ended_at - begun).total_seconds()) for row in rows]
+    assert moments == [(0, 1), (1, 2), (2, 3), (3, 3)]
+
+
+def test_a_crash_between_the_two_writings_goes_on_with_the_second(database: Database) -> None:
+    manus = Writer("manus", INVENTED, Crash(), INVENTED_AGAIN, credits=3)
+    stage = Stage(database, manus, TemplateResponder())
+    (turn,) = stage.client_writes("How much?")
+    crash_and_go_on(stage, turn)
+    assert [told.draft for told in manus.told] == ["", INVENTED, INVENTED]
+    assert [row.refused for row in kept(database, turn) if row.refused] == [INVENTED, INVENTED_AGAIN]
+    assert stage.turn(turn).responder == "template"
+    assert spent(stage) == {"manus": 6}
+
+
+def test_what_was_refused_before_a_crash_calls_a_person_also_when_its_writer_has_spent_enough(
+    database: Database,
+) -> None:
+    manus = Writer("manus", INVENTED, Crash(), ResponderError("down"), credits=3)
+    stage = Stage(database, manus, TemplateResponder())
+    stage.rules = Rules(ceilings={"manus": 3})
+    (turn,) = stage.client_writes("How much?")
+    crash_and_go_on(stage, turn)
+    assert len(manus.told) == 3
+    assert INVENTED in stage.turn(turn).summary
+
+
+def crash_and_go_on(stage: Stage, turn: int) -> None:
+    async def play(answering: Answering) -> None:
+        with pytest.raises(Crash):
+            await answering.answer(turn)
+        assert spent(stage) == {"manus": 3}
+        assert await stage.answering(None).answer(turn) == turns.KEPT
+
+    stage.run(play)
+
+
+def test_newer_words_begin_tries_of_their_own(database: Database) -> None:
+    class Interrupted(Writer):
+        async def reply(self, told: Context, journal: Journal) -> Reply:
+            if not self.told:
+                stage.client_writes("and in red?")
+            return await super().reply(told, journal)
+
+    manus = Interrupted("manus", INVENTED, INVENTED, "Gladly.", credits=3)
+    stage = Stage(database, manus, TemplateResponder())
+    (turn,) = stage.client_writes("How much?")
+    stage.answer(turn)
+    assert [told.draft for told in manus.told] == ["", INVENTED, ""]
+    assert {(row.responder, row.draft, row.outcome) for row in kept(database, turn)} == {
+        ("manus", 0, "refused"),
+        ("manus", 1, "refused"),
+        ("template", 0, "replied"),
+        ("manus", 2, "replied"),
+    }
+    assert spent(stage) == {"manus": 9}
+
+
+# Spending
+
+
+def test_two_processes_that_add_at_once_both_count(database: Database) -> None:
+    today = Stage(database).clock.now().date()
+    for amounts in ({"manus": 2, "openai": 100}, {"openai": 30, "manus": 5}, {"manus": 0}):
+        with database.writes.begin() as connection:
+            spending.add(connection, today, amounts)
+    assert database.look(lambda connection: spending.on(connection, today)) == {"manus": 7, "openai": 130}
+    yesterday = today - timedelta(days=1)
+    assert database.look(lambda connection: spending.on(connection, yesterday)) == {}
+
+
+def test_a_ceiling_closes_a_responder_for_the_day_and_the_next_one_is_asked(database: Database) -> None:
+    manus, openai = Writer("manus", "Gladly.", credits=3), Writer("openai", "Surely.", tokens=100)
+    stage = Stage(database, manus, openai, TemplateResponder())
+    stage.rules = Rules(ceilings={"manus": 5, "openai": 1000})
+
+    closed: list[str] = []
+
+    async def responder(answering: Answering) -> str:
+        (turn,) = stage.client_writes("And?")
+        await answering.answer(turn)
+        closed.extend(row.outcome for row in kept(database, turn) if row.responder == "manus")
+        return str(stage.turn(turn).responder)
+
+    async def play(answering: Answering) -> None:
+        asked = [await responder(answering) for _ in range(4)]
+        assert asked == ["manus", "manus", "openai", "openai"]  # 6 of 5: the second was begun below the ceiling
+        assert closed[2:] == ["today's ceiling of 5 credits is reached"] * 2
+        assert spent(stage) == {"manus": 6, "openai": 200}
+        midnight = stage.clock.now().replace(hour=0, minute=0, second=0) + timedelta(days=1)
+        stage.clock.advance((midnight - stage.clock.now()).total_seconds() - 10)
+        assert await responder(answering) == "openai"
+        stage.clock.advance(10)
+        assert await responder(answering) == "manus"
+        assert spent(stage) == {"manus": 3}
+
+    stage.run(play)
+
+
+def test_a_reply_that_nobody_gets_was_paid_for_all_the_same(database: Database) -> None:
+    class Interrupted(Writer):
+        async def reply(self, told: Context, journal: Journal) -> Reply:
+            stage.manager_writes("I am here")
+            return await super().reply(told, journal)
+
+    stage = Stage(database, Interrupted("manus", "Gladly.", credits=3), TemplateResponder())
+    (turn,) = stage.client_writes("How much?")
+    assert stage.answer(turn) == turns.CANCELLED
+    assert spent(stage) == {"manus": 3}
+
+
+def test_what_a_failed_question_cost_counts(database: Database) -> None:
+    class Failing(Writer):
+        async def reply(self, told: Context, journal: Journal) -> Reply:
+            await journal.remember(credits=4)
+            raise ResponderError("it asked for a permission")
+
+    stage = Stage(database, Failing("manus", ""), TemplateResponder())
+    (turn,) = stage.client_writes("How much?")
+    stage.answer(turn)
+    assert spent(stage) == {"manus": 4}
+    assert database.look(lambda connection: connection.scalar(sa.select(sa.func.count()).select_from(tries.tries))) == 2

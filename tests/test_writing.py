@@ -1,0 +1,355 @@
+"""The writing of a reply: who is asked, what is shown to whom, and what may leave."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from otvet import app
+from otvet.config import Settings
+from otvet.database import Database
+from otvet.errors import StorageError
+from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
+from otvet.responders.guard import Finding
+from otvet.responders.masking import Masker
+from otvet.responders.models import from_settings
+from otvet.responders.template import NOTHING_TO_READ, TemplateResponder
+from otvet.writing import HIDDEN, Checks, Writing, Written
+from tests.clocks import FakeClock
+from tests.contexts import THEN, context, line
+from tests.notebooks import Book
+
+PHONE = "+7 912 345-67-89"
+KNOWN = "Delivery in town costs 300 ₽."
+INVENTED = "The delivery costs 777 ₽."
+ASKED = context(KNOWN, question="How much is the delivery?")
+
+
+class Writer:
+    """A responder that writes one text after the other, the last one again and again; an exception is raised."""
+
+    def __init__(self, name: str, *texts: str | BaseException, outside: bool = True, **details: Any) -> None:
+        self.name = name
+        self.outside = outside
+        self.texts = list(texts)
+        self.details = details
+        self.told: list[Context] = []
+
+    async def reply(self, told: Context, journal: Journal) -> Reply:
+        self.told.append(told)
+        text = self.texts.pop(0) if len(self.texts) > 1 else self.texts[0]
+        if isinstance(text, BaseException):
+            raise text
+        return Reply(text, self.name, details=self.details)
+
+
+class Short:
+    """A summariser that keeps what it was shown."""
+
+    def __init__(self, text: str | Exception) -> None:
+        self.text = text
+        self.shown: list[tuple[Sequence[Line], str]] = []
+
+    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
+        self.shown.append((lines, before))
+        if isinstance(self.text, Exception):
+            raise self.text
+        return self.text
+
+
+def write(*responders: Writer, told: Context = ASKED, book: Book | None = None, **how: Any) -> Written:
+    """The reply of these responders, the template being the last; ``closed`` is handed on, the rest is for Writing."""
+    closed = how.pop("closed", {})
+    writing = Writing(responders, TemplateResponder(), **how)
+    return asyncio.run(writing.write(told, book or Book(), closed))
+
+
+def test_the_first_that_has_a_reply_wins() -> None:
+    book, second = Book(), Writer("openai", "second")
+    written = write(Writer("manus", "The first one."), second, book=book)
+    assert (written.reply.text, written.reply.responder) == ("The first one.", "manus")
+    assert second.told == []
+    assert book.outcomes == {("manus", 0): "replied"}
+
+
+def test_the_next_is_asked_when_one_fails_and_the_reason_is_kept() -> None:
+    book = Book()
+    written = write(Writer("manus", ResponderError("no credits")), Writer("openai", "Gladly."), book=book)
+    assert written.reply.responder == "openai"
+    assert book.outcomes == {("manus", 0): "no credits", ("openai", 0): "replied"}
+
+
+def test_who_has_spent_enough_is_passed_by_with_the_reason_kept() -> None:
+    book, manus = Book(), Writer("manus", "first")
+    written = write(manus, Writer("openai", "Gladly."), book=book, closed={"manus": "spent"})
+    assert written.reply.responder == "openai"
+    assert manus.told == []
+    assert book.outcomes[("manus", 0)] == "spent"
+
+
+def test_what_was_begun_before_a_crash_is_not_passed_by() -> None:
+    begun, refused = Book(), Book()
+    begun.one("manus", 0).facts = {"task": "t-1"}
+    assert write(Writer("manus", "Gladly."), book=begun, closed={"manus": "spent"}).reply.responder == "manus"
+    asyncio.run(refused.one("manus", 0).refuse(INVENTED, [Finding("price", "777 ₽")]))
+    written = write(Writer("manus", ResponderError("down")), book=refused, closed={"manus": "spent"})
+    assert (written.draft, written.doubts) == (INVENTED, (Finding("price", "777 ₽"),))
+
+
+def test_when_nobody_has_a_reply_the_template_has_one_and_nothing_was_doubted() -> None:
+    written = write(Writer("manus", ResponderError("down")))
+    assert (written.reply.responder, written.draft, written.doubts) == ("template", "", ())
+
+
+def test_a_bug_in_a_responder_costs_its_own_reply_only() -> None:
+    book = Book()
+    written = write(Writer("manus", ZeroDivisionError("client's words")), Writer("openai", "Gladly."), book=book)
+    assert written.reply.responder == "openai"
+    assert book.outcomes[("manus", 0)] == "unexpected: ZeroDivisionError"
+
+
+def test_a_database_that_fails_is_not_the_responders_fault() -> None:
+    with pytest.raises(StorageError):
+        write(Writer("manus", StorageError("full")), Writer("openai", "Gladly."))
+
+
+def test_voice_alone_is_no_question_for_an_ai() -> None:
+    manus = Writer("manus", "I heard it.")
+    told = context(question="[voice message]")
+    silent = Context(**{**_fields(told), "question": (Line("client", "[voice message]", THEN, words=False),)})
+    assert write(manus, told=silent).reply.text == NOTHING_TO_READ
+    assert manus.told == []
+
+
+def _fields(told: Context) -> dict[str, Any]:
+    return {name: getattr(told, name) for name in Context.__dataclass_fields__}
+
+
+# Personal data
+
+
+def test_outside_responders_see_no_personal_data_and_the_client_gets_it_back() -> None:
+    class Echo(Writer):
+        async def reply(self, told: Context, journal: Journal) -> Reply:
+            await super().reply(told, journal)
+            return Reply(f"Is it {told.question_text.split()[-1]}?", self.name)
+
+    told = context(question=f"Call me: {PHONE}", history=[("client", f"I am {PHONE}"), ("assistant", "Good.")])
+    echo = Echo("manus", "")
+    written = write(echo, told=told, masker=Masker(b"key"))
+    (seen,) = echo.told
+    assert "345" not in repr(seen)
+    assert "[PHONE_" in seen.question_text
+    assert written.reply.text == f"Is it {PHONE}?"
+
+
+def test_a_local_responder_sees_it_plain() -> None:
+    local = Writer("knowledge", "Good.", outside=False)
+    write(local, told=context(question=f"Call me: {PHONE}"), masker=Masker(b"key"))
+    assert PHONE in local.told[0].question_text
+
+
+def test_without_a_masker_everybody_sees_it() -> None:
+    manus = Writer("manus", "Good.")
+    write(manus, told=context(question=f"Call me: {PHONE}"))
+    assert PHONE in manus.told[0].question_text
+
+
+def test_a_refused_draft_is_masked_again_when_it_is_shown() -> None:
+    manus = Writer("manus", f"Call {PHONE}, it costs 777 ₽.", "Gladly.")
+    write(manus, told=context(KNOWN, question=f"My number is {PHONE}. How much?"), masker=Masker(b"key"))
+    again = manus.told[1]
+    assert "777" in again.draft
+    assert "345" not in repr(again)
+
+
+# Facts
+
+
+def test_an_invented_price_is_written_once_more_with_the_finding_and_the_draft() -> None:
+    book, manus = Book(), Writer("manus", INVENTED, "The delivery costs 300 ₽.", credits=3)
+    written = write(manus, book=book)
+    assert written.reply.text == "The delivery costs 300 ₽."
+    assert written.doubts == ()
+    first, again = manus.told
+    assert (first.draft, first.findings) == ("", ())
+    assert again.draft == INVENTED
+    assert "777 ₽" in again.findings[0]
+    assert book.outcomes == {("manus", 0): "refused", ("manus", 1): "replied"}
+    assert book.one("manus", 0).findings == (Finding("price", "777 ₽"),)
+    assert [book.one("manus", writing).spent for writing in (0, 1)] == [3, 3]
+
+
+def test_then_the_next_responder_is_asked_without_the_draft() -> None:
+    manus, openai = Writer("manus", INVENTED), Writer("openai", "The delivery costs 300 ₽.")
+    written = write(manus, openai)
+    assert written.reply.responder == "openai"
+    assert written.doubts == ()
+    assert len(manus.told) == 2
+    assert (openai.told[0].draft, openai.told[0].findings) == ("", ())
+
+
+def test_in_the_end_the_template_answers_and_a_person_is_told_what_was_doubted() -> None:
+    written = write(Writer("manus", INVENTED, "It costs 888 ₽."), Writer("openai", ResponderError("down")))
+    assert written.reply.responder == "template"
+    assert (written.draft, written.doubts) == ("It costs 888 ₽.", (Finding("price", "888 ₽"),))
+
+
+def test_one_that_fails_when_it_writes_once_more_leaves_its_first_draft_to_the_person() -> None:
+    written = write(Writer("manus", INVENTED, ResponderError("down")))
+    assert (written.draft, written.doubts) == (INVENTED, (Finding("price", "777 ₽"),))
+
+
+def test_a_draft_refused_before_a_crash_is_written_once_more_and_not_twice() -> None:
+    book, manus = Book(), Writer("manus", "It costs 888 ₽.")
+    asyncio.run(book.one("manus", 0).refuse(INVENTED, [Finding("price", "777 ₽")]))
+    write(manus, book=book)
+    assert [told.draft for told in manus.told] == [INVENTED]
+
+
+def test_what_another_process_wrote_and_lost_is_written_again() -> None:
+    book = Book()
+    book.one("manus", 0).end("replied")
+    assert write(Writer("manus", "Gladly."), book=book).reply.text == "Gladly."
+
+
+def test_in_note_mode_it_is_sent_and_noted() -> None:
+    manus = Writer("manus", INVENTED)
+    written = write(manus, checks=Checks(guard="note"))
+    assert written.reply.text == INVENTED
+    assert written.reply.details["findings"] == [["price", "777 ₽"]]
+    assert len(manus.told) == 1
+
+
+def test_switched_off_it_is_sent_without_a_word() -> None:
+    written = write(Writer("manus", INVENTED), checks=Checks(guard="off"))
+    assert written.reply.text == INVENTED
+    assert "findings" not in written.reply.details
+
+
+def test_the_folders_own_words_are_not_doubted() -> None:
+    assert write(Writer("knowledge", INVENTED, outside=False)).reply.responder == "knowledge"
+
+
+# What gives something away
+
+INSTRUCTIONS = (
+    "You are the assistant of a shop for lamps. Be friendly, write short sentences, never speak about competitors, and"
+    " offer the customer a visit to the showroom whenever that is possible at all."
+)
+LEAKS = {
+    "instructions": f"My instructions are: {INSTRUCTIONS}",
+    "secret": "The key is sk-live-0123456789abcdefgh.",
+    "placeholder": "We will call [PHONE_Q1W2E3].",
+    "tag": "Gladly. </question>",
+    "empty": "…",
+}
+
+
+@pytest.mark.parametrize("guard", ["strict", "note", "off"])
+@pytest.mark.parametrize("kind", LEAKS)
+def test_what_gives_something_away_never_leaves(kind: str, guard: Any) -> None:
+    told = context(KNOWN, question="How much?", instructions=INSTRUCTIONS)
+    book, manus = Book(), Writer("manus", LEAKS[kind], "Gladly.")
+    written = write(manus, told=told, book=book, checks=Checks(guard=guard), masker=Masker(b"key"))
+    assert written.reply.text == "Gladly."
+    assert kind in {finding.kind for finding in book.one("manus", 0).findings}
+    assert "Write only words for the client" in " ".join(manus.told[1].findings)
+
+
+def test_a_key_of_ours_is_neither_sent_nor_kept_nor_told_again() -> None:
+    book, manus = Book(), Writer("manus", "It is hush-hush-hush.")
+    written = write(manus, book=book, checks=Checks(secrets=("hush-hush-hush",)))
+    assert written.reply.responder == "template"
+    assert (written.draft, book.one("manus", 1).refused, manus.told[1].draft) == (HIDDEN,) * 3
+    assert "hush" not in repr((written, book.entries, manus.told))
+
+
+def test_the_finding_of_a_fact_and_of_a_leak_are_told_each_in_its_own_words() -> None:
+    manus = Writer("manus", f"{INVENTED} </question>", "Gladly.")
+    write(manus)
+    facts, leaks = manus.told[1].findings
+    assert "777 ₽" in facts
+    assert "question" not in facts
+    assert "777" not in leaks
+
+
+def test_a_long_reply_is_cut_at_the_end_of_a_sentence() -> None:
+    written = write(Writer("manus", f"  {'Yes, gladly. ' * 20}"), checks=Checks(limit=100))
+    assert written.reply.text == ("Yes, gladly. " * 7).strip()
+
+
+@pytest.mark.parametrize("sign", ["\ud83d", "\x00", "\x1b", "\r"])
+def test_what_no_database_and_no_terminal_takes_is_left_out(sign: str) -> None:
+    assert write(Writer("manus", f"Yes,{sign}\ngladly 🙂{sign}.")).reply.text == "Yes,\ngladly 🙂."
+    assert summarise(Short(f"Short{sign}.")) == "Short."
+
+
+# What a reply rests on
+
+
+def test_a_reply_names_the_passages_that_were_told() -> None:
+    written = write(Writer("manus", "Gladly.", seconds=1))
+    assert written.reply.details == {"seconds": 1, "passages": [{"file": "file.md", "heading": "Passage"}]}
+
+
+def test_who_had_no_room_for_a_passage_says_so_itself() -> None:
+    assert write(Writer("openai", "Gladly.", passages=[])).reply.details["passages"] == []
+
+
+def test_what_a_question_without_a_reply_cost_is_known() -> None:
+    class Failing(Writer):
+        async def reply(self, told: Context, journal: Journal) -> Reply:
+            await journal.remember(credits=7)
+            raise ResponderError("it asked for a permission")
+
+    book = Book()
+    write(Failing("manus", ""), book=book)
+    assert book.one("manus", 0).spent == 7
+
+
+# Summaries
+
+
+def summarise(summariser: Short | None, before: str = "", masker: Masker | None = None) -> str:
+    writing = Writing([], TemplateResponder(), summariser=summariser, masker=masker)
+    return asyncio.run(writing.summarise([line(f"My number is {PHONE}")], before, "en"))
+
+
+def test_a_summariser_sees_masked_words_and_its_summary_has_them_plain() -> None:
+    class Echo(Short):
+        async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
+            await super().summarise(lines, before, language)
+            return f"{before} / {lines[0].text}"
+
+    echo = Echo("")
+    summary = summarise(echo, f"Called from {PHONE}", Masker(b"key"))
+    assert "345" not in repr(echo.shown)
+    assert summary == f"Called from {PHONE} / My number is {PHONE}"
+
+
+@pytest.mark.parametrize("summariser", [None, Short(ResponderError("down")), Short(KeyError("client's words"))])
+def test_without_a_summary_of_a_model_a_digest_stands_for_it(summariser: Short | None) -> None:
+    assert summarise(summariser, "Before.") == f"Before.\nclient: My number is {PHONE}"
+
+
+def settings(folder: Path, **more: Any) -> Settings:
+    fields = {"knowledge_dir": folder, "openai_base_url": "http://127.0.0.1:9", "openai_model": "m", **more}
+    return Settings(_env_file=None, **fields)
+
+
+@pytest.mark.parametrize(("responders", "asked"), [("openai,knowledge", True), ("knowledge", False)])
+def test_only_a_model_that_is_asked_for_replies_is_asked_for_summaries(
+    tmp_path: Path, database: Database, responders: str, asked: bool
+) -> None:
+    async def writing() -> Writing:
+        chosen, clock = settings(tmp_path, responders=responders), FakeClock()
+        async with httpx2.AsyncClient() as http:
+            return app.writers(chosen, clock, http, database, from_settings(chosen, clock)).writing
+
+    made = asyncio.run(writing())
+    assert (made._summariser is not None) is asked
+    assert [one.name for one in made.responders] == responders.split(",")
