@@ -155,6 +155,7 @@ def test_fields_may_be_null_and_names_forbidden(database: Database) -> None:
     with amocrm_standin() as amo:
         an_account(amo, custom_fields_values=None)
         amo.users.clear()
+        amo.access.rights = None
         amo.add_contact(CONTACT, custom_fields_values=None, name="")
         amo.fault(path="/api/v4/leads/pipelines", status=403, body='{"status": 403}')
         cards = Cards(database, amo)
