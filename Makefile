@@ -44,9 +44,10 @@ lock: $(VENV)/.installed-dev ## Choose the newest allowed versions of all depend
 eval: $(VENV)/.installed-dev ## Measure how well it answers, and write docs/answer-quality.md
 	$(BIN)/python -m evals.run
 
-bench: $(VENV)/.installed-bench $(VENV)/.installed-dev ## Measure the intake (needs wrk) and the answering; several minutes
+bench: $(VENV)/.installed-bench $(VENV)/.installed-dev ## Measure the intake (needs wrk), the answering and the search; several minutes
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.answer
+	$(BIN)/python -m benchmarks.local
 
 chaos: $(VENV)/.installed-dev ## The long chaos run on both databases, about eight minutes
 	$(BIN)/python -m tests.chaos --database sqlite --messages 5000 --conversations 500 --processes 1

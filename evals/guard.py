@@ -10,8 +10,8 @@ from typing import Any
 from evals.section import Section
 from otvet.i18n import language_of
 from otvet.responders.base import Context, Line
-from otvet.responders.guard import Finding, check
-from otvet.responders.passages import Passage
+from otvet.responders.checks.guard import Finding, check
+from otvet.responders.knowledge.passages import Passage
 
 REPLIES = Path(__file__).with_name("replies.json")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from evals.questions import KINDS, Question, load
 from evals.section import Section
 from otvet.clock import SystemClock
-from otvet.responders.knowledge import Knowledge
-from otvet.responders.passages import Passage
+from otvet.responders.knowledge.passages import Passage
+from otvet.responders.knowledge.responder import Knowledge
 
 FOLDER = Path(__file__).resolve().parent.parent / "knowledge"
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from otvet.i18n import language_of
 from otvet.responders.base import Context, Line, Sender
-from otvet.responders.passages import Passage
+from otvet.responders.knowledge.passages import Passage
 
 THEN = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 

@@ -17,9 +17,9 @@ import httpx2
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import parts
-from otvet.channels import limit_of, split
 from otvet.conversations import conversations, messages
+from otvet.deliver import parts
+from otvet.deliver.channels import limit_of, split
 from otvet.turns import FAILED, SENT, turns
 from tests.running import wait_for
 from tests.standins.amocrm import AmoStandin

@@ -21,8 +21,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from otvet import config, serve
+from otvet import config
 from otvet.app import Service
+from otvet.commands import serve
 from otvet.web import application
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from otvet import hours, turns
-from otvet.admission import OUT_OF_HOURS, Admission
+from otvet import turns
 from otvet.answer import Answering, Rules
 from otvet.config import load_settings
 from otvet.database import Database
+from otvet.deals import hours
+from otvet.deals.admission import OUT_OF_HOURS, Admission
+from otvet.deals.selection import CHANNEL, STAGE, Choice, Selection
 from otvet.errors import SettingsError
-from otvet.selection import CHANNEL, STAGE, Choice, Selection
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import PIPELINE, amocrm_standin
 from tests.standins.sender import incoming

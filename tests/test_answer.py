@@ -18,11 +18,13 @@ from otvet.answer import Answering, Rules
 from otvet.conversations import FOR_GOOD, messages, set_pause
 from otvet.database import Database
 from otvet.database import Writer as DatabaseWriter
-from otvet.deliver import LATER, UNSURE_FOR, Delivery, How
+from otvet.deliver.delivery import Delivery
+from otvet.deliver.verdicts import LATER, UNSURE_FOR
+from otvet.deliver.ways import How
 from otvet.inbox import Received, store
 from otvet.lookout import Lookout
 from otvet.responders.base import Context, Journal, Reply, ResponderError
-from otvet.responders.knowledge import Knowledge
+from otvet.responders.knowledge.responder import Knowledge
 from otvet.tries import tries
 from otvet.writing import Writing
 from tests.clocks import FakeClock

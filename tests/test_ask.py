@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from otvet import ask
+from otvet.commands import ask
 from otvet.config import Settings
 from tests.running import command, environment
 

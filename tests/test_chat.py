@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 from otvet.config import Settings, load_settings
 from otvet.errors import SettingsError
 from otvet.responders.base import Context, Declined, Line, Reply, ResponderError, Sender
-from otvet.responders.chat import RETRY_SECONDS, ChatResponder
-from otvet.responders.chat_answer import for_client, read_completion
-from otvet.responders.chat_api import OpenAiModel
-from otvet.responders.chat_messages import (
+from otvet.responders.chat.answer import for_client, read_completion
+from otvet.responders.chat.api import OpenAiModel
+from otvet.responders.chat.messages import (
     QUESTION_FLOOR,
     SHORTENED,
     compose,
     compose_summary,
     estimated_tokens,
 )
+from otvet.responders.chat.models import from_settings
+from otvet.responders.chat.responder import RETRY_SECONDS, ChatResponder
 from otvet.responders.fence import fenced
-from otvet.responders.models import from_settings
-from otvet.responders.passages import Passage
+from otvet.responders.knowledge.passages import Passage
 from tests.certificates import make_certificates
 from tests.clocks import FakeClock
 from tests.standins.openai import ANSWER, KEY, OpenAiStandin, openai_standin

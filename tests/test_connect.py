@@ -12,11 +12,12 @@ import pytest
 import sqlalchemy as sa
 from dotenv import dotenv_values
 
-from otvet import gates, tokens
+from otvet import gates
 from otvet.clock import SystemClock
-from otvet.connecting import name_of_server
+from otvet.commands.env_file import update
+from otvet.connection import tokens
+from otvet.connection.connecting import name_of_server
 from otvet.database import Database
-from otvet.env_file import update
 from tests.running import PROGRAM, SECRET, Otvet, command, environment, otvet, wait_for
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
 from tests.standins.amocrm_access import RIGHTS

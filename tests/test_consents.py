@@ -7,14 +7,14 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import consents, tokens
 from otvet.amocrm.addresses import account_address, consent_page
 from otvet.amocrm.token import Keys
-from otvet.consenting import Consenting
-from otvet.consents import Answer, Asked
+from otvet.connection import consents, tokens
+from otvet.connection.consenting import Consenting
+from otvet.connection.consents import Answer, Asked
+from otvet.connection.vault import Vault
 from otvet.database import Database
 from otvet.errors import UsageError
-from otvet.vault import Vault
 from tests.clocks import FakeClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 

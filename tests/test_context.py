@@ -14,7 +14,7 @@ from otvet.conversations import clients
 from otvet.database import Database
 from otvet.instructions import Instructions
 from otvet.responders.base import Context, Journal, Reply
-from otvet.responders.knowledge import Knowledge
+from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.template import TemplateResponder
 from tests.test_answer import Stage
 from tests.test_writing import Writer

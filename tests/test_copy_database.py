@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import copy_database
 from otvet.amocrm.events import read_delivery
+from otvet.commands import copy_database
+from otvet.commands.copy_database import copy
 from otvet.conversations import clients, conversations, messages
-from otvet.copy_database import copy
 from otvet.database import Database
 from otvet.errors import UsageError
 from otvet.inbox import Received, store

@@ -11,15 +11,16 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import context, deals, gates, known, turns
+from otvet import context, gates, turns
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
-from otvet.background import Yielding
 from otvet.conversations import clients, conversations
 from otvet.database import Database
-from otvet.deals import Deals
-from otvet.hours import zone_of
+from otvet.deals import known, reading
+from otvet.deals.background import Yielding
+from otvet.deals.hours import zone_of
+from otvet.deals.reading import Deals
 from otvet.inbox import Received, store
 from otvet.instructions import Instructions
 from otvet.limits import SharedLimit
@@ -226,7 +227,7 @@ def test_other_fields_are_read_as_soon_as_they_are_chosen(database: Database) ->
 
 
 def test_a_slow_amocrm_is_waited_for_a_moment_only(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deals, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "PATIENCE_SECONDS", 0.05)
     with amocrm_standin() as amo:
         an_account(amo)
         amo.fault(path="/api/v4/leads/*", delay=30)

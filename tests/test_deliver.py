@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import installation, parts, turns
+from otvet import installation, turns
 from otvet.answer import Answering
 from otvet.conversations import conversations, messages
 from otvet.database import Database
-from otvet.deliver import LATER, How
+from otvet.deliver import parts
 from otvet.deliver.chat import ECHO_SECONDS
-from otvet.deliver.ways import SETTLE_SECONDS
+from otvet.deliver.verdicts import LATER
+from otvet.deliver.ways import SETTLE_SECONDS, How
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.chats import Seen
 from tests.standins.sender import outgoing

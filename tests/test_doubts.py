@@ -1,7 +1,8 @@
 """A reply that states what stands nowhere: what the client gets, and what a person is told, on both databases."""
 
-from otvet import turns, view
+from otvet import turns
 from otvet.answer import Answering
+from otvet.commands import view
 from otvet.database import Database
 from otvet.responders.base import Context, Journal, Reply
 from otvet.responders.template import THANKS, TemplateResponder

@@ -11,8 +11,8 @@ from otvet import turns
 from otvet.answer import Rules
 from otvet.conversations import messages, set_mode
 from otvet.database import Database
-from otvet.deliver import How
 from otvet.deliver.delivery import GIVE_UP_AFTER
+from otvet.deliver.ways import How
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming

@@ -11,13 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from otvet import conversations as conversations_module
-from otvet import erasure, known, summaries, tries, turns
+from otvet import erasure, summaries, tries, turns
 from otvet.amocrm.events import read_delivery
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database, metadata
+from otvet.deals import known
 from otvet.inbox import Received, quarantine, store
-from otvet.responders.guard import Finding
-from otvet.responders.manus_api import ManusApi
+from otvet.responders.checks.guard import Finding
+from otvet.responders.manus.api import ManusApi
 from tests.clocks import FakeClock
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin

@@ -12,7 +12,7 @@ from evals.questions import EVERY, KINDS, Question, load
 from evals.section import Section
 
 from otvet.responders.base import Line
-from otvet.responders.passages import read_folder
+from otvet.responders.knowledge.passages import read_folder
 
 QUESTIONS = load()
 

@@ -15,7 +15,7 @@ from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database
-from otvet.finder import AGAIN_AFTER, GIVE_UP_AFTER, Finder
+from otvet.deals.finder import AGAIN_AFTER, GIVE_UP_AFTER, Finder
 from otvet.inbox import Received, store
 from tests.clocks import FakeClock
 from tests.running import otvet, wait_for

@@ -11,7 +11,7 @@ from otvet.answer import Answering
 from otvet.database import Database
 from otvet.gaps import Gap
 from otvet.responders.base import Context, Journal, Reply
-from otvet.responders.knowledge import Knowledge, KnowledgeResponder
+from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage

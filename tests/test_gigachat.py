@@ -17,8 +17,8 @@ import pytest
 from otvet.config import load_settings
 from otvet.errors import SettingsError
 from otvet.responders.base import Context, Declined, Line, Reply, ResponderError
-from otvet.responders.gigachat import Library, _load
-from otvet.responders.models import from_settings
+from otvet.responders.chat.gigachat import Library, _load
+from otvet.responders.chat.models import from_settings
 from tests.certificates import make_certificates
 from tests.clocks import FakeClock
 from tests.standins.gigachat import load_plain_client

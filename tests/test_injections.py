@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from otvet.responders import guard, outgoing
 from otvet.responders.base import Context
-from otvet.responders.masking import Masker
+from otvet.responders.checks import guard, outgoing
+from otvet.responders.checks.masking import Masker
 from otvet.responders.prompt import write_prompt
 from tests.contexts import context, line
 

@@ -30,8 +30,8 @@ from sqlalchemy.engine import Connection
 from otvet import turns as turns_
 from otvet.conversations import conversations, messages
 from otvet.database import Database
+from otvet.deliver.parts import parts
 from otvet.limits import places
-from otvet.parts import parts
 from otvet.processes import processes
 from otvet.turns import OPEN, SENT, turns
 from tests import killable

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from otvet.responders.base import Context, Line, Reply, ResponderError
-from otvet.responders.choice import choose
-from otvet.responders.knowledge import CHECK_SECONDS, Knowledge, KnowledgeResponder
-from otvet.responders.passages import Passage, read_folder, split
-from otvet.responders.search import Index
-from otvet.responders.typos import Guess, Speller, distance, heard
-from otvet.responders.words import family, question_words, stem, words
+from otvet.responders.knowledge.choice import choose
+from otvet.responders.knowledge.passages import Passage, read_folder, split
+from otvet.responders.knowledge.responder import CHECK_SECONDS, Knowledge, KnowledgeResponder
+from otvet.responders.knowledge.search import Index
+from otvet.responders.knowledge.typos import Guess, Speller, distance, heard
+from otvet.responders.knowledge.words import family, question_words, stem, words
 from tests.clocks import FakeClock
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -320,7 +320,7 @@ def test_many_may_ask_at_once(folder: Path) -> None:
 
 
 def test_nothing_heavy_is_imported_before_the_first_question() -> None:
-    code = "import sys, otvet.responders.knowledge; print({'numpy', 'bm25s', 'Stemmer'} & set(sys.modules))"
+    code = "import sys, otvet.responders.knowledge.responder; print({'numpy', 'bm25s', 'Stemmer'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from otvet.responders.base import Line
-from otvet.responders.knowledge import Knowledge
-from otvet.responders.passages import read_folder
-from otvet.responders.prices import NoPriceList, Row, decode, read
+from otvet.responders.knowledge.passages import read_folder
+from otvet.responders.knowledge.prices import NoPriceList, Row, decode, read
+from otvet.responders.knowledge.responder import Knowledge
 from tests.clocks import FakeClock
 
 LIST = """\

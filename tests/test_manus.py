@@ -8,10 +8,10 @@ import httpx2
 import pytest
 
 from otvet.responders.base import Context, Line, Reply, ResponderError, Sender
-from otvet.responders.manus import LONGEST_TASK_EVENTS, ManusResponder
-from otvet.responders.manus_api import ManusApi
-from otvet.responders.manus_project import Projects
-from otvet.responders.manus_wait import GRACE_SECONDS
+from otvet.responders.manus.api import ManusApi
+from otvet.responders.manus.project import Projects
+from otvet.responders.manus.responder import LONGEST_TASK_EVENTS, ManusResponder
+from otvet.responders.manus.wait import GRACE_SECONDS
 from tests.clocks import FakeClock
 from tests.standins.manus import ManusStandin, digest, manus_standin
 from tests.test_manus_webhook import Memory

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from otvet.responders.base import ResponderError
-from otvet.responders.manus_answer import answer_in, can_go_on, for_client
-from otvet.responders.manus_events import Event, parse_event
+from otvet.responders.manus.answer import answer_in, can_go_on, for_client
+from otvet.responders.manus.events import Event, parse_event
 
 
 def says(text: str, kind: str | None = None, **more: Any) -> dict[str, Any]:

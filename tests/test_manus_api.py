@@ -9,8 +9,8 @@ import pytest
 from starlette.responses import RedirectResponse
 
 from otvet.errors import SettingsError
-from otvet.responders.manus_api import ManusApi, ManusError
-from otvet.responders.manus_events import (
+from otvet.responders.manus.api import ManusApi, ManusError
+from otvet.responders.manus.events import (
     AssistantMessage,
     ErrorMessage,
     Event,

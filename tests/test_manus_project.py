@@ -7,8 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from otvet.responders.manus_api import ManusApi
-from otvet.responders.manus_project import PAUSE_SECONDS, Projects
+from otvet.responders.manus.api import ManusApi
+from otvet.responders.manus.project import PAUSE_SECONDS, Projects
 from tests.clocks import FakeClock
 from tests.standins.manus import ManusStandin, manus_standin
 from tests.test_manus_webhook import Memory

@@ -12,8 +12,8 @@ from otvet.database import Database
 from otvet.errors import OtvetError
 from otvet.limits import SharedLimit
 from otvet.responders.base import ResponderError
-from otvet.responders.manus_api import ManusApi
-from otvet.responders.manus_wait import GRACE_SECONDS, Answer, Asked, Budget, Places, Stops, Watch
+from otvet.responders.manus.api import ManusApi
+from otvet.responders.manus.wait import GRACE_SECONDS, Answer, Asked, Budget, Places, Stops, Watch
 from otvet.schema import prepare
 from tests.clocks import FakeClock
 from tests.standins.manus import ManusStandin, manus_standin

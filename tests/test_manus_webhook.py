@@ -15,8 +15,8 @@ from starlette.routing import Route
 from otvet.clock import SystemClock
 from otvet.errors import StorageError
 from otvet.manus import Webhook
-from otvet.responders.manus_api import ManusApi, ManusError
-from otvet.responders.manus_webhook import KEY_SECONDS, WINDOW_SECONDS, Signatures, is_fresh, register, stopped_task
+from otvet.responders.manus.api import ManusApi, ManusError
+from otvet.responders.manus.webhook import KEY_SECONDS, WINDOW_SECONDS, Signatures, is_fresh, register, stopped_task
 from otvet.task_stops import TaskStops
 from otvet.web.manus import ManusWebhook
 from tests.clocks import FakeClock

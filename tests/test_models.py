@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 
 from otvet.config import PREFIX, Settings, load_settings
 from otvet.responders.base import Context, Line
-from otvet.responders.models import from_settings
+from otvet.responders.chat.models import from_settings
 from tests.certificates import make_certificates
 from tests.clocks import FakeClock
 from tests.running import command, otvet, wait_for

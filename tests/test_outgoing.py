@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otvet.responders.outgoing import check, tidy
+from otvet.responders.checks.outgoing import check, tidy
 from tests.contexts import context
 
 INSTRUCTIONS = (

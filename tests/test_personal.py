@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otvet.responders.personal import find
+from otvet.responders.checks.personal import find
 
 SAMPLES = json.loads((Path(__file__).parent / "samples" / "personal.json").read_text(encoding="utf-8"))
 _KINDS = re.compile(r"(?:(?:PHONE|EMAIL|CARD|PASSPORT|SNILS|INN) )+")

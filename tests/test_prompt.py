@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from otvet.responders import prompt as module
 from otvet.responders.base import Context, Line, Sender
-from otvet.responders.passages import Passage
+from otvet.responders.knowledge.passages import Passage
 from otvet.responders.prompt import QUESTION_FLOOR, SHORTENED, TOKEN_LIMIT, estimated_tokens
 
 TAG = re.compile(

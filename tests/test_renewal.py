@@ -10,11 +10,12 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import schema, tokens
+from otvet import schema
 from otvet.amocrm import oauth
 from otvet.amocrm.token import Keys
+from otvet.connection import tokens
+from otvet.connection.vault import Vault
 from otvet.database import Database
-from otvet.vault import Vault
 from tests.running import Otvet, command, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming

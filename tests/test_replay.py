@@ -11,7 +11,7 @@ import pytest
 
 from otvet.answer import Answering
 from otvet.database import Database
-from otvet.responders.knowledge import Knowledge, KnowledgeResponder
+from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
 from otvet.schema import prepare
 from tests.clocks import FakeClock

@@ -9,11 +9,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from otvet import bot_calls, parts, turns
+from otvet import turns
 from otvet.amocrm.events import read_delivery
-from otvet.bot_calls import Refused, is_ours, read_call
 from otvet.database import Database
-from otvet.deliver import How
+from otvet.deliver import bot_calls, parts
+from otvet.deliver.bot_calls import Refused, is_ours, read_call
+from otvet.deliver.ways import How
 from otvet.inbox import Received, store
 from tests.running import SECRET, otvet, wait_for
 from tests.standins import bot

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from otvet.selection import CHANNEL, PIPELINE, STAGE, TAGS, Choice, Selection
+from otvet.deals.selection import CHANNEL, PIPELINE, STAGE, TAGS, Choice, Selection
 
 DEAL: dict[str, Any] = {
     "pipeline": "Опт и розница",

@@ -12,7 +12,7 @@ from otvet.conversations import conversations, messages
 from otvet.database import Database
 from otvet.errors import StorageError
 from otvet.responders.base import Line
-from otvet.responders.masking import Masker
+from otvet.responders.checks.masking import Masker
 from otvet.responders.template import TemplateResponder
 from tests.test_answer import Stage
 from tests.test_writing import PHONE, Short, Writer

@@ -10,16 +10,17 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import gates, tokens
+from otvet import gates
 from otvet.amocrm import oauth
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.token import Keys, Pair, ends_at
 from otvet.clock import Clock
+from otvet.connection import tokens
+from otvet.connection.renewal import TOO_FRESH_TO_RENEW, Tokens
+from otvet.connection.tokens import Kept
+from otvet.connection.vault import Vault, key_in
 from otvet.database import Database
 from otvet.errors import SettingsError
-from otvet.renewal import TOO_FRESH_TO_RENEW, Tokens
-from otvet.tokens import Kept
-from otvet.vault import Vault, key_in
 from tests.clocks import FakeClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 

@@ -13,7 +13,7 @@ from otvet.amocrm.files import HOSTS, Files, NotFetched
 from otvet.answer import Answering
 from otvet.conversations import messages
 from otvet.database import Database
-from otvet.responders.transcription import Transcription, kind_of
+from otvet.responders.chat.transcription import Transcription, kind_of
 from otvet.voice import Voice
 from tests.standins.sender import incoming
 from tests.standins.speech import OGG, SpeechStandin, speech_standin

@@ -11,13 +11,14 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from otvet import gates, known_account, watched
+from otvet import gates
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.token import FixedToken
+from otvet.connection import known_account, watched
+from otvet.connection.watch import EVERY, Watch, Watched
+from otvet.connection.watched import DELIVERIES, TOKEN, WEBHOOK
 from otvet.database import Database
 from otvet.inbox import Inbox
-from otvet.watch import EVERY, Watch, Watched
-from otvet.watched import DELIVERIES, TOKEN, WEBHOOK
 from tests.clocks import FakeClock
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
 from tests.standins.sender import ACCOUNT, body, incoming, message

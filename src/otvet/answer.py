@@ -14,18 +14,19 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from otvet import context, handover, spending, summaries, tries, turns
-from otvet.admission import Admission
 from otvet.clock import Clock
 from otvet.conversations import OFF
 from otvet.database import Database
-from otvet.deals import Deals
-from otvet.deliver import AGAIN, LATER, NOT_OURS, Delivery
+from otvet.deals.admission import Admission
+from otvet.deals.reading import Deals
+from otvet.deliver.delivery import Delivery
+from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS
 from otvet.engine import Engine
 from otvet.errors import StorageError
 from otvet.i18n import language_of
 from otvet.instructions import Instructions
 from otvet.responders.base import Context
-from otvet.responders.knowledge import Knowledge
+from otvet.responders.knowledge.responder import Knowledge
 from otvet.voice import Voice
 from otvet.writing import Writing, Written
 

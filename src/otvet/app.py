@@ -15,56 +15,45 @@ import structlog
 from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
-from otvet import (
-    account,
-    gates,
-    handover,
-    hours,
-    installation,
-    known,
-    only_one,
-    processes,
-    schema,
-    stats,
-    tokens,
-    turns,
-    ways,
-)
-from otvet.admission import Admission
+from otvet import gates, handover, installation, only_one, processes, schema, stats, turns
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.files import Files
 from otvet.amocrm.token import TokenSource
 from otvet.answer import Answering, Rules
-from otvet.background import Yielding
 from otvet.clock import Clock, SystemClock
 from otvet.config import Settings
-from otvet.consenting import Consenting
+from otvet.connection import account, tokens
+from otvet.connection.consenting import Consenting
+from otvet.connection.renewal import Tokens
+from otvet.connection.watch import Watch, Watched
 from otvet.conversations import OFF
 from otvet.database import Database
-from otvet.deals import Deals
-from otvet.deliver import Delivery, How
+from otvet.deals import hours, known
+from otvet.deals.admission import Admission
+from otvet.deals.background import Yielding
+from otvet.deals.finder import Finder
+from otvet.deals.reading import Deals
+from otvet.deals.selection import Choice, Selection
+from otvet.deliver.by_channel import SALESBOT, WIDGET, ways_in
+from otvet.deliver.delivery import Delivery
+from otvet.deliver.ways import How
 from otvet.dispatcher import Dispatcher
 from otvet.engine import Engine
 from otvet.errors import SettingsError, StorageError
-from otvet.finder import Finder
 from otvet.i18n import _
 from otvet.inbox import Inbox
 from otvet.instructions import Instructions
 from otvet.lookout import Lookout
 from otvet.manus import Manus
-from otvet.renewal import Tokens
-from otvet.responders import models
 from otvet.responders.base import Responder
-from otvet.responders.chat import ChatResponder
+from otvet.responders.chat import models
+from otvet.responders.chat.responder import ChatResponder
+from otvet.responders.chat.transcription import Transcription
+from otvet.responders.checks.masking import Masker
 from otvet.responders.circuit import Circuit
-from otvet.responders.knowledge import Knowledge, KnowledgeResponder
-from otvet.responders.masking import Masker
+from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
-from otvet.responders.transcription import Transcription
-from otvet.selection import Choice, Selection
 from otvet.voice import Voice
-from otvet.watch import Watch, Watched
-from otvet.ways import ways_in
 from otvet.writing import Checks, Writing
 
 log = structlog.get_logger(__name__)
@@ -246,9 +235,9 @@ def _voice(settings: Settings, http: httpx2.AsyncClient, database: Database) -> 
 def _how(settings: Settings) -> How:
     """Raises SettingsError where a way lacks what it needs."""
     via = ways_in(settings.reply_via)
-    if ways.SALESBOT in via.values() and settings.salesbot_id is None:
+    if SALESBOT in via.values() and settings.salesbot_id is None:
         raise SettingsError(_("OTVET_SALESBOT_ID: give the number of the Salesbot that sends the replies"))
-    if ways.WIDGET in via.values() and settings.amocrm_client_secret is None:
+    if WIDGET in via.values() and settings.amocrm_client_secret is None:
         raise SettingsError(_("OTVET_AMOCRM_CLIENT_SECRET: give the integration's secret key for the way widget"))
     return How(
         via=via,

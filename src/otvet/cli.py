@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from otvet.commands.terminal import Command, Group, explain, is_help, speak
 from otvet.errors import OtvetError, UsageError
 from otvet.i18n import _
-from otvet.terminal import Command, Group, explain, is_help, speak
 
 speak()
 
@@ -37,7 +37,8 @@ Live = Annotated[bool, typer.Option("--live", help=_("Go ahead although a real a
 
 @app.command(cls=Command, help=_("Start the service.\n\nExample: otvet serve"))
 def serve() -> None:
-    from otvet import config, serve
+    from otvet import config
+    from otvet.commands import serve
 
     serve.serve(config.load_settings())
 
@@ -46,7 +47,8 @@ def serve() -> None:
     cls=Command, help=_("Show clients, conversations and messages.\n\nExamples: otvet view; otvet view 27754599")
 )
 def view(lead: Lead = None) -> None:
-    from otvet import config, view
+    from otvet import config
+    from otvet.commands import view
 
     view.show(config.load_settings(), _number(lead) if lead is not None else None)
 
@@ -69,7 +71,8 @@ def simulate(
     url: BaseUrl = None,
     live: Live = False,
 ) -> None:
-    from otvet import config, simulate
+    from otvet import config
+    from otvet.commands import simulate
 
     settings = config.load_settings()
     if text is None:
@@ -92,21 +95,23 @@ def ask(
         typer.Argument(metavar="TEXT", help=_("What the client writes; several texts are messages in a row.")),
     ],
 ) -> None:
-    from otvet import ask, config
+    from otvet import config
+    from otvet.commands import ask
 
     ask.ask(config.load_settings(), texts)
 
 
 @app.command(cls=Command, help=_("Try the database layer in a temporary database.\n\nExample: otvet selftest"))
 def selftest() -> None:
-    from otvet import selftest
+    from otvet.commands import selftest
 
     raise typer.Exit(0 if selftest.run() else 1)
 
 
 @app.command(cls=Command, help=_("Say what is configured and whether it works.\n\nExample: otvet check"))
 def check() -> None:
-    from otvet import check, config
+    from otvet import config
+    from otvet.commands import check
 
     raise typer.Exit(0 if check.run(config.load_settings()) else 1)
 
@@ -142,7 +147,8 @@ def connect(
     yes: Annotated[bool, typer.Option("--yes", help=_("Ask nothing."))] = False,
     browser: Annotated[bool, typer.Option(help=_("Whether the page of the consent is opened."))] = True,
 ) -> None:
-    from otvet import config, connect
+    from otvet import config
+    from otvet.commands import connect
 
     answers = connect.Answers(account, token, client_id, client_secret, code, public_url, yes, browser)
     raise typer.Exit(0 if connect.connect(config.load_settings(), answers) else 1)
@@ -150,7 +156,8 @@ def connect(
 
 @app.command(cls=Command, help=_("Show the totals.\n\nExample: otvet stats"))
 def stats() -> None:
-    from otvet import config, report
+    from otvet import config
+    from otvet.commands import report
 
     report.show(config.load_settings())
 
@@ -166,14 +173,16 @@ def pause(
         typer.Option(metavar="N", help=_("For so long; without it until otvet resume."), min=1, show_default=False),
     ] = None,
 ) -> None:
-    from otvet import config, operate
+    from otvet import config
+    from otvet.commands import operate
 
     operate.pause(config.load_settings(), _number(lead), minutes)
 
 
 @app.command(cls=Command, help=_("Let the assistant answer in a deal again.\n\nExample: otvet resume 27754599"))
 def resume(lead: OneLead) -> None:
-    from otvet import config, operate
+    from otvet import config
+    from otvet.commands import operate
 
     operate.resume(config.load_settings(), _number(lead))
 
@@ -190,14 +199,16 @@ def turns(
         typer.Option(metavar="STATE", help=_("failed, handed, cancelled, kept, sent ..."), show_default=False),
     ] = None,
 ) -> None:
-    from otvet import config, operate
+    from otvet import config
+    from otvet.commands import operate
 
     operate.show(config.load_settings(), state)
 
 
 @app.command(cls=Command, help=_("Have a turn answered that ended without a reply.\n\nExample: otvet retry 17"))
 def retry(turn: Turn) -> None:
-    from otvet import config, operate
+    from otvet import config
+    from otvet.commands import operate
 
     operate.retry(config.load_settings(), _number(turn))
 
@@ -215,7 +226,8 @@ def gaps(
     ] = 30,
     limit: Annotated[int, typer.Option(metavar="N", help=_("So many at most."), min=1, max=1000)] = 20,
 ) -> None:
-    from otvet import config, operate
+    from otvet import config
+    from otvet.commands import operate
 
     operate.show_gaps(config.load_settings(), days, limit)
 
@@ -229,7 +241,8 @@ def gaps(
 def mode(
     lead: OneLead, mode: Annotated[str, typer.Argument(metavar="MODE", help=_("auto, draft, off, default."))]
 ) -> None:
-    from otvet import config, operate
+    from otvet import config
+    from otvet.commands import operate
 
     operate.mode(config.load_settings(), _number(lead), mode)
 
@@ -250,7 +263,8 @@ def replay(
         bool, typer.Option("--yes", help=_("Do not ask before questions are put to a paid service."))
     ] = False,
 ) -> None:
-    from otvet import config, replay
+    from otvet import config
+    from otvet.commands import replay
 
     replay.replay(config.load_settings(), _number(lead) if lead is not None else None, last, agreed=yes)
 
@@ -272,7 +286,8 @@ def forget(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help=_("Do not ask."))] = False,
 ) -> None:
-    from otvet import config, forget
+    from otvet import config
+    from otvet.commands import forget
 
     who = forget.Who(_number(lead) if lead is not None else None, _number(contact) if contact is not None else None)
     forget.forget(config.load_settings(), who, agreed=yes)
@@ -292,14 +307,16 @@ def approve(
         typer.Option(metavar="TEXT", help=_("What to send in place of the draft."), show_default=False),
     ] = None,
 ) -> None:
-    from otvet import config, operate
+    from otvet import config
+    from otvet.commands import operate
 
     operate.approve(config.load_settings(), _number(turn), text)
 
 
 @app.command(cls=Command, help=_("Drop a draft; nothing is sent.\n\nExample: otvet reject 17"))
 def reject(turn: Turn) -> None:
-    from otvet import config, operate
+    from otvet import config
+    from otvet.commands import operate
 
     operate.reject(config.load_settings(), _number(turn))
 
@@ -316,7 +333,7 @@ def copy_database(
     source: Annotated[str, typer.Argument(metavar="FROM", help=_("The address of the database to read."))],
     target: Annotated[str, typer.Argument(metavar="TO", help=_("The address of an empty database."))],
 ) -> None:
-    from otvet import copy_database
+    from otvet.commands import copy_database
 
     copy_database.copy(source, target)
 

@@ -16,10 +16,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from otvet import hours
+from otvet.deals import hours
+from otvet.deliver.by_channel import WAYS, ways_in
 from otvet.errors import SettingsError
 from otvet.i18n import N_, _
-from otvet.ways import WAYS, ways_in
 
 PREFIX = "OTVET_"
 

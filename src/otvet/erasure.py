@@ -16,13 +16,14 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet import parts, tries, turns
+from otvet import tries, turns
 from otvet.amocrm import form
 from otvet.clock import Clock
 from otvet.conversations import ERASED, FOR_GOOD, chats, clients, conversations, messages
 from otvet.database import Database
+from otvet.deliver import parts
 from otvet.inbox import quarantine
-from otvet.responders.manus_api import NOT_FOUND, ManusApi, ManusError
+from otvet.responders.manus.api import NOT_FOUND, ManusApi, ManusError
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations import conversations, messages
-from otvet.responders.words import family, stem, words
+from otvet.responders.knowledge.words import family, stem, words
 from otvet.turns import turns
 
 MOST_READ = 2000

@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 
 LANGUAGES = ("ru", "en")
 DEFAULT_LANGUAGE = "ru"
+LOCALE = Path(__file__).with_name("locale")
 
 _CYRILLIC = re.compile(r"[\u0400-\u04FF]")
 _LATIN = re.compile(r"[A-Za-z]")
@@ -22,8 +23,7 @@ _LATIN = re.compile(r"[A-Za-z]")
 @cache
 def translations(language: str) -> gettext.NullTranslations:
     """The catalogue of a language; English needs none, its texts are the message ids."""
-    folder = Path(__file__).with_name("locale")
-    return gettext.translation("otvet", folder, languages=[language], fallback=language == "en")
+    return gettext.translation("otvet", LOCALE, languages=[language], fallback=language == "en")
 
 
 def translator(language: str) -> Callable[[str], str]:

@@ -16,16 +16,17 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DataError, DBAPIError
 
-from otvet import bot_words, counters, echoes, turns
 from otvet import conversations as conversations_
-from otvet import known as known_
+from otvet import counters, turns
 from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
 from otvet.clock import Clock
+from otvet.connection.known_account import Known
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database, Id, UtcDateTime, first_line, metadata
+from otvet.deals import known as known_
+from otvet.deliver import bot_words, echoes
 from otvet.errors import StorageError
 from otvet.i18n import _
-from otvet.known_account import Known
 
 Item = TypeVar("Item")
 

@@ -12,11 +12,11 @@ from otvet.config import Settings
 from otvet.database import Database
 from otvet.errors import OtvetError
 from otvet.limits import SharedLimit
-from otvet.responders.manus import ManusResponder
-from otvet.responders.manus_api import ManusApi
-from otvet.responders.manus_project import Projects
-from otvet.responders.manus_wait import DETAIL, LIST_MESSAGES
-from otvet.responders.manus_webhook import Signatures, register
+from otvet.responders.manus.api import ManusApi
+from otvet.responders.manus.project import Projects
+from otvet.responders.manus.responder import ManusResponder
+from otvet.responders.manus.wait import DETAIL, LIST_MESSAGES
+from otvet.responders.manus.webhook import Signatures, register
 from otvet.task_stops import TaskStops
 
 log = structlog.get_logger(__name__)

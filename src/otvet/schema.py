@@ -11,26 +11,9 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-# Imported for their tables: together they are the schema.
-from otvet import (  # noqa: F401
-    bot_waits,
-    consents,
-    conversations,
-    counters,
-    gates,
-    inbox,
-    installation,
-    limits,
-    parts,
-    processes,
-    spending,
-    task_stops,
-    tokens,
-    tries,
-    turns,
-    watched,
-)
 from otvet.database import Database, metadata
+
+# Imported for their tables: together they are the schema.
 from otvet.errors import DatabaseUnfit
 from otvet.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
 from otvet.i18n import _

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from otvet import spending
 from otvet.clock import Clock
 from otvet.database import Database, Id, Json, UtcDateTime, insert, metadata
-from otvet.responders.guard import Finding
+from otvet.responders.checks.guard import Finding
 
 tries = sa.Table(
     "tries",

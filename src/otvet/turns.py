@@ -23,9 +23,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet import parts, processes
+from otvet import processes
 from otvet.conversations import conversations, messages
 from otvet.database import Id, Json, UtcDateTime, metadata
+from otvet.deliver import parts
 from otvet.i18n import N_, _
 from otvet.responders.base import Reply
 from otvet.tries import tries

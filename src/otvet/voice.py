@@ -14,7 +14,7 @@ from otvet import turns
 from otvet.amocrm.files import Files, NotFetched
 from otvet.conversations import messages
 from otvet.database import Database
-from otvet.responders.transcription import NotTranscribed, Transcription
+from otvet.responders.chat.transcription import NotTranscribed, Transcription
 
 log = structlog.get_logger(__name__)
 

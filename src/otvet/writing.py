@@ -7,11 +7,11 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from otvet.errors import StorageError
-from otvet.responders import guard, outgoing
 from otvet.responders.base import Context, Journal, Line, Reply, Responder, ResponderError, Summarizer
+from otvet.responders.checks import guard, outgoing
+from otvet.responders.checks.guard import Finding
+from otvet.responders.checks.masking import Masker
 from otvet.responders.digest import digest
-from otvet.responders.guard import Finding
-from otvet.responders.masking import Masker
 from otvet.spending import UNITS
 from otvet.tries import REPLIED, WRITINGS
 

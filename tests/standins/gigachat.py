@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from otvet.responders.gigachat import Library
+from otvet.responders.chat.gigachat import Library
 
 
 class RefusalError(Exception):
@@ -20,7 +20,7 @@ class RefusalError(Exception):
 
 
 class PlainClient:
-    """The Client of ``otvet.responders.gigachat``."""
+    """The Client of ``otvet.responders.chat.responder.gigachat``."""
 
     def __init__(self, **options: Any) -> None:
         self._options = options
@@ -57,5 +57,5 @@ def _read(response: httpx2.Response) -> Any:
 
 
 def load_plain_client(**options: Any) -> Library:
-    """What ``otvet.responders.gigachat`` takes in place of the package."""
+    """What ``otvet.responders.chat.responder.gigachat`` takes in place of the package."""
     return Library(PlainClient(**options), RefusalError, httpx2.TimeoutException, httpx2.HTTPError)

@@ -3,9 +3,3 @@
 ``delivery`` is where it begins and ends; ``chat`` brings the parts of a reply to the client, by one of the ways of
 ``ways``. Sending cannot be undone, so each call is announced in the database first.
 """
-
-from otvet.deliver.delivery import GIVE_UP_AFTER, Delivery
-from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS, UNSURE_FOR
-from otvet.deliver.ways import How
-
-__all__ = ["AGAIN", "GIVE_UP_AFTER", "LATER", "NOT_OURS", "UNSURE_FOR", "Delivery", "How"]

@@ -10,12 +10,13 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import gates, parts, turns
+from otvet import gates, turns
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.ways import sent_since
 from otvet.clock import Clock
 from otvet.conversations import conversations, messages
 from otvet.database import Database
+from otvet.deliver import parts
 from otvet.deliver.verdicts import LATER, NOT_OURS, SURE_FOR_SECONDS
 from otvet.deliver.ways import SETTLE_SECONDS, Way
 from otvet.i18n import N_, _

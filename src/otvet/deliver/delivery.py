@@ -8,12 +8,13 @@ from typing import Any
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import bot_waits, conversations, gates, handover, parts, turns, ways
+from otvet import conversations, gates, handover, turns
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.ways import go_on
 from otvet.clock import Clock
 from otvet.database import Database
-from otvet.deliver import drafts
+from otvet.deliver import bot_waits, drafts, parts
+from otvet.deliver.by_channel import SALESBOT, WIDGET, way_for
 from otvet.deliver.chat import Chat, origin_of
 from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS, SURE_FOR_SECONDS, UNSURE_FOR
 from otvet.deliver.ways import How, Salesbot, ready
@@ -102,7 +103,7 @@ class Delivery:
 
     async def prepare(self) -> None:
         """At a start: the field that the bot reads is made, so that its number can be told to the bot."""
-        salesbot = self._ways.get(ways.SALESBOT)
+        salesbot = self._ways.get(SALESBOT)
         if isinstance(salesbot, Salesbot):
             try:
                 log.info("replies go to the Salesbot through a field of the deal", field=await salesbot.field())
@@ -135,7 +136,7 @@ class Delivery:
 
         Tried once: a bot that is not reached waits until its own time is over.
         """
-        if self._amocrm is None or ways.WIDGET not in self._ways:
+        if self._amocrm is None or WIDGET not in self._ways:
             return
         return_url = await self._database.write(lambda connection: self._take_bot_without_reply(connection, turn_id))
         if return_url is not None:
@@ -334,9 +335,9 @@ class Delivery:
         """To the client's chat, where that is set for its channel, or as a note."""
         now = self._clock.now()
         origin = origin_of(connection, turn.id)
-        name = ways.way_for(self._how.via, origin)
-        if not origin and ways.WIDGET in self._ways and bot_waits.newest(connection, turn.amocrm_lead_id, now):
-            name = ways.WIDGET  # only the bot has told of the message, and not of its channel
+        name = way_for(self._how.via, origin)
+        if not origin and WIDGET in self._ways and bot_waits.newest(connection, turn.amocrm_lead_id, now):
+            name = WIDGET  # only the bot has told of the message, and not of its channel
         way = self._ways.get(name)
         if way is None or turn.reply is None:
             return turns.commit_to_send(connection, turn.id, self._me, now)

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection, Row
 
-from otvet import bot_waits, channels, installation, ways
+from otvet import installation
 from otvet.amocrm import ways as calls
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.conversations import AUTO
 from otvet.database import Database
+from otvet.deliver import bot_waits, channels
+from otvet.deliver.by_channel import NOTE, SALESBOT, TALK, WIDGET
 from otvet.i18n import N_, _
 
 FIELD = "salesbot_field_id"
@@ -35,13 +37,13 @@ NO_BOT = N_(
 class How:
     """What the user set of how replies are delivered.
 
-    via: the way by channel, see otvet.ways. note: whether a note is written besides.
+    via: the way by channel, see otvet.deliver.by_channel. note: whether a note is written besides.
     field_id: the deal's field that the bot reads; None: one that is made.
     show: whether a waiting bot is told to send the text itself.
     mode: AUTO, DRAFT or OFF, where the conversation has none of its own.
     """
 
-    via: Mapping[str, str] = field(default_factory=lambda: {"*": ways.NOTE})
+    via: Mapping[str, str] = field(default_factory=lambda: {"*": NOTE})
     note: bool = True
     salesbot_id: int | None = None
     field_id: int | None = None
@@ -175,10 +177,10 @@ def ready(database: Database, clock: Clock, amocrm: AmoClient, how: How) -> dict
     """The ways that are set for any channel, by name."""
     made: dict[str, Way] = {}
     wanted = set(how.via.values())
-    if ways.SALESBOT in wanted:
-        made[ways.SALESBOT] = Salesbot(database, amocrm, how)
-    if ways.TALK in wanted:
-        made[ways.TALK] = Talk(amocrm)
-    if ways.WIDGET in wanted:
-        made[ways.WIDGET] = Widget(database, clock, amocrm, show=how.show)
+    if SALESBOT in wanted:
+        made[SALESBOT] = Salesbot(database, amocrm, how)
+    if TALK in wanted:
+        made[TALK] = Talk(amocrm)
+    if WIDGET in wanted:
+        made[WIDGET] = Widget(database, clock, amocrm, show=how.show)
     return made

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from otvet.errors import ServiceError
-from otvet.responders.passages import Passage
+from otvet.responders.knowledge.passages import Passage
 
 Sender = Literal["client", "assistant", "manager"]
 

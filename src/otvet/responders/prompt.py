@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from otvet.responders.base import Context, Line
 from otvet.responders.digest import digest
 from otvet.responders.fence import fenced
-from otvet.responders.passages import Passage
+from otvet.responders.knowledge.passages import Passage
 
 TOKEN_LIMIT = 4600
 """Estimated tokens of a prompt: Manus takes about 5,000, and its way of counting is not public."""

@@ -8,8 +8,10 @@ from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Res
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
 
-from otvet import __version__, erasure, gaps, gates, installation, stats, tries, turns, view, watched
+from otvet import __version__, erasure, gaps, gates, installation, stats, tries, turns
 from otvet.app import Service
+from otvet.commands import view
+from otvet.connection import watched
 from otvet.conversations import FOR_GOOD, clients, conversations, messages, of_lead, pause_end, set_mode, set_pause
 from otvet.errors import StorageError, UsageError
 from otvet.i18n import _

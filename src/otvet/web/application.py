@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from otvet import __version__, consents
+from otvet import __version__
 from otvet.app import Service
+from otvet.connection import consents
 from otvet.web.api import api, probes
 from otvet.web.manus import ManusWebhook
 from otvet.web.oauth import ConsentPage

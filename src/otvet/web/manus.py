@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from otvet.errors import ServiceError, StorageError
 from otvet.manus import Webhook
-from otvet.responders.manus_webhook import stopped_task
+from otvet.responders.manus.webhook import stopped_task
 from otvet.web.metrics import MANUS_DELIVERIES
 
 log = structlog.get_logger(__name__)

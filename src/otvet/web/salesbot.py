@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from otvet.app import Service
-from otvet.bot_calls import Refused, read_call, take
+from otvet.deliver.bot_calls import Refused, read_call, take
 from otvet.errors import StorageError
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ import structlog
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from otvet import trial
+from otvet.connection import trial
 from otvet.errors import StorageError
 from otvet.inbox import Inbox
 from otvet.web.metrics import DELIVERIES, DELIVERY_SECONDS

@@ -1,0 +1,1 @@
+"""What is done from the terminal, a module each; `cli.py` only names the options."""

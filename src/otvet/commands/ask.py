@@ -1,0 +1,69 @@
+"""``otvet ask``: what the knowledge folder has for a question, and what would be answered. Sends and stores nothing."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from otvet.clock import SystemClock
+from otvet.commands.view import printable
+from otvet.config import Settings
+from otvet.errors import UsageError
+from otvet.i18n import _, language_of, ngettext, translator
+from otvet.responders.base import Line
+from otvet.responders.knowledge.responder import Knowledge
+from otvet.responders.knowledge.search import Hit
+from otvet.responders.template import THANKS
+
+MOST_SHOWN = 5
+
+
+def ask(settings: Settings, texts: Sequence[str]) -> None:
+    """Print the passages found for a client's messages, best first, and the local answer to them.
+
+    As in the running service, examples are left out once amoCRM is connected.
+    """
+    folder = settings.knowledge_dir
+    if not folder.is_dir():
+        raise UsageError(
+            _("there is no folder {folder} here; make it, or set OTVET_KNOWLEDGE_DIR").format(folder=folder)
+        )
+    clock = SystemClock()
+    knowledge = Knowledge(folder, clock, with_examples=not settings.amocrm_connected)
+    question = [Line("client", text, clock.now()) for text in texts]
+    hits = knowledge.passages(question, k=MOST_SHOWN)
+    answer = knowledge.answer(question)
+    console = Console(highlight=False)
+    console.print(_passages(hits, answer) if hits else _("No passage speaks of it."))
+    if problems := len(knowledge.problems):
+        left_out = ngettext(
+            "{count} file with a problem, see otvet check", "{count} files with a problem, see otvet check", problems
+        )
+        console.print(left_out.format(count=problems), style="yellow")
+    console.print()
+    if answer:
+        console.print(_("The local answer, word for word:"), style="green")
+        told = answer.passage.shown
+    else:
+        console.print(_("No passage clearly fits; without an AI the client is told:"), style="yellow")
+        told = translator(language_of("\n".join(texts)))(THANKS)
+    console.print(Padding(Text(printable(told)), (0, 0, 0, 2), expand=False))
+
+
+def _passages(hits: Sequence[Hit], answer: Hit | None) -> Table:
+    table = Table("", _("Heading"), _("File"))
+    table.add_column(_("Score"), justify="right", no_wrap=True)
+    table.add_column(_("Coverage"), justify="right", no_wrap=True)
+    for hit in hits:
+        passage = hit.passage
+        chosen = answer is not None and answer.passage is passage
+        table.add_row(
+            "[green]✓[/]" if chosen else "",
+            Text(printable(passage.heading)),
+            Text(printable(passage.file)),
+            f"{hit.score:.2f}",
+            f"{100 * hit.coverage:.0f} %",
+        )
+    return table

@@ -1,0 +1,184 @@
+"""``otvet check``: what is configured, whether it works, and the next step where it does not."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx2
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from otvet import schema
+from otvet.clock import SystemClock
+from otvet.commands import check_account
+from otvet.config import Settings, misspelt
+from otvet.database import Database
+from otvet.errors import OtvetError, ServiceError, SettingsError
+from otvet.i18n import _, ngettext
+from otvet.responders.base import Line
+from otvet.responders.chat import models
+from otvet.responders.manus.api import ManusApi
+
+SIGNS = {"good": "[green]✓[/]", "note": "[yellow]–[/]", "bad": "[red]✗[/]"}
+
+Sign = Literal["good", "note", "bad"]
+
+CREDITS_A_REPLY = 50
+"""What an ordinary task was seen to cost; a short answer costs less, one in a long task more."""
+
+LOW_CREDITS = 10 * CREDITS_A_REPLY
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. "note" is something left out on purpose; "bad" is something to mend."""
+
+    subject: str
+    sign: Sign
+    sentence: str
+
+
+def run(settings: Settings) -> bool:
+    """Print the findings; False when something is bad."""
+    console = Console()
+    with console.status(_("asking the services...")):
+        findings = asyncio.run(_all(settings))
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for finding in findings:
+        table.add_row(SIGNS[finding.sign], finding.subject, Text(finding.sentence))
+    console.print(table)
+    return all(finding.sign != "bad" for finding in findings)
+
+
+async def _all(settings: Settings) -> list[Finding]:
+    findings = [Finding(_("Settings"), "bad", sentence) for sentence in misspelt()]
+    findings += [_database(settings), _knowledge(settings)]
+    async with httpx2.AsyncClient(timeout=15) as http:
+        findings += [finding async for finding in _server(settings, http)]
+        findings += [finding async for finding in _amocrm(settings, http)]
+        findings += [finding async for finding in _manus(settings, http)]
+    findings.append(await _model(settings))
+    return findings
+
+
+def _database(settings: Settings) -> Finding:
+    name = _("Database")
+    if settings.is_sqlite and not settings.sqlite_path.exists():
+        return Finding(name, "note", _("{url}: not made yet; the first start makes it").format(url=settings.shown_url))
+    database = Database(settings.database_url)
+    try:
+        version = database.look(schema.version)
+    except OtvetError as error:
+        return Finding(name, "bad", str(error))
+    finally:
+        database.close()
+    if version != schema.LATEST:
+        return Finding(name, "note", _("{url}: brought up to date at the next start").format(url=settings.shown_url))
+    return Finding(name, "good", settings.shown_url)
+
+
+def _knowledge(settings: Settings) -> Finding:
+    from otvet.responders.knowledge.passages import read_folder  # the search's libraries are not needed to count
+
+    passages, problems = read_folder(settings.knowledge_dir, with_examples=not settings.amocrm_connected)
+    name = _("Knowledge")
+    if problems and settings.knowledge_dir.is_dir():
+        return Finding(name, "bad", "; ".join(f"{problem.file}: {problem.reason}" for problem in problems))
+    if not passages:
+        text = _("no answers in {folder}: every question goes to a manager").format(folder=settings.knowledge_dir)
+        return Finding(name, "note", text)
+    count = ngettext("{count} answer in {folder}", "{count} answers in {folder}", len(passages))
+    return Finding(name, "good", count.format(count=len(passages), folder=settings.knowledge_dir))
+
+
+async def _server(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[Finding]:
+    name = _("Server")
+    address = settings.local_url
+    try:
+        answer = await http.get(f"{address}/ready")
+        ready = answer.json().get("status") == "ready"
+    except (httpx2.HTTPError, ValueError):
+        yield Finding(name, "note", _("no Otvet answers at {address}; start it with: make run").format(address=address))
+        return
+    if not ready:
+        yield Finding(
+            name, "bad", _("{address} runs but is not ready: {body}").format(address=address, body=answer.text)
+        )
+        return
+    yield Finding(name, "good", address)
+
+
+async def _amocrm(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[Finding]:
+    signs: dict[str, Sign] = {"good": "good", "warning": "note", "bad": "bad"}
+    async for subject, state, sentence in check_account.look(settings, http):
+        yield Finding(subject, signs[state], sentence)
+
+
+async def _manus(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[Finding]:
+    name = _("Manus")
+    if settings.manus_api_key is None:
+        missing = _("not connected: set OTVET_MANUS_API_KEY; until then replies come from the knowledge folder")
+        yield Finding(name, "note", missing)
+        return
+    api = ManusApi(http, settings.manus_base_url, settings.manus_api_key.get_secret_value())
+    try:
+        yield _credits(name, await api.available_credits())
+    except ServiceError as error:
+        yield Finding(name, "bad", str(error))
+        return
+    with contextlib.suppress(ServiceError):  # what is not told needs no mending
+        if connectors := await api.connectors():
+            sentence = _(
+                "the account has connectors ({names}), which a client's words might reach: use one without any"
+            )
+            yield Finding(_("Manus account"), "note", sentence.format(names=", ".join(connectors[:5])))
+    yield await _manus_webhook(settings, api)
+
+
+async def _model(settings: Settings) -> Finding:
+    """It is asked for a few words: only that shows whether the key, the name and the parameters are right."""
+    name, clock = _("Another model"), SystemClock()
+    try:
+        model = models.from_settings(settings, clock)
+    except SettingsError as error:
+        return Finding(name, "bad", str(error))
+    if model is None:
+        return Finding(name, "note", _("none: OTVET_OPENAI_MODEL is not set; docs/models.md has recipes"))
+    try:
+        await model.summarise([Line("client", "Здравствуйте!", clock.now())], "", "ru")
+    except ServiceError as error:
+        return Finding(name, "bad", str(error))
+    finally:
+        await model.aclose()
+    return Finding(name, "good", _("{model} answers").format(model=settings.openai_model))
+
+
+def _credits(name: str, left: int | None) -> Finding:
+    if left is None:
+        return Finding(name, "good", _("the key works"))
+    if left <= 0:
+        return Finding(name, "bad", _("the key works, but no credits are left; buy some in Manus"))
+    if left < LOW_CREDITS:
+        sentence = _("the key works, but only {count} credits are left, enough for about {replies} replies")
+        return Finding(name, "note", sentence.format(count=left, replies=left // CREDITS_A_REPLY))
+    return Finding(name, "good", _("the key works, {count} credits left").format(count=left))
+
+
+async def _manus_webhook(settings: Settings, api: ManusApi) -> Finding:
+    name, url = _("Manus webhook"), settings.manus_webhook_url
+    if url is None:
+        return Finding(
+            name, "note", _("none without OTVET_PUBLIC_URL: Manus is asked every few seconds, which works too")
+        )
+    try:
+        hook = next((one for one in await api.list_webhooks() if one.url == url), None)
+    except ServiceError as error:
+        return Finding(name, "note", str(error))
+    if hook is None:
+        return Finding(name, "note", _("{url} is not registered yet; the start of the server does it").format(url=url))
+    if not hook.active:
+        return Finding(name, "note", _("{url} is paused in Manus").format(url=url))
+    return Finding(name, "good", url)

@@ -1,0 +1,121 @@
+"""What ``otvet check`` says of the amoCRM account: looked at now, and nothing is changed."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx2
+from sqlalchemy.engine import Connection
+
+from otvet import gates, installation, schema
+from otvet.amocrm.client import AmoClient
+from otvet.amocrm.hooks import NEEDED
+from otvet.amocrm.token import TokenSource, ends_at
+from otvet.clock import SystemClock
+from otvet.config import Settings
+from otvet.connection import account, watched
+from otvet.connection.connecting import State
+from otvet.connection.renewal import Tokens
+from otvet.connection.watch import BY_HAND, HOOKED, NO_ADDRESS, STAYS_OFF, lasting
+from otvet.database import Database
+from otvet.errors import OtvetError, ServiceError
+from otvet.i18n import _
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the database says beside the account itself."""
+
+    gate: gates.Closed | None
+    secret: str | None
+    deliveries: watched.Seen | None
+
+
+async def look(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[tuple[str, State, str]]:
+    """(subject, how it is, a sentence) for each subject."""
+    name = _("amoCRM")
+    if not settings.amocrm_connected:
+        yield name, *_not_connected(settings)
+        return
+    database = Database(settings.database_url)
+    database.start()
+    try:
+        async for finding in _connected(settings, http, database):
+            yield finding
+    except OtvetError as error:
+        yield name, "bad", str(error)
+    finally:
+        await database.stop()
+
+
+def _not_connected(settings: Settings) -> tuple[State, str]:
+    given: dict[str, object] = {"OTVET_AMOCRM_BASE_URL": settings.amocrm_base_url}
+    if settings.amocrm_client_id or settings.amocrm_client_secret:
+        given["OTVET_AMOCRM_CLIENT_ID"] = settings.amocrm_client_id
+        given["OTVET_AMOCRM_CLIENT_SECRET"] = settings.amocrm_client_secret
+    else:
+        given["OTVET_AMOCRM_TOKEN"] = settings.amocrm_token
+    missing = [variable for variable, value in given.items() if value is None]
+    half = len(missing) < len(given)
+    sentence = _("not connected: start otvet connect, or set {missing}; until then replies are kept")
+    return "bad" if half else "warning", sentence.format(missing=", ".join(missing))
+
+
+async def _connected(
+    settings: Settings, http: httpx2.AsyncClient, database: Database
+) -> AsyncIterator[tuple[str, State, str]]:
+    stored = await _read(settings, database)
+    if stored is not None and stored.gate is not None and stored.gate.reason == "banned":
+        yield _("amoCRM"), "bad", stored.gate.sentence  # a call would make it last longer
+        return
+    clock = SystemClock()
+    source = account.token_source(settings, clock, http, database)
+    if stored is None and isinstance(source, Tokens):
+        yield _("amoCRM"), "bad", _("there is no consent yet; start otvet connect")
+        return
+    assert source is not None
+    assert settings.amocrm_base_url is not None
+    amocrm = AmoClient(http, settings.amocrm_base_url, source, None)
+    found = await amocrm.account()
+    yield _("amoCRM"), "good", _("account {name} ({id})").format(name=found.name, id=found.id)
+    yield _("Token"), *await _token(source)
+    yield _("Webhook"), *await _webhook(settings, amocrm, stored)
+    if stored is not None and stored.deliveries is not None:
+        yield _("Deliveries"), stored.deliveries.state, stored.deliveries.sentence
+
+
+async def _read(settings: Settings, database: Database) -> _Stored | None:
+    """None where there is no database of today's schema yet."""
+    if settings.is_sqlite and not settings.sqlite_path.exists():
+        return None
+
+    def read(connection: Connection) -> _Stored | None:
+        if schema.version(connection) != schema.LATEST:
+            return None
+        secret = installation.recall(connection, "webhook_secret")
+        gate = gates.closed(connection, gates.AMOCRM)
+        return _Stored(gate, secret, watched.seen(connection).get(watched.DELIVERIES))
+
+    return await database.read(read)
+
+
+async def _token(source: TokenSource) -> tuple[State, str]:
+    now = SystemClock().now()
+    if not isinstance(source, Tokens):
+        return lasting(ends_at(await source.token()), now, renewed=False)
+    pair = await source.look()
+    if pair is not None and pair.refusal is not None:
+        return "bad", pair.refusal
+    return lasting(pair.consent_ends_at if pair else None, now, renewed=True)
+
+
+async def _webhook(settings: Settings, amocrm: AmoClient, stored: _Stored | None) -> tuple[State, str]:
+    secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else stored and stored.secret
+    if settings.public_url is None or not secret:
+        return "warning", _(NO_ADDRESS)
+    try:
+        hook = await amocrm.hook(settings.webhook_url(secret))
+    except ServiceError as error:
+        return "warning", _(BY_HAND).format(reason=error)
+    if hook is None or NEEDED not in hook.events:
+        return "bad", _("amoCRM does not send the messages to this server; start otvet connect")
+    return ("bad", _(STAYS_OFF)) if hook.disabled else ("good", _(HOOKED))

@@ -1,0 +1,115 @@
+"""``otvet forget``: a client's data erased from the terminal."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import httpx2
+from rich.console import Console
+from rich.prompt import Confirm
+
+from otvet import erasure, only_one
+from otvet.clock import SystemClock
+from otvet.commands import view
+from otvet.config import Settings
+from otvet.database import Database
+from otvet.errors import DatabaseUnfit, UsageError
+from otvet.i18n import _
+from otvet.responders.manus.api import ManusApi
+
+TIMEOUT_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """One of the two is given."""
+
+    lead_id: int | None = None
+    contact_id: int | None = None
+
+
+def forget(settings: Settings, who: Who, *, agreed: bool) -> None:
+    """Erase a client; asks first unless ``agreed``. Says what is left to do by hand."""
+    if (who.lead_id is None) == (who.contact_id is None):
+        raise UsageError(_("give a deal, or a contact with --contact"), exit_code=2)
+    console = Console(highlight=False, soft_wrap=True)
+    database = view.open_database(settings)
+    try:
+        whose = database.look(
+            lambda connection: erasure.find(connection, lead_id=who.lead_id, contact_id=who.contact_id)
+        )
+        if whose is None:
+            raise UsageError(_("nothing is known of this client"))
+        question = _("{messages} messages in {conversations} conversations will be erased for good. Go on?")
+        counts = {"messages": len(whose.messages), "conversations": len(whose.conversations | whose.shared)}
+        if not agreed and not _agrees(console, question.format(**counts)):
+            raise UsageError(_("nothing was erased"))
+    finally:
+        database.close()
+    erased = asyncio.run(_erase(settings, who))
+    if erased is None:
+        raise UsageError(_("nothing is known of this client"))
+    told = _("erased: {messages} messages, {replies} replies and drafts, {quarantined} deliveries in quarantine")
+    console.print(told.format(messages=erased.messages, replies=erased.replies, quarantined=erased.quarantined))
+    compacted = _compact(settings)
+    for line in out_of_reach(settings, erased, compacted=compacted):
+        console.print(f"- {line}")
+
+
+def out_of_reach(settings: Settings, erased: erasure.Erased, *, compacted: bool) -> Iterator[str]:
+    """What is to be done by hand, a sentence each."""
+    yield _("amoCRM itself: delete the contact, the deals, their notes and tasks there")
+    if erased.tasks_left:
+        yield _("these tasks at Manus: {tasks}").format(tasks=", ".join(erased.tasks_left))
+    if settings.openai_model:
+        yield _("what the model's service keeps of its requests")
+    copies = (
+        sorted(settings.sqlite_path.parent.glob(f"{settings.sqlite_path.name}.*before-*")) if settings.is_sqlite else []
+    )
+    if copies:
+        yield _("these copies of the first version's database: {files}").format(files=", ".join(map(str, copies)))
+    yield _("your own backups of the database")
+    if not compacted:
+        yield _("free space inside the database: it is overwritten when the database is compacted (VACUUM)")
+
+
+def _agrees(console: Console, question: str) -> bool:
+    try:
+        return Confirm.ask(question, console=console, default=False)
+    except EOFError:  # nobody is there to ask
+        return False
+
+
+async def _erase(settings: Settings, who: Who) -> erasure.Erased | None:
+    database = Database(settings.database_url)
+    database.start()
+    try:
+        async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS) as http:
+            manus = None
+            if settings.manus_api_key is not None:
+                manus = ManusApi(http, settings.manus_base_url, settings.manus_api_key.get_secret_value())
+            return await erasure.forget(database, SystemClock(), manus, lead_id=who.lead_id, contact_id=who.contact_id)
+    finally:
+        await database.stop()
+
+
+def _compact(settings: Settings) -> bool:
+    """Rewrite a SQLite file, so that nothing of it is left in its free space; not while a server needs it."""
+    if not settings.is_sqlite:
+        return False
+    try:
+        lock = only_one.hold_if_there(settings.sqlite_path)
+    except DatabaseUnfit:
+        return False
+    try:
+        with closing(sqlite3.connect(settings.sqlite_path)) as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error:
+        return False
+    finally:
+        if lock is not None:
+            lock.close()
+    return True

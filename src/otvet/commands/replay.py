@@ -1,0 +1,196 @@
+"""``otvet replay``: what the assistant would answer today to what clients wrote before. Nothing is sent or stored."""
+
+import asyncio
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import sqlalchemy as sa
+from rich.console import Console
+from rich.progress import Progress
+from rich.prompt import Confirm
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.engine import Connection
+
+from otvet import app, context, handover, logs, turns
+from otvet.clock import SystemClock
+from otvet.commands import view
+from otvet.config import Settings
+from otvet.conversations import conversations
+from otvet.database import Database
+from otvet.deals import hours
+from otvet.errors import UsageError
+from otvet.i18n import _
+from otvet.instructions import Instructions
+from otvet.responders.base import Context
+from otvet.responders.chat import models
+from otvet.responders.checks.guard import Finding
+from otvet.writing import Written
+
+
+@dataclass
+class Page:
+    """A try that nobody keeps: a replay leaves nothing behind."""
+
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    thread: str | None = None
+    refused: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def begin(self) -> None:
+        self.started_at = datetime.now(UTC)
+
+    async def remember(self, **facts: Any) -> None:
+        self.facts = {**self.facts, **facts}
+
+    async def keep_thread(self, thread: str | None) -> None:
+        self.thread = thread
+
+    def end(self, outcome: str, spent: int = 0) -> None:
+        """Nobody asks for it."""
+
+    async def refuse(self, text: str, findings: Sequence[Finding], spent: int = 0) -> None:
+        self.refused, self.findings = text, tuple(findings)
+
+
+class Scratch:
+    """A Notebook of pages, for one question."""
+
+    def __init__(self) -> None:
+        self.pages: dict[tuple[str, int], Page] = {}
+
+    def one(self, responder: str, writing: int) -> Page:
+        return self.pages.setdefault((responder, writing), Page())
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A turn as it was asked then, and what was replied."""
+
+    turn_id: int
+    asked_at: datetime
+    told: Context
+    reply: str
+    responder: str
+
+
+def replay(settings: Settings, lead_id: int | None, last: int, *, agreed: bool) -> None:
+    """Write the newest ``last`` replies anew and show them beside the old ones."""
+    logs.set_up(settings.log_format, "error")  # what else there is to say stands in the tables
+    console = Console()
+    database = view.open_database(settings)
+    try:
+        past = database.look(lambda connection: _past(connection, settings, lead_id, last))
+        if not past:
+            raise UsageError(_("nothing was answered yet; try: otvet simulate"))
+        outside = [name for name, key in _costly(settings).items() if key]
+        question = _("{count} questions will be put to {names}, which may cost money. Go on?")
+        if outside and not agreed and not _confirmed(question.format(count=len(past), names=", ".join(outside))):
+            return
+        asyncio.run(_write_anew(console, settings, database, past))
+    finally:
+        database.close()
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return Confirm.ask(question)
+    except EOFError:
+        raise UsageError(_("nobody is there to agree; give --yes if it may cost money")) from None
+
+
+def _costly(settings: Settings) -> dict[str, object]:
+    """The responders that are asked and cost money, and whether they are set up."""
+    known: dict[str, object] = {"manus": settings.manus_api_key, "openai": settings.openai_model}
+    return {name: known[name] for name in settings.responder_order if name in known}
+
+
+def _past(connection: Connection, settings: Settings, lead_id: int | None, last: int) -> list[Past]:
+    """The newest turns with a reply, oldest first, each as it stood when the client had asked."""
+    answered = sa.select(turns.turns.c.id).join(conversations).where(turns.turns.c.reply.is_not(None))
+    answered = answered.where(turns.turns.c.state.not_in(turns.OPEN))
+    if lead_id is not None:
+        answered = answered.where(conversations.c.amocrm_lead_id == lead_id)
+    newest = connection.scalars(answered.order_by(turns.turns.c.id.desc()).limit(last)).all()
+    instructions = Instructions(settings.instructions_file)
+    found = []
+    for turn_id in reversed(newest):
+        turn = turns.get(connection, turn_id)
+        assert turn is not None
+        told = context.build(
+            connection,
+            turn,
+            settings.history_messages,
+            instructions,
+            turn.first_message_at,
+            hours.zone_of(settings.timezone),
+            as_of_then=True,
+        )
+        if told.question:
+            found.append(Past(turn_id, turn.first_message_at, told, turn.reply, turn.responder))
+    return found
+
+
+async def _write_anew(console: Console, settings: Settings, database: Database, past: Sequence[Past]) -> None:
+    clock = SystemClock()
+    model = models.from_settings(settings, clock)
+    database.start()  # the limits of calls are shared with a server that runs beside
+    counts = {"same": 0, "changed": 0, "refused": 0}
+    try:
+        async with httpx2.AsyncClient(timeout=20) as http:
+            who = app.writers(settings, clock, http, database, model)
+            with Progress(console=console, transient=True) as progress:
+                for one in progress.track(past, description=_("writing replies...")):
+                    written = await _write(one.told, settings, who)
+                    same = written.reply.text.strip() == one.reply.strip()
+                    counts["refused" if written.doubts else "same" if same else "changed"] += 1
+                    _show(progress.console, one, written, same=same)
+    finally:
+        if model:
+            await model.aclose()
+        await database.stop()
+    console.print(
+        _("{same} the same, {changed} changed, {refused} refused by the checks; nothing was sent").format(**counts)
+    )
+
+
+async def _write(told: Context, settings: Settings, who: app.Writers) -> Written:
+    if handover.asks_for_person(told.question, settings.person_phrases or handover.PHRASES):
+        return Written(handover.reply(told))
+    told, _known = await context.with_knowledge(told, who.knowledge)
+    return await who.writing.write(told, Scratch())
+
+
+def _show(console: Console, one: Past, written: Written, *, same: bool) -> None:
+    moment = one.asked_at.astimezone().strftime("%d.%m.%Y %H:%M")
+    title = _("Deal {lead}, {moment}").format(lead=one.told.lead_id, moment=moment)
+    table = Table(title=title, title_justify="left", expand=True, show_lines=True)
+    table.add_column(_("then ({responder})").format(responder=one.responder), ratio=1)
+    table.add_column(_("now ({responder})").format(responder=written.reply.responder), ratio=1)
+    asked = Text(view.printable(one.told.question_text), style="cyan")
+    if same:
+        table.add_row(Text(view.printable(one.reply)), Text(_("the same"), style="dim"))
+    else:
+        table.add_row(*_compared(view.printable(one.reply), view.printable(written.reply.text)))
+    console.print(asked)
+    console.print(table)
+    if written.doubts:
+        found = "; ".join(finding.text for finding in written.doubts)
+        console.print(Text(_("A draft was refused: {found}").format(found=view.printable(found)), style="yellow"))
+    console.print()
+
+
+def _compared(then: str, now: str) -> tuple[Text, Text]:
+    """Both texts, in which the words that went are red and those that came are green."""
+    before, after = re.findall(r"\s+|\S+", then), re.findall(r"\s+|\S+", now)
+    went, came = Text(), Text()
+    for change, a, b, c, d in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        went.append("".join(before[a:b]), style="red" if change != "equal" else None)
+        came.append("".join(after[c:d]), style="green" if change != "equal" else None)
+    return went, came

@@ -1,0 +1,36 @@
+"""``otvet stats``: the totals as a table."""
+
+from rich.console import Console
+from rich.table import Table
+
+from otvet import stats
+from otvet.commands.view import open_database
+from otvet.config import Settings
+from otvet.i18n import N_, _
+
+NAMES = {
+    "messages_received": N_("messages received"),
+    "messages_saved": N_("messages saved"),
+    "duplicates": N_("repeated deliveries"),
+    "conversations": N_("conversations"),
+    "clients": N_("clients"),
+    "manus_requests": N_("requests to Manus"),
+    "replies_sent": N_("replies sent"),
+    "replies_kept": N_("replies kept, not sent"),
+    "turns_open": N_("questions without a reply yet"),
+    "errors": N_("errors"),
+    "quarantined": N_("deliveries not understood"),
+}
+
+
+def show(settings: Settings) -> None:
+    """Print the totals of the database."""
+    database = open_database(settings)
+    try:
+        numbers = database.look(stats.read)
+    finally:
+        database.close()
+    table = Table(show_header=False)
+    for name, meaning in NAMES.items():
+        table.add_row(_(meaning), str(numbers[name]))
+    Console().print(table)

@@ -1,0 +1,110 @@
+"""``otvet serve``: the service on its address until it is told to stop."""
+
+import gc
+import signal
+import socket
+
+import uvicorn
+
+from otvet import logs
+from otvet.app import Service, wire
+from otvet.config import Settings, misspelt
+from otvet.errors import UsageError
+from otvet.i18n import _, ngettext
+from otvet.responders.knowledge.passages import read_folder
+from otvet.web.application import create
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or Ctrl-C. Raises OtvetError with one line if it cannot start."""
+    logs.set_up(settings.log_format, settings.log_level)
+    listener = _listen(settings.host, settings.port)
+    # 0 asked for any free port; from here on the real one is shown.
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    service = wire(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create(service),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=20,
+        )
+    )
+    _introduce(service)
+    for told in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when it has stopped in peace
+        signal.signal(told, lambda _number, _frame: None)
+    gc.collect()
+    gc.freeze()  # what is loaded now stays: the collector need not go through it while a webhook waits
+    server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Before anything else is begun, so that a taken port is one clear line."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            _(
+                "cannot listen on {host}:{port} ({cause}); stop what runs there, or see OTVET_HOST and OTVET_PORT"
+            ).format(host=host, port=port, cause=error.strerror or error)
+        ) from error
+    return listener
+
+
+def _introduce(service: Service) -> None:
+    """What a person needs to know at start: the address, and what is and is not configured."""
+    settings = service.settings
+    lines = [
+        (_("Webhook for amoCRM"), settings.webhook_url(service.webhook_secret)),
+        (_("Database"), service.database.writes.url.render_as_string(hide_password=True)),
+        (
+            _("amoCRM"),
+            _("connected to {address}").format(address=settings.amocrm_base_url)
+            if settings.amocrm_connected
+            else _(
+                "not connected: replies are kept and not sent (start otvet connect, or set OTVET_AMOCRM_BASE_URL and "
+                "OTVET_AMOCRM_TOKEN)"
+            ),
+        ),
+        (
+            _("Manus"),
+            _("connected, profile {profile}").format(profile=settings.manus_profile)
+            if settings.manus_api_key
+            else _("not connected: replies come from the knowledge folder (set OTVET_MANUS_API_KEY)"),
+        ),
+        (_("Knowledge"), _knowledge(settings)),
+        (
+            _("API"),
+            _("with the token") if settings.api_token else _("on this machine only (set OTVET_API_TOKEN to open it)"),
+        ),
+    ]
+    if settings.public_url is None:
+        lines.insert(1, ("", _("amoCRM reaches it only under a public https address: set OTVET_PUBLIC_URL")))
+    width = max(len(name) for name, _value in lines)
+    print(_("Otvet listens on http://{host}:{port}").format(host=settings.host, port=settings.port))  # noqa: T201
+    for name, value in lines:
+        print(f"  {name:<{width}}  {value}")  # noqa: T201
+    for sentence in misspelt():
+        print(f"  ! {sentence}")  # noqa: T201
+    print(flush=True)  # noqa: T201
+
+
+def _knowledge(settings: Settings) -> str:
+    passages, problems = read_folder(settings.knowledge_dir, with_examples=not settings.amocrm_connected)
+    folder = settings.knowledge_dir.absolute()
+    if not passages:
+        told = _("no answers in {folder}: every question goes to a manager").format(folder=folder)
+    else:
+        told = ngettext("{count} answer in {folder}", "{count} answers in {folder}", len(passages)).format(
+            count=len(passages), folder=folder
+        )
+    left_out = ngettext(
+        "{count} file left out, see otvet check", "{count} files left out, see otvet check", len(problems)
+    )
+    return f"{told}; {left_out.format(count=len(problems))}" if problems and folder.is_dir() else told

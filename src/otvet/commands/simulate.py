@@ -1,0 +1,178 @@
+"""``otvet simulate``: plays amoCRM against the running server over HTTP and looks at what came of it."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from otvet import installation
+from otvet.commands import view
+from otvet.commands.scenario import Case, scene, single
+from otvet.config import Settings
+from otvet.database import Database
+from otvet.errors import UsageError
+from otvet.i18n import _
+
+POLL_SECONDS = 0.2
+MARGIN_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the server has for a case, and whether it is what must be."""
+
+    case: Case
+    saved: int
+    replies: Sequence[dict[str, Any]]
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self.saved >= self.case.saved and len(self.replies) >= self.case.replies
+
+    @property
+    def good(self) -> bool:
+        return self.saved == self.case.saved and len(self.replies) == self.case.replies
+
+
+class Server:
+    """The running server, as amoCRM and an API client see it."""
+
+    def __init__(self, settings: Settings, secret: str, base_url: str) -> None:
+        self.base_url = base_url
+        self._webhook = f"{settings.webhook_path}/{secret}"
+        token = settings.api_token.get_secret_value() if settings.api_token else None
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=10, trust_env=False)
+
+    def deliver(self, body: bytes) -> None:
+        answer = self._http.post(
+            self._webhook, content=body, headers={"Content-Type": "application/x-www-form-urlencoded"}
+        )
+        if answer.status_code == 404:
+            raise UsageError(_("the server does not know this webhook address: does it use another database?"))
+        if not answer.is_success:
+            raise UsageError(_("the server answered {status} to a delivery").format(status=answer.status_code))
+
+    def messages(self, lead_id: int) -> list[dict[str, Any]]:
+        answer = self._http.get(f"/api/conversations/{lead_id}/messages", params={"limit": 200})
+        if answer.status_code == 404:
+            return []
+        if not answer.is_success:
+            raise UsageError(_("the API answered {status}: {body}").format(status=answer.status_code, body=answer.text))
+        found: list[dict[str, Any]] = answer.json()["messages"]
+        return found
+
+
+def connect(settings: Settings, base_url: str | None, *, live: bool) -> Server:
+    """Find the running server; refuses to spend money or to write into a real account unless ``live``."""
+    outside = [url for url in _services(settings) if urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")]
+    if outside and not live:
+        raise UsageError(
+            _("{services} is connected: the trial would use it for real; add --live if that is wanted").format(
+                services=", ".join(outside)
+            )
+        )
+    address = (base_url or settings.local_url).rstrip("/")
+    return Server(settings, _secret(settings, address), address)
+
+
+def _services(settings: Settings) -> Iterator[str]:
+    if settings.amocrm_connected and settings.amocrm_base_url:
+        yield settings.amocrm_base_url
+    if settings.manus_api_key:
+        yield settings.manus_base_url
+
+
+def _secret(settings: Settings, address: str) -> str:
+    if settings.webhook_secret:
+        return settings.webhook_secret.get_secret_value()
+    if settings.is_sqlite and not settings.sqlite_path.exists():
+        raise not_running(address)
+    database = Database(settings.database_url)
+    try:
+        secret = database.look(lambda connection: installation.recall(connection, "webhook_secret"))
+    finally:
+        database.close()
+    if secret is None:
+        raise not_running(address)
+    return secret
+
+
+def not_running(address: str) -> UsageError:
+    return UsageError(_("no Otvet answers at {address}; start it with: make run").format(address=address))
+
+
+def one_message(settings: Settings, text: str, lead_id: int, base_url: str | None, *, live: bool) -> bool:
+    """Send one message of a client and print the reply; False when none came."""
+    return _play(settings, [single(datetime.now(UTC), lead_id, text)], base_url, live=live)
+
+
+def whole_scene(settings: Settings, base_url: str | None, *, live: bool) -> bool:
+    """Play the whole scene and print a table; False when anything is not as it must be."""
+    return _play(settings, scene(datetime.now(UTC)), base_url, live=live)
+
+
+def _play(settings: Settings, cases: list[Case], base_url: str | None, *, live: bool) -> bool:
+    server = connect(settings, base_url, live=live)
+    console = Console()
+    try:
+        before = {case.lead_id: len(server.messages(case.lead_id)) for case in cases}
+        with console.status(_("posting the messages...")):
+            for case in cases:
+                for body in case.bodies:
+                    server.deliver(body)
+        patience = settings.quiet_max_seconds + settings.reply_budget_seconds + MARGIN_SECONDS
+        with console.status(_("waiting for the replies...")):
+            outcomes = _wait(server, cases, before, patience)
+    except httpx2.TransportError as error:
+        raise not_running(server.base_url) from error
+    console.print(_table(outcomes))
+    good = all(outcome.good for outcome in outcomes)
+    console.print(_("all as it must be") if good else _("not as it must be; see the lines marked with ✗"))
+    return good
+
+
+def _wait(server: Server, cases: list[Case], before: dict[int, int], patience: float) -> list[Outcome]:
+    deadline = time.monotonic() + patience
+    while True:
+        outcomes = [_outcome(case, server.messages(case.lead_id)[before[case.lead_id] :]) for case in cases]
+        if all(outcome.settled for outcome in outcomes) or time.monotonic() > deadline:
+            return outcomes
+        time.sleep(POLL_SECONDS)
+
+
+def _outcome(case: Case, messages: list[dict[str, Any]]) -> Outcome:
+    replies = [one for one in messages if one["sender_type"] == "assistant"]
+    finished = [one for one in replies if (one["turn"] or {}).get("state") in ("sent", "kept", "failed")]
+    return Outcome(case, len(messages) - len(replies), finished)
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table()
+    table.add_column("")
+    table.add_column(_("What was played"), max_width=24)
+    table.add_column(_("Saved"))
+    table.add_column(_("Reply"), ratio=1)
+    for outcome in outcomes:
+        case = outcome.case
+        played = Text(_(case.title)).append("\n" + _("Deal {lead}").format(lead=case.lead_id), style="dim")
+        sign = "[green]✓[/]" if outcome.good else "[red]✗[/]"
+        table.add_row(sign, played, f"{outcome.saved}/{case.saved}", _replies(outcome))
+    return table
+
+
+def _replies(outcome: Outcome) -> Text:
+    """Each reply, and below it who wrote it and what became of it."""
+    text = Text()
+    for one in outcome.replies:
+        became = f"{one['metadata']['responder']}: {view.delivery(one['metadata'].get('delivery'))}"
+        text.append("\n" if text else "").append(view.printable(one["content"]) + "\n").append(became, style="dim")
+    return text or Text("—")

@@ -1,0 +1,76 @@
+"""Typer's own words in the interface's language, and its errors as one line.
+
+Typer asks the standard library's gettext for a part of its words and writes the rest in English.
+"""
+
+import gettext
+import os
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from otvet.i18n import LOCALE, N_, _, interface_language
+
+# What Typer itself looks up; named here so that the catalogue has them.
+TYPERS_OWN = (
+    N_("Arguments"),
+    N_("Options"),
+    N_("Commands"),
+    N_("default: {default}"),
+    N_("required"),
+    N_("Missing command."),
+    N_("No such command {name!r}."),
+    N_("Aborted!"),
+)
+
+
+def speak() -> None:
+    """Have Typer find our catalogue."""
+    os.environ["LANGUAGE"] = interface_language()
+    gettext.bindtextdomain("otvet", LOCALE)
+    gettext.textdomain("otvet")
+
+
+class _Speaking:
+    """What Command and Group need to say differently."""
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        pieces = self.collect_usage_pieces(ctx)  # type: ignore[attr-defined]
+        formatter.write_usage(ctx.command_path, " ".join(pieces), prefix=_("Usage: "))
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None:
+            option.help = _("Show this message and exit.")
+        return option
+
+
+class Command(_Speaking, TyperCommand):
+    """A command that speaks the interface's language."""
+
+
+class Group(_Speaking, TyperGroup):
+    """A group of commands that speaks the interface's language."""
+
+
+def is_help(error: typer.TyperException) -> bool:
+    """Whether this is no mistake: a bare ``otvet`` asks for the list of commands."""
+    return type(error).__name__ == "NoArgsIsHelpError"
+
+
+def explain(error: typer.TyperException) -> str:
+    """A mistake in the arguments, as one line with the next step."""
+    name = type(error).__name__
+    if name == "NoSuchOption":
+        sentence = _("there is no option {name}").format(name=getattr(error, "option_name", ""))
+    elif name == "BadParameter":
+        parameter = getattr(error, "param", None)
+        sentence = _("the value of {name} cannot be used").format(name=getattr(parameter, "human_readable_name", "?"))
+    elif name in ("MissingParameter", "BadOptionUsage", "BadArgumentUsage"):
+        sentence = _("a value is missing, or there is one too many")
+    else:
+        sentence = str(getattr(error, "message", error)).rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "otvet"
+    return _("{sentence}; see {command} --help").format(sentence=sentence, command=path)

@@ -1,0 +1,1 @@
+"""The connection to the amoCRM account: made, kept alive, and watched."""

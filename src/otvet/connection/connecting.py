@@ -1,0 +1,190 @@
+"""The steps of connecting an account, each a function that gives what it found. Who asks and shows is elsewhere."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import httpx2
+
+from otvet import installation
+from otvet.amocrm.addresses import HERE
+from otvet.amocrm.client import Account, AmoClient, AmoError
+from otvet.amocrm.hooks import subscribe
+from otvet.clock import Clock
+from otvet.connection import known_account, trial
+from otvet.connection.watch import lasting
+from otvet.database import Database
+from otvet.errors import ServiceError
+from otvet.i18n import N_, _
+
+State = Literal["good", "warning", "bad"]
+
+AMOCRMS_PATIENCE = 2.0  # seconds; a slower answer counts as a failure there
+ONLY_THE_NEEDED = "amocrm_refused_events"
+
+BY_HAND = N_(
+    "In amoCRM: amoMarket, the three dots at the top right, WebHooks, Add. Address: {url}. Tick at least "
+    '"Incoming message received" ("Входящее сообщение получено"), and "Outgoing message sent" where it is offered'
+)
+PLAN = N_(
+    "amoCRM gives webhooks over the API on the plans Advanced and Professional, to an administrator's token: see the "
+    "plan in Settings, Billing. By hand it may work all the same."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step found. ``next``: what to do about it, empty where there is nothing to do. Holds no token."""
+
+    name: str
+    state: State
+    sentence: str
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a token opens: ``account`` is None where it opens nothing."""
+
+    account: Account | None
+    steps: tuple[Step, ...]
+
+    @property
+    def works(self) -> bool:
+        return self.account is not None
+
+
+async def check_token(
+    database: Database, amocrm: AmoClient, base_url: str, ends: datetime | None, clock: Clock, *, renewed: bool
+) -> Checked:
+    """Whether the token works, for how long, and what its owner may do. The account is known from then on.
+
+    ends: when a person has to bring another one. renewed: whether it is renewed by itself.
+    """
+    try:
+        account = await amocrm.account()
+    except AmoError as error:
+        return Checked(None, (Step(_("Token"), "bad", str(error)),))
+    await database.write(lambda connection: known_account.learn(connection, base_url, account.id, account.subdomain))
+    found = Step(_("Account"), "good", _("{name} ({id})").format(name=account.name, id=account.id))
+    state, sentence = lasting(ends, clock.now(), renewed=renewed)
+    return Checked(account, (found, Step(_("Token"), state, sentence), await _rights(amocrm, account)))
+
+
+async def _rights(amocrm: AmoClient, account: Account) -> Step:
+    name = _("Rights")
+    unknown = Step(name, "good", _("amoCRM does not tell them to this integration; the next steps show them"))
+    if account.user_id is None:
+        return unknown
+    try:
+        user = await amocrm.user(account.user_id)
+    except ServiceError:  # closed to external integrations
+        return unknown
+    rights = user.get("rights") if user else None
+    if not isinstance(rights, Mapping):
+        return unknown
+    if rights.get("is_admin"):
+        return Step(name, "good", _("an administrator: everything"))
+    lacking = [_(what) for what, place, right in _NEEDED_RIGHTS if not _may(rights, place, right)]
+    if lacking:
+        sentence = _("the token's owner may not: {what}").format(what=", ".join(lacking))
+        return Step(name, "bad", sentence, _("Give that user these rights, or take the token of an administrator."))
+    return Step(name, "warning", _("no administrator: notes can be written, the webhook has to be entered by hand"))
+
+
+_NEEDED_RIGHTS = (
+    (N_("see deals"), "leads", "view"),
+    (N_("change deals"), "leads", "edit"),
+    (N_("see contacts"), "contacts", "view"),
+)
+
+
+def _may(rights: Mapping[str, Any], place: str, right: str) -> bool:
+    """D is denied; the other letters allow it for some or all of the account."""
+    there = rights.get(place)
+    return not isinstance(there, Mapping) or there.get(right, "A") != "D"
+
+
+async def subscribe_webhook(database: Database, amocrm: AmoClient, destination: str) -> Step:
+    """Have amoCRM post the messages to ``destination``; where it refuses, says where to click."""
+    name = _("Webhook")
+    by_hand = _(BY_HAND).format(url=destination)
+    known = await database.read(lambda connection: installation.recall(connection, ONLY_THE_NEEDED)) or ""
+    try:
+        made = await subscribe(amocrm, destination, without=tuple(filter(None, known.split(","))))
+    except AmoError as error:
+        if error.reason in ("payment", "forbidden"):
+            sentence = _("amoCRM does not let this token subscribe it ({reason})").format(reason=error)
+            return Step(name, "bad", sentence, f"{_(PLAN)} {by_hand}")
+        if error.permanent:
+            return Step(name, "bad", str(error), by_hand)
+        return Step(name, "bad", str(error), _("Try again in a few minutes: otvet connect"))
+    if made.hook.disabled:
+        return Step(name, "bad", _("amoCRM keeps it switched off"), by_hand)
+    refused = ",".join(made.refused)
+    if made.refused and refused != known:
+        await database.write(lambda connection: installation.note(connection, ONLY_THE_NEEDED, refused))
+    told = _("subscribed") if made.changed else _("was subscribed already")
+    if "add_outgoing_message" not in made.hook.events:
+        sentence = _("{told}; the account does not know: {events}").format(told=told, events=", ".join(made.refused))
+        next_ = _("Replies of managers may not be heard of. If a tick box for outgoing messages is there, set it.")
+        return Step(name, "warning", sentence, next_)
+    return Step(name, "good", told)
+
+
+def name_of_server(public_url: str) -> Step | None:
+    """What is wrong with the public address by itself, or None.
+
+    Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-format
+    """
+    host = urlsplit(public_url).hostname or ""
+    if host.isascii() and not any(part.startswith("xn--") for part in host.split(".")):
+        return None
+    sentence = _("amoCRM takes no Cyrillic names of servers, in whatever form")
+    return Step(
+        _("Address"), "bad", sentence, _("Take a name of Latin letters: otvet connect --public-url https://...")
+    )
+
+
+async def try_delivery(http: httpx2.AsyncClient, destination: str, secret: str, clock: Clock) -> Step:
+    """Post a trial delivery to the public address, as amoCRM would post a message."""
+    name, nonce = _("Way here"), secrets.token_urlsafe(24)
+    shown = destination.removesuffix(secret)
+    begun = clock.monotonic()
+    try:
+        answer = await http.post(
+            destination,
+            content=trial.body(nonce),
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            follow_redirects=False,
+        )
+        signed = answer.json().get(trial.FIELD) if answer.status_code == 200 else None
+    except httpx2.RequestError as error:
+        sentence = _("{address} does not answer ({cause})").format(address=shown, cause=type(error).__name__)
+        next_ = _("See whether Otvet runs (make run), and whether the tunnel or proxy leads to it.")
+        return Step(name, "bad", sentence, next_)
+    except (ValueError, AttributeError):
+        signed = None
+    if signed != trial.signature(secret, nonce):
+        sentence = _("{address} is answered by something else (status {status})").format(
+            address=shown, status=answer.status_code
+        )
+        return Step(name, "bad", sentence, _("Lead the public address to this Otvet, with the path as it is."))
+    took = clock.monotonic() - begun
+    if took > AMOCRMS_PATIENCE:
+        sentence = _("a trial delivery took {seconds:.1f} s, and amoCRM waits for 2 s").format(seconds=took)
+        return Step(name, "bad", sentence, _("Look for what is slow between the internet and this server."))
+    told = _("a trial delivery came back in {milliseconds} ms").format(milliseconds=round(took * 1000))
+    parts = urlsplit(destination)
+    if parts.scheme == "http" and parts.hostname not in HERE:
+        return Step(name, "warning", told, _("Clients' messages cross the internet unencrypted: use https."))
+    return Step(name, "good", told)
+
+
+def worst(steps: Sequence[Step]) -> State:
+    """The state of the whole."""
+    states = {step.state for step in steps}
+    return "bad" if "bad" in states else "warning" if "warning" in states else "good"

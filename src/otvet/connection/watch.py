@@ -1,0 +1,210 @@
+"""The watch over the account: every ten minutes one process looks whether it would still hear and be heard.
+
+Most integrations die quietly: a token ends, a webhook is switched off. What is found is kept in ``watched``, where
+``otvet check``, ``GET /ready`` and the metrics read it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from otvet import gates
+from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.hooks import NEEDED, Subscription, subscribe
+from otvet.amocrm.token import TokenSource, ends_at
+from otvet.clock import Clock
+from otvet.connection import known_account, watched
+from otvet.connection.renewal import Tokens
+from otvet.connection.watched import DELIVERIES, LAST_DELIVERY, SINCE, TOKEN, TOKEN_ENDS, WEBHOOK, State
+from otvet.database import Database
+from otvet.errors import OtvetError, ServiceError
+from otvet.i18n import N_, _
+from otvet.inbox import Inbox
+
+log = structlog.get_logger(__name__)
+
+EVERY = timedelta(minutes=10)
+TICK_SECONDS = 30.0
+WARN_BEFORE = timedelta(days=30)
+WARN_BEFORE_CONSENT_ENDS = timedelta(days=14)  # a pair that is renewed every day never gets there
+
+VALID = N_("the token works")
+VALID_UNTIL = N_("the token works until {day}")
+CONSENT_ENDS_SOON = N_("amoCRM gives no new token, and the consent ends on {day}: give it anew with otvet connect")
+ENDS_SOON = N_("the token ends on {day}: make a new one in the integration's settings, then: otvet connect")
+HOOKED = N_("amoCRM sends the messages to this server")
+MENDED = N_(
+    "amoCRM had switched the webhook off, and it was switched on again at {moment}. amoCRM does that after more than a "
+    "hundred failures in two hours: see whether the server was away"
+)
+STAYS_OFF = N_(
+    "amoCRM has switched the webhook off, and it cannot be switched on from here: in amoMarket, WebHooks, press Enable "
+    "and save"
+)
+WAS_MISSING = N_("the webhook was missing in amoCRM, and was subscribed again at {moment}")
+BY_HAND = N_("whether the webhook is there cannot be seen from here ({reason})")
+NO_ADDRESS = N_("amoCRM cannot reach this server: set OTVET_PUBLIC_URL, then: otvet connect")
+HEARD = N_("the last delivery came at {moment}")
+SILENT = N_(
+    "nothing has come from amoCRM since {moment}: write to one of the connected channels, and see whether it arrives"
+)
+NOTHING_YET = N_("nothing has come from amoCRM yet: write to one of the connected channels to try it")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Whose eyes the watch is: the address that amoCRM should post to, or None, and how long a silence may be."""
+
+    base_url: str
+    destination: str | None
+    silence: timedelta
+
+
+class Watch:
+    """Looks after one account in this process; which process looks at a time is settled in the database."""
+
+    def __init__(
+        self, database: Database, clock: Clock, amocrm: AmoClient, source: TokenSource, inbox: Inbox, over: Watched
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._amocrm = amocrm
+        self._source = source
+        self._inbox = inbox
+        self._over = over
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.tick()
+            except OtvetError as error:
+                log.error("the watch over amoCRM could not look", reason=str(error))
+            await self._clock.sleep(TICK_SECONDS)
+
+    async def tick(self) -> None:
+        """What every process does: say what it heard, and look if it is the one to."""
+        now, heard = self._clock.now(), self._inbox.last_delivery_at
+        if heard is not None:
+            await self._database.write(lambda connection: _note_heard(connection, heard))
+        if await self._database.write(lambda connection: watched.may_look(connection, now, EVERY)):
+            await self.look()
+        base_url = self._over.base_url
+        self._inbox.account = await self._database.read(lambda connection: known_account.recall(connection, base_url))
+
+    async def look(self) -> None:
+        """Look at everything, mend what can be mended, and keep what was found."""
+        token, ends = await self._token()
+        found = {TOKEN: token}
+        if token[0] != "bad":
+            found[WEBHOOK] = await self._webhook()
+        now, over = self._clock.now(), self._over
+        found[DELIVERIES] = await self._database.write(lambda connection: _heard(connection, over.silence, now))
+        before = await self._database.read(watched.seen)
+        for subject, (state, sentence) in found.items():
+            if state != "good" or (subject in before and before[subject].state != "good"):
+                tell = log.info if state == "good" else log.warning if state == "warning" else log.error
+                tell("the watch over amoCRM", subject=subject, state=state, told=sentence)
+
+        def keep(connection: Connection) -> None:
+            watched.keep(connection, found, now)
+            watched.note_moment(connection, TOKEN_ENDS, ends)
+
+        await self._database.write(keep)
+
+    async def _token(self) -> tuple[tuple[State, str], datetime | None]:
+        """How the token is, and when a person has to bring another one, where that is known."""
+        gate = await self._database.read(lambda connection: gates.closed(connection, gates.AMOCRM))
+        ends = await self._ends()
+        if gate is not None:  # whether it opens is the lookout's to see, which asks no more often than it may
+            return ("bad", gate.sentence), ends
+        try:
+            account = await self._amocrm.account()
+        except AmoError as error:
+            await self._refused(error)
+            return ("bad" if error.reason in gates.LOOK_AGAIN else "warning", str(error)), ends
+        base_url = self._over.base_url
+        await self._database.write(
+            lambda connection: known_account.learn(connection, base_url, account.id, account.subdomain)
+        )
+        return await self._lasting(), ends
+
+    async def _ends(self) -> datetime | None:
+        try:
+            if isinstance(self._source, Tokens):
+                pair = await self._source.look()
+                return None if pair is None else pair.expires_at if pair.refusal else pair.consent_ends_at
+            return ends_at(await self._source.token())
+        except OtvetError:
+            return None
+
+    async def _lasting(self) -> tuple[State, str]:
+        """The token works: for how long?"""
+        pair = await self._source.look() if isinstance(self._source, Tokens) else None
+        if pair is not None and pair.refusal is not None:
+            return "bad", pair.refusal
+        return lasting(await self._ends(), self._clock.now(), renewed=pair is not None)
+
+    async def _refused(self, error: AmoError) -> None:
+        """What stops everybody, stops everybody at once."""
+        if error.reason not in gates.LOOK_AGAIN:
+            return
+        reason, sentence, now = error.reason, str(error), self._clock.now()
+        await self._database.write(lambda connection: gates.close(connection, gates.AMOCRM, reason, sentence, now))
+
+    async def _webhook(self) -> tuple[State, str]:
+        if self._over.destination is None:
+            return "warning", _(NO_ADDRESS)
+        try:
+            hook = await self._amocrm.hook(self._over.destination)
+            if hook is not None and not hook.disabled and NEEDED in hook.events:
+                return "good", _(HOOKED)
+            was_disabled = hook is not None and hook.disabled
+            subscription = await subscribe(self._amocrm, self._over.destination)
+        except AmoError as error:
+            if error.reason == "banned":
+                await self._refused(error)
+            # A token without an administrator's rights may serve well; the hook was made by hand then.
+            return "warning", _(BY_HAND).format(reason=error)
+        except ServiceError as error:
+            return "warning", _(BY_HAND).format(reason=error)
+        return self._mended(subscription, was_disabled=was_disabled)
+
+    def _mended(self, subscription: Subscription, *, was_disabled: bool) -> tuple[State, str]:
+        if subscription.hook.disabled:
+            return "bad", _(STAYS_OFF)
+        told = _(MENDED if was_disabled else WAS_MISSING).format(moment=_shown(self._clock.now()))
+        return "warning", told
+
+
+def lasting(ends: datetime | None, now: datetime, *, renewed: bool) -> tuple[State, str]:
+    """How a token that works is, by when it ends. renewed: it is renewed by itself long before."""
+    if ends is None:
+        return "good", _(VALID)
+    if ends - now < (WARN_BEFORE_CONSENT_ENDS if renewed else WARN_BEFORE):
+        return "warning", _(CONSENT_ENDS_SOON if renewed else ENDS_SOON).format(
+            day=ends.astimezone().strftime("%d.%m.%Y")
+        )
+    return "good", _(VALID) if renewed else _(VALID_UNTIL).format(day=ends.astimezone().strftime("%d.%m.%Y"))
+
+
+def _note_heard(connection: Connection, heard: datetime) -> None:
+    before = watched.moment(connection, LAST_DELIVERY)
+    if before is None or before < heard:
+        watched.note_moment(connection, LAST_DELIVERY, heard)
+
+
+def _heard(connection: Connection, silence: timedelta, now: datetime) -> tuple[State, str]:
+    since = watched.moment(connection, SINCE)
+    if since is None:
+        since = now
+        watched.note_moment(connection, SINCE, now)
+    last = watched.moment(connection, LAST_DELIVERY)
+    if silence and now - (last or since) > silence:
+        return "warning", _(SILENT).format(moment=_shown(last or since))
+    return "good", _(HEARD).format(moment=_shown(last)) if last else _(NOTHING_YET)
+
+
+def _shown(moment: datetime) -> str:
+    return moment.astimezone().strftime("%d.%m.%Y %H:%M")

@@ -1,0 +1,1 @@
+"""What is known of clients and deals, and which of them are answered."""

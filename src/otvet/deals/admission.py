@@ -1,0 +1,76 @@
+"""Whether a turn is answered by the assistant at all: decided right before its reply is written."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from otvet import turns
+from otvet.conversations import conversations, messages
+from otvet.deals.hours import Hours
+from otvet.deals.selection import Selection
+from otvet.responders.base import Reply
+
+RESPONDER = "hours"
+OUT_OF_HOURS = "out_of_hours"
+
+OutOfHours = Literal["answer", "text", "silent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the user set of what is answered, and when.
+
+    hours: the working hours; None: always. out_of_hours: what happens outside of them. text: what a client is told
+    then, once a night, if it is "text".
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    hours: Hours | None = None
+    out_of_hours: OutOfHours = "answer"
+    text: str = ""
+
+    def decide(self, connection: Connection, turn: Row[Any], me: str, now: datetime) -> str | None:
+        """End a turn that is not the assistant's to answer, or write the out-of-hours text; gives why, or None.
+
+        turn: one that is being answered, without a reply yet, and that no person wants answered.
+        """
+        asked = connection.execute(_ASKED, {"turn": turn.id}).one()
+        raw = (asked.metadata or {}).get("raw")
+        channel = raw.get("origin") if isinstance(raw, dict) else None
+        if reason := self.selection.leaves_out(asked.deal, channel if isinstance(channel, str) else None):
+            turns.leave_alone(connection, turn.id, me, reason, now)
+            return reason
+        if self.hours is None or self.out_of_hours == "answer" or self.hours.open_at(now):
+            return None
+        if self.out_of_hours == "text" and not _told_since(connection, turn, self.hours.closed_since(now)):
+            if turns.write_down(connection, turn.id, me, Reply(self.text, RESPONDER)):
+                turns.ask_for_person(connection, turn.id, OUT_OF_HOURS, OUT_OF_HOURS)
+            return OUT_OF_HOURS
+        turns.hand_to_person(connection, turn.id, me, OUT_OF_HOURS, now)
+        return OUT_OF_HOURS
+
+
+_ASKED = (
+    sa.select(messages.c.metadata, conversations.c.deal)
+    .join(conversations, conversations.c.id == messages.c.conversation_id)
+    .where(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "client")
+    .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
+    .limit(1)
+)
+_table = turns.turns
+_TOLD = sa.select(
+    sa.exists().where(
+        _table.c.conversation_id == sa.bindparam("conversation"),
+        _table.c.id != sa.bindparam("turn"),
+        _table.c.responder == RESPONDER,
+        _table.c.state.not_in((turns.FAILED, turns.CANCELLED)),
+        sa.func.coalesce(_table.c.closed_at, _table.c.last_message_at) >= sa.bindparam("since"),
+    )
+)
+
+
+def _told_since(connection: Connection, turn: Row[Any], since: datetime) -> bool:
+    return bool(connection.scalar(_TOLD, {"conversation": turn.conversation_id, "turn": turn.id, "since": since}))

@@ -1,0 +1,184 @@
+"""Reads amoCRM's cards of clients and deals beside the answering, which never waits for them for long."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta, tzinfo
+from typing import Any
+
+import structlog
+from sqlalchemy.engine import Row
+
+from otvet.amocrm import cards
+from otvet.amocrm.client import AmoClient, AmoError
+from otvet.clock import Clock
+from otvet.database import Database
+from otvet.deals import background, known
+from otvet.errors import OtvetError, ServiceError
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 2.0
+PATIENCE_SECONDS = 2.0
+"""A turn waits so long for a card; then its reply is written with what is known."""
+
+MOST_AT_ONCE = 5
+NAMES_OLD_SECONDS = 3600.0
+NAMES_AGAIN_SECONDS = 60.0
+
+
+class Deals:
+    """One account's cards.
+
+    fields: which of their own fields are kept; see cards.chosen_names. zone: the account's.
+    max_age: a turn has a deal read again that was read longer ago.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        amocrm: AmoClient,
+        fields: str,
+        zone: tzinfo,
+        max_age: timedelta = known.OLD,
+    ) -> None:
+        self._max_age = max_age
+        self._database = database
+        self._clock = clock
+        self._amocrm = amocrm
+        self._fields = fields
+        self._zone = zone
+        self._names = Names(amocrm, clock)
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Read what was never read and what has changed, as long as somebody writes there."""
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            try:
+                await self.look()
+            except OtvetError as error:
+                log.error("deals cannot be read", reason=str(error))
+            except Exception:
+                log.exception("reading deals failed; it is repeated")
+
+    async def look(self) -> None:
+        now = self._clock.now()
+        rows = await self._database.read(lambda connection: known.unread(connection, now, MOST_AT_ONCE))
+        for row in rows:
+            await asyncio.shield(self._reading(row.id))
+
+    def begin(self, conversation_id: int) -> None:
+        """A turn begins here: read what is old, while the client may still be writing."""
+        self._reading(conversation_id)
+
+    async def fresh(self, conversation_id: int) -> None:
+        """Wait, but not for long, until what is known of the conversation is new; never raises."""
+        await asyncio.wait({self._reading(conversation_id)}, timeout=PATIENCE_SECONDS)
+
+    async def stop(self) -> None:
+        for task in list(self._under_way.values()):
+            task.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    def _reading(self, conversation_id: int) -> "asyncio.Task[None]":
+        """One reading of a conversation at a time."""
+        task = self._under_way.get(conversation_id)
+        if task is None:
+            task = asyncio.create_task(self._read(conversation_id))
+            self._under_way[conversation_id] = task
+            task.add_done_callback(lambda _: self._under_way.pop(conversation_id, None))
+        return task
+
+    async def _read(self, conversation_id: int) -> None:
+        try:
+            await self._read_what_is_due(conversation_id)
+        except ServiceError as error:
+            log.warning("a deal could not be read", conversation=conversation_id, reason=str(error))
+            try:
+                await background.heed(self._database, self._clock, error)
+            except OtvetError as error:
+                log.error("amoCRM's refusal could not be kept", reason=str(error))
+        except OtvetError as error:
+            log.error("a deal could not be kept", conversation=conversation_id, reason=str(error))
+        except Exception:
+            log.exception("reading a deal failed", conversation=conversation_id)
+
+    async def _read_what_is_due(self, conversation_id: int) -> None:
+        now = self._clock.now()
+        row = await self._database.read(lambda connection: known.get(connection, conversation_id))
+        if row is None:
+            return
+        deal = known.deal_is_due(row, now, self._max_age, self._fields)
+        card = known.card_is_due(row, now, self._fields)
+        if not (deal or card):
+            return
+        token = await self._database.write(lambda connection: known.claim(connection, row, now, deal=deal, card=card))
+        if deal:
+            found = await self._deal(row)
+            await self._database.write(lambda connection: known.keep_deal(connection, row, token, found, now))
+        if card:
+            contact = await self._amocrm.contact(row.contact_id)
+            told = None if contact is None else cards.contact(contact, self._fields, self._zone)
+            await self._database.write(lambda connection: known.keep_contact(connection, row, token, told, now))
+
+    async def _deal(self, row: Row[Any]) -> Mapping[str, Any] | None:
+        lead = await self._amocrm.lead(row.lead_id)
+        if lead is None:
+            return None
+        pipeline, stage, responsible = (lead.get(name) for name in ("pipeline_id", "status_id", "responsible_user_id"))
+        await self._names.learn(pipeline, stage)
+        name = await self._names.of_user(responsible)
+        names = self._names
+        return cards.deal(lead, names.pipelines, names.stages, name, self._fields, self._zone)
+
+
+@dataclass
+class Names:
+    """What pipelines, stages and users are called; asked for again after an hour, or when an id is not known."""
+
+    amocrm: AmoClient
+    clock: Clock
+    pipelines: Mapping[int, str] = field(default_factory=dict)
+    stages: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    _users: dict[int, str | None] = field(default_factory=dict)
+    _asked_at: float | None = None
+
+    async def learn(self, pipeline: Any, stage: Any) -> None:
+        """Know what these two are called, if amoCRM says so."""
+        age = NAMES_OLD_SECONDS if self._asked_at is None else self.clock.monotonic() - self._asked_at
+        if age < (NAMES_OLD_SECONDS if (pipeline, stage) in self.stages else NAMES_AGAIN_SECONDS):
+            return
+        self._asked_at = self.clock.monotonic()
+        self._users.clear()
+        try:
+            found = await self.amocrm.pipelines()
+        except AmoError as error:
+            if not _about_this_only(error):
+                raise
+            return
+        self.pipelines = dict(cards.names(found))
+        self.stages = {
+            (id_, stage_id): name
+            for entry in found
+            for id_, _name in cards.names([entry])
+            for stage_id, name in cards.names(cards.embedded(entry, "statuses"))
+        }
+
+    async def of_user(self, user_id: Any) -> str | None:
+        """None where the token may not ask."""
+        if not isinstance(user_id, int):
+            return None
+        if user_id not in self._users:
+            try:
+                self._users.update(cards.names([await self.amocrm.user(user_id) or {}]))
+            except AmoError as error:
+                if not _about_this_only(error):
+                    raise
+            self._users.setdefault(user_id, None)
+        return self._users[user_id]
+
+
+def _about_this_only(error: AmoError) -> bool:
+    return error.reason in ("forbidden", "not_found", "validation")

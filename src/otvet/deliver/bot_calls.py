@@ -1,0 +1,120 @@
+"""A Salesbot that asks for a reply: who it is, for which deal, where the reply is to go; kept in one commit.
+
+The bot's words are taken for the client's message where the webhook has not told of it: the two come in any order.
+Source: https://www.amocrm.ru/developers/content/digital_pipeline/salesbot (the step widget_request)
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet import turns
+from otvet.amocrm.events import LARGEST_ID, LEAD_TYPES, Delivery, MessageEvent
+from otvet.amocrm.form import Unreadable, parse
+from otvet.amocrm.signed import NotGenuine, claims
+from otvet.conversations import conversations
+from otvet.deliver import bot_waits, bot_words
+from otvet.inbox import Received, store
+
+_PATH = re.compile(r"/api/v4/(salesbot|marketingbot)/\d+/continue/[\w-]+")
+
+
+class Refused(ValueError):
+    """The request is not one that is answered; the message is for the log and quotes nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BotCall:
+    """What a bot asks. text: the client's words, as far as the step was told to pass them on."""
+
+    lead_id: int
+    return_url: str
+    text: str
+
+
+def read_call(body: bytes, secret: str, base_url: str, now: datetime) -> BotCall:
+    """Understand and check a request, JSON or form. Raises Refused.
+
+    secret: the integration's secret key. base_url: the account's, the only place where a reply may go.
+    """
+    try:
+        request = parse(body)
+        told = claims(_text(request, "token"), secret, now)
+    except (Unreadable, NotGenuine) as error:
+        raise Refused(str(error)) from error
+    issuer = urlsplit(str(told.get("iss", ""))).hostname
+    if issuer is not None and issuer != urlsplit(base_url).hostname:
+        raise Refused("a token of another account")
+    return_url = _text(request, "return_url")
+    if not is_ours(return_url, base_url):
+        raise Refused("a return_url that is not this account's")
+    data = request.get("data")
+    data = data if isinstance(data, dict) else {}
+    lead_id = _number(told.get("entity_id")) if _is_lead(told) else _number(data.get("lead"))
+    if lead_id is None:
+        raise Refused("no deal")
+    return BotCall(lead_id, return_url, _text(data, "message").strip())
+
+
+def is_ours(return_url: str, base_url: str) -> bool:
+    """Whether an address is one of the account's where a bot waits."""
+    try:
+        given, own = urlsplit(return_url), urlsplit(base_url)
+        same = (given.scheme, given.hostname, given.port) == (own.scheme, own.hostname, own.port)
+    except ValueError:
+        return False
+    named = given.username or given.password or given.query or given.fragment
+    return same and not named and bool(_PATH.fullmatch(given.path))
+
+
+def take(connection: Connection, call: BotCall, now: datetime) -> list[int]:
+    """Keep that a bot waits; gives the turns to begin: none where one of the deal is open, whose reply it gets."""
+    if not bot_waits.keep(connection, call.lead_id, call.return_url, now):
+        return []
+    if not call.text or _is_open(connection, call.lead_id):
+        return []
+    if bot_words.said_lately(connection, call.lead_id, call.text, now):
+        return []
+    event = MessageEvent(
+        key=bot_words.key(call.return_url),
+        also_key=None,
+        lead_id=call.lead_id,
+        contact_id=None,
+        chat_id=None,
+        talk_id=None,
+        chat_ref=None,
+        sender="client",
+        text=call.text,
+        kind="text",
+        created_at=now,
+        author_name=None,
+        raw={"source": "salesbot"},
+    )
+    (stored,) = store(connection, [Received(b"", Delivery(messages=(event,)), now)])
+    return stored.to_answer
+
+
+def _is_open(connection: Connection, lead_id: int) -> bool:
+    here = (conversations.c.amocrm_lead_id == lead_id, turns.turns.c.state.in_(turns.OPEN))
+    joined = sa.select(turns.turns.c.id).join(conversations).where(*here)
+    return connection.scalar(joined.limit(1)) is not None
+
+
+def _is_lead(told: Mapping[str, Any]) -> bool:
+    return str(told.get("entity_type", "")) in LEAD_TYPES
+
+
+def _number(value: Any) -> int | None:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= LARGEST_ID else None
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name, "")
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,54 @@
+"""What a channel takes in one message, and where a longer reply is cut. No I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from otvet.deliver.by_channel import of_channel
+from otvet.responders.sentences import cut
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many characters one message may have, and who says so. That amoCRM passes as many on is not verified."""
+
+    characters: int
+    source: str
+
+
+UNVERIFIED = "not verified; a cautious number"
+# By amoCRM's ``origin`` of a message. https://www.amocrm.ru/developers/content/crm_platform/talks-api names some.
+LIMITS: Mapping[str, Limit] = {
+    "telegram": Limit(4096, "https://core.telegram.org/bots/api#sendmessage"),
+    "waba": Limit(4096, "https://developers.facebook.com/docs/whatsapp/cloud-api/messages/text-messages"),
+    "whatsapp": Limit(4096, UNVERIFIED),
+    "facebook": Limit(2000, "https://developers.facebook.com/docs/messenger-platform/reference/send-api"),
+    # Its pages say 1,000 bytes in one place and 1,000 characters in another; a Cyrillic letter takes two bytes.
+    "instagram*": Limit(500, "https://developers.facebook.com/docs/messenger-platform/instagram/features/send-message"),
+    "vk": Limit(4096, "https://dev.vk.com/ru/method/messages.send"),
+    "viber": Limit(7000, "https://developers.viber.com/docs/api/rest-bot-api/#text-message"),
+    "onlinechat": Limit(4000, UNVERIFIED),
+    "*": Limit(1000, UNVERIFIED),
+}
+SHOWN_AT_ONCE = 80
+"""Characters of a Salesbot's ``show``.
+
+Source: https://developers.kommo.com/reference/salesbot-widget-block-execution-confirmation
+"""
+
+
+def limit_of(origin: str) -> int:
+    """How many characters one message of the channel may have."""
+    limit = of_channel(LIMITS, origin)
+    assert limit is not None
+    return limit.characters
+
+
+def split(text: str, limit: int) -> list[str]:
+    """The text in pieces of at most ``limit`` characters, cut after sentences where that is possible."""
+    pieces = []
+    rest = text.strip()
+    while rest:
+        piece = cut(rest, limit)
+        pieces.append(piece.strip())
+        rest = rest[len(piece) :].lstrip()
+    return pieces

@@ -1,0 +1,1 @@
+"""Any model with chat completions as a writer of replies."""

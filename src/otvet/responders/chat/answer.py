@@ -1,0 +1,92 @@
+"""A chat completion as its JSON tells it: the text for the client and what it cost, or why there is none."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from otvet.i18n import _
+from otvet.responders.base import Declined, ResponderError
+from otvet.responders.chat.errors import by_status, not_a_model
+from otvet.responders.markdown import plain_text
+
+# Models that think aloud: with both tags, or with the closing one alone where the prompt held the opening one.
+_THOUGHTS = re.compile(r"\A.*</(?:think|thinking|thought)>|<(?:think|thinking|thought)>.*\Z", re.DOTALL | re.IGNORECASE)
+_OUR_TAGS = re.compile(r"</?(?:manager|review|known|summary|knowledge|passage|message)\b[^<>\n]*>", re.IGNORECASE)
+
+_REFUSED = {"content_filter", "blacklist"}  # the second is GigaChat's word for it
+_CALLS = {"tool_calls", "function_call"}
+
+_USAGE = {"prompt_tokens": "prompt_tokens", "completion_tokens": "completion_tokens", "total_tokens": "tokens"}
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote.
+
+    model: as the service names it, which may say more than was asked for.
+    tokens: ``tokens``, ``prompt_tokens`` and ``completion_tokens``, as far as they were told.
+    """
+
+    text: str
+    model: str | None
+    tokens: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_completion(body: object) -> Completion:
+    """Understand the answer of a chat-completions endpoint; ResponderError when it holds no text for a client."""
+    answer = _mapping(body)
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise _fault(answer)
+    choice = _mapping(choices[0])
+    message = _mapping(choice.get("message"))
+    _must_be_finished(choice.get("finish_reason"), message)
+    text = for_client(_content(message.get("content")))
+    if not text:
+        raise ResponderError(_("The model's answer holds nothing for the client."))
+    model = answer.get("model")
+    return Completion(text, str(model) if model else None, _tokens(_mapping(answer.get("usage"))))
+
+
+def for_client(text: str) -> str:
+    """The words alone: no thoughts, none of our tags, no Markdown. It may be empty."""
+    return plain_text(_OUR_TAGS.sub("", _THOUGHTS.sub("", text))).strip()
+
+
+def _must_be_finished(reason: object, message: Mapping[str, Any]) -> None:
+    if message.get("refusal") or reason in _REFUSED:
+        raise Declined(_("The model refused to answer this."))
+    if reason == "length":
+        raise ResponderError(
+            _("The model's answer was cut off; raise OTVET_OPENAI_MAX_TOKENS, or have it think less."), permanent=True
+        )
+    if reason in _CALLS or message.get("tool_calls") or message.get("function_call"):
+        raise ResponderError(_("The model called a tool instead of answering; it has none."))
+    if reason == "error":
+        raise by_status(500)
+
+
+def _fault(answer: Mapping[str, Any]) -> ResponderError:
+    """A success without choices: some services report a fault of the model behind them so, with its status inside."""
+    error = _mapping(answer.get("error"))
+    if not error:
+        return not_a_model(200)
+    code = error.get("code")
+    return by_status(code if isinstance(code, int) and code >= 400 else 500)
+
+
+def _content(content: object) -> str:
+    """A string, or parts of which those with text count."""
+    if isinstance(content, list):
+        return "".join(str(_mapping(part).get("text") or "") for part in content)
+    return content if isinstance(content, str) else ""
+
+
+def _tokens(usage: Mapping[str, Any]) -> dict[str, int]:
+    told = {ours: usage.get(theirs) for theirs, ours in _USAGE.items()}
+    return {name: count for name, count in told.items() if isinstance(count, int)}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

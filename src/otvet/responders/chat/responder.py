@@ -1,0 +1,100 @@
+"""Replies written by any model that speaks chat completions: everything is told anew each time, in one call."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from otvet.clock import Clock
+from otvet.responders.base import Context, Declined, Journal, Line, Reply, ResponderError
+from otvet.responders.chat.answer import Completion, read_completion
+from otvet.responders.chat.errors import too_late
+from otvet.responders.chat.messages import SUMMARY_TOKENS, Message, compose, compose_summary
+
+RETRY_SECONDS = 1.0
+"""The pause before the second and last call, when the first one failed in passing."""
+
+
+class Model(Protocol):
+    """A model behind one client library."""
+
+    async def complete(self, messages: Sequence[Message], *, max_tokens: int, seconds: float) -> object:
+        """One call, and the JSON that came back as it is; ResponderError when none did."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class ChatResponder:
+    """A Responder, and a Summarizer, that asks a Model.
+
+    budget_seconds: the time for one reply, or for one summary.
+    max_tokens: what an answer may take; with models that think aloud, their thoughts included.
+    context_tokens: what the model takes, prompt and answer together.
+
+    Nothing is kept in the journal: a question that a crash interrupted is asked once more.
+    """
+
+    name = "openai"
+    outside = True
+
+    def __init__(
+        self,
+        model: Model,
+        clock: Clock,
+        *,
+        budget_seconds: float = 30,
+        max_tokens: int = 1000,
+        context_tokens: int = 8000,
+    ) -> None:
+        self._model = model
+        self._clock = clock
+        self._budget = budget_seconds
+        self._max_tokens = max_tokens
+        self._context_tokens = context_tokens
+
+    async def reply(self, context: Context, journal: Journal) -> Reply:
+        """Ask once, and once more if that failed in passing and there is time."""
+        begun = self._clock.monotonic()
+        told = compose(context, self._context_tokens - self._max_tokens)
+        completion = await self._ask(told.messages, self._max_tokens, journal.started_at)
+        details = {
+            **completion.tokens,
+            "seconds": round(self._clock.monotonic() - begun, 1),
+            "passages": [{"file": passage.file, "heading": passage.heading} for passage in told.passages],
+        }
+        return Reply(completion.text, self.name, completion.model, details)
+
+    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
+        """See Summarizer."""
+        messages = compose_summary(lines, before, language, self._context_tokens - SUMMARY_TOKENS)
+        # Of a model that thinks aloud the thoughts count too.
+        max_tokens = max(SUMMARY_TOKENS, self._max_tokens)
+        return (await self._ask(messages, max_tokens, self._clock.now())).text
+
+    async def aclose(self) -> None:
+        """Close the connections; no reply may be under way."""
+        await self._model.aclose()
+
+    async def _ask(self, messages: Sequence[Message], max_tokens: int, since: datetime) -> Completion:
+        try:
+            return await self._call(messages, max_tokens, since)
+        except ResponderError as error:
+            if error.permanent or isinstance(error, Declined) or self._left(since) <= RETRY_SECONDS:
+                raise
+        await self._clock.sleep(RETRY_SECONDS)
+        return await self._call(messages, max_tokens, since)
+
+    async def _call(self, messages: Sequence[Message], max_tokens: int, since: datetime) -> Completion:
+        left = self._left(since)
+        try:
+            # A client's own time-outs are for each read, and an answer can trickle in.
+            async with asyncio.timeout(left):
+                return read_completion(await self._model.complete(messages, max_tokens=max_tokens, seconds=left))
+        except TimeoutError:
+            raise too_late(self._budget) from None
+
+    def _left(self, since: datetime) -> float:
+        return self._budget - (self._clock.now() - since).total_seconds()

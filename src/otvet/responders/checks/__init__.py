@@ -1,0 +1,1 @@
+"""What is checked, and hidden, before a text goes out. No I/O."""

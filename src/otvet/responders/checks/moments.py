@@ -1,0 +1,219 @@
+"""Dates and times of day in a text, Russian and English. The text is in lower case, see ``fact.lower``."""
+
+import re
+from collections.abc import Iterator
+
+from otvet.responders.checks.fact import Fact, Key, Keys, blank
+from otvet.responders.checks.units import AFTER_NUMBER, SPELLED, spelled_value
+
+_MONTHS = (
+    r"янв(?:ар\w+)?|jan(?:uary)?",
+    r"фев(?:рал\w+)?|feb(?:ruary)?",
+    r"мар(?:т\w?)?|mar(?:ch)?",
+    r"апр(?:ел\w+)?|apr(?:il)?",
+    r"ма[йяею]|may",
+    r"июн[ьяею]?|jun[e]?",
+    r"июл[ьяею]?|jul[y]?",
+    r"авг(?:уст\w?)?|aug(?:ust)?",
+    r"сен(?:т(?:ябр\w+)?)?|sept?(?:ember)?",
+    r"окт(?:ябр\w+)?|oct(?:ober)?",
+    r"ноя(?:бр\w+)?|nov(?:ember)?",
+    r"дек(?:абр\w+)?|dec(?:ember)?",
+)
+_MONTH = rf"({'|'.join(_MONTHS)})(?![a-zа-яё])"
+_DAY = r"(?<![\d.,:])\d{1,2}(?:-?(?:го|е|ое|му|st|nd|rd|th))?(?![\d.,]\d)"
+_TO = r"\s*(?:-|\bдо\b|\bпо\b|\bto\b)\s*"
+_OR = r"\s*\b(?:и|или|and|or)\b\s*"
+_DAYS = rf"(?:{_DAY}(?:\s*,\s*{_DAY}){{0,6}}{_OR}|{_DAY}{_TO})?{_DAY}"
+_YEAR = r"(?:[.,]?\s*(?:of\s)?((?:19|20)\d\d)(?!\d)(?:\s?(?:года|году|год|гг?\b\.?))?)?"
+
+_ISO = re.compile(r"(?<!\d)((?:19|20)\d\d)-(\d\d)-(\d\d)(?!\d)t?")
+_FULL = re.compile(
+    r"(?<![\d.])(\d{1,2})([./-])(\d{1,2})\2((?:19|20)\d\d|\d\d)(?![\d-])(?:\s?(?:года|году|год|г\b\.?))?"
+)
+_SHORT = re.compile(r"(?<![\d.,:/])(\d{1,2})(?:\.|(?<=\d\d)/)(0[1-9]|1[0-2])(?![\d:/]|[.,]\d)")
+_DAYS_BEFORE = re.compile(rf"({_DAYS})\s+(?:of\s)?{_MONTH}{_YEAR}")
+_DAYS_AFTER = re.compile(rf"\b{_MONTH}\s+(?:the\s)?({_DAYS}){_YEAR}")
+_DAY_ONLY = re.compile(r"(?<![\d.,])(\d{1,2})(?:-го?|го)?\s+числ\w+|(?<![\d.,])(\d{1,2})-го\b")
+_YEAR_ONLY = re.compile(r"(?<![\d.,])((?:19|20)\d\d)(?:\s?(?:года|году|год|гг?\b\.?))")
+
+_CLOCK = re.compile(r"(?<![\d.,:])([01]?\d|2[0-4]):([0-5]\d)(?::[0-5]\d)?(?![\d:])")
+_CLOCK_SAID = re.compile(
+    r"(?:(?<=\b[свк]\s)|(?<=(?:до|по|at|to|by)\s)|(?<=\d-)|(?=\d{1,2}\.\d\d(?:-\d|\s?(?:утра|вечера|ночи|[ap]m))))(?<![\d.,:])"
+    r"([01]?\d|2[0-4])(?:\.([0-5]\d)|-([03]0))(?![\d.,%]\d|\d|\s?[%₽$€])"
+)
+_HALF = r"\s?(am|a\.m\.?|pm|p\.m\.?|утра|вечера|ночи|(?:час(?:а|ов)?\s)дня)(?![a-zа-яё])"
+_HALF_AFTER = re.compile(_HALF)
+_HOUR_OF_HALF = re.compile(rf"(?<![\d.,:])(\d{{1,2}}|{SPELLED.pattern}){_HALF}")
+_BEFORE_RANGE = re.compile(r"(?<![\d.,:])(\d{1,2})\s?(?:-|до|to)\s?\Z")
+_HOURS = re.compile(
+    r"(?<![a-zа-яё])(в|к|до|с|после|около|at|by|until|till|after)\s(\d{1,2})(?:-?ти)?\s?(?:ч|час(?:а|ов|ам)?)(?![a-zа-яё])"
+    r"(?!\.?\s(?:до|назад|после)(?![а-яё]))"
+)
+_RANGE = re.compile(
+    r"(?<![a-zа-яё])(?:с|со|from|between)\s(\d{1,2}|\0+)(?:\sчас\w*)?\s(?:до|по|to|till|until|and)\s(\d{1,2}|(?=\0))"
+)
+_ALONE = re.compile(r"(?<![a-zа-яё])(?:(в|во|к|после|at|after)|до|с|by|until|till)\s(\d{1,2})(?!\d)")
+_ALL_DAY = re.compile(r"\b24\s?/\s?7\b|круглосуточн\w+|around the clock")
+
+_MORE_DIGITS = re.compile(r"\s?[:*x]\s?\d|[.,/-]?\d|\s\d")
+_NEXT_WORD = re.compile(r"\s?([a-zа-яё]+)")
+_SMALL_WORDS = """
+и или а но в во с со до по на за при от у к о об из без то это плюс мск москве местному что как вам вас мы вы я
+не можно будет ждём ждем утра вечера каждый ежедневно будни будням выходные завтра сегодня если чтобы сразу
+также ещё еще and or but in on at to for from by with per until till so we you it is are every daily today
+tomorrow plus a the local if
+"""
+_NO_NOUN = frozenset(_SMALL_WORDS.split())
+
+
+def read(text: str) -> Iterator[Fact]:
+    """Dates first, for "25.05" may be a time too; what was found is not looked at again."""
+    taken: list[tuple[int, int]] = []
+    for reader in (_dates, _clock, _said_hours):
+        for fact in reader(blank(text, taken)):
+            taken.append((fact.start, fact.end))
+            yield fact
+
+
+def no_noun_follows(text: str, end: int) -> bool:
+    """Whether a number that ends here counts nothing that is named after it."""
+    word = _NEXT_WORD.match(text, end)
+    return word is None or word[1] in _NO_NOUN
+
+
+def hours(hour: int) -> Keys:
+    """What "at 7" may mean."""
+    return frozenset(_time(hour + half) for half in ((0, 12) if hour <= 12 else (0,)))
+
+
+def _dates(text: str) -> Iterator[Fact]:
+    for match in _ISO.finditer(text):
+        yield from _date(match, [(int(match[3]), int(match[2]))], match[1])
+    text = _ISO.sub(_blanked, text)
+    for match in _FULL.finditer(text):
+        year = match[4] if len(match[4]) == 4 else f"20{match[4]}"
+        yield from _date(match, [(int(match[1]), int(match[3]))], year, american=match[2] == "/")
+    text = _FULL.sub(_blanked, text)
+    for pattern, days, month in ((_DAYS_BEFORE, 1, 2), (_DAYS_AFTER, 2, 1)):
+        for match in pattern.finditer(text):
+            number = _month(match[month])
+            found = [(int(day), number) for day in re.findall(r"\d+", match[days])]
+            yield from _date(match, found, match[3] or "")
+        text = pattern.sub(_blanked, text)
+    for match in _SHORT.finditer(text):
+        after = AFTER_NUMBER.match(text, match.end())
+        if after and not (after["currency"] or after["unit"] or after["multiplier"]):
+            yield from _short_date(match)
+    for match in _DAY_ONLY.finditer(text):
+        key: Key = ("day", float(match[1] or match[2]))
+        yield Fact("date", match.start(), match.end(), (frozenset({key}),), frozenset({key}))
+    for match in _YEAR_ONLY.finditer(text):
+        keys = _year(match[1])
+        yield Fact("date", match.start(), match.end(), (keys,), keys)
+
+
+def _date(match: re.Match[str], days: list[tuple[int, int]], year: str, *, american: bool = False) -> Iterator[Fact]:
+    pairs = [_either(day, month, american) for day, month in days]
+    if not all(pairs):
+        return
+    needs: list[Keys] = [frozenset(("dm", f"{day}.{month}") for day, month in pair) for pair in pairs]
+    gives: Keys = frozenset().union(*needs) | {("day", float(day)) for pair in pairs for day, _ in pair}
+    if year:
+        needs.append(_year(year))
+        gives |= _year(year)
+    yield Fact("date", match.start(), match.end(), tuple(needs), gives)
+
+
+def _either(day: int, month: int, american: bool) -> list[tuple[int, int]]:
+    orders = [(day, month), (month, day)] if american else [(day, month)]
+    return [(d, m) for d, m in orders if 1 <= d <= 31 and 1 <= m <= 12]
+
+
+def _short_date(match: re.Match[str]) -> Iterator[Fact]:
+    day, month = int(match[1]), int(match[2])
+    if not 1 <= day <= 31:
+        return
+    keys: set[Key] = {("dm", f"{day}.{month}")}
+    if day <= 24 and "." in match[0]:  # 10.10 may be ten past ten
+        keys.add(_time(day, month))
+    yield Fact("date", match.start(), match.end(), (frozenset(keys),), frozenset(keys | {("day", float(day))}))
+
+
+def _year(year: str) -> Keys:
+    return frozenset({("number", float(year)), ("year", float(year))})
+
+
+def _month(written: str) -> int:
+    return next(number for number, pattern in enumerate(_MONTHS, 1) if re.fullmatch(pattern, written))
+
+
+def _clock(text: str) -> Iterator[Fact]:
+    for pattern in (_CLOCK, _CLOCK_SAID):
+        for match in pattern.finditer(text):
+            half = _HALF_AFTER.match(text, match.end())
+            hour = _in_half(int(match[1]), half[1]) if half else int(match[1])
+            key = frozenset({_time(hour, int(match[match.lastindex or 2]))})
+            yield Fact("time", match.start(), half.end() if half else match.end(), (key,), key)
+        text = pattern.sub(_blanked, text)
+    for match in _HOUR_OF_HALF.finditer(text):
+        hour = int(match[1]) if match[1].isdigit() else int(spelled_value(match[1]))
+        if 0 <= hour <= 24:
+            yield from _hour_of_half(text, match, hour)
+    for match in _ALL_DAY.finditer(text):
+        all_day = frozenset({("time", "all day")})
+        yield Fact("time", match.start(), match.end(), (all_day,) if match[0][0] == "2" else (), all_day)
+
+
+def _hour_of_half(text: str, match: re.Match[str], hour: int) -> Iterator[Fact]:
+    needs, start = [frozenset({_time(_in_half(hour, match[2]))})], match.start()
+    before = _BEFORE_RANGE.search(text, 0, start)
+    if before and int(before[1]) <= 24:
+        needs.append(hours(int(before[1])))
+        start = before.start()
+    yield Fact("time", start, match.end(), tuple(needs), frozenset().union(*needs))
+
+
+def _said_hours(text: str) -> Iterator[Fact]:
+    """Hours that only the words around them tell from other numbers: "at 10", "from 9 to 6"."""
+    for match in _HOURS.finditer(text):
+        hour = int(match[2])
+        if hour <= 24:
+            lasting: Keys = (
+                frozenset({("minute", hour * 60.0)}) if match[1] in ("до", "около", "после") else frozenset()
+            )
+            keys = hours(hour) | lasting
+            yield Fact("time", match.start(2), match.end(), (keys,), keys | {("minute", hour * 60.0)})
+    text = _HOURS.sub(lambda match: text[match.start() : match.start(2)] + "\0" * (match.end() - match.start(2)), text)
+    for match in _RANGE.finditer(text):
+        said = [int(hour) for hour in match.groups() if hour and hour.isdigit()]
+        if said and max(said) <= 24 and (not match[2] or _stands_alone(text, match.end())):
+            exact = max(said) > 12  # a clock of 24 hours
+            needs = tuple(frozenset({_time(hour)}) if exact else hours(hour) for hour in said)
+            yield Fact("time", match.start(1), match.end(), needs, frozenset().union(*needs))
+    text = _RANGE.sub(_blanked, text)
+    for match in _ALONE.finditer(text):
+        hour = int(match[2])
+        if hour <= 24 and _stands_alone(text, match.end()):
+            keys = hours(hour)
+            other: Keys = frozenset() if match[1] else frozenset({("number", float(hour))})
+            yield Fact("time", match.start(2), match.end(), (keys | other,), keys | {("number", float(hour))})
+
+
+def _stands_alone(text: str, end: int) -> bool:
+    after = AFTER_NUMBER.match(text, end)
+    return bool(after and not after[0].strip() and no_noun_follows(text, end) and not _MORE_DIGITS.match(text, end))
+
+
+def _in_half(hour: int, half: str) -> int:
+    if half[0] == "p" or half == "вечера" or half.endswith("дня"):
+        return hour if hour >= 12 else hour + 12
+    return 0 if hour == 12 else hour
+
+
+def _time(hour: int, minute: int = 0) -> Key:
+    return ("time", float((hour * 60 + minute) % 1440))
+
+
+def _blanked(match: re.Match[str]) -> str:
+    return "\0" * len(match[0])

@@ -1,0 +1,1 @@
+"""Manus as a writer of replies."""
