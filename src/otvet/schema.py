@@ -11,9 +11,23 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from otvet.database import Database, metadata
-
 # Imported for their tables: together they are the schema.
+from otvet import (  # noqa: F401
+    conversations,
+    counters,
+    gates,
+    inbox,
+    installation,
+    limits,
+    processes,
+    spending,
+    task_stops,
+    tries,
+    turns,
+)
+from otvet.connection import consents, tokens, watched  # noqa: F401
+from otvet.database import Database, metadata
+from otvet.deliver import bot_waits, parts  # noqa: F401
 from otvet.errors import DatabaseUnfit
 from otvet.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
 from otvet.i18n import _

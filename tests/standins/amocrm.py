@@ -202,6 +202,7 @@ class AmoStandin:
             Route("/api/v4/leads/{lead_id:int}/notes", self._post_notes, methods=["POST"]),
             Route("/api/v4/leads/{lead_id:int}/notes/{note_id:int}", self._get_note),
             Route("/api/v4/leads/{lead_id:int}/notes/{note_id:int}", self._patch_note, methods=["PATCH"]),
+            Route("/api/v4/contacts", self._get_contacts),
             Route("/api/v4/contacts/{contact_id:int}", self._get_contact),
             Route("/api/v4/talks/{talk_id:int}", self._get_talk),
             Route("/api/v4/tasks", self._get_tasks),
@@ -220,12 +221,7 @@ class AmoStandin:
         return Hal(self._lead_card(lead_id, lead, with_contacts="contacts" in _with(request)))
 
     async def _get_leads(self, request: Request) -> Response:
-        wanted = [
-            int(value)
-            for key, value in request.query_params.multi_items()
-            if re.fullmatch(r"filter\[id\](\[\d*\])?", key) and value.isdecimal()
-        ]
-        found = [(id_, lead) for id_ in wanted if (lead := self._leads.get(id_))]
+        found = [(id_, lead) for id_ in _wanted(request) if (lead := self._lead(id_))]
         if not found:
             return Response(status_code=204)
         cards = [self._lead_card(id_, lead, with_contacts="contacts" in _with(request)) for id_, lead in found]
@@ -273,20 +269,28 @@ class AmoStandin:
         contact_id = request.path_params["contact_id"]
         if contact_id not in self._contacts:
             return Response(status_code=204)
+        return Hal(self._contact_card(contact_id, with_leads="leads" in _with(request)))
+
+    async def _get_contacts(self, request: Request) -> Response:
+        found = [id_ for id_ in _wanted(request) if id_ in self._contacts]
+        if not found:
+            return Response(status_code=204)
+        cards = [self._contact_card(id_, with_leads="leads" in _with(request)) for id_ in found]
+        return Hal({"_page": 1, **self._links("/contacts"), "_embedded": {"contacts": cards}})
+
+    def _contact_card(self, contact_id: int, *, with_leads: bool) -> Json:
         embedded: Json = {"tags": [], "companies": []}
-        if "leads" in _with(request):
+        if with_leads:
             ids = [lead_id for lead_id, lead in self._leads.items() if lead["contact_id"] == contact_id]
             embedded["leads"] = [{"id": id_, **self._links(f"/leads/{id_}")} for id_ in ids]
-        return Hal(
-            {
-                "id": contact_id,
-                "name": f"Client {contact_id}",
-                **CONTACT,
-                **self._contacts[contact_id],
-                **self._links(f"/contacts/{contact_id}"),
-                "_embedded": embedded,
-            }
-        )
+        return {
+            "id": contact_id,
+            "name": f"Client {contact_id}",
+            **CONTACT,
+            **self._contacts[contact_id],
+            **self._links(f"/contacts/{contact_id}"),
+            "_embedded": embedded,
+        }
 
     async def _get_talk(self, request: Request) -> Response:
         talk_id = request.path_params["talk_id"]
@@ -409,6 +413,15 @@ class AmoStandin:
 
     def _links(self, path: str, name: str = "self") -> Json:
         return {"_links": {name: {"href": f"{self.url}/api/v4{path}"}}}
+
+
+def _wanted(request: Request) -> list[int]:
+    """The ids that a list is filtered by."""
+    return [
+        int(value)
+        for key, value in request.query_params.multi_items()
+        if re.fullmatch(r"filter\[id\](\[\d*\])?", key) and value.isdecimal()
+    ]
 
 
 def _with(request: Request) -> list[str]:

@@ -241,13 +241,23 @@ class AmoClient:
             raise
 
     async def leads(self, lead_ids: Sequence[int]) -> Sequence[Mapping[str, Any]]:
-        """Those of these deals (at most 250) that there are.
+        """Those of these deals (at most 250) that there are, as ``lead`` gives them.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
         """
-        query: dict[str, str | int] = {f"filter[id][{index}]": id_ for index, id_ in enumerate(lead_ids)}
-        data = await self._get("/api/v4/leads", {**query, "limit": len(lead_ids)}) if lead_ids else None
-        return _embedded(data, "leads")
+        return await self._these("leads", lead_ids, "contacts")
+
+    async def contacts(self, contact_ids: Sequence[int]) -> Sequence[Mapping[str, Any]]:
+        """Those of these contacts (at most 250) that there are, as ``contact`` gives them.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/contacts-api
+        """
+        return await self._these("contacts", contact_ids, "leads")
+
+    async def _these(self, what: str, ids: Sequence[int], besides: str) -> Sequence[Mapping[str, Any]]:
+        query: dict[str, str | int] = {f"filter[id][{index}]": id_ for index, id_ in enumerate(ids)}
+        data = await self._get(f"/api/v4/{what}", {**query, "with": besides, "limit": len(ids)}) if ids else None
+        return _embedded(data, what)
 
     async def pipelines(self) -> Sequence[Mapping[str, Any]]:
         """All pipelines, each with its stages under ``_embedded``.

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations import clients, conversations
@@ -85,13 +86,29 @@ def _other_fields(kept: Mapping[str, Any] | None, due_at: datetime | None, chose
     return bool(kept) and kept["chosen"] != chosen and due_at is None  # type: ignore[index]
 
 
+_CLAIM_DEAL = (
+    conversations.update().where(conversations.c.id == sa.bindparam("of")).values(deal_due_at=sa.bindparam("token"))
+)
+_CLAIM_CARD = clients.update().where(clients.c.id == sa.bindparam("of")).values(card_due_at=sa.bindparam("token"))
+_CARD_OR_NULL = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+_KEEP_DEAL = (
+    conversations.update()
+    .where(
+        conversations.c.id == sa.bindparam("of"),
+        conversations.c.amocrm_lead_id == sa.bindparam("lead"),
+        conversations.c.deal_due_at == sa.bindparam("token", type_=UtcDateTime),
+    )
+    .values(deal=sa.bindparam("deal", type_=_CARD_OR_NULL), deal_read_at=sa.bindparam("at"), deal_due_at=None)
+)
+
+
 def claim(connection: Connection, row: Row[Any], now: datetime, *, deal: bool, card: bool) -> datetime:
     """Have the cards for this reader; gives what it must show when it keeps them."""
     token = now + AFTER_A_FAILURE
     if deal:
-        connection.execute(conversations.update().where(conversations.c.id == row.id).values(deal_due_at=token))
+        connection.execute(_CLAIM_DEAL, {"of": row.id, "token": token})
     if card:
-        connection.execute(clients.update().where(clients.c.id == row.client_id).values(card_due_at=token))
+        connection.execute(_CLAIM_CARD, {"of": row.client_id, "token": token})
     return token
 
 
@@ -99,13 +116,8 @@ def keep_deal(
     connection: Connection, row: Row[Any], token: datetime, deal: Mapping[str, Any] | None, at: datetime
 ) -> bool:
     """deal: see amocrm.cards.deal; None: there is none in amoCRM."""
-    here = sa.and_(
-        conversations.c.id == row.id,
-        conversations.c.amocrm_lead_id == row.lead_id,
-        conversations.c.deal_due_at == token,
-    )
-    values = {"deal": deal if deal is not None else sa.null(), "deal_read_at": at, "deal_due_at": None}
-    return connection.execute(conversations.update().where(here).values(**values)).rowcount == 1
+    values = {"of": row.id, "lead": row.lead_id, "token": token, "deal": deal, "at": at}
+    return connection.execute(_KEEP_DEAL, values).rowcount == 1
 
 
 def keep_contact(

@@ -14,6 +14,7 @@ from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.database import Database
 from otvet.deals import background, known
+from otvet.deals.together import Together
 from otvet.errors import OtvetError, ServiceError
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,8 @@ class Deals:
         self._max_age = max_age
         self._database = database
         self._clock = clock
-        self._amocrm = amocrm
+        self._leads = Together(amocrm.lead, amocrm.leads)
+        self._contacts = Together(amocrm.contact, amocrm.contacts)
         self._fields = fields
         self._zone = zone
         self._names = Names(amocrm, clock)
@@ -80,7 +82,9 @@ class Deals:
     async def stop(self) -> None:
         for task in list(self._under_way.values()):
             task.cancel()
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await asyncio.gather(
+            *self._under_way.values(), self._leads.stop(), self._contacts.stop(), return_exceptions=True
+        )
 
     def _reading(self, conversation_id: int) -> "asyncio.Task[None]":
         """One reading of a conversation at a time."""
@@ -119,12 +123,12 @@ class Deals:
             found = await self._deal(row)
             await self._database.write(lambda connection: known.keep_deal(connection, row, token, found, now))
         if card:
-            contact = await self._amocrm.contact(row.contact_id)
+            contact = await self._contacts.get(row.contact_id)
             told = None if contact is None else cards.contact(contact, self._fields, self._zone)
             await self._database.write(lambda connection: known.keep_contact(connection, row, token, told, now))
 
     async def _deal(self, row: Row[Any]) -> Mapping[str, Any] | None:
-        lead = await self._amocrm.lead(row.lead_id)
+        lead = await self._leads.get(row.lead_id)
         if lead is None:
             return None
         pipeline, stage, responsible = (lead.get(name) for name in ("pipeline_id", "status_id", "responsible_user_id"))
