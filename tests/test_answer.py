@@ -35,13 +35,6 @@ LEAD = 27754599
 WRITTEN_ALREADY = Reply("Written already.", "template")
 
 
-class Inline:
-    """An engine that carries out each step on the spot; that the real one continues after a kill has its own test."""
-
-    async def step(self, _name: str, function: Callable[[int], Awaitable[Any]], turn_id: int) -> Any:
-        return await function(turn_id)
-
-
 class Writer:
     """A responder that says what it was told to, or refuses."""
 
@@ -138,7 +131,6 @@ class Stage:
         return Answering(
             self.database,
             self.clock,
-            Inline(),  # type: ignore[arg-type]
             Writing(self.responders[:-1], self.responders[-1], **self.writing),
             self.knowledge,
             self.delivery,
@@ -152,6 +144,14 @@ class Stage:
     def said(self) -> list[str]:
         query = sa.select(messages.c.content).where(messages.c.sender_type == "assistant").order_by(messages.c.id)
         return list(self.database.look(lambda connection: connection.scalars(query).all()))
+
+
+async def write(answering: Answering, turn_id: int) -> None:
+    """As far as to the written reply, as if the process had died then."""
+    claimed = await answering._claim(turn_id)
+    assert claimed is not None
+    await answering._wait_for_place(claimed)
+    await answering._write(turn_id)
 
 
 def test_the_reply_waits_until_the_client_has_been_silent(database: Database) -> None:
@@ -180,6 +180,63 @@ def test_a_client_who_never_stops_is_answered_all_the_same(database: Database) -
 
     stage.run(play)
     assert stage.clock.now() - start == timedelta(seconds=15)
+
+
+def test_what_the_client_adds_before_a_draft_is_written_anew_belongs_to_it(database: Database) -> None:
+    class Interrupted(Writer):
+        async def reply(self, context: Context, journal: Journal) -> Reply:
+            if not self.asked:
+                stage.clock.advance(60)  # the writing takes so long
+                stage.client_writes("two")
+                stage.clock.on_sleep = write_on
+            return await super().reply(context, journal)
+
+    def write_on() -> None:
+        stage.clock.on_sleep = lambda: None
+        stage.client_writes("three")
+
+    stage = Stage(database, Interrupted("template", "A manager will answer."))
+    start = stage.clock.now()
+    (turn,) = stage.client_writes("one")
+    assert stage.answer(turn) == turns.KEPT
+    asked = stage.responders[0].asked
+    assert [[line.text for line in context.question] for context in asked] == [["one"], ["one", "two", "three"]]
+    assert [context.history for context in asked] == [(), ()]
+    assert stage.clock.now() - start == timedelta(seconds=3 + 60 + 3 + 3)  # silence after "one", "two" and "three"
+    assert stage.turn(turn).redrafts == 1
+
+
+def test_a_client_who_never_stops_during_a_redraft_is_answered_all_the_same(database: Database) -> None:
+    class Interrupted(Writer):
+        async def reply(self, context: Context, journal: Journal) -> Reply:
+            if not self.asked:
+                stage.client_writes()
+                stage.clock.on_sleep = lambda: stage.client_writes()
+            else:
+                stage.clock.on_sleep = lambda: None
+            return await super().reply(context, journal)
+
+    stage = Stage(database, Interrupted("template", "A manager will answer."))
+    start = stage.clock.now()
+    (turn,) = stage.client_writes()
+    assert stage.answer(turn) == turns.KEPT
+    assert stage.clock.now() - start == timedelta(seconds=3 + 15)
+
+
+def test_what_waits_for_its_own_answer_is_not_told_as_history(database: Database) -> None:
+    stage = Stage(database)
+    (turn,) = stage.client_writes("one")
+
+    async def play(answering: Answering) -> None:
+        claimed = await answering._claim(turn)
+        assert claimed is not None
+        await answering._wait_for_place(claimed)
+        stage.client_writes("two")
+        await answering._write(turn)
+
+    stage.run(play)
+    (context,) = stage.responders[0].asked
+    assert (context.question_text, context.history) == ("one", ())
 
 
 def test_a_clock_set_back_delays_a_reply_by_no_more_than_the_longest_wait(database: Database) -> None:

@@ -18,7 +18,7 @@ from otvet.deliver.ways import SETTLE_SECONDS, How
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.chats import Seen
 from tests.standins.sender import outgoing
-from tests.test_answer import LEAD, Stage, Writer
+from tests.test_answer import LEAD, Stage, Writer, write
 
 BOT = 17
 RUN = f"/api/v4/bots/{BOT}/run"
@@ -260,9 +260,7 @@ def test_a_token_that_ends_between_field_and_run_loses_and_doubles_nothing(datab
     amo.fault(path=RUN, status=401)
 
     async def play(answering: Answering) -> None:
-        await answering._claim(turn)
-        await answering._wait_for_place(turn)
-        await answering._write(turn)
+        await write(answering, turn)
         assert await stage.delivery.deliver(turn) == LATER
         assert states(stage, turn) == [parts.TO_SEND]
         stage.clock.advance(301)

@@ -8,7 +8,7 @@ from otvet.responders.base import Context, Journal, Reply
 from otvet.responders.template import THANKS, TemplateResponder
 from otvet.writing import Checks
 from tests.standins.amocrm import AmoStandin, amocrm_standin
-from tests.test_answer import LEAD, Stage
+from tests.test_answer import LEAD, Stage, write
 from tests.test_writing import Writer
 
 INVENTED = "The delivery costs 777 ₽."
@@ -72,9 +72,7 @@ def test_a_retry_that_writes_a_right_reply_needs_no_person_either(database: Data
         (turn,) = stage.client_writes("Is it far?")
 
         async def play(answering: Answering) -> None:
-            await answering._claim(turn)
-            await answering._wait_for_place(turn)
-            await answering._write(turn)
+            await write(answering, turn)
             assert stage.turn(turn).reason == turns.DOUBTED
             stage.manager_writes("One moment.")
             with database.writes.begin() as connection:

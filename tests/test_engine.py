@@ -1,6 +1,8 @@
 """The workflow engine on a real database."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -8,6 +10,71 @@ from dbos._dbos import _get_dbos_instance
 
 from otvet.engine import Engine
 from tests.test_database import with_options
+
+
+def run(url: str, me: str, answer: Callable[[int], Awaitable[str]], play: Callable[[Engine], Awaitable[None]]) -> None:
+    """Play with an engine that is stopped at the end, as by a SIGTERM."""
+
+    async def whole() -> None:
+        engine = Engine(url, me)
+        engine.start(answer)
+        try:
+            await play(engine)
+        finally:
+            await engine.stop()
+
+    asyncio.run(whole())
+
+
+def test_a_workflow_that_was_cut_off_runs_from_its_top_in_another_process(database_url: str) -> None:
+    seen: list[str] = []
+    ended = asyncio.Event()
+
+    async def cut_off(_turn_id: int) -> str:
+        seen.append("begun")
+        await asyncio.Event().wait()
+        return "never"
+
+    async def to_the_end(_turn_id: int) -> str:
+        seen.append("begun again")
+        ended.set()
+        return "sent"
+
+    async def begin(engine: Engine) -> None:
+        await engine.begin("turn-1", 1)
+        while not seen:
+            await asyncio.sleep(0)
+
+    async def begin_again(engine: Engine) -> None:
+        await engine.begin_again("turn-1", 1, alive=("the second",))
+        await asyncio.wait_for(ended.wait(), 60)
+
+    run(database_url, "the first", cut_off, begin)
+    run(database_url, "the second", to_the_end, begin_again)
+    assert seen == ["begun", "begun again"]
+
+
+def test_what_a_dead_process_left_behind_is_forgotten(database_url: str) -> None:
+    begun = asyncio.Event()
+
+    async def cut_off(_turn_id: int) -> str:
+        begun.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    async def begin(engine: Engine) -> None:
+        await engine.begin("turn-1", 1)
+        await begun.wait()
+
+    async def tidy(engine: Engine) -> None:
+        later = datetime.now(UTC) + timedelta(hours=2)
+        assert await engine.forget(later, timedelta(hours=3), alive=()) == 0  # too young
+        assert await engine.forget(later, timedelta(hours=1), alive=("the first",)) == 0
+        assert await engine.forget(later, timedelta(hours=1), alive=()) == 1
+        assert await engine.forget(later, timedelta(hours=1), alive=()) == 0
+
+    run(database_url, "the first", cut_off, begin)
+    run(database_url, "the second", cut_off, tidy)
 
 
 def settings_of_a_connection(url: str) -> tuple[str, str]:

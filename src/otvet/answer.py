@@ -5,13 +5,15 @@ turn's state in the database, and each change of state is made by one call only,
 """
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
+from typing import Any
 
 import structlog
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from otvet import context, handover, spending, summaries, tries, turns
 from otvet.clock import Clock
@@ -21,7 +23,6 @@ from otvet.deals.admission import Admission
 from otvet.deals.reading import Deals
 from otvet.deliver.delivery import Delivery
 from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS
-from otvet.engine import Engine
 from otvet.errors import StorageError
 from otvet.i18n import language_of
 from otvet.instructions import Instructions
@@ -71,7 +72,6 @@ class Answering:
         self,
         database: Database,
         clock: Clock,
-        engine: Engine,
         writing: Writing,
         knowledge: Knowledge,
         delivery: Delivery,
@@ -83,7 +83,6 @@ class Answering:
         self._deals = deals
         self._database = database
         self._clock = clock
-        self._engine = engine
         self._writing = writing
         self._knowledge = knowledge
         self._delivery = delivery
@@ -99,16 +98,16 @@ class Answering:
             return NOT_OURS
         self.active.add(turn_id)
         try:
-            if not await self._claim(turn_id):
+            turn = await self._claim(turn_id)
+            if turn is None:
                 return NOT_OURS
-            await self._know_the_deal(turn_id, in_time=False)
+            self._begin_to_know_the_deal(turn)
             state = AGAIN
             while state == AGAIN:
-                await self._wait_for_quiet(turn_id)
-                await self._wait_for_place(turn_id)
-                await self._know_the_deal(turn_id)
+                turn = await self._wait_until_due(turn)
+                await self._know_the_deal(turn)
                 await self._admit(turn_id)
-                await self._engine.step("write", self._write, turn_id)
+                await self._write(turn_id)
                 state = await self._deliver_in_time(turn_id)
             await self._let_the_next_one_in(turn_id)
             await self._delivery.release_bot(turn_id)
@@ -117,75 +116,89 @@ class Answering:
         finally:
             self.active.discard(turn_id)
 
-    async def _claim(self, turn_id: int) -> bool:
+    async def _claim(self, turn_id: int) -> Row[Any] | None:
         now = self._clock.now()
-        return await self._database.write(lambda connection: turns.claim(connection, turn_id, self._me, now))
 
-    async def _know_the_deal(self, turn_id: int, *, in_time: bool = True) -> None:
-        """Have amoCRM's cards read if they are old. in_time: wait for them, but only a moment."""
-        if self._deals is None:
-            return
-        turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
-        if turn is None or turn.reply is not None:
-            return
-        if in_time:
-            await self._deals.fresh(turn.conversation_id)
-        else:
+        def claim(connection: Connection) -> Row[Any] | None:
+            return turns.get(connection, turn_id) if turns.claim(connection, turn_id, self._me, now) else None
+
+        return await self._database.write(claim)
+
+    def _begin_to_know_the_deal(self, turn: Row[Any]) -> None:
+        """Have amoCRM's cards read if they are old, while the client may still be writing."""
+        if self._deals is not None and turn.reply is None:
             self._deals.begin(turn.conversation_id)
 
-    async def _wait_for_quiet(self, turn_id: int) -> None:
-        """Until the client has been silent for a while, or has waited long enough. What counts is in the database."""
-        while (seconds := await self._database.read(lambda connection: self._seconds_left(connection, turn_id))) > 0:
-            await self._clock.sleep(seconds)
+    async def _know_the_deal(self, turn: Row[Any]) -> None:
+        """The same, and wait for them, but only a moment."""
+        if self._deals is not None and turn.reply is None:
+            await self._deals.fresh(turn.conversation_id)
 
-    def _seconds_left(self, connection: Connection, turn_id: int) -> float:
-        turn = turns.get(connection, turn_id)
-        if turn is None or turn.reply is not None or turn.state not in (turns.WAITING, turns.ANSWERING):
+    async def _wait_until_due(self, turn: Row[Any]) -> Row[Any]:
+        """Until the client is silent and it is this turn's place; gives the turn as it is then."""
+        while True:
+            await self._wait_for_quiet(turn)
+            turn = await self._wait_for_place(turn)
+            if self._seconds_left(turn) <= 0:
+                return turn  # else the client wrote on
+
+    async def _wait_for_quiet(self, turn: Row[Any]) -> None:
+        """Until the client has been silent for a while, or has waited long enough. What counts is in the database."""
+        now: Row[Any] | None = turn
+        while now is not None and (seconds := self._seconds_left(now)) > 0:
+            await self._clock.sleep(seconds)
+            now = await self._database.read(lambda connection: turns.get(connection, turn.id))
+
+    def _seconds_left(self, turn: Row[Any]) -> float:
+        if turn.reply is not None or turn.state not in (turns.WAITING, turns.ANSWERING):
             return 0
         due = min(turn.last_message_at + self._rules.quiet, turn.first_message_at + self._rules.quiet_max)
         # The clock may have been set back since: no turn waits longer than the longest quiet period.
         return float(min(due - self._clock.now(), self._rules.quiet_max).total_seconds())
 
-    async def _wait_for_place(self, turn_id: int) -> None:
-        """Until no other turn of the conversation is in hand. Then it is ours to answer, or is left to a person."""
-        while not await self._database.write(lambda connection: self._take(connection, turn_id)):
-            turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
-            if turn is None:
-                return  # joined to the one in hand
-            try:
-                await asyncio.wait_for(self._closed[turn.conversation_id].wait(), LOOK_AGAIN_SECONDS)
-            except TimeoutError:
-                continue  # another process may have closed it
+    async def _wait_for_place(self, turn: Row[Any]) -> Row[Any]:
+        """Until no other turn of the conversation is in hand. Then it is ours to answer, or is left to a person.
 
-    def _take(self, connection: Connection, turn_id: int) -> bool:
-        if not turns.take(connection, turn_id, self._me):
-            return False
-        now = self._clock.now()
-        if self._is_off(connection, turn_id) and turns.leave_alone(connection, turn_id, self._me, turns.OFF, now):
-            return True
-        if reason := self._leave_to_person(connection, turn_id):
-            log.info("left to a person", turn=turn_id, reason=reason)
-        return True
+        Gives the turn as it is then; as it was where it is gone, because it was joined to the one in hand.
+        """
+        while True:
+            taken, now = await self._database.write(lambda connection: self._take(connection, turn.id))
+            if taken or now is None:
+                return now or turn
+            with contextlib.suppress(TimeoutError):  # another process may have closed it
+                await asyncio.wait_for(self._closed[now.conversation_id].wait(), LOOK_AGAIN_SECONDS)
 
-    def _is_off(self, connection: Connection, turn_id: int) -> bool:
+    def _take(self, connection: Connection, turn_id: int) -> tuple[bool, Row[Any] | None]:
+        taken = turns.take(connection, turn_id, self._me)
         turn = turns.get(connection, turn_id)
-        return turn is not None and not turn.forced and (turn.mode == OFF if turn.mode else self._rules.off)
+        if turn is not None and turns.join_newer(connection, turn, self._me):
+            turn = turns.get(connection, turn_id)
+        if taken and turn is not None:
+            self._leave_alone_or_to_person(connection, turn)
+        return taken, turn
 
-    def _leave_to_person(self, connection: Connection, turn_id: int) -> str | None:
-        """The reason why nothing is answered here, if there is one; the turn is then on the operator's list."""
+    def _leave_alone_or_to_person(self, connection: Connection, turn: Row[Any]) -> None:
         now = self._clock.now()
-        turn = turns.get(connection, turn_id)
-        if turn is None or turn.state != turns.ANSWERING or turn.reply is not None or turn.forced:
+        if self._is_off(turn) and turns.leave_alone(connection, turn.id, self._me, turns.OFF, now):
+            return
+        reason = self._for_a_person(connection, turn)
+        if reason and turns.hand_to_person(connection, turn.id, self._me, reason, now):
+            log.info("left to a person", turn=turn.id, reason=reason)
+
+    def _is_off(self, turn: Row[Any]) -> bool:
+        return not turn.forced and (turn.mode == OFF if turn.mode else self._rules.off)
+
+    def _for_a_person(self, connection: Connection, turn: Row[Any]) -> str | None:
+        """The reason why nothing is answered here, if there is one."""
+        now = self._clock.now()
+        if turn.state != turns.ANSWERING or turn.reply is not None or turn.forced:
             return None
-        reason = None
         if turn.paused_until is not None and turn.paused_until > now:
-            reason = turns.PAUSED
-        elif turns.too_old(turns.said_at(connection, turn_id), now, self._rules.stale):
-            reason = turns.STALE
-        elif turns.replies_since(connection, turn.conversation_id, now - A_DAY) >= self._rules.replies_a_day:
-            reason = turns.CEILING
-        if reason is not None and turns.hand_to_person(connection, turn_id, self._me, reason, now):
-            return reason
+            return turns.PAUSED
+        if turns.too_old(turns.said_at(connection, turn.id), now, self._rules.stale):
+            return turns.STALE
+        if turns.replies_since(connection, turn.conversation_id, now - A_DAY) >= self._rules.replies_a_day:
+            return turns.CEILING
         return None
 
     async def _admit(self, turn_id: int) -> None:
@@ -283,7 +296,7 @@ class Answering:
     async def _deliver_in_time(self, turn_id: int) -> str:
         """Deliver, now or as soon as amoCRM takes it; AGAIN when the client wrote on before anything was sent."""
         wait = FIRST_WAIT_SECONDS
-        while (state := await self._engine.step("deliver", self._delivery.deliver, turn_id)) == LATER:
+        while (state := await self._delivery.deliver(turn_id)) == LATER:
             await self._delivery.wait(turn_id, wait)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
         return state

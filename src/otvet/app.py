@@ -186,9 +186,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     max_age = JUST_READ if _selection(settings).looks_at_the_deal else known.OLD
     deals = Deals(database, clock, patient, settings.context_fields, zone, max_age) if patient else None
     voice = _voice(settings, http, database)
-    answering = Answering(
-        database, clock, engine, who.writing, who.knowledge, delivery, _rules(settings), me, deals, voice
-    )
+    answering = Answering(database, clock, who.writing, who.knowledge, delivery, _rules(settings), me, deals, voice)
     dispatcher = Dispatcher(database, clock, engine, answering, installation_name=name, me=me)
     finder = Finder(database, clock, patient, dispatcher.put)
     pause = timedelta(minutes=settings.manager_pause_minutes)

@@ -204,6 +204,10 @@ NEVER_SAID = sa.or_(
         sa.exists().where(_turns.c.id == messages.c.turn_id, _turns.c.state.in_(("failed", "cancelled"))),
     ),
 )
+_ASKED_ELSEWHERE = sa.and_(
+    messages.c.turn_id != sa.bindparam("turn"),
+    ~sa.exists().where(_turns.c.id == messages.c.turn_id, _turns.c.state == "waiting"),
+)
 _HISTORY = (
     sa.select(messages)
     .where(
@@ -212,8 +216,8 @@ _HISTORY = (
         ),
         sa.or_(
             messages.c.turn_id.is_(None),
-            messages.c.turn_id != sa.bindparam("turn"),
             messages.c.sender_type != "client",
+            _ASKED_ELSEWHERE,
         ),
         ~NEVER_SAID,
         messages.c.timestamp > sa.bindparam("since", type_=UtcDateTime),
@@ -235,8 +239,8 @@ def history(
 ) -> Sequence[Row[Any]]:
     """The newest ``limit`` messages of a deal besides what the client said in a turn, oldest first.
 
-    Without replies that did not reach the deal: nobody was told them. since, until: only what was said after the one
-    and before the other.
+    Without replies that did not reach the deal: nobody was told them. Nor with what the client said in a turn that
+    still waits: it is answered by itself. since, until: only what was said after the one and before the other.
     """
     values = {"lead": lead_id, "turn": turn_id, "most": limit, "since": since or _EVER, "until": until or FOR_GOOD}
     return connection.execute(_HISTORY, values).all()[::-1]

@@ -134,7 +134,7 @@ class Dispatcher:
         while True:
             await self._clock.sleep(TIDY_SECONDS)
             try:
-                count = await self._engine.forget_finished(self._clock.now(), KEEP_FINISHED)
+                count = await self._engine.forget(self._clock.now(), KEEP_FINISHED, self._alive)
                 log.debug("finished workflows forgotten", count=count)
             except Exception:
                 log.exception("finished workflows could not be forgotten")

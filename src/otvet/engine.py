@@ -1,7 +1,9 @@
 """The workflow engine: DBOS, behind the few words that Otvet needs of it.
 
 Its tables hold ids and states only, in a file (or schema) of their own that may be lost: what was promised stands in
-``conversations.db``, and open turns are begun again from there. Source: https://docs.dbos.dev/python/reference
+``conversations.db``, and open turns are begun again from there. For the same reason no step of a workflow is recorded:
+a remembered result would be played back to a turn that has moved on since. A workflow that is resumed runs from its
+top, and the turn's state says what is still to be done. Source: https://docs.dbos.dev/python/reference
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -26,9 +28,7 @@ from otvet.database import IDLE_TRANSACTION_MS
 
 log = structlog.get_logger(__name__)
 
-Result = TypeVar("Result")
-
-# Any version of the program continues the turns of another: what a step does is decided by the turn's state.
+# Any version of the program continues the turns of another: what is to be done is decided by the turn's state.
 APPLICATION_VERSION = "otvet"
 UNDER_WAY = frozenset(("PENDING", "ENQUEUED", "DELAYED"))
 FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
@@ -120,26 +120,25 @@ class Engine:
     def _runs(self, executor_id: str | None, turn_id: int, alive: Collection[str]) -> bool:
         return self._running[turn_id] > 0 if executor_id == self._me else executor_id in alive
 
-    async def step(self, name: str, function: Callable[[int], Awaitable[Result]], turn_id: int) -> Result:
-        """Run a part of a workflow whose result is remembered: not repeated once it has ended."""
+    async def forget(self, now: datetime, older_than: timedelta, alive: Collection[str]) -> int:
+        """Clear the records of workflows that ended long ago, or that a dead process left behind; gives how many.
 
-        async def run() -> Result:
-            return await function(turn_id)
+        If the turn of such a one is open all the same, it is begun anew.
+        """
+        until = (now - older_than).isoformat()
+        ended = await _ids(status=FINISHED, end_time=until)
+        left = await _ids(status="PENDING", end_time=until, but_of=(self._me, *alive))
+        if ended or left:
+            await DBOS.delete_workflows_async([*ended, *left])
+        return len(ended) + len(left)
 
-        return await DBOS.run_step_async({"name": name}, run)
 
-    async def forget_finished(self, now: datetime, older_than: timedelta) -> int:
-        """Clear the records of workflows that ended long ago; gives how many."""
-        ended = await DBOS.list_workflows_async(
-            status=FINISHED,
-            end_time=(now - older_than).isoformat(),
-            limit=MOST_FORGOTTEN_AT_ONCE,
-            load_input=False,
-            load_output=False,
-        )
-        if ended:
-            await DBOS.delete_workflows_async([one.workflow_id for one in ended])
-        return len(ended)
+async def _ids(*, status: str | list[str], end_time: str, but_of: Collection[str] = ()) -> list[str]:
+    """Of the oldest workflows that were begun before a moment; not those of some executors."""
+    found = await DBOS.list_workflows_async(
+        status=status, end_time=end_time, limit=MOST_FORGOTTEN_AT_ONCE, load_input=False, load_output=False
+    )
+    return [one.workflow_id for one in found if one.executor_id not in but_of]
 
 
 def _sqlite_engine(url: str) -> SqlEngine:
@@ -151,7 +150,7 @@ def _sqlite_engine(url: str) -> SqlEngine:
         connection.isolation_level = "IMMEDIATE"  # as DBOS sets it on an engine of its own
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")  # a lost step is carried out again; the turn knows its state
+        connection.execute("PRAGMA synchronous=NORMAL")  # a workflow may be lost; the turn knows its state
 
     return engine
 

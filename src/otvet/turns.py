@@ -326,6 +326,16 @@ def absorb_newer(connection: Connection, turn_id: int, me: str) -> bool:
     return True
 
 
+def join_newer(connection: Connection, turn: Row[Any], me: str) -> bool:
+    """The client wrote on before anything was written: that is part of the same turn, and it waits for quiet again."""
+    if turn.state != ANSWERING or turn.owner != me or turn.reply is not None:
+        return False
+    newer = _waiting(connection, turn.conversation_id)
+    if newer is not None:
+        _join(connection, newer.id, turn.id, {"last_message_at": newer.last_message_at})
+    return newer is not None
+
+
 def commit_to_send(
     connection: Connection, turn_id: int, me: str, now: datetime, way: str | None = None, texts: Sequence[str] = ()
 ) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -169,6 +169,8 @@ class Delivery:
         turn = turns.get(connection, turn_id)
         if turn is None or turn.owner != self._me or turn.state not in (turns.ANSWERING, turns.SENDING):
             return (turn.state if turn else NOT_OURS), turn
+        if turn.state == turns.ANSWERING and turn.reply is None:
+            return AGAIN, turn  # there is nothing to deliver yet
         if gates.closed(connection, gates.AMOCRM) is not None:
             return LATER, turn
         if turn.tried_at is None:
@@ -311,7 +313,8 @@ class Delivery:
             return verdict
         if turn is not None and self._commit(connection, turn):
             return _Begun(None, turns.get(connection, turn_id), self._clock.monotonic())
-        turns.hand_to_person(connection, turn_id, self._me, turns.PAUSED, now)  # somebody took the conversation over
+        if turn is not None and _is_paused(turn, now):  # somebody took the conversation over
+            turns.hand_to_person(connection, turn_id, self._me, turns.PAUSED, now)
         turn = turns.get(connection, turn_id)
         return _Begun(LATER if turn and turn.state == turns.SENDING else turn.state if turn else NOT_OURS)
 
@@ -324,8 +327,7 @@ class Delivery:
             return _Begun(turns.CANCELLED if left else NOT_OURS)
         if mode != conversations.DRAFT or turn.approved:
             return None
-        paused = turn.paused_until is not None and turn.paused_until > now
-        if turn.state != turns.ANSWERING or turn.reply is None or (paused and not turn.forced):
+        if turn.state != turns.ANSWERING or turn.reply is None or (_is_paused(turn, now) and not turn.forced):
             return None  # as it would be without drafts
         if not turns.note_down(connection, turn.id, self._me, state=turns.ANSWERING, tried_at=now):
             return _Begun(NOT_OURS)
@@ -475,6 +477,10 @@ class Delivery:
         if state == LATER and error.ambiguous:  # a clock that jumps meanwhile does not shorten this
             self._unsure[turn_id] = UNSURE_FOR.total_seconds()
         return state
+
+
+def _is_paused(turn: Row[Any], now: datetime) -> bool:
+    return turn.paused_until is not None and turn.paused_until > now
 
 
 def _remarks(turn: Row[Any]) -> str:
