@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig
+
 from otvet.engine import _sqlite_engine
 
 STEPS = 4
