@@ -13,6 +13,11 @@ from otvet.database import Database
 from otvet.schema import prepare
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    whole = "kill at every point of the work where replies go by a Salesbot, not of the delivery alone: some minutes"
+    parser.addoption("--whole-matrix", action="store_true", help=whole)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A test sees neither the developer's .env nor the developer's database."""

@@ -7,7 +7,7 @@ before and after each call to another service, and before the answer to each del
 commit is what is there before the next point, so "after a commit" needs no points of its own.
 
 KILL_AT: the number of the point. KILL_WHERE: only points whose name has this in it are counted.
-KILL_WITH: SIGKILL unless it says SIGSTOP.
+KILL_FROM: the first point that is counted is one whose name has this in it. KILL_WITH: SIGKILL unless it says SIGSTOP.
 """
 
 import itertools
@@ -30,10 +30,11 @@ from otvet.web import application
 class Points:
     """Counts the points, in whatever thread they are passed, and ends the process at one of them."""
 
-    def __init__(self, at: int, where: str, how: signal.Signals) -> None:
+    def __init__(self, at: int, where: str, first: str, how: signal.Signals) -> None:
         self.begun = False
         self._at = at
         self._where = where
+        self._first = first
         self._how = how
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -42,6 +43,9 @@ class Points:
         if not self.begun or self._where not in name:
             return
         with self._lock:  # nobody gets further while the last words are written
+            if self._first not in name:
+                return
+            self._first = ""
             if next(self._numbers) == self._at:
                 os.write(2, f"{self._how.name} at point {self._at}: {name}\n".encode())
                 os.kill(os.getpid(), self._how)
@@ -92,5 +96,6 @@ def watch(points: Points) -> None:
 
 if __name__ == "__main__":
     how = signal.Signals[os.environ.get("KILL_WITH", "SIGKILL")]
-    watch(Points(int(os.environ["KILL_AT"]), os.environ.get("KILL_WHERE", ""), how))
+    where, first = os.environ.get("KILL_WHERE", ""), os.environ.get("KILL_FROM", "")
+    watch(Points(int(os.environ["KILL_AT"]), where, first, how))
     serve.serve(config.load_settings())

@@ -345,6 +345,38 @@ def test_no_error_tells_the_token_or_the_text(amo: AmoStandin) -> None:
         assert "7f3a" not in sentence
 
 
+def test_no_error_tells_the_webhooks_address(amo: AmoStandin) -> None:
+    destination = "https://otvet.example.com/webhook/amocrm/s3cr3t-0f-the-w3bh00k"
+    amo.fault(path="/api/v4/webhooks", status=400, body=json.dumps({"detail": f"Wrong filter: {destination}"}))
+    assert "s3cr3t" not in str(error_of(amo, lambda client: client.hook(destination)))
+
+
+# Who asks is refused this, or everything
+
+
+@pytest.mark.parametrize("status", [402, 403])
+def test_a_refusal_of_one_call_is_final_where_amocrm_takes_others(amo: AmoStandin, status: int) -> None:
+    amo.fault(path="/api/v4/leads/*", status=status)
+    error = error_of(amo, add_note)
+    assert (error.permanent, error.status) == (True, status)
+    assert "takes other calls, but not this one" in str(error)
+    assert [one["path"] for one in amo.log] == [f"/api/v4/leads/{LEAD}/notes", "/api/v4/account"]
+
+
+@pytest.mark.parametrize(("then", "reason"), [(402, "payment"), (403, "forbidden"), (503, "unavailable")])
+def test_a_refusal_of_everything_is_told_as_such(amo: AmoStandin, then: int, reason: str) -> None:
+    amo.fault(path="/api/v4/leads/*", status=403)
+    amo.fault(path="/api/v4/account", status=then)
+    error = error_of(amo, add_note)
+    assert (error.reason, error.permanent, error.ambiguous) == (reason, False, False)
+
+
+def test_after_a_block_nobody_is_asked_back(amo: AmoStandin) -> None:
+    amo.fault(status=403, body=HTML.decode(), content_type="text/html")
+    assert error_of(amo, add_note).reason == "banned"
+    assert len(amo.log) == 1
+
+
 @pytest.mark.parametrize("token", ["", "s3cr3t\n", " s3cr3t", "s3 cr3t", "секрет", "s3cr3t\r\nX-Other: 1"])
 def test_a_token_that_cannot_be_one_is_a_wrong_setting(amo: AmoStandin, token: str) -> None:
     with pytest.raises(SettingsError) as caught:

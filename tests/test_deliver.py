@@ -13,12 +13,12 @@ from otvet.conversations import conversations, messages
 from otvet.database import Database
 from otvet.deliver import parts
 from otvet.deliver.chat import ECHO_SECONDS
-from otvet.deliver.verdicts import LATER
+from otvet.deliver.verdicts import LATER, NOT_OURS
 from otvet.deliver.ways import SETTLE_SECONDS, How
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.chats import Seen
 from tests.standins.sender import outgoing
-from tests.test_answer import LEAD, Stage, Writer, write
+from tests.test_answer import LEAD, Stage, Waiting, Writer, write
 
 BOT = 17
 RUN = f"/api/v4/bots/{BOT}/run"
@@ -160,14 +160,62 @@ def test_a_run_whose_answer_was_lost_is_known_by_its_echo(database: Database, am
     assert amo.chats.runs == [(BOT, LEAD)]
 
 
+def lost_run(stage: Stage, amo: AmoStandin, drop: str, *, heard: bool = True) -> int:
+    """A turn whose run gets no answer and does not come back; heard: the reply before it did."""
+    if heard:
+        echoing(stage, amo)
+        (before,) = stage.client_writes("hello")
+        assert answered(stage, before) == turns.SENT
+        amo.chats.on_seen = lambda seen: None
+        amo.chats.runs.clear()
+        amo.chats.seen.clear()
+    (turn,) = stage.client_writes("How much?")
+    amo.fault(path=RUN, drop=drop)
+    return turn
+
+
 def test_a_run_whose_answer_was_lost_is_known_by_amocrms_events(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
-    (turn,) = stage.client_writes()
-    amo.fault(path=RUN, drop="after")
+    turn = lost_run(stage, amo, "after")
     start = stage.clock.monotonic()
     assert answered(stage, turn) == turns.SENT
     assert stage.clock.monotonic() - start >= ECHO_SECONDS
     assert amo.chats.runs == [(BOT, LEAD)]
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_another_robots_message_is_no_sign_that_the_bot_ran(database: Database, amo: AmoStandin, heard: bool) -> None:
+    stage = with_salesbot(database, amo)
+    turn = lost_run(stage, amo, "before", heard=heard)
+    welcome = Seen(LEAD, "Welcome! We work from nine to six.")
+    amo.chats.seen.append(welcome)
+
+    def tell() -> None:  # the webhook says what it was, so it is known whose
+        if heard and stage.turn(turn).state == turns.SENDING:
+            stage.manager_writes(welcome.text, message_id=welcome.id, author={"type": "bot", "name": "Another"})
+
+    stage.clock.on_sleep = tell
+    assert answered(stage, turn) == turns.FAILED
+    assert states(stage, turn) == [parts.UNKNOWN]
+
+
+def test_more_messages_of_robots_than_parts_prove_nothing(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    turn = lost_run(stage, amo, "before")
+    amo.chats.seen += [Seen(LEAD, "Welcome!"), Seen(LEAD, "We work from nine to six.")]
+    assert answered(stage, turn) == turns.FAILED
+
+
+@pytest.mark.parametrize("seen", [{"lead_id": LEAD + 1}, {"at": 1}, {"by_bot": False}])
+def test_where_amocrm_ignores_filters_other_events_do_not_count(
+    database: Database, amo: AmoStandin, seen: dict[str, Any]
+) -> None:
+    stage = with_salesbot(database, amo)
+    turn = lost_run(stage, amo, "before")
+    amo.filters = False
+    amo.chats.seen.append(Seen(**{"lead_id": LEAD, "text": "To somebody else, or long ago.", **seen}))
+    assert answered(stage, turn) == turns.FAILED
+    assert states(stage, turn) == [parts.UNKNOWN]
 
 
 @pytest.mark.parametrize("fault", [{"drop": "before"}, {"status": 502}, {"drop": "after"}])
@@ -235,6 +283,31 @@ def test_a_bot_or_a_field_that_is_gone_leaves_the_reply_to_a_person(
     assert amo.chats.seen == []
 
 
+@pytest.mark.parametrize("status", [409, 422])
+def test_a_field_that_does_not_take_the_reply_leaves_it_to_a_person(
+    database: Database, amo: AmoStandin, status: int
+) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(method="PATCH", status=status)
+    assert answered(stage, turn) == turns.FAILED
+    assert (
+        f"does not take the reply into the deal's field {stage.how.field_id} (HTTP {status})" in stage.turn(turn).reason
+    )
+    assert len(amo.notes(LEAD)) == 1
+    assert amo.chats.runs == []
+
+
+@pytest.mark.parametrize("status", [409, 422])
+def test_a_note_that_is_refused_leaves_the_reply_to_a_person(database: Database, amo: AmoStandin, status: int) -> None:
+    stage = Stage(database, amo=amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path="/api/v4/leads/*/notes", method="POST", status=status, times=None)
+    assert answered(stage, turn) == turns.FAILED
+    assert f"HTTP {status}" in stage.turn(turn).reason
+    assert len(amo.log) == 1
+
+
 @pytest.mark.parametrize(("method", "path"), [("PATCH", "/api/v4/leads/*"), ("POST", RUN)])
 def test_a_right_that_the_token_lacks_does_not_stop_the_notes(
     database: Database, amo: AmoStandin, method: str, path: str
@@ -246,6 +319,47 @@ def test_a_right_that_the_token_lacks_does_not_stop_the_notes(
     assert len(amo.notes(LEAD)) == 1
 
 
+def test_a_bot_that_is_gone_is_not_run_by_the_older_address(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (first,) = stage.client_writes("one")
+    assert answered(stage, first) == turns.SENT
+    amo.chats.bots.clear()
+    amo.chats.v2_takes_any = True
+    (second,) = stage.client_writes("two")
+    restarted = with_salesbot(database, amo)
+    amo.chats.bots.clear()
+    assert answered(restarted, second) == turns.FAILED
+    assert "OTVET_SALESBOT_ID" in stage.turn(second).reason
+
+
+def test_that_one_account_has_the_newer_address_says_nothing_of_another(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (first,) = stage.client_writes("one")
+    assert answered(stage, first) == turns.SENT
+    with account() as older:
+        older.chats.has_v4 = False
+        (second,) = stage.client_writes("two")
+        assert answered(with_salesbot(database, older), second) == turns.SENT
+        assert len(older.chats.told(LEAD)) == 1
+
+
+def test_who_lost_the_turn_while_it_waited_leaves_the_field_alone(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+
+    limiter = Waiting()
+
+    def lose_it_before_the_field() -> None:
+        if limiter.places == 2:
+            with database.writes.begin() as connection:
+                connection.execute(turns.turns.update().values(owner="another"))
+
+    limiter.during = lose_it_before_the_field
+    stage.limiter = limiter
+    assert answered(stage, turn) == NOT_OURS
+    assert amo.log == []
+
+
 def test_another_bot_at_work_is_waited_for(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
     (turn,) = stage.client_writes()
@@ -254,10 +368,8 @@ def test_another_bot_at_work_is_waited_for(database: Database, amo: AmoStandin) 
     assert amo.chats.runs == [(BOT, LEAD)]
 
 
-def test_a_token_that_ends_between_field_and_run_loses_and_doubles_nothing(database: Database, amo: AmoStandin) -> None:
-    stage = with_salesbot(database, amo)
-    (turn,) = stage.client_writes()
-    amo.fault(path=RUN, status=401)
+def sent_when_the_token_is_good_again(stage: Stage, turn: int) -> None:
+    """The call that brings the reply is answered 401; the part waits, and goes when the lookout finds the gate open."""
 
     async def play(answering: Answering) -> None:
         await write(answering, turn)
@@ -268,7 +380,24 @@ def test_a_token_that_ends_between_field_and_run_loses_and_doubles_nothing(datab
         assert await stage.delivery.deliver(turn) == turns.SENT
 
     stage.run(play)
+
+
+def test_a_token_that_ends_between_field_and_run_loses_and_doubles_nothing(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=RUN, status=401)
+    sent_when_the_token_is_good_again(stage, turn)
     assert amo.chats.runs == [(BOT, LEAD)]
+
+
+def test_a_token_that_ends_before_a_talk_is_written_to_loses_and_doubles_nothing(
+    database: Database, amo: AmoStandin
+) -> None:
+    stage = with_talks(database, amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path="/api/v4/talks/*", status=401)
+    sent_when_the_token_is_good_again(stage, turn)
+    assert len(amo.chats.told(LEAD)) == 1
 
 
 def test_two_replies_in_one_deal_do_not_share_the_field(database: Database, amo: AmoStandin) -> None:
@@ -335,7 +464,13 @@ def test_a_manager_who_writes_between_two_parts_is_not_talked_over(database: Dat
 
 @pytest.mark.parametrize(
     ("status", "says"),
-    [(402, "used up for this month"), (403, "may not send messages"), (422, "The talk is closed"), (404, "no such")],
+    [
+        (402, "used up for this month"),
+        (403, "may not send messages"),
+        (404, "no such"),
+        (409, "HTTP 409"),
+        (422, "The talk is closed"),
+    ],
 )
 def test_a_talk_that_is_refused_falls_back_to_a_note(
     database: Database, amo: AmoStandin, status: int, says: str

@@ -17,7 +17,7 @@ from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage, Writer
-from tests.test_deliver import BOT, account, answered, with_salesbot
+from tests.test_deliver import BOT, LONG, account, answered, cut_for_instagram, with_salesbot, with_talks
 from tests.test_end_to_end import connected
 
 
@@ -178,6 +178,85 @@ def test_switched_off_while_the_reply_is_written_nothing_is_sent(database: Datab
     (turn,) = stage.client_writes()
     assert answered(stage, turn) == turns.CANCELLED
     assert texts(amo) == []
+
+
+# A mode that is set while the reply is on its way
+
+
+NOTES, RUN_OF_BOT = "/api/v4/leads/*/notes", f"/api/v4/bots/{BOT}/run"
+
+
+def switch_while_waiting(stage: Stage, mode: str) -> None:
+    """The operator sets it when the first attempt has failed."""
+
+    def switch() -> None:
+        with stage.database.writes.begin() as connection:
+            sending = turns.turns.select().where(turns.turns.c.state == turns.SENDING)
+            if connection.execute(sending).first() is not None:
+                set_mode(connection, LEAD, mode)
+
+    stage.clock.on_sleep = switch
+
+
+@pytest.mark.parametrize(("way", "path"), [("note", NOTES), ("salesbot", RUN_OF_BOT)])
+def test_switched_off_while_amocrm_is_away_nothing_is_sent_when_it_is_back(
+    database: Database, amo: AmoStandin, way: str, path: str
+) -> None:
+    stage = with_salesbot(database, amo) if way == "salesbot" else Stage(database, amo=amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=path, method="POST", status=429)
+    switch_while_waiting(stage, "off")
+    assert answered(stage, turn) == turns.CANCELLED
+    assert stage.turn(turn).reason == turns.OFF
+    assert (texts(amo), amo.chats.seen) == ([], [])
+
+
+@pytest.mark.parametrize(("way", "path"), [("note", NOTES), ("salesbot", RUN_OF_BOT)])
+def test_a_reply_that_could_not_be_sent_becomes_a_draft(
+    database: Database, amo: AmoStandin, way: str, path: str
+) -> None:
+    stage = with_salesbot(database, amo, "It is free.") if way == "salesbot" else Stage(database, amo=amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=path, method="POST", status=429)
+    switch_while_waiting(stage, "draft")
+    assert answered(stage, turn) == turns.DRAFT
+    (note,) = texts(amo)
+    assert note.startswith("DRAFT")
+    assert (stage.said(), amo.chats.seen) == ([], [])
+    assert approve(stage, turn) is None
+    assert answered(stage, turn) == turns.SENT
+    assert stage.said() == [stage.turn(turn).reply]
+    assert len(amo.chats.seen) == (way == "salesbot")
+    assert len(texts(amo)) == (1 if way == "salesbot" else 2)
+
+
+@pytest.mark.parametrize(("mode", "parts_told"), [("off", 1), ("draft", 2)])
+def test_a_mode_that_is_set_between_two_parts(database: Database, amo: AmoStandin, mode: str, parts_told: int) -> None:
+    stage = with_talks(database, amo, LONG)
+    turn = cut_for_instagram(stage)
+
+    def switch(_seen: Any) -> None:
+        with database.writes.begin() as connection:
+            set_mode(connection, LEAD, mode)
+
+    amo.chats.on_seen = switch
+    assert answered(stage, turn) == turns.SENT
+    told = amo.chats.told(LEAD)
+    assert len(told) == parts_told  # what the client has begun to read a manager cannot approve any more
+    assert stage.said() == [LONG if mode == "draft" else told[0]]
+    assert stage.turn(turn).reason == (None if mode == "draft" else turns.OFF)
+
+
+@pytest.mark.parametrize("mode", ["off", "draft"])
+def test_what_a_person_wants_sent_is_sent_in_any_mode(database: Database, amo: AmoStandin, mode: str) -> None:
+    stage = Stage(database, amo=amo)
+    (turn,) = stage.client_writes()
+    amo.fault(path=NOTES, method="POST", status=422)
+    assert answered(stage, turn) == turns.FAILED
+    with database.writes.begin() as connection:
+        set_mode(connection, LEAD, mode)
+        assert turns.retry(connection, turn, stage.clock.now()) == turn
+    assert answered(stage, turn) == turns.SENT
 
 
 def test_without_amocrm_a_draft_waits_here(database: Database) -> None:

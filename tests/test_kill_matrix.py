@@ -150,6 +150,9 @@ def let_time_pass(connection: Connection) -> None:
 class Run:
     """Two deals and their messages, some of which are still to be acknowledged."""
 
+    deals: Sequence[Deal]
+    follow_up: tuple[Deal, str] | None
+
     def __init__(self, number: int) -> None:
         burst, dialogue = (Deal(FIRST_LEAD + 2 * number + which) for which in (0, 1))
         self.number = number
@@ -159,7 +162,9 @@ class Run:
 
 
 class Chain:
-    """One service that is killed again and again, with stand-ins of its own."""
+    """One service that is killed again and again, with stand-ins of its own. run: what it works at each time."""
+
+    run: type[Run] = Run
 
     def __init__(self, folder: Path, url: str, amo: AmoStandin, manus: ManusStandin) -> None:
         self._amo = amo
@@ -201,7 +206,7 @@ class Chain:
 
     def _be_killed(self, number: int, found: dict[int, list[str]]) -> Run | None:
         """The run that was cut off; None if it came to its end."""
-        run = Run(number)
+        run = self.run(number)
         self._http.get(self._server.webhook).raise_for_status()  # from here on its points are counted
         self._play(run)
         wait_for(lambda: self._server.dead or self._at_rest(run), f"a kill at point {number} or the end of the run")

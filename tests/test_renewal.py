@@ -126,3 +126,17 @@ def test_who_dies_with_the_new_pair_asks_for_a_consent_and_loses_no_reply(tmp_pa
         command(tmp_path, "connect", "--yes", "--code", amo.access.code(KEYS.client_id), **given)
         wait_for(restarted.settled, "the turn closed")
     assert len(amo.notes(LEADS[0])) == 1
+
+
+def test_a_lost_key_stops_the_calls_and_keeps_the_replies(tmp_path: Path, amo: AmoStandin) -> None:
+    url = f"sqlite:///{tmp_path / 'conversations.db'}"
+    consent(amo, url)
+    with otvet(tmp_path, **{**settings(amo, url), "OTVET_SECRET_KEY": "another key " * 3}) as server:
+        wait_for(lambda: watched(server).get("token") == "bad", "the first look")
+        assert "encrypted with another key" in server.get("/ready")["amocrm"]
+        server.deliver(incoming("How much?", lead_id=LEADS[0]))
+        assert "Traceback" not in server.log.read_text()
+        assert not server.settled()
+    with otvet(tmp_path, **settings(amo, url)) as server:
+        wait_for(server.settled, "the turn closed")
+    assert len(amo.notes(LEADS[0])) == 1

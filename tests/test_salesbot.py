@@ -21,7 +21,15 @@ from tests.standins import bot
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage, Writer
-from tests.test_deliver import LONG, account, answered, echoing, pause_of, states
+from tests.test_deliver import (
+    LONG,
+    account,
+    answered,
+    echoing,
+    pause_of,
+    sent_when_the_token_is_good_again,
+    states,
+)
 from tests.test_end_to_end import connected
 
 ACCOUNT = "https://example.amocrm.ru"
@@ -224,6 +232,30 @@ def test_a_token_that_may_not_let_bots_go_on_is_explained(database: Database, am
     assert answered(stage, turn) == turns.FAILED
     assert "administrators only" in stage.turn(turn).reason
     assert len(amo.notes(LEAD)) == 1
+
+
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_a_bot_that_does_not_take_the_reply_leaves_it_to_a_person(
+    database: Database, amo: AmoStandin, status: int
+) -> None:
+    stage = waiting(database, amo)
+    (turn,) = bot_asks(stage, amo)
+    amo.fault(path="/api/v4/salesbot/*", status=status)
+    assert answered(stage, turn) == turns.FAILED
+    assert f"HTTP {status}" in stage.turn(turn).reason
+    (note,) = amo.notes(LEAD)
+    assert "Delivery costs 300 roubles." in note["params"]["text"]
+    assert amo.chats.continued == []
+
+
+def test_a_token_that_ends_before_the_bot_goes_on_loses_and_doubles_nothing(
+    database: Database, amo: AmoStandin
+) -> None:
+    stage = waiting(database, amo)
+    (turn,) = bot_asks(stage, amo)
+    amo.fault(path="/api/v4/salesbot/*", status=401)
+    sent_when_the_token_is_good_again(stage, turn)
+    assert len(amo.chats.continued) == 1
 
 
 def test_an_answer_that_was_lost_is_not_given_twice(database: Database, amo: AmoStandin) -> None:

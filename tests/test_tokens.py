@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,9 +21,9 @@ from otvet.connection.renewal import TOO_FRESH_TO_RENEW, Tokens
 from otvet.connection.tokens import Kept
 from otvet.connection.vault import Vault, key_in
 from otvet.database import Database
-from otvet.errors import SettingsError
+from otvet.errors import ServiceError, SettingsError
 from tests.clocks import FakeClock
-from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
 
 T = TypeVar("T")
 VAULT = Vault("key of the tests " * 3)
@@ -175,6 +176,70 @@ def test_a_failed_renewal_leaves_the_present_token_in_use_and_amocrm_alone(
     assert exchanges(amo) == 1
 
 
+def gate_of(database: Database) -> gates.Closed | None:
+    return database.look(lambda connection: gates.closed(connection, gates.AMOCRM))
+
+
+async def ask_for_a_deal(source: Tokens, base_url: str, clock: FakeClock, times: int) -> set[str]:
+    """As what reads deals in the background does, once a minute; gives what it was told."""
+    told = set()
+    gate = partial(gates.pass_through, source._database, gates.AMOCRM)
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        for _ in range(times):
+            try:
+                await AmoClient(http, base_url, source, None, gate).lead(1)
+            except ServiceError as error:
+                told.add(type(error).__name__)
+            clock.advance(60)
+    return told
+
+
+def test_no_token_is_renewed_behind_a_closed_gate(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
+    clock.advance(0.9 * DAY)
+    with database.writes.begin() as connection:
+        gates.close(connection, gates.AMOCRM, "banned", "Blocked.", clock.now())
+    assert run(database, clock, amo, lambda source: ask_for_a_deal(source, amo.url, clock, 60)) == {"GateClosed"}
+    assert amo.log == []
+
+
+@pytest.mark.parametrize("hours", [20, 25])
+@pytest.mark.parametrize(
+    ("status", "body", "reason"), [(403, BLOCKED, "banned"), (403, "{}", "forbidden"), (402, "{}", "payment")]
+)
+def test_a_renewal_that_is_refused_as_everything_is_closes_the_gate(
+    database: Database, clock: FakeClock, amo: AmoStandin, status: int, body: str, reason: str, hours: float
+) -> None:
+    clock.advance(hours * 3600)
+    amo.fault(path="/oauth2/access_token", status=status, body=body, times=None)
+    told = run(database, clock, amo, lambda source: ask_for_a_deal(source, amo.url, clock, 60))
+    assert told == {"AmoError", "GateClosed"}
+    assert [one["path"] for one in amo.log] == ["/oauth2/access_token"]
+    gate = gate_of(database)
+    assert gate is not None
+    assert gate.reason == reason
+
+
+def test_a_renewal_takes_its_place_among_the_calls(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
+    clock.advance(2 * DAY)
+    places: list[int] = []
+
+    class Places:
+        async def acquire(self) -> None:
+            places.append(exchanges(amo))
+
+    async def limited(source: Tokens) -> None:
+        source._limiter = Places()
+        await source.prepare()
+        with database.writes.begin() as connection:
+            connection.execute(tokens.tokens.update().values(expires_at=clock.now()))
+            assert tokens.claim(connection, 2, clock.now())
+        with pytest.raises(AmoError):  # another process is at it: no place is taken
+            await source.prepare()
+
+    run(database, clock, amo, limited)
+    assert places == [0]
+
+
 def test_what_amocrm_refuses_for_good_stops_when_the_token_ends(
     database: Database, clock: FakeClock, amo: AmoStandin
 ) -> None:
@@ -320,8 +385,11 @@ def test_neither_the_database_nor_a_repr_shows_a_token(database: Database, amo: 
 
 
 def test_another_key_and_another_account_are_told_apart(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
-    with pytest.raises(SettingsError, match="OTVET_SECRET_KEY"):
+    with pytest.raises(AmoError, match="OTVET_SECRET_KEY") as caught:
         run(database, clock, amo, prepare, vault=Vault("another key " * 3))
+    assert caught.value.reason == "unauthorized"  # so the gate closes, and replies wait
+    with pytest.raises(SettingsError, match="OTVET_SECRET_KEY"):
+        run(database, clock, amo, Tokens.look, vault=Vault("another key " * 3))
     with pytest.raises(AmoError, match="no consent"):
         run(database, clock, amo, prepare, base_url="https://other.amocrm.ru")
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -32,6 +33,15 @@ LOOK_AGAIN = {
 
 _GET = sa.select(gates).where(gates.c.name == sa.bindparam("gate"))
 _OPEN = gates.delete().where(gates.c.name == sa.bindparam("gate"))
+
+
+class Refusal(Protocol):
+    """A service's error, with a word for why and a sentence as its text."""
+
+    permanent: bool
+
+    @property
+    def reason(self) -> str: ...
 
 
 class GateClosed(ServiceError):
@@ -66,6 +76,19 @@ def close(connection: Connection, name: str, reason: str, sentence: str, now: da
     again = {"reason": reason, "sentence": sentence, "look_again_at": now + LOOK_AGAIN[reason]}
     statement = insert(connection.dialect.name, gates).values(name=name, closed_at=now, **again)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=again))
+
+
+def stops_all(error: Refusal) -> bool:
+    """Whether every other call would be refused too, until a person has seen to it."""
+    return error.reason in LOOK_AGAIN and not error.permanent
+
+
+def heed(connection: Connection, name: str, error: Refusal, now: datetime) -> bool:
+    """Close it if the refusal holds for every call; gives whether it does."""
+    if not stops_all(error):
+        return False
+    close(connection, name, error.reason, str(error), now)
+    return True
 
 
 def may_look(connection: Connection, name: str, now: datetime) -> bool:

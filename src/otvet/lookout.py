@@ -1,6 +1,7 @@
 """The lookout: sees by itself whether amoCRM takes calls again, so that a closed gate does not wait for a reply."""
 
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -32,6 +33,8 @@ class Lookout:
                 await self.look()
             except OtvetError as error:
                 log.error("could not look whether amoCRM takes calls again", reason=str(error))
+            except Exception:
+                log.exception("looking whether amoCRM takes calls again failed; it is repeated")
 
     async def look(self) -> None:
         """Try a call if the gate is closed and it is time to; one process does so for all."""
@@ -51,11 +54,8 @@ class Lookout:
             await self._amocrm.account()
         except AmoError as error:
             log.warning("amoCRM does not take calls yet", reason=str(error))
-            if error.reason in gates.LOOK_AGAIN:
-                reason, sentence, now = error.reason, str(error), self._clock.now()
-                await self._database.write(
-                    lambda connection: gates.close(connection, gates.AMOCRM, reason, sentence, now)
-                )
+            heed = partial(gates.heed, name=gates.AMOCRM, error=error, now=self._clock.now())
+            await self._database.write(heed)
             return
         await self._database.write(lambda connection: gates.open_again(connection, gates.AMOCRM))
         log.info("amoCRM takes calls again")

@@ -2,7 +2,8 @@
 
 waiting ──> answering ──> sending ──> sent        the reply is in amoCRM
    │            │            ├──────> failed      amoCRM refused it for good
-   │            │            └──────> cancelled   a person took over before it could be sent
+   │            │            ├──────> cancelled   a person took over, or it was switched off, before it could be sent
+   │            │            └──────> answering   a manager has to approve it first, by a mode that was set meanwhile
    │            ├───────────────────> kept        amoCRM is not connected: the reply is here, and was not sent
    │            ├──────────> draft ──> cancelled  a manager may approve it (it is ``answering`` again) or reject it
    │            └───────────────────> handed      a person has to see to it; ``reason`` says why
@@ -445,10 +446,10 @@ def mark_sent(connection: Connection, turn_id: int, me: str, note_id: int | None
     return _close(connection, turn_id, me, values, {"note_id": note_id})
 
 
-def mark_half_sent(connection: Connection, turn_id: int, me: str, told: str, now: datetime) -> bool:
-    """sending -> sent, where a person took over when the client had a part of it: no more than that was said."""
-    values = {"state": SENT, "reason": MANAGER, "closed_at": now}
-    if not _close(connection, turn_id, me, values, {"note_id": None, "reason": MANAGER}):
+def mark_half_sent(connection: Connection, turn_id: int, me: str, told: str, reason: str, now: datetime) -> bool:
+    """sending -> sent, where it was stopped when the client had a part of it: no more than that was said."""
+    values = {"state": SENT, "reason": reason, "closed_at": now}
+    if not _close(connection, turn_id, me, values, {"note_id": None, "reason": reason}):
         return False
     connection.execute(messages.update().where(*_said_in(turn_id)).values(content=told))
     return True
@@ -475,11 +476,18 @@ def fail(connection: Connection, turn_id: int, me: str, reason: str, now: dateti
     return _close(connection, turn_id, me, {"state": FAILED, "reason": reason, "closed_at": now}, {"reason": reason})
 
 
-def cancel_unsent(connection: Connection, turn_id: int, me: str, now: datetime) -> bool:
-    """sending -> cancelled: it surely is not in amoCRM, and a person took over meanwhile."""
-    return _close(
-        connection, turn_id, me, {"state": CANCELLED, "reason": MANAGER, "closed_at": now}, {"reason": MANAGER}
-    )
+def cancel_unsent(connection: Connection, turn_id: int, me: str, reason: str, now: datetime) -> bool:
+    """sending -> cancelled: it surely is not in amoCRM, and meanwhile a person took over, or it was switched off."""
+    return _close(connection, turn_id, me, {"state": CANCELLED, "reason": reason, "closed_at": now}, {"reason": reason})
+
+
+def take_back(connection: Connection, turn_id: int, me: str) -> bool:
+    """sending -> answering: it surely is not in amoCRM, and a manager has to approve it first; it was never said."""
+    if not _move(connection, turn_id, me, SENDING, {"state": ANSWERING, "way": None, "tried_at": None}):
+        return False
+    parts.forget(connection, turn_id)
+    connection.execute(messages.delete().where(*_said_in(turn_id)))
+    return True
 
 
 def hand_to_person(connection: Connection, turn_id: int, me: str, reason: str, now: datetime) -> bool:

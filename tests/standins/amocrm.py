@@ -120,6 +120,7 @@ class AmoStandin:
     access: integrations, tokens, rights and webhooks of the account.
     any_lead: every deal exists, not only those of ``add_lead``.
     rate: how many requests within a second are answered before it is 429.
+    filters: whether the events are filtered as they were asked for; in an account without filtering they are not.
     ban_after: after so many 429 everything is the HTML 403 of a blocked address; None is never.
     pipelines: {id: (name, {stage's id: name})}. users: {id: name}; asking for another one is forbidden.
     log: the requests, as in Faults.
@@ -131,6 +132,7 @@ class AmoStandin:
         self.access = Access()
         self.any_lead = False
         self.rate = 7
+        self.filters = True
         self.ban_after: int | None = None
         self.pipelines: dict[int, tuple[str, dict[int, str]]] = {PIPELINE: ("Sales", {STAGE: "First contact", **ENDS})}
         self.users: dict[int, str] = {}

@@ -39,7 +39,8 @@ class Chats:
     """Public attributes may be set at any time.
 
     seen: all that reached clients, in its order. on_seen: told of each, as amoCRM's webhook would be.
-    has_v4: whether the account has /api/v4/bots. bots: the fields that they read, by number.
+    has_v4: whether the account has /api/v4/bots. v2_takes_any: whether the older address accepts a bot that is gone.
+    bots: the fields that they read, by number.
     waiting: bots that wait at a return address, with their deal; ``continued`` is what they were given.
     """
 
@@ -47,6 +48,7 @@ class Chats:
         self.seen: list[Seen] = []
         self.on_seen: Callable[[Seen], None] = lambda seen: None
         self.has_v4 = True
+        self.v2_takes_any = False
         self.bots: dict[int, int] = {}
         self.fields: dict[int, Json] = {}
         self.values: dict[tuple[int, int], str] = {}
@@ -129,9 +131,11 @@ class Chats:
 
     async def _run_v2(self, request: Request) -> Response:
         (item,) = await request.json()
-        if item["bot_id"] not in self.bots:
-            return Problem(422, "Unprocessable Entity", "No such bot")
         assert item["entity_type"] == 2
+        if item["bot_id"] not in self.bots:
+            if self.v2_takes_any:
+                return Response('{"success": true}', 202)
+            return Problem(422, "Unprocessable Entity", "No such bot")
         self._start(item["bot_id"], item["entity_id"])
         return Response('{"success": true}', 202)
 
@@ -172,12 +176,15 @@ class Chats:
     async def _get_events(self, request: Request) -> Response:
         query = request.query_params
         since, lead_id = int(query["filter[created_at][from]"]), int(query["filter[entity_id]"])
-        found = [one for one in self.seen if one.lead_id == lead_id and one.at >= since]
+        found = [one for one in self.seen if not self._amo.filters or (one.lead_id == lead_id and one.at >= since)]
         if not found:
             return Response(status_code=204)
         events = [
             {
                 "type": "outgoing_chat_message",
+                "entity_id": one.lead_id,
+                "entity_type": "lead",
+                "created_at": one.at,
                 "created_by": 0 if one.by_bot else 940088,
                 "value_after": [{"message": {"id": one.id, "origin": "telegram", "talk_id": 100}}],
             }

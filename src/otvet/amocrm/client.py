@@ -2,7 +2,8 @@
 
 AmoError (a ServiceError)
     permanent    the request is wrong for amoCRM and stays so: validation, not_found
-    needs a person before the same request can succeed: unauthorized, payment, forbidden, banned
+    needs a person before the same request can succeed: unauthorized, payment, forbidden, banned;
+        of these payment and forbidden are permanent where amoCRM was asked back and takes other calls
     passes by itself: rate_limited, unavailable, network
 """
 
@@ -68,6 +69,11 @@ _SENTENCES: dict[Reason, str] = {
         "OTVET_AMOCRM_BASE_URL."
     ),
 }
+_THIS_ONLY = ("payment", "forbidden")  # amoCRM says so also where it takes other calls
+_NOT_THIS = N_(
+    "amoCRM takes other calls, but not this one (HTTP {status}). Give the token's owner the rights to this deal and "
+    "its tasks, and see whether the account's plan includes what was asked for."
+)
 _RENEWED = N_("The token for amoCRM was renewed in between; the request is made again.")
 _MOVED = N_(
     "amoCRM sends on to another address. Open the account in a browser and put its address into OTVET_AMOCRM_BASE_URL."
@@ -145,7 +151,8 @@ class AmoClient:
     base_url: the account's address without a path, such as ``https://example.amocrm.ru``.
     token: a long-lived one, or what gives the token of each call.
     limiter: None when nothing but this client could use up the limit, as in a single check.
-    gate: raises when amoCRM must not be called now; asked right before each call that waited for its place itself.
+    gate: raises when amoCRM must not be called now; asked before the token is seen to, which may take a call of its
+        own, and once more right before each call that waited for its place itself.
 
     Every method raises AmoError, or what ``gate`` raises.
     """
@@ -163,6 +170,10 @@ class AmoClient:
         self._tokens = FixedToken(token) if isinstance(token, str) else token
         self._limiter = limiter
         self._gate = gate
+
+    @property
+    def base_url(self) -> str:
+        return self._base_url
 
     async def account(self) -> Account:
         """The account behind the token; asked for also through a closed gate, to see whether it can be opened.
@@ -188,7 +199,8 @@ class AmoClient:
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-api
         """
-        data = await self._get("/api/v4/webhooks", {"filter[destination]": destination})
+        query = {"filter[destination]": destination}
+        data = await self._request("GET", "/api/v4/webhooks", query=query, private=destination)
         try:
             hooks = [_hook(one) for one in data["_embedded"]["webhooks"]] if data else []
         except _WRONG_SHAPE:
@@ -219,7 +231,7 @@ class AmoClient:
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
         """
-        return await self._get(f"/api/v4/leads/{lead_id:d}", {"with": "contacts"})
+        return await self.get(f"/api/v4/leads/{lead_id:d}", {"with": "contacts"})
 
     async def contact(self, contact_id: int) -> Mapping[str, Any] | None:
         """A contact with the ids of its deals under ``_embedded``; None when there is none.
@@ -272,8 +284,13 @@ class AmoClient:
         other._limiter = limiter
         return other
 
-    async def place(self) -> None:
-        """Wait until a call may start; the next one is then made with ``has_place``, and the gate is the caller's."""
+    async def place(self, *, past_gate: bool = False) -> None:
+        """Wait until a call may start; the next one is then made with ``has_place``.
+
+        The gate may be closed meanwhile: the last look at it is the caller's.
+        """
+        if not past_gate:
+            await self._look_at_gate()
         await self._tokens.prepare()
         if self._limiter is not None:
             await self._limiter.acquire()
@@ -286,9 +303,9 @@ class AmoClient:
         """
         path = f"/api/v4/leads/{lead_id:d}/notes"
         note = {"note_type": "common", "params": {"text": text}}
-        data = await self._request("POST", path, body=[note], private=text, has_place=has_place) or {}
+        data = await self._request("POST", path, body=[note], private=text, has_place=has_place, ask_back=True)
         try:
-            return int(data["_embedded"]["notes"][0]["id"])
+            return int((data or {})["_embedded"]["notes"][0]["id"])
         except _WRONG_SHAPE:
             raise _not_data("POST") from None
 
@@ -305,7 +322,7 @@ class AmoClient:
                 "limit": PAGE,
                 "page": page,
             }
-            data = await self._get(f"/api/v4/leads/{lead_id:d}/notes", query)
+            data = await self.get(f"/api/v4/leads/{lead_id:d}/notes", query)
             if data is None:
                 break
             try:
@@ -326,9 +343,11 @@ class AmoClient:
         task = {"text": text, "complete_till": int(due.timestamp()), "entity_id": lead_id, "entity_type": "leads"}
         if responsible_user_id:
             task["responsible_user_id"] = responsible_user_id
-        data = await self._request("POST", "/api/v4/tasks", body=[task], private=text, has_place=has_place) or {}
+        data = await self._request(
+            "POST", "/api/v4/tasks", body=[task], private=text, has_place=has_place, ask_back=True
+        )
         try:
-            return int(data["_embedded"]["tasks"][0]["id"])
+            return int((data or {})["_embedded"]["tasks"][0]["id"])
         except _WRONG_SHAPE:
             raise _not_data("POST") from None
 
@@ -343,7 +362,7 @@ class AmoClient:
             "filter[is_completed]": 0,
             "limit": PAGE,
         }
-        data = await self._get("/api/v4/tasks", query)
+        data = await self.get("/api/v4/tasks", query)
         try:
             for task in data["_embedded"]["tasks"] if data else ():
                 if marker in str(task["text"]):
@@ -356,13 +375,16 @@ class AmoClient:
         self, method: str, path: str, *, body: Any = None, private: str = "", has_place: bool = False
     ) -> Mapping[str, Any] | None:
         """A call that need say no more than that it was accepted; what it means is for the module that makes it."""
-        return await self._request(method, path, body=body, private=private, has_place=has_place, lenient=True)
+        return await self._request(
+            method, path, body=body, private=private, has_place=has_place, lenient=True, ask_back=True
+        )
 
     async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
         """Any data; None when there is none."""
-        return await self._get(path, query)
+        return await self._request("GET", path, query=query, ask_back=True)
 
     async def _get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
+        """Data without which replies can be written and sent: nobody is asked back for a refusal of it."""
         return await self._request("GET", path, query=query)
 
     async def _request(
@@ -376,19 +398,35 @@ class AmoClient:
         has_place: bool = False,
         past_gate: bool = False,
         lenient: bool = False,
+        ask_back: bool = False,
     ) -> Mapping[str, Any] | None:
         if not has_place:
-            await self.place()
-            if self._gate is not None and not past_gate:
-                await self._gate()
+            await self._take_place(past_gate)
         token = await self._tokens.token()
         answer = await self._send(token, method, path, query, body)
         if answer.status_code == 401 and await self._tokens.renew(token):
             if has_place:  # what the caller made sure of before may not hold any more
                 raise AmoError(_(_RENEWED), reason="unavailable")
-            await self.place()
+            await self._take_place(past_gate)
             answer = await self._send(await self._tokens.token(), method, path, query, body)
-        return read_answer(method, answer.status_code, answer.content, private, lenient=lenient)
+        try:
+            return read_answer(method, answer.status_code, answer.content, private, lenient=lenient)
+        except AmoError as error:
+            if not ask_back or error.reason not in _THIS_ONLY:
+                raise
+            refusal = error
+        await self.account()  # raises what holds for everything
+        sentence = _(_NOT_THIS).format(status=refusal.status)
+        raise AmoError(sentence, reason=refusal.reason, permanent=True, status=refusal.status) from refusal
+
+    async def _take_place(self, past_gate: bool) -> None:
+        await self.place(past_gate=past_gate)
+        if not past_gate:
+            await self._look_at_gate()
+
+    async def _look_at_gate(self) -> None:
+        if self._gate is not None:
+            await self._gate()
 
     async def _send(
         self, token: str, method: str, path: str, query: Mapping[str, str | int] | None, body: Any

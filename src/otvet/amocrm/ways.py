@@ -17,6 +17,7 @@ FIELD_NAME = N_("Reply of the assistant (Otvet)")
 FIELDS_ON_A_PAGE = 250
 PAGES = 20
 EVENTS = 100
+OUTGOING = "outgoing_chat_message"
 ROBOT = 0  # who did it, where no user did
 LEAD = 2  # amoCRM's number for deals
 
@@ -32,6 +33,7 @@ _BOT_GONE = N_(
     "amoCRM does not run the Salesbot {bot} ({detail}). See that it is there, is switched on and has no trigger, that "
     "OTVET_SALESBOT_ID is its number, and that the token's owner may run it."
 )
+_NOT_V4 = N_("amoCRM does not run the Salesbot by the newer address; the older one is tried next.")
 _TALK_REFUSED: Mapping[int, str] = {
     402: N_(
         "Kommo's limit of messages through the Chats API is used up for this month. Until the next one answer by "
@@ -79,25 +81,28 @@ async def _find_field(amocrm: AmoClient) -> int | None:
 
 
 async def write_field(amocrm: AmoClient, lead_id: int, field_id: int, text: str) -> None:
-    """Put the text where the bot reads it; doing it twice changes nothing.
+    """Put the text where the bot reads it; doing it twice changes nothing. Called with a place already taken.
 
     Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
     """
     body = {"custom_fields_values": [{"field_id": field_id, "values": [{"value": text}]}]}
     try:
-        await amocrm.call("PATCH", f"/api/v4/leads/{lead_id:d}", body=body, private=text)
+        await amocrm.call("PATCH", f"/api/v4/leads/{lead_id:d}", body=body, private=text, has_place=True)
     except AmoError as error:
-        if error.reason not in ("validation", "forbidden"):  # without the right to this, a note may still be allowed
+        if not error.permanent or error.reason == "not_found":  # that is the deal, not the field
             raise
         raise _refused(_FIELD_GONE, error, field=field_id) from error
 
 
 class Bots:
-    """Runs a Salesbot, by whichever of the two addresses the account has. A run cannot be taken back."""
+    """Runs a Salesbot, by whichever of the two addresses the account has. A run cannot be taken back.
+
+    has_v4: whether it has the newer one; None while that is not known. The older one may take a bot that is not there.
+    """
 
     def __init__(self, amocrm: AmoClient) -> None:
         self._amocrm = amocrm
-        self._has_v4 = True
+        self.has_v4: bool | None = None
 
     async def run(self, bot_id: int, lead_id: int) -> None:
         """Called with a place among the calls already taken.
@@ -105,29 +110,29 @@ class Bots:
         Sources: https://developers.kommo.com/reference/launch-a-salesbot and, for the older address,
         https://developers.kommo.com/reference/launch-salesbot (that amoCRM has both is not verified)
         """
-        if self._has_v4:
-            try:
-                body: Any = {"entity_id": lead_id, "entity_type": "leads"}
-                await self._amocrm.call("POST", f"/api/v4/bots/{bot_id:d}/run", body=body, has_place=True)
-            except AmoError as error:
-                if error.status not in (404, 405):
-                    raise self._why(bot_id, error) from error
-            else:
-                return
-            await self._amocrm.place()
-        body = [{"bot_id": bot_id, "entity_id": lead_id, "entity_type": LEAD}]
+        known = self.has_v4  # what others find out meanwhile is not about this call
         try:
-            await self._amocrm.call("POST", "/api/v2/salesbot/run", body=body, has_place=True)
+            if known is False:
+                old = [{"bot_id": bot_id, "entity_id": lead_id, "entity_type": LEAD}]
+                await self._amocrm.call("POST", "/api/v2/salesbot/run", body=old, has_place=True)
+            else:
+                body = {"entity_id": lead_id, "entity_type": "leads"}
+                await self._amocrm.call("POST", f"/api/v4/bots/{bot_id:d}/run", body=body, has_place=True)
         except AmoError as error:
-            raise self._why(bot_id, error) from error
-        self._has_v4 = False
+            if known is None and error.status in (404, 405):
+                self.has_v4 = False
+                raise AmoError(_(_NOT_V4), reason="unavailable", status=error.status) from error
+            refused = _not_run(bot_id, error)
+            if known is False and refused.permanent:
+                self.has_v4 = None  # neither address takes it
+            raise refused from error
+        self.has_v4 = known is not False
 
-    def _why(self, bot_id: int, error: AmoError) -> AmoError:
-        if error.status == 409:  # another bot is at work in the deal: it passes by itself
-            return AmoError(str(_refused(_BOT_GONE, error, bot=bot_id)), reason="unavailable", status=409)
-        if error.permanent or error.reason == "forbidden":
-            return _refused(_BOT_GONE, error, bot=bot_id)
-        return error
+
+def _not_run(bot_id: int, error: AmoError) -> AmoError:
+    if error.status == 409:  # another bot is at work in the deal: it passes by itself
+        return AmoError(str(_refused(_BOT_GONE, error, bot=bot_id)), reason="unavailable", status=409)
+    return _refused(_BOT_GONE, error, bot=bot_id) if error.permanent else error
 
 
 async def send_message(amocrm: AmoClient, talk_id: str, text: str) -> str | None:
@@ -142,7 +147,7 @@ async def send_message(amocrm: AmoClient, talk_id: str, text: str) -> str | None
         data = await amocrm.call("POST", path, body={"text": text}, private=text, has_place=True)
     except AmoError as error:
         sentence = _TALK_REFUSED.get(error.status or 0)
-        if error.reason == "banned" or sentence is None:
+        if not error.permanent or sentence is None:
             raise
         raise AmoError(_(sentence), reason="validation", permanent=True, status=error.status) from error
     named = (data or {}).get("id")
@@ -166,7 +171,7 @@ async def go_on(amocrm: AmoClient, return_url: str, data: Mapping[str, Any], sho
         )
     except AmoError as error:
         sentence = {403: _NOT_ADMIN, 404: _NOT_WAITING}.get(error.status or 0)
-        if error.reason == "banned" or sentence is None:
+        if not error.permanent or sentence is None:
             raise
         raise AmoError(_(sentence), reason="validation", permanent=True, status=error.status) from error
 
@@ -179,7 +184,7 @@ async def sent_since(amocrm: AmoClient, lead_id: int, since: datetime) -> set[st
     Source: https://www.amocrm.ru/developers/content/crm_platform/events-and-notes
     """
     query: dict[str, str | int] = {
-        "filter[type]": "outgoing_chat_message",
+        "filter[type]": OUTGOING,
         "filter[entity]": "lead",
         "filter[entity_id]": lead_id,
         "filter[created_at][from]": int(since.timestamp()),
@@ -187,11 +192,24 @@ async def sent_since(amocrm: AmoClient, lead_id: int, since: datetime) -> set[st
     }
     found = await amocrm.get("/api/v4/events", query) or {}
     try:
-        events = found.get("_embedded", {}).get("events", ())
-        told = [event["value_after"][0]["message"]["id"] for event in events if event["created_by"] == ROBOT]
-    except (AttributeError, IndexError, KeyError, TypeError):
+        events = list(found.get("_embedded", {}).get("events", ()))
+    except (AttributeError, TypeError):
         return set()
-    return {str(id_) for id_ in told}
+    return {id_ for event in events if (id_ := _message_in(event, lead_id, since))}
+
+
+def _message_in(event: Any, lead_id: int, since: datetime) -> str | None:
+    """The message that an event is about, if it is one asked for: where filters are ignored, there are others too."""
+    try:
+        asked_for = (
+            event["type"] == OUTGOING
+            and (event["entity_type"], event["entity_id"]) == ("lead", lead_id)
+            and event["created_at"] >= int(since.timestamp())
+            and event["created_by"] == ROBOT
+        )
+        return str(event["value_after"][0]["message"]["id"]) if asked_for else None
+    except (IndexError, KeyError, TypeError):
+        return None
 
 
 def _refused(sentence: str, error: AmoError, **named: int) -> AmoError:

@@ -43,7 +43,10 @@ def token_source(settings: Settings, clock: Clock, http: httpx2.AsyncClient, dat
     if settings.amocrm_token is not None:
         return FixedToken(settings.amocrm_token.get_secret_value())
     keys = keys_of(settings)
-    return Tokens(database, clock, http, vault_of(settings), settings.amocrm_base_url, keys) if keys else None
+    if keys is None:
+        return None
+    vault, calls = vault_of(settings), limit(settings, clock, database)
+    return Tokens(database, clock, http, vault, settings.amocrm_base_url, keys, calls)
 
 
 def client(

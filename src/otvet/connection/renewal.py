@@ -6,17 +6,19 @@ from functools import partial
 
 import httpx2
 import structlog
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from otvet import gates
 from otvet.amocrm import oauth
-from otvet.amocrm.client import AmoError
+from otvet.amocrm.client import AmoError, Limiter
 from otvet.amocrm.token import Keys, Pair
 from otvet.clock import Clock
 from otvet.connection import tokens
 from otvet.connection.tokens import Kept
 from otvet.connection.vault import Vault
 from otvet.database import Database, first_line
-from otvet.errors import StorageError
+from otvet.errors import SettingsError, StorageError
 from otvet.i18n import N_, _
 
 log = structlog.get_logger(__name__)
@@ -36,6 +38,7 @@ class Tokens:
     """The TokenSource of one account and one integration. For the event loop of the service or of a command.
 
     http: asked for ``base_url`` only; no redirect is followed.
+    limiter: spaces these calls among the account's others; None where nothing else calls.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Tokens:
         vault: Vault,
         base_url: str,
         keys: Keys,
+        limiter: Limiter | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -53,10 +57,11 @@ class Tokens:
         self._vault = vault
         self._base_url = base_url
         self._keys = keys
+        self._limiter = limiter
         self._renewal: asyncio.Task[bool] | None = None
 
     async def look(self) -> Kept | None:
-        """The kept pair of this account and integration, or None."""
+        """The kept pair of this account and integration, or None; SettingsError if it cannot be opened."""
         found = await self._database.read(lambda connection: tokens.kept(connection, self._vault))
         mine = found and (found.base_url, found.client_id) == (self._base_url, self._keys.client_id)
         return found if mine else None
@@ -82,7 +87,7 @@ class Tokens:
                 if await self._renew_once(pair) or not ended:
                     return
             except AmoError as error:
-                if ended:
+                if ended or _refuses_all(error):
                     raise
                 log.warning("amoCRM's token is not renewed yet; the present one is still good", reason=str(error))
                 return
@@ -113,7 +118,10 @@ class Tokens:
             await asyncio.wait([self._renewal])
 
     async def _kept(self) -> Kept:
-        pair = await self.look()
+        try:
+            pair = await self.look()
+        except SettingsError as error:  # without its key a pair is as good as none, and only a person can mend that
+            raise _gone(str(error)) from error
         if pair is None:
             raise _gone(_(NO_CONSENT).format(account=self._base_url))
         return pair
@@ -125,22 +133,39 @@ class Tokens:
         return await asyncio.shield(self._renewal)
 
     async def _renew(self, pair: Kept) -> bool:
-        if not await self._database.write_alone(
-            lambda connection: tokens.claim(connection, pair.version, self._clock.now())
-        ):
+        if not await self._claim(pair.version):
             return False
         keys = Keys(self._keys.client_id, self._keys.client_secret, pair.redirect_url)
         try:
             new = await oauth.refresh(self._http, self._base_url, keys, pair.refresh)
         except AmoError as error:
-            if error.reason == "unauthorized":
-                log.error("amoCRM gives no new token", reason=str(error))
-                refusal = str(error)
-                await self._database.write(lambda connection: tokens.refuse(connection, pair.version, refusal))
+            await self._heed(pair.version, error)
             raise
         if await self._commit(pair.version, new):
             log.info("amoCRM's token was renewed")
         return True
+
+    async def _claim(self, version: int) -> bool:
+        """The place among the calls comes first: in a backlog the claim would lapse before the call."""
+        if self._limiter is not None:
+            now = self._clock.now()
+            if not await self._database.read(lambda connection: tokens.is_free(connection, version, now)):
+                return False
+            await self._limiter.acquire()
+        now = self._clock.now()
+        return await self._database.write_alone(lambda connection: tokens.claim(connection, version, now))
+
+    async def _heed(self, version: int, error: AmoError) -> None:
+        log.error("amoCRM gives no new token", reason=str(error))
+        now = self._clock.now()
+
+        def keep(connection: Connection) -> None:
+            if error.reason == "unauthorized":
+                tokens.refuse(connection, version, str(error))
+            else:
+                gates.heed(connection, gates.AMOCRM, error, now)
+
+        await self._database.write(keep)
 
     async def _commit(self, version: int, new: Pair) -> bool:
         """There is no second copy of these tokens anywhere, so a database that is away is waited for."""
@@ -157,6 +182,11 @@ class Tokens:
                 log.error("amoCRM's new tokens are not stored yet", reason=reason)
                 await self._clock.sleep(1)
         raise AssertionError
+
+
+def _refuses_all(error: AmoError) -> bool:
+    """An ``unauthorized`` is about the next pair only: the present token is good until it ends."""
+    return error.reason != "unauthorized" and gates.stops_all(error)
 
 
 def _gone(sentence: str) -> AmoError:

@@ -120,12 +120,22 @@ def forget_refusal(connection: Connection) -> None:
 def claim(connection: Connection, version: int, now: datetime) -> bool:
     """Whether the caller is the one who renews this pair."""
     moment = database_time(connection, now)
+    mine = tokens.update().where(_is_free(version, moment))
+    return connection.execute(mine.values(claimed_until=moment + CLAIM)).rowcount == 1
+
+
+def is_free(connection: Connection, version: int, now: datetime) -> bool:
+    """Whether a claim of this pair could be made now."""
+    free = sa.exists().where(_is_free(version, database_time(connection, now)))
+    return bool(connection.scalar(sa.select(free)))
+
+
+def _is_free(version: int, moment: datetime) -> sa.ColumnElement[bool]:
     claimed = tokens.c.claimed_until
     # Far later than a claim made now would end: the clock was set back since. One that another process made while this
     # one waited for the row ends a little later only, and holds.
     free = sa.or_(claimed.is_(None), claimed <= moment, claimed > moment + 2 * CLAIM)
-    mine = sa.and_(_is(version), tokens.c.refusal.is_(None), free)
-    return connection.execute(tokens.update().where(mine).values(claimed_until=moment + CLAIM)).rowcount == 1
+    return sa.and_(_is(version), tokens.c.refusal.is_(None), free)
 
 
 def replace(connection: Connection, vault: Vault, version: int, new: Pair, now: datetime) -> bool:

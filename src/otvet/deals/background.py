@@ -37,6 +37,6 @@ class Yielding:
 
 async def heed(database: Database, clock: Clock, error: Exception) -> None:
     """Close amoCRM's gate if it refused what it would refuse everybody."""
-    if isinstance(error, AmoError) and error.reason in STOPS_ALL:
+    if isinstance(error, AmoError) and error.reason in STOPS_ALL and not error.permanent:
         reason, sentence, now = error.reason, str(error), clock.now()
         await database.write(lambda connection: gates.close(connection, gates.AMOCRM, reason, sentence, now))

@@ -17,7 +17,8 @@ from otvet.clock import Clock
 from otvet.conversations import conversations, messages
 from otvet.database import Database
 from otvet.deliver import parts
-from otvet.deliver.verdicts import LATER, NOT_OURS, SURE_FOR_SECONDS
+from otvet.deliver.last_look import look_again
+from otvet.deliver.verdicts import NOT_OURS, SURE_FOR_SECONDS
 from otvet.deliver.ways import SETTLE_SECONDS, Way
 from otvet.i18n import N_, _
 
@@ -27,6 +28,8 @@ ECHO_SECONDS = 60.0  # so long an outgoing message is waited for that tells what
 LOOK_SECONDS = 2.0
 CLOCKS_DIFFER = timedelta(seconds=5)  # amoCRM's and ours, where its events are asked for what came after a moment
 UNCONFIRMED_FOR = timedelta(minutes=10)  # a part that was sent longer ago than that has come back or never will
+COME_BACK_WITHIN = timedelta(days=7)
+"""Where no part has come back for so long, the account does not report what robots send: theirs and ours look alike."""
 
 CANNOT_TELL = N_(
     "It cannot be told whether the client got this. Look into the chat; if it is not there, send it by hand or with: "
@@ -38,7 +41,7 @@ _OF_LEAD = sa.select(turns.turns.c.id).join(conversations)
 
 
 class Chat:
-    """Brings the parts of replies to clients, as the process ``me``."""
+    """Brings the parts of replies to clients, as the process ``me``; ``mode`` is of conversations without their own."""
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Chat:
         amocrm: AmoClient,
         ways: Mapping[str, Way],
         me: str,
+        mode: str,
         on_their_way: set[asyncio.Task[Any]],
     ) -> None:
         self._database = database
@@ -54,6 +58,7 @@ class Chat:
         self._amocrm = amocrm
         self._ways = ways
         self._me = me
+        self._mode = mode
         self._on_their_way = on_their_way
 
     async def send(self, turn: Row[Any]) -> str | None:
@@ -82,7 +87,8 @@ class Chat:
         try:
             if way.settles:
                 await self._let_the_last_one_be_read(turn)
-            await way.prepare(turn, batch)
+            if not await way.prepare(turn, batch):
+                return NOT_OURS
         except AmoError as error:
             if not error.permanent:
                 raise
@@ -97,17 +103,11 @@ class Chat:
 
     def _last_look(self, connection: Connection, turn_id: int, ids: Sequence[int], now: datetime) -> str | None:
         """All that decides whether it is sent now, in one commit right before it is. None: it is."""
-        if gates.closed(connection, gates.AMOCRM) is not None:
-            return LATER
-        if turns.send_again(connection, turn_id, self._me, now):
-            return None if parts.give(connection, ids, now) else NOT_OURS
-        told = [part.text for part in parts.of_turn(connection, turn_id) if part.state == parts.SENT]
-        if told and turns.mark_half_sent(connection, turn_id, self._me, "\n".join(told), now):
-            log.info("a person took over in the middle of a reply", turn=turn_id, parts=len(told))
-            return turns.SENT
-        if not told and turns.cancel_unsent(connection, turn_id, self._me, now):
-            return turns.CANCELLED
-        return NOT_OURS
+        verdict = look_again(connection, turn_id, self._me, now, self._mode)
+        if verdict is not None:
+            log.info("a reply to the client's chat goes no further", turn=turn_id, verdict=verdict)
+            return verdict
+        return None if parts.give(connection, ids, now) else NOT_OURS
 
     async def _hand_in(
         self, turn: Row[Any], batch: Sequence[Row[Any]], way: Way, talk_id: str, given_at: datetime
@@ -183,16 +183,24 @@ class Chat:
         return True
 
     async def _events_tell(self, turn: Row[Any], missing: Sequence[Row[Any]]) -> bool:
-        """Whether amoCRM's events have an outgoing message for each of these, besides those of others."""
+        """Whether amoCRM's events have an outgoing message for each of these, and none that may be another robot's.
+
+        An event does not say what was written. So it proves something only where other robots' messages are known here.
+        """
         since = min(part.given_at for part in missing)
+        now = self._clock.now()
+        if not await self._database.read(partial(parts.have_come_back, since=now - COME_BACK_WITHIN)):
+            return False
         ours = await self._database.read(lambda connection: self._unconfirmed(connection, turn.amocrm_lead_id, since))
         try:
             sent = await sent_since(self._amocrm, turn.amocrm_lead_id, since - CLOCKS_DIFFER)
         except AmoError as error:
+            if gates.stops_all(error):
+                raise
             log.info("amoCRM's events do not tell what was sent", turn=turn.id, reason=str(error))
             return False
         others = await self._database.read(lambda connection: _known(connection, sent))
-        return len(sent - others) >= len(ours)
+        return len(sent - others) == len(ours)
 
     def _unconfirmed(self, connection: Connection, lead_id: int, since: datetime) -> Sequence[datetime]:
         here = _OF_LEAD.where(conversations.c.amocrm_lead_id == lead_id)

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,9 +17,10 @@ from otvet.database import Database
 from otvet.deliver import bot_waits, drafts, parts
 from otvet.deliver.by_channel import SALESBOT, WIDGET, way_for
 from otvet.deliver.chat import Chat, origin_of
+from otvet.deliver.last_look import look_again
 from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS, SURE_FOR_SECONDS, UNSURE_FOR
 from otvet.deliver.ways import How, Salesbot, ready
-from otvet.errors import OtvetError
+from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import N_, _
 
 log = structlog.get_logger(__name__)
@@ -109,6 +111,7 @@ class Delivery:
                 log.info("replies go to the Salesbot through a field of the deal", field=await salesbot.field())
             except OtvetError as error:  # the next reply tries again
                 log.warning("the field for replies could not be made", reason=str(error))
+                await self._heed(error)
 
     async def deliver(self, turn_id: int) -> str:
         """Gives the state that the turn is in then; LATER when it may work another time; AGAIN to write anew."""
@@ -143,8 +146,15 @@ class Delivery:
             try:
                 await self._amocrm.place()
                 await go_on(self._amocrm, return_url, {"status": "none", "reply": "", "parts": 0}, ())
-            except AmoError as error:
+            except ServiceError as error:
                 log.info("a bot could not be told that there is no reply for it", turn=turn_id, reason=str(error))
+                await self._heed(error)
+
+    async def _heed(self, error: OtvetError) -> None:
+        """What refuses everything stops everything, also where nothing is tried again."""
+        if isinstance(error, AmoError):
+            heed = partial(gates.heed, name=gates.AMOCRM, error=error, now=self._clock.now())
+            await self._database.write(heed)
 
     def _take_bot_without_reply(self, connection: Connection, turn_id: int) -> str | None:
         turn = turns.get(connection, turn_id)
@@ -227,7 +237,7 @@ class Delivery:
         return turns.DRAFT if shown else NOT_OURS
 
     async def _into_chat(self, turn: Row[Any], amocrm: AmoClient) -> str:
-        chat = Chat(self._database, self._clock, amocrm, self._ways, self._me, self._on_their_way)
+        chat = Chat(self._database, self._clock, amocrm, self._ways, self._me, self._how.mode, self._on_their_way)
         verdict = await chat.send(turn)
         if verdict is not None:
             return verdict
@@ -248,7 +258,8 @@ class Delivery:
             try:
                 note_id = await self._note_besides(turn, missing, amocrm)
             except AmoError as error:
-                if not error.permanent and self._clock.now() - turn.last_message_at < GIVE_UP_AFTER:
+                recent = self._clock.now() - turn.last_message_at < GIVE_UP_AFTER
+                if gates.stops_all(error) or (recent and not error.permanent):
                     raise
                 log.error("no note could be written besides", turn=turn.id, reason=str(error))
             else:
@@ -347,15 +358,12 @@ class Delivery:
         return turns.commit_to_send(connection, turn.id, self._me, now, name, texts)
 
     def _last_look_again(self, connection: Connection, turn_id: int) -> _Begun:
-        """The same before a further attempt; what surely is not in amoCRM is cancelled if a person took over."""
+        """The same before a further attempt; the note surely is not in amoCRM."""
         now = self._clock.now()
-        if gates.closed(connection, gates.AMOCRM) is not None:
-            return _Begun(LATER)
-        if turns.send_again(connection, turn_id, self._me, now, tried_at=now):
-            return _Begun(None, turns.get(connection, turn_id), self._clock.monotonic())
-        if turns.cancel_unsent(connection, turn_id, self._me, now):
-            return _Begun(turns.CANCELLED)
-        return _Begun(NOT_OURS)
+        verdict = look_again(connection, turn_id, self._me, now, self._how.mode, tried_at=now)
+        if verdict is not None:
+            return _Begun(verdict)
+        return _Begun(None, turns.get(connection, turn_id), self._clock.monotonic())
 
     def _without_amocrm(self, connection: Connection, turn_id: int) -> str:
         if turns.absorb_newer(connection, turn_id, self._me):
@@ -459,8 +467,7 @@ class Delivery:
             if not error.ambiguous:  # whatever was given to amoCRM before, the wait for it was over
                 for state in (turns.SENDING, turns.ANSWERING):
                     turns.note_down(connection, turn_id, self._me, state=state, tried_at=None)
-            if error.reason in gates.LOOK_AGAIN:
-                gates.close(connection, gates.AMOCRM, error.reason, str(error), now)
+            if gates.heed(connection, gates.AMOCRM, error, now):
                 return LATER
             if turn is None:
                 return NOT_OURS

@@ -65,6 +65,11 @@ def refuse(connection: Connection, ids: Collection[int]) -> None:
     connection.execute(todo.values(state=REFUSED))
 
 
+def forget(connection: Connection, turn_id: int) -> None:
+    """Nothing of the reply was given, and it is not to be sent as it is."""
+    connection.execute(parts.delete().where(parts.c.turn_id == turn_id))
+
+
 def try_again(connection: Connection, turn_id: int) -> None:
     """A person has looked and wants what the client does not have to be sent."""
     ended = parts.update().where(parts.c.turn_id == turn_id, parts.c.state.in_((REFUSED, UNKNOWN)))
@@ -81,6 +86,12 @@ def unconfirmed(connection: Connection, turn_ids: sa.Select[Any], since: datetim
 def known_echoes(connection: Connection, keys: Collection[str]) -> set[str]:
     """Which of these outgoing messages are known to be parts of ours."""
     return set(connection.scalars(sa.select(parts.c.echo_id).where(parts.c.echo_id.in_(keys))))
+
+
+def have_come_back(connection: Connection, since: datetime) -> bool:
+    """Whether any part given since then was seen as an outgoing message."""
+    seen = sa.exists().where(parts.c.given_at >= since, parts.c.echo_id.is_not(None))
+    return bool(connection.scalar(sa.select(seen)))
 
 
 def came_back(connection: Connection, id_: int, key: str) -> bool:

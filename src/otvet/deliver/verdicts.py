@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 LATER = "later"
-AGAIN = "again"  # the client wrote on: the reply is written anew
+AGAIN = "again"  # the turn is gone through anew: the client wrote on, or the reply has to be approved first
 NOT_OURS = "not ours"
 
 UNSURE_FOR = timedelta(seconds=20)  # amoCRM may carry out what it was given after whoever gave it has died

@@ -1,13 +1,14 @@
 """The ways into a client's chat. Each prepares, which may be repeated, and gives, which may not."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection, Row
 
-from otvet import installation
+from otvet import gates, installation, turns
 from otvet.amocrm import ways as calls
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
@@ -15,9 +16,11 @@ from otvet.conversations import AUTO
 from otvet.database import Database
 from otvet.deliver import bot_waits, channels
 from otvet.deliver.by_channel import NOTE, SALESBOT, TALK, WIDGET
+from otvet.errors import StorageError
 from otvet.i18n import N_, _
 
 FIELD = "salesbot_field_id"
+V4 = "salesbot_v4"  # the account where a bot was run by the newer address
 SETTLE_SECONDS = 10.0
 """So long a bot is given to read the field before the next text goes there, unless its message was seen before.
 
@@ -61,8 +64,8 @@ class Way(Protocol):
         """The parts in which the text goes to a channel."""
         ...
 
-    async def prepare(self, turn: Row[Any], batch: Sequence[Row[Any]]) -> None:
-        """All that may be done again after a crash. Raises AmoError."""
+    async def prepare(self, turn: Row[Any], batch: Sequence[Row[Any]]) -> bool:
+        """All that may be done again after a crash; False when the turn is not ours any more. Raises AmoError."""
         ...
 
     async def give(self, turn: Row[Any], batch: Sequence[Row[Any]], talk_id: str) -> str | None:
@@ -83,17 +86,41 @@ class Salesbot:
         self._field_id = how.field_id
         self._bot_id = how.salesbot_id
         self._bots = calls.Bots(amocrm)
+        self._noted_v4 = False
 
     def cut(self, text: str, origin: str) -> list[str]:
         return channels.split(text, channels.limit_of(origin))
 
-    async def prepare(self, turn: Row[Any], batch: Sequence[Row[Any]]) -> None:
+    async def prepare(self, turn: Row[Any], batch: Sequence[Row[Any]]) -> bool:
         field_id = await self.field()
+        await self._recall_v4()
+        await self._amocrm.place()
+        # After the waits: the field may hold another part by now, of whoever took the turn over.
+        if not await self._database.read(lambda connection: _may_write(connection, turn)):
+            return False
         await calls.write_field(self._amocrm, turn.amocrm_lead_id, field_id, batch[0].text)
+        return True
 
     async def give(self, turn: Row[Any], batch: Sequence[Row[Any]], talk_id: str) -> str | None:
         await self._bots.run(self._bot_id, turn.amocrm_lead_id)
+        await self._note_v4()
         return None
+
+    async def _recall_v4(self) -> None:
+        """Where the newer address has worked once, a 404 of it is about the bot."""
+        if not self._noted_v4:
+            kept = await self._database.read(lambda connection: installation.recall(connection, V4))
+            self._noted_v4 = kept == self._amocrm.base_url
+        if self._noted_v4:
+            self._bots.has_v4 = True
+
+    async def _note_v4(self) -> None:
+        if not self._bots.has_v4 or self._noted_v4:
+            return
+        base_url = self._amocrm.base_url
+        with suppress(StorageError):  # the bot runs all the same; the next run comes here too
+            await self._database.write(lambda connection: installation.note(connection, V4, base_url))
+            self._noted_v4 = True
 
     async def field(self) -> int:
         """The field that the bot reads; made once, then never again: the bot knows it by its number."""
@@ -120,8 +147,8 @@ class Talk:
     def cut(self, text: str, origin: str) -> list[str]:
         return channels.split(text, channels.limit_of(origin))
 
-    async def prepare(self, turn: Row[Any], batch: Sequence[Row[Any]]) -> None:
-        return
+    async def prepare(self, turn: Row[Any], batch: Sequence[Row[Any]]) -> bool:
+        return True
 
     async def give(self, turn: Row[Any], batch: Sequence[Row[Any]], talk_id: str) -> str | None:
         return await calls.send_message(self._amocrm, talk_id, batch[0].text)
@@ -146,13 +173,14 @@ class Widget:
                 return shown
         return channels.split(text, channels.limit_of(origin))
 
-    async def prepare(self, turn: Row[Any], batch: Sequence[Row[Any]]) -> None:
+    async def prepare(self, turn: Row[Any], batch: Sequence[Row[Any]]) -> bool:
         """Until the bot has asked: its request and the client's message come in any order."""
         deadline = turn.last_message_at + BOT_COMES_WITHIN
         while not await self._database.write(lambda connection: self._take(connection, turn)):
             if not timedelta(0) < deadline - self._clock.now() <= BOT_COMES_WITHIN:
                 raise AmoError(_(NO_BOT), reason="not_found", permanent=True)
             await self._clock.sleep(LOOK_SECONDS)
+        return True
 
     def _take(self, connection: Connection, turn: Row[Any]) -> bool:
         newest = bot_waits.newest(connection, turn.amocrm_lead_id, self._clock.now())
@@ -171,6 +199,12 @@ class Widget:
             data |= {f"reply_{number}": text for number, text in enumerate(texts, 1)}
         await calls.go_on(self._amocrm, waits.return_url, data, shown)
         return None
+
+
+def _may_write(connection: Connection, turn: Row[Any]) -> bool:
+    if gate := gates.closed(connection, gates.AMOCRM):
+        raise gates.GateClosed(gate.sentence)
+    return turns.owns(connection, turn.id, turn.owner)
 
 
 def ready(database: Database, clock: Clock, amocrm: AmoClient, how: How) -> dict[str, Way]:
