@@ -699,6 +699,7 @@ def test_a_ban_stops_all_calls_and_keeps_the_reply(database: Database) -> None:
         amo.add_lead(LEAD)
         amo.fault(path="/api/*", method="*", status=403, body="<html>403 Forbidden</html>", times=1)
         stage = Stage(database, amo=amo)
+        stage.how = How(stale=timedelta(days=1000))  # the lookout's sleeps move the clock as fast as they can
         (turn,) = stage.client_writes()
 
         async def play(answering: Answering) -> None:
@@ -712,6 +713,87 @@ def test_a_ban_stops_all_calls_and_keeps_the_reply(database: Database) -> None:
         calls = [(one["method"], one["path"].rsplit("/", 1)[1]) for one in amo.log]
         assert calls == [("POST", "notes"), ("GET", "account"), ("GET", "notes"), ("POST", "notes")]
     assert database.look(lambda connection: gates.closed(connection, gates.AMOCRM)) is None
+
+
+def closed_gate(stage: Stage, reason: str = "payment") -> None:
+    with stage.database.writes.begin() as connection:
+        gates.close(connection, gates.AMOCRM, reason, "closed", stage.clock.now())
+
+
+def opens_after(stage: Stage, seconds: float) -> Callable[[], None]:
+    def look() -> None:
+        if stage.clock.monotonic() >= seconds:
+            with stage.database.writes.begin() as connection:
+                gates.open_again(connection, gates.AMOCRM)
+
+    return look
+
+
+def test_a_reply_that_waited_too_long_for_amocrm_is_left_to_a_person(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        (turn,) = stage.client_writes()
+        closed_gate(stage)
+        stage.clock.on_sleep = opens_after(stage, 3700)
+        assert stage.answer(turn) == turns.HANDED
+        assert stage.turn(turn).reason == turns.STALE
+        assert stage.turn(turn).reply
+        assert amo.notes(LEAD) == []
+        with database.writes.begin() as connection:
+            assert turns.retry(connection, turn, stage.clock.now()) == turn
+        assert stage.answer(turn) == turns.SENT
+        assert len(amo.notes(LEAD)) == 1
+
+
+def test_a_reply_that_waited_for_amocrm_not_too_long_is_sent(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        (turn,) = stage.client_writes()
+        closed_gate(stage)
+        stage.clock.on_sleep = opens_after(stage, 1200)
+        assert stage.answer(turn) == turns.SENT
+
+
+def test_a_client_who_asked_for_a_person_gets_one_also_after_a_long_outage(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        (turn,) = stage.client_writes("позовите менеджера")
+        closed_gate(stage)
+        stage.clock.on_sleep = opens_after(stage, 3700)
+        assert stage.answer(turn) == turns.SENT
+        assert len(amo.tasks(LEAD)) == 1
+
+
+def test_the_day_of_attempts_begins_when_calls_are_taken_at_all(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        stage.how = How(stale=timedelta(days=1000))
+        (turn,) = stage.client_writes()
+        amo.fault(path="/api/*", method="*", status=402, times=2)
+        amo.fault(path="/api/*", method="POST", status=429, times=1)
+        stage.clock.on_sleep = opens_after(stage, 2 * 24 * 3600)
+        assert stage.answer(turn) == turns.SENT
+        assert len(amo.notes(LEAD)) == 1
+
+
+def test_a_retry_has_a_day_of_its_own(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        amo.rate = 1000  # a day of tries passes in a moment
+        stage = Stage(database, amo=amo)
+        (turn,) = stage.client_writes()
+        amo.fault(path="/api/*", method="POST", status=429, times=None)
+        assert stage.answer(turn) == turns.FAILED
+        assert stage.clock.monotonic() >= 24 * 3600
+        amo.app.clear()
+        amo.fault(path="/api/*", method="POST", status=429, times=1)
+        with database.writes.begin() as connection:
+            assert turns.retry(connection, turn, stage.clock.now()) == turn
+        assert stage.answer(turn) == turns.SENT
 
 
 def test_a_manager_who_took_over_while_amocrm_was_away_is_not_talked_over(database: Database) -> None:

@@ -244,6 +244,7 @@ def _how(settings: Settings) -> How:
         field_id=settings.salesbot_field_id,
         show=settings.widget_show,
         mode=settings.mode,
+        stale=timedelta(minutes=settings.stale_minutes),
     )
 
 

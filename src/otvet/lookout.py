@@ -4,8 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 import structlog
+from sqlalchemy.engine import Connection
 
-from otvet import gates
+from otvet import gates, turns
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.database import Database
@@ -57,7 +58,12 @@ class Lookout:
             heed = partial(gates.heed, name=gates.AMOCRM, error=error, now=self._clock.now())
             await self._database.write(heed)
             return
-        await self._database.write(lambda connection: gates.open_again(connection, gates.AMOCRM))
+        await self._database.write(_open_again)
         log.info("amoCRM takes calls again")
         self._was_closed = False
         self._opened()
+
+
+def _open_again(connection: Connection) -> None:
+    gates.open_again(connection, gates.AMOCRM)
+    turns.begin_to_count_anew(connection)

@@ -36,7 +36,7 @@ __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0008"
+LATEST = "0009"
 """The newest migration. Known here so that a start with nothing to do need not load Alembic."""
 
 _MIGRATION_LOCK = 7_305_817_263  # any number that nobody else takes on the same PostgreSQL

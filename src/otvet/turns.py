@@ -79,6 +79,7 @@ turns = sa.Table(
     sa.Column("last_message_at", UtcDateTime, nullable=False),
     sa.Column("closed_at", UtcDateTime),
     sa.Column("tried_at", UtcDateTime),  # when amoCRM was last given something of it and may carry it out yet
+    sa.Column("failing_since", UtcDateTime),  # amoCRM has not taken it since then; what closes the gate does not count
     sa.Column("redrafts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("forced", sa.Boolean, nullable=False, server_default=sa.false()),  # a person wants it answered
     sa.Column("responder", sa.Text),
@@ -394,6 +395,18 @@ def note_down(connection: Connection, turn_id: int, me: str, *, state: str = SEN
     return _move(connection, turn_id, me, state, values)
 
 
+def still_fails(connection: Connection, turn: Row[Any], me: str, now: datetime) -> timedelta:
+    """Another attempt failed; gives for how long they all have."""
+    since: datetime = turn.failing_since or now
+    _move(connection, turn.id, me, turn.state, {"failing_since": since})
+    return now - since
+
+
+def begin_to_count_anew(connection: Connection) -> None:
+    """amoCRM takes calls again: what it refused before it took none says nothing of what it will take."""
+    connection.execute(turns.update().where(turns.c.state.in_(OPEN)).values(failing_since=None))
+
+
 def show_draft(connection: Connection, turn_id: int, me: str, note_id: int | None) -> bool:
     """answering -> draft: it waits for a manager."""
     return _move(connection, turn_id, me, ANSWERING, {"state": DRAFT, "note_id": note_id, "tried_at": None})
@@ -534,7 +547,7 @@ def retry(connection: Connection, turn_id: int, now: datetime) -> int | None:
     if row is None or row.state not in (FAILED, HANDED, CANCELLED, KEPT) or row.reason == ERASED:
         return None
     ended = (turns.c.id == turn_id, turns.c.state == row.state)
-    again: dict[str, Any] = {"owner": None, "closed_at": None, "reason": None, "forced": True}
+    again: dict[str, Any] = {"owner": None, "closed_at": None, "reason": None, "forced": True, "failing_since": None}
     if connection.execute(_GET_SAID, {"turn": turn_id}).first() is not None:
         busy = sa.exists().where(
             _other.c.conversation_id == row.conversation_id, _other.c.state.in_((ANSWERING, SENDING))

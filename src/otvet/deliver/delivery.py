@@ -258,7 +258,7 @@ class Delivery:
             try:
                 note_id = await self._note_besides(turn, missing, amocrm)
             except AmoError as error:
-                recent = self._clock.now() - turn.last_message_at < GIVE_UP_AFTER
+                recent = turn.failing_since is None or self._clock.now() - turn.failing_since < GIVE_UP_AFTER
                 if gates.stops_all(error) or (recent and not error.permanent):
                     raise
                 log.error("no note could be written besides", turn=turn.id, reason=str(error))
@@ -320,6 +320,9 @@ class Delivery:
         if gates.closed(connection, gates.AMOCRM) is not None:
             return _Begun(LATER)
         turn = turns.get(connection, turn_id)
+        if turn is not None and self._is_stale(connection, turn):
+            left = turns.hand_to_person(connection, turn_id, self._me, turns.STALE, now)
+            return _Begun(turns.HANDED if left else NOT_OURS)
         if turn is not None and (verdict := self._by_mode(connection, turn)) is not None:
             return verdict
         if turn is not None and self._commit(connection, turn):
@@ -328,6 +331,12 @@ class Delivery:
             turns.hand_to_person(connection, turn_id, self._me, turns.PAUSED, now)
         turn = turns.get(connection, turn_id)
         return _Begun(LATER if turn and turn.state == turns.SENDING else turn.state if turn else NOT_OURS)
+
+    def _is_stale(self, connection: Connection, turn: Row[Any]) -> bool:
+        """Whether it waited so long for amoCRM that an answer would surprise; not where a person comes in any case."""
+        if turn.forced or turn.approved or turn.summary is not None:
+            return False
+        return turns.too_old(turns.said_at(connection, turn.id), self._clock.now(), self._how.stale)
 
     def _by_mode(self, connection: Connection, turn: Row[Any]) -> _Begun | None:
         """None where the reply goes to the client without anybody's approval, or has it."""
@@ -471,7 +480,7 @@ class Delivery:
                 return LATER
             if turn is None:
                 return NOT_OURS
-            if not error.permanent and now - turn.last_message_at < GIVE_UP_AFTER:
+            if not error.permanent and turns.still_fails(connection, turn, self._me, now) < GIVE_UP_AFTER:
                 return LATER
             reason = str(error) if error.permanent else _(GAVE_UP).format(reason=error)
             if turn.state == turns.ANSWERING:  # a draft that amoCRM does not take as a note waits all the same

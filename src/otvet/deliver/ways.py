@@ -44,6 +44,7 @@ class How:
     field_id: the deal's field that the bot reads; None: one that is made.
     show: whether a waiting bot is told to send the text itself.
     mode: AUTO, DRAFT or OFF, where the conversation has none of its own.
+    stale: a reply to what was said longer ago than that is not sent any more, but left to a person.
     """
 
     via: Mapping[str, str] = field(default_factory=lambda: {"*": NOTE})
@@ -52,6 +53,7 @@ class How:
     field_id: int | None = None
     show: bool = False
     mode: str = AUTO
+    stale: timedelta = timedelta(minutes=60)
 
 
 class Way(Protocol):
