@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from otvet.errors import StorageError
-from otvet.responders.base import Context, Declined, Journal, Line, Reply, ResponderError
+from otvet.responders.base import Context, Declined, Journal, Line, NoVerdict, Reply, ResponderError, Unavailable
 from otvet.responders.circuit import FAILURES, PAUSE_SECONDS, Circuit
 from tests.clocks import FakeClock
 
@@ -99,7 +99,7 @@ def test_after_five_failures_in_a_row_nobody_asks_for_a_minute(
     fail(circuit, model, FAILURES)
     assert model.asked == FAILURES == 5
     told = skipped(circuit, model)
-    assert told == ("Not asked: it failed 5 times in a row and is left alone for 60 more seconds. Last: out of order")
+    assert told == "Not asked for 60 more seconds: failures in a row: 5, the last of them: out of order"
     clock.advance(PAUSE_SECONDS - 1)
     assert "for 1 more seconds" in skipped(circuit, model)
 
@@ -127,7 +127,7 @@ def test_after_the_minute_one_failure_opens_it_again(circuit: Circuit, model: Mo
     fail(circuit, model, FAILURES)
     clock.advance(PAUSE_SECONDS)
     fail(circuit, model, 1, ResponderError("still out of order"))
-    assert "for 60 more seconds. Last: still out of order" in skipped(circuit, model)
+    assert "for 60 more seconds: failures in a row: 6, the last of them: still out of order" in skipped(circuit, model)
 
 
 def test_only_one_is_let_through(circuit: Circuit, model: Model, clock: FakeClock) -> None:
@@ -184,13 +184,15 @@ def test_those_under_way_when_it_opens_do_not_make_the_pause_longer(
 
     asyncio.run(late())
     told = skipped(circuit, model)
-    assert "failed 5 times" in told
+    assert "failures in a row: 5" in told
     clock.advance(PAUSE_SECONDS - 10)
     model.outcome = REPLY
     assert ask(circuit) is REPLY
 
 
-@pytest.mark.parametrize("error", [Declined("not this question"), StorageError("the disk is full")])
+@pytest.mark.parametrize(
+    "error", [Declined("not this question"), NoVerdict("no place for it"), StorageError("the disk is full")]
+)
 def test_what_is_not_the_responders_fault_does_not_count(circuit: Circuit, model: Model, error: Exception) -> None:
     fail(circuit, model, FAILURES * 2, error)
     model.outcome = REPLY
@@ -207,10 +209,47 @@ def test_a_responder_that_declines_works(circuit: Circuit, model: Model) -> None
 
 def test_an_unexpected_error_counts_and_its_words_are_not_told(circuit: Circuit, model: Model) -> None:
     fail(circuit, model, FAILURES, RuntimeError("holds a client's words"))
-    assert skipped(circuit, model).endswith("Last: RuntimeError")
+    assert skipped(circuit, model).endswith("the last of them: RuntimeError")
 
 
 def test_what_was_begun_before_is_always_let_through(circuit: Circuit, model: Model) -> None:
     fail(circuit, model, FAILURES)
     model.outcome = REPLY
     assert ask(circuit, Begun({"task": "t-1"})) is REPLY
+
+
+def test_one_from_before_that_fails_makes_the_pause_no_longer(circuit: Circuit, model: Model, clock: FakeClock) -> None:
+    fail(circuit, model, FAILURES)
+    clock.advance(PAUSE_SECONDS - 1)
+    with pytest.raises(ResponderError):
+        ask(circuit, Begun({"task": "t-1"}))
+    clock.advance(1)
+    model.outcome = REPLY
+    assert ask(circuit) is REPLY
+
+
+def test_a_question_without_a_verdict_neither_opens_nor_closes_it(
+    circuit: Circuit, model: Model, clock: FakeClock
+) -> None:
+    fail(circuit, model, FAILURES - 1)
+    fail(circuit, model, 1, NoVerdict("no place for it"))
+    fail(circuit, model, 1)
+    skipped(circuit, model)
+    clock.advance(PAUSE_SECONDS)
+    fail(circuit, model, 2, NoVerdict("no place for it"))  # it is not known yet whether the next would do
+    fail(circuit, model, 1)
+    assert "60 more seconds" in skipped(circuit, model)
+
+
+def test_who_says_for_how_long_it_is_away_is_left_alone_for_so_long(
+    circuit: Circuit, model: Model, clock: FakeClock
+) -> None:
+    fail(circuit, model, 1, Unavailable("no credits", seconds=600))
+    clock.advance(599)
+    assert skipped(circuit, model) == "Not asked for 1 more seconds: no credits"
+    clock.advance(1)
+    fail(circuit, model, 1)  # the one let through decides for all, as after any other pause
+    assert "60 more seconds" in skipped(circuit, model)
+    clock.advance(PAUSE_SECONDS)
+    model.outcome = REPLY
+    assert ask(circuit) is REPLY

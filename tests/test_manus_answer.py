@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from otvet.responders.base import ResponderError
-from otvet.responders.manus.answer import answer_in, can_go_on, for_client
+from otvet.responders.base import Declined
+from otvet.responders.manus.answer import TaskFailed, can_go_on, ending_in, for_client
 from otvet.responders.manus.events import Event, parse_event
 
 
@@ -18,11 +18,14 @@ def status(state: str, **detail: Any) -> dict[str, Any]:
     return {"type": "status_update", "status_update": {"agent_status": state, "status_detail": detail}}
 
 
-def waits_for(kind: str) -> dict[str, Any]:
-    return status("waiting", waiting_for_event_id="evt", waiting_for_event_type=kind)
+def waits_for(kind: str, description: str = "") -> dict[str, Any]:
+    return status("waiting", waiting_for_event_id="evt", waiting_for_event_type=kind, waiting_description=description)
 
 
-ASKED = {"type": "user_message", "user_message": {"content": "?"}}
+def asks(description: str = "") -> dict[str, Any]:
+    return waits_for("messageAskUser", description)
+
+
 FAILED = {"type": "error_message", "error_message": {"error_type": "quota", "content": "no credits"}}
 STOPPED_BY_HAND = {"type": "user_stop", "user_stop": {}}
 QUESTION = {"question_expectation": {"options": ["S", "M"]}}
@@ -42,30 +45,67 @@ def newest_first(*oldest_first: dict[str, Any]) -> list[Event]:
         pytest.param([says("a", "result"), says("extra"), status("stopped")], "a", id="result before no kind"),
         pytest.param([says("a", "result"), says("b", "result"), status("stopped")], "b", id="the last result"),
         pytest.param([says("ack", "progress"), says("a"), status("stopped")], "a", id="no kind before progress"),
+        pytest.param(
+            [says("Q?", None, **QUESTION), says("a"), status("stopped")], "a", id="an answer after a question"
+        ),
+        pytest.param(
+            [says("a", "result"), says("Q?", None, **QUESTION), status("stopped")], "Q?\n- S\n- M", id="after"
+        ),
         pytest.param([FAILED, status("running"), says("a"), status("stopped")], "a", id="recovered from an error"),
         pytest.param([says("Which?", None, **QUESTION), waits_for("messageAskUser")], "Which?\n- S\n- M", id="asks"),
         pytest.param([says("S or M?", None, **QUESTION), waits_for("cascadeAskUser")], "S or M?", id="asks, newer"),
         pytest.param([says("Which?"), waits_for("messageAskUser")], "Which?", id="asks in a plain message"),
         pytest.param([says("M?", None, **QUESTION), status("waiting")], "M?\n- S", id="asks and waits for no event"),
+        pytest.param([says("ack", "progress"), asks("Q")], "Q", id="asks in the description only"),
         pytest.param(
-            [
-                says("ack", "progress"),
-                status("waiting", waiting_for_event_type="messageAskUser", waiting_description="Q"),
-            ],
-            "Q",
-            id="asks in the description only",
+            [says("I'll look."), asks("Which?")], "Which?", id="asks in the description, after a plain message"
+        ),
+        pytest.param([says("Which?"), asks("Waits for the user")], "Which?", id="asks in a plain message, described"),
+        pytest.param([says("Name a size."), asks("Waits for it")], "Name a size.", id="asks without a question mark"),
+        pytest.param([says("One", "result"), says("Which?"), asks()], "Which?", id="asks after a part of the result"),
+        pytest.param(
+            [says("Which?", None, **QUESTION), says("Or so."), asks("?")], "Which?\n- S\n- M", id="asks, marked"
         ),
     ],
 )
-def test_the_answer(events: list[dict[str, Any]], answer: str) -> None:
-    assert answer_in(newest_first(ASKED, status("running"), *events)) == answer
+def test_the_reply(events: list[dict[str, Any]], answer: str) -> None:
+    ending = ending_in(newest_first(status("running"), *events))
+    assert ending is not None
+    assert ending.text == answer
+
+
+@pytest.mark.parametrize(
+    ("events", "sure"),
+    [
+        ([says("a", "result"), status("stopped")], True),
+        ([says("a"), status("stopped")], False),
+        ([says("a", "result"), says("extra"), status("stopped")], True),
+        ([says("ack", "progress"), status("stopped")], False),
+        ([status("stopped")], False),
+        ([says("Q?", None, **QUESTION), status("stopped")], True),
+        ([says("Q?", None, **QUESTION), waits_for("messageAskUser")], True),
+        ([says("Q?"), waits_for("messageAskUser")], False),
+        ([waits_for("messageAskUser")], False),
+    ],
+)
+def test_only_what_is_marked_is_the_last_word(events: list[dict[str, Any]], sure: bool) -> None:
+    ending = ending_in(newest_first(status("running"), *events))
+    assert ending is not None
+    assert ending.sure is sure
+
+
+@pytest.mark.parametrize("events", [[status("stopped")], [says("ack", "progress"), status("stopped")]])
+def test_an_ending_without_a_text(events: list[dict[str, Any]]) -> None:
+    ending = ending_in(newest_first(*events))
+    assert ending is not None
+    assert ending.text == ""
 
 
 @pytest.mark.parametrize(
     "events",
     [
         pytest.param([], id="nothing yet"),
-        pytest.param([ASKED], id="no state yet"),
+        pytest.param([says("ack")], id="no state yet"),
         pytest.param([status("running"), says("a", "result")], id="an answer, but still running"),
         pytest.param([says("a"), status("stopped"), status("running")], id="running again"),
         pytest.param([says("a"), status("waiting")], id="in a queue"),
@@ -75,7 +115,7 @@ def test_the_answer(events: list[dict[str, Any]], answer: str) -> None:
     ],
 )
 def test_no_answer_yet(events: list[dict[str, Any]]) -> None:
-    assert answer_in(newest_first(*events)) is None
+    assert ending_in(newest_first(*events)) is None
 
 
 @pytest.mark.parametrize(
@@ -85,16 +125,41 @@ def test_no_answer_yet(events: list[dict[str, Any]]) -> None:
         pytest.param([says("a", "result"), FAILED], id="error message"),
         pytest.param([says("ack"), FAILED, status("stopped")], id="error message, then stopped"),
         pytest.param([says("ack"), STOPPED_BY_HAND, status("stopped")], id="stopped by hand"),
-        pytest.param([status("stopped")], id="nothing said"),
-        pytest.param([says("ack", "progress"), status("stopped")], id="progress only"),
+    ],
+)
+def test_a_task_that_failed(events: list[dict[str, Any]]) -> None:
+    with pytest.raises(TaskFailed):
+        ending_in(newest_first(status("running"), *events))
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("quota", "The task in Manus failed: quota."),
+        ("internal_error.v2", "The task in Manus failed: internal_error.v2."),
+        ("Иван, +7 900 000-00-00", "The task in Manus failed or was stopped."),
+        ("x" * 41, "The task in Manus failed or was stopped."),
+        (None, "The task in Manus failed or was stopped."),
+    ],
+)
+def test_manuss_word_for_an_error_is_told_and_nothing_that_is_none(kind: str | None, told: str) -> None:
+    failed = {"type": "error_message", "error_message": {"error_type": kind, "content": "the client wrote"}}
+    with pytest.raises(TaskFailed) as caught:
+        ending_in(newest_first(status("running"), failed, status("error")))
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
         pytest.param([waits_for("gmailSendAction")], id="wants to send a letter"),
         pytest.param([says("May I?", None, **QUESTION), waits_for("deployAction")], id="asks for a permission"),
         pytest.param([status("waiting", waiting_for_event_id="evt")], id="waits for who knows what"),
     ],
 )
-def test_there_will_be_no_answer(events: list[dict[str, Any]]) -> None:
-    with pytest.raises(ResponderError):
-        answer_in(newest_first(ASKED, status("running"), *events))
+def test_what_is_declined_and_nobodys_fault(events: list[dict[str, Any]]) -> None:
+    with pytest.raises(Declined):
+        ending_in(newest_first(status("running"), *events))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +191,11 @@ def test_only_a_task_at_rest_is_asked_again(events: list[dict[str, Any]], rests:
         ("Готово\n\n![chart](https://files.manuscdn.com/a/b.png)", "Готово"),
         ("Пишите на support@manus.im", ""),
         ("Manus", ""),
+        ("I am ManusAI. Цена 500 ₽.", "Цена 500 ₽."),
+        ("Спросите Manusа. Цена 500 ₽.", "Цена 500 ₽."),
+        ("Я Мanus. Я Mаnus. Цена 500 ₽.", "Цена 500 ₽."),
+        ("Цена 500 ₽. Смотрите: https://8000-i5abc-1f.manusvm.computer/x", "Цена 500 ₽."),
+        ("Цена 500 ₽. Смотрите: https://3000-i5abc-1f.us2.manus.computer", "Цена 500 ₽."),
         (
             "Манускрипт стоит 500 ₽, см. https://notmanus.im/a",
             "Манускрипт стоит 500 ₽, см. https://notmanus.im/a",
@@ -136,3 +206,9 @@ def test_only_a_task_at_rest_is_asked_again(events: list[dict[str, Any]], rests:
 )
 def test_what_the_client_gets(text: str, sent: str) -> None:
     assert for_client(text) == sent
+
+
+def test_the_name_is_left_in_where_it_is_somebody_elses_and_addresses_are_not() -> None:
+    text = "Перчатки Manus стоят 500 ₽. Смотрите: https://manus.im/app/x"
+    assert for_client(text, may_name_manus=True) == "Перчатки Manus стоят 500 ₽."
+    assert for_client(text) == ""

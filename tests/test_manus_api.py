@@ -1,4 +1,5 @@
 import asyncio
+import json
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -215,6 +216,21 @@ class TestErrors:
         error = fails(manus, create)
         assert (error.ambiguous, error.permanent) == (ambiguous, not ambiguous)
 
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [(402, None), (402, "whatever"), (403, "insufficient_credits"), (429, "quota_exceeded"), (400, "no_CREDITS")],
+    )
+    def test_when_credits_have_run_out_it_says_so(self, manus: ManusStandin, status: int, code: str | None) -> None:
+        manus.fault("task.create", status=status, body=json.dumps({"ok": False, "error": {"code": code}}))
+        error = fails(manus, create)
+        assert (error.code, error.permanent, error.ambiguous) == ("out_of_credits", True, False)
+        assert "no credits left" in str(error)
+
+    def test_another_word_for_too_many_requests(self, manus: ManusStandin) -> None:
+        manus.fault("task.create", status=429, body='{"ok": false, "error": {"code": "too_many"}}')
+        error = fails(manus, create)
+        assert (error.code, error.permanent, error.ambiguous) == ("rate_limited", False, False)
+
     def test_the_eleventh_task_of_a_minute(self, manus: ManusStandin) -> None:
         for _ in range(LIMITS["task.create"]):
             call(manus, create)
@@ -233,12 +249,14 @@ class TestErrors:
         [
             {"code": "internal"},
             {"status": 502, "body": "<html>Bad gateway</html>", "content_type": "text/html"},
+            {"status": 408, "body": "<html>Request timeout</html>", "content_type": "text/html"},
+            {"status": 408, "body": '{"ok": false}'},
             {"status": 200, "body": "<html>Welcome</html>", "content_type": "text/html"},
             {"drop": "before"},
             {"drop": "after"},
             {"delay": 30},
         ],
-        ids=lambda fault: " ".join(fault),
+        ids=str,
     )
     def test_a_write_without_a_clear_answer_is_ambiguous(
         self, manus: ManusStandin, use: Any, method: str, fault: dict[str, Any]

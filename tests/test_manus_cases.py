@@ -15,7 +15,7 @@ import pytest
 
 from tests.running import Otvet, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
-from tests.standins.manus import ManusStandin, manus_standin
+from tests.standins.manus import ManusStandin, echo, manus_standin
 from tests.standins.sender import incoming
 from tests.test_end_to_end import connected
 
@@ -126,6 +126,11 @@ ANSWERED = {
     "a fresh task that is not found at first": planned(hidden_reads=4),
     "content as a list of parts": planned("list_content"),
     "stopped with jobs in the background": planned("background"),
+    "the last job ends between two calls": planned("late_result"),
+    "the state is shown before its message": planned("state_first"),
+    "the same without delivery kinds, and the question is not shown": planned(
+        "state_first", marks_delivery=False, lists_questions=False
+    ),
     "a task that waits in a queue": planned("queued"),
     "the profile's other spelling": planned(profiles={"manus-1.6-lite"}),
     "429 for a new task": faulty("task.create", code="rate_limited", times=3),
@@ -193,6 +198,64 @@ def test_a_question_is_put_to_the_client_and_the_answer_goes_into_the_same_task(
     assert (len(stage.manus.creates), len(stage.manus.sends)) == (1, 1)
 
 
+def test_a_question_that_stands_in_the_description_alone_is_put_too(stage: Stage, lead: int) -> None:
+    stage.manus.scenario("described_question")
+    stage.ask(lead, "Сколько стоит футболка?")
+    assert stage.replies(lead) == ["Какой нужен размер?"]
+
+
+FOLLOWED = {
+    "an acknowledgement, then the result": planned("answer"),
+    "what the question before still had to come": planned("leftover"),
+    "stopped with jobs in the background": planned("background"),
+    "the last job ends between two calls": planned("late_result"),
+    "the message is late among the events": planned(lag_reads=3),
+    "429 for a message": faulty("task.sendMessage", code="rate_limited", times=3),
+}
+
+
+@pytest.mark.parametrize("case", FOLLOWED)
+def test_the_next_answer_is_that_to_the_next_question(stage: Stage, lead: int, case: str) -> None:
+    stage.ask(lead)
+    stage.replies(lead)
+    stage.manus.answer = lambda _: "А в среду — 800 ₽."
+    FOLLOWED[case](stage.manus)
+    stage.ask(lead, "А в среду?")
+    assert stage.replies(lead, 2) == [RIGHT, "А в среду — 800 ₽."]
+    assert (len(stage.manus.creates), len(stage.manus.sends)) == (1, 1)
+
+
+def test_two_clients_at_once_get_each_their_own_answers(stage: Stage) -> None:
+    one, other = next(leads), next(leads)
+    stage.manus.answer = echo
+    for text in ("Сколько стоит доставка?", "А в среду?"):
+        for lead in (one, other):
+            stage.ask(lead, f"{text} Сделка {lead}.")
+        for lead in (one, other):
+            stage.replies(lead, 1 if text.startswith("С") else 2)
+    for lead in (one, other):
+        asked = [str(body["message"]["content"]) for body in stage.manus.creates + stage.manus.sends]
+        assert stage.replies(lead, 2) == [echo(text) for text in asked if f"Сделка {lead}." in text]
+    assert (len(stage.manus.creates), len(stage.manus.sends)) == (2, 2)
+
+
+def test_an_account_without_credits_is_asked_once_and_then_left_alone(
+    tmp_path: Path, folder: Path, services: tuple[AmoStandin, ManusStandin]
+) -> None:
+    amo, manus = services
+    manus.reset()
+    manus.credits = {"total_credits": 0}
+    manus.scenario("quota")
+    with otvet(tmp_path, **settings(amo, manus, folder)) as server:
+        stage = Stage(server, amo, manus)
+        for turn in (1, 2):
+            lead = next(leads)
+            stage.ask(lead)
+            assert stage.replies(lead) == [LOCAL]
+            assert "no credits left" in server.get(f"/api/turns/{turn}")["tries"][0]["outcome"]
+    assert len(manus.creates) == 1
+
+
 def test_a_message_whose_answer_was_lost_is_not_sent_twice(stage: Stage, lead: int) -> None:
     stage.ask(lead)
     stage.replies(lead)
@@ -226,6 +289,10 @@ def woken(called: Stage) -> Stage:
     return called
 
 
+A_LOOK = 2
+"""So often the events are read when a task has stopped: before and after its state, so that nothing is missed."""
+
+
 def looks(stage: Stage) -> int:
     return stage.manus.requests.count("task.listMessages")
 
@@ -241,7 +308,7 @@ def test_a_word_that_the_task_stopped_brings_the_answer_at_once(woken: Stage, le
     woken.manus.finish(task)
     assert woken.manus.notify(task, signing=signing) == [200]
     assert woken.replies(lead) == [RIGHT]
-    assert looks(woken) == 1
+    assert looks(woken) == A_LOOK
 
 
 def test_the_next_question_waits_for_a_word_of_its_own(woken: Stage, lead: int) -> None:
@@ -255,14 +322,14 @@ def test_the_next_question_waits_for_a_word_of_its_own(woken: Stage, lead: int) 
     woken.manus.finish(task)
     woken.manus.notify(task, event_id=f"task_stopped_{task}")
     assert woken.replies(lead, 2) == [RIGHT, RIGHT]
-    assert looks(woken) == 3  # the first answer, what is in the task before the second question, the second answer
+    assert looks(woken) == 2 * A_LOOK + 1  # both answers, and what is in the task before the second question
 
 
 def test_a_word_before_the_create_is_answered_is_heard(woken: Stage, lead: int) -> None:
     woken.manus.tells_first = True
     woken.ask(lead)
     assert woken.replies(lead) == [RIGHT]
-    assert looks(woken) == 1
+    assert looks(woken) == A_LOOK
     woken.ask(lead, "А ещё?")
     assert len(woken.replies(lead, 2)) == 2
     assert (len(woken.manus.creates), len(woken.manus.sends)) == (1, 1)
@@ -292,7 +359,7 @@ def test_a_word_that_is_repeated_changes_nothing(woken: Stage, lead: int) -> Non
     assert woken.manus.notify(task) == [200]
     assert woken.server.settled()
     assert woken.replies(lead) == [RIGHT]
-    assert looks(woken) == 1
+    assert looks(woken) == A_LOOK
 
 
 def test_a_body_that_is_too_large_is_refused(woken: Stage) -> None:
@@ -321,4 +388,4 @@ def test_another_process_than_the_one_that_waits_may_be_told(
         manus.finish(task)
         assert set(manus.notify(task)) == {200}
         assert stage.replies(lead) == [RIGHT]
-        assert looks(stage) == 1
+        assert looks(stage) == A_LOOK

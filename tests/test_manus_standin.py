@@ -77,3 +77,14 @@ def test_faults_scenarios_and_the_log(http: httpx2.Client) -> None:
     assert [create(http).status_code for _ in range(2)] == [500, 500]
     http.delete("/_standin/fault")
     assert create(http).status_code == 200
+
+
+def test_jobs_that_end_when_the_state_is_read(http: httpx2.Client, running: ManusStandin) -> None:
+    running.hidden_reads = 0
+    running.scenario("late_result")
+    task = create(http).json()["task_id"]
+    for _ in range(4):
+        events = read(http, task)["messages"]
+    assert digest("hi") not in str(events)
+    assert http.get("/v2/task.detail", params={"task_id": task}).json()["task"]["has_running_background_jobs"] is False
+    assert digest("hi") in str(read(http, task)["messages"])

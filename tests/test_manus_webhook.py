@@ -257,6 +257,16 @@ class TestRegistration:
         call(manus, lambda api: register(api, URL, Memory()))
         assert self.urls(manus) == [URL]
 
+    def test_one_that_is_switched_off_is_made_anew(self, manus: ManusStandin) -> None:
+        kept = Memory()
+        call(manus, lambda api: register(api, URL, kept))
+        (dead,) = manus.hooks.values()
+        dead["status"] = "inactive"
+        call(manus, lambda api: register(api, URL, kept))
+        (hook,) = manus.hooks.values()
+        assert (hook["url"], hook["status"]) == (URL, "active")
+        assert [hook["id"]] == list(kept.values.values()) != [dead["id"]]
+
     def test_an_address_that_was_ours_is_withdrawn_and_no_other(self, manus: ManusStandin) -> None:
         kept = Memory()
         call(manus, lambda api: api.create_webhook(f"{URL}/of-somebody-else"))

@@ -68,6 +68,22 @@ def test_a_word_ends_the_wait_of_whoever_waits_for_that_task(database: Database)
     assert play(database, scene) == {"d2"}
 
 
+def test_a_word_that_comes_while_the_words_are_read_is_not_missed(database: Database) -> None:
+    class Late(TaskStops):
+        """Where a word is kept after the first reading saw what there was, and before it is known what that was."""
+
+        is_kept = False
+
+        async def _words(self, task: str) -> frozenset[str]:
+            words = await super()._words(task)
+            if not self.is_kept:
+                self.is_kept = True
+                await self.take("d1", task)
+            return words
+
+    assert play(database, lambda: Late(database, SystemClock()).wait("T", NOTHING, LONG)) == {"d1"}
+
+
 def test_a_word_that_came_before_anybody_waited_is_heard(database: Database) -> None:
     async def scene() -> frozenset[str]:
         stops = TaskStops(database, SystemClock())

@@ -60,6 +60,33 @@ def test_refused_drafts_and_why_are_kept_in_their_order(database: Database) -> N
     assert moments == [(0, 1), (1, 2), (2, 3), (3, 3)]
 
 
+def test_what_is_written_once_more_has_what_is_left_of_the_budget(database: Database) -> None:
+    """Each responder has a budget of its own, and counts it from when it was first asked; a crash changes nothing."""
+    budgets: list[tuple[str, float]] = []
+
+    class Timed(Slow):
+        async def reply(self, told: Context, journal: Journal) -> Reply:
+            budgets.append((self.name, (journal.started_at - begun).total_seconds()))
+            return await super().reply(told, journal)
+
+    stage = Stage(database)
+    stage.responders = (
+        Timed("manus", INVENTED, Crash(), INVENTED_AGAIN, clock=stage.clock),
+        Timed("openai", INVENTED, "Gladly.", clock=stage.clock),
+        TemplateResponder(),
+    )
+    (turn,) = stage.client_writes("How much?")
+    begun = stage.clock.now() + stage.rules.quiet
+
+    async def play(answering: Answering) -> None:
+        with pytest.raises(Crash):
+            await answering.answer(turn)
+        await stage.answering(None).answer(turn)
+
+    stage.run(play)
+    assert budgets == [("manus", 0), ("manus", 0), ("manus", 0), ("openai", 3), ("openai", 3)]
+
+
 def test_a_crash_between_the_two_writings_goes_on_with_the_second(database: Database) -> None:
     manus = Writer("manus", INVENTED, Crash(), INVENTED_AGAIN, credits=3)
     stage = Stage(database, manus, TemplateResponder())

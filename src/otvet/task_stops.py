@@ -56,12 +56,14 @@ class TaskStops:
         bell = asyncio.Event()
         self._bells[task].add(bell)
         try:
-            while not (words := await self._words(task)) - heard and seconds > 0:
-                bell.clear()
+            while True:
+                bell.clear()  # before the look: a word that comes during it rings, and there is another look
+                words = await self._words(task)
+                if words - heard or seconds <= 0:
+                    return words
                 nap = seconds if self._database.is_sqlite else min(seconds, LOOK_SECONDS)
                 await self._nap(bell, nap)
                 seconds -= nap
-            return words
         finally:
             self._bells[task].discard(bell)
             if not self._bells[task]:

@@ -49,11 +49,16 @@ class Try:
 
     Its row is written when there is something to remember, and at the latest with the outcome: a responder that
     answers at once costs no commit of its own.
+
+    first: the responder's first writing of the draft, if this is the second one. Both share one budget.
     """
 
-    def __init__(self, notes: "Notes", draft: int, responder: str, row: Any, thread: str | None) -> None:
+    def __init__(
+        self, notes: "Notes", draft: int, responder: str, row: Any, thread: str | None, first: "Try | None"
+    ) -> None:
         self.responder = responder
-        self.started_at: datetime = row.started_at if row else notes.clock.now()
+        self.begun_at: datetime = row.started_at if row else notes.clock.now()
+        self.started_at = self.begun_at
         self.facts: Mapping[str, Any] = row.facts if row else {}
         self.thread = thread
         self.outcome: str | None = row.outcome if row else None
@@ -63,10 +68,12 @@ class Try:
         self.findings = tuple(Finding(*one) for one in (row.findings if row else None) or ())
         self._notes = notes
         self._draft = draft
+        self._first = first
 
     def begin(self) -> None:
         """It is asked now; what was begun before a crash has its moment already."""
-        self.started_at = self.started_at if self.facts else self._notes.clock.now()
+        self.begun_at = self.begun_at if self.facts else self._notes.clock.now()
+        self.started_at = self._first.started_at if self._first else self.begun_at
 
     async def remember(self, **facts: Any) -> None:
         self.facts = {**self.facts, **facts}
@@ -105,7 +112,7 @@ class Try:
             "turn_id": self._notes.turn_id,
             "draft": self._draft,
             "responder": self.responder,
-            "started_at": self.started_at,
+            "started_at": self.begun_at,
             "ended_at": self.ended_at,
             "outcome": self.outcome,
             "facts": self.facts,
@@ -137,7 +144,8 @@ class Notes:
         """The try at this draft, or the one that a crash left behind. writing: 0, or 1 when it writes once more."""
         key = (self._first_draft + writing, responder)
         if key not in self._made:
-            self._made[key] = Try(self, *key, self._known.get(key), self.threads.get(responder))
+            first = self.one(responder, writing - 1) if writing else None
+            self._made[key] = Try(self, *key, self._known.get(key), self.threads.get(responder), first)
         return self._made[key]
 
     def save(self, connection: Connection) -> None:

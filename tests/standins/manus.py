@@ -35,7 +35,21 @@ from tests.standins.faults import Faults
 from tests.standins.server import serving
 
 Scenario = Literal[
-    "answer", "ghost", "question", "confirm", "queued", "error", "empty", "background", "list_content", "slow"
+    "answer",
+    "ghost",
+    "question",
+    "described_question",
+    "confirm",
+    "queued",
+    "error",
+    "quota",
+    "empty",
+    "background",
+    "late_result",
+    "state_first",
+    "leftover",
+    "list_content",
+    "slow",
 ]
 Signing = Literal["single", "double", "other key", "other address", "other body"]
 
@@ -81,6 +95,7 @@ class Task:
     """A task and what will still happen in it.
 
     steps: each read of the events makes the next one happen.
+    unseen: what happens when its state is read while it has jobs: after the events were read, that is.
     hidden: so many reads do not find the task yet; a ghost is never found.
     credits: spent so far; each result costs three.
     """
@@ -94,6 +109,7 @@ class Task:
     project: str | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
     steps: deque[list[dict[str, Any]]] = field(default_factory=deque)
+    unseen: deque[list[dict[str, Any]]] = field(default_factory=deque)
 
     def read(self) -> bool:
         """Let time pass; False while the task cannot be found."""
@@ -133,6 +149,8 @@ class ManusStandin:
     hidden_reads: so many reads do not find a new task.
     lag_reads: so many reads after a message still show the task as it was.
     marks_delivery: assistant messages say "progress" or "result".
+    lists_questions: what is sent into a task is one of its events.
+    most_tokens: a longer text, by a high estimate, is refused.
     tells_first: a new task, or one with a new message, has answered and every webhook was told so before the call
     that made it is answered.
     reach: where an address that was registered as a webhook is to be found in the test: (beginning, in its place).
@@ -186,6 +204,8 @@ class ManusStandin:
         self.hidden_reads = 1
         self.lag_reads = 0
         self.marks_delivery = True
+        self.lists_questions = True
+        self.most_tokens = 5000.0
         self.profiles = set(PROFILES)
         self.credits: dict[str, Any] = {"data": {"total_credits": 1300}}
         self.connectors: list[str] = []
@@ -296,7 +316,7 @@ class ManusStandin:
         recent.append(self.now())
 
     def _create(self, body: dict[str, Any]) -> dict[str, Any]:
-        content = _content(body)
+        content = _content(body, self.most_tokens)
         profile = body.get("agent_profile") or "standard"
         if profile not in self.profiles:
             raise RefusalError("invalid_argument", "unknown agent_profile")
@@ -312,7 +332,7 @@ class ManusStandin:
         return {"task_id": task.id, "task_title": title, "task_url": url, "share_visibility": "private"}
 
     def _send(self, body: dict[str, Any]) -> dict[str, Any]:
-        content = _content(body)
+        content = _content(body, self.most_tokens)
         task = self._task(body)
         task.steps.extend([] for _ in range(self.lag_reads))
         self._script(task, self._next_scenario(), content)
@@ -322,6 +342,7 @@ class ManusStandin:
     def _stop(self, body: dict[str, Any]) -> dict[str, Any]:
         task = self._task(body)
         task.steps.clear()
+        task.unseen.clear()
         task.happen([{"type": "user_stop", "user_stop": {}}, _status("stopped")])
         self.stops.append(task.id)
         return {"task_id": task.id}
@@ -350,6 +371,9 @@ class ManusStandin:
 
     def _detail(self, query: dict[str, Any]) -> dict[str, Any]:
         task = self._task(query)
+        if task.jobs:
+            while task.unseen:
+                task.happen(task.unseen.popleft())
         detail = {"id": task.id, "status": task.status, "agent_profile": task.profile, "credit_usage": task.credits}
         return {"task": detail | {"has_running_background_jobs": task.jobs}}
 
@@ -393,7 +417,12 @@ class ManusStandin:
         return self._scenarios.popleft() if self._scenarios else "answer"
 
     def _script(self, task: Task, scenario: Scenario, content: str) -> None:
-        task.steps.append([{"type": "user_message", "user_message": {"content": content}}, _status("running")])
+        asked = [{"type": "user_message", "user_message": {"content": content}}] if self.lists_questions else []
+        if scenario == "leftover":
+            late = self._says("What the question before still had to come.", "result")
+            task.steps.extend([[late, _status("stopped")], [], asked, [], [_status("running")]])
+        else:
+            task.steps.append([*asked, _status("running")])
         progress = self._says("Understood. I will look it up.", "progress")
         result = self._says(self.answer(content), "result")
         done = [progress], [result, _status("stopped")]
@@ -405,18 +434,27 @@ class ManusStandin:
                 ask = self._says("Какой нужен размер?", None)
                 ask["assistant_message"]["question_expectation"] = {"options": ["S", "M"]}
                 task.steps.extend([[progress], [ask, _waiting("messageAskUser")]])
+            case "described_question":
+                described = _waiting("messageAskUser", "Какой нужен размер?")
+                task.steps.extend([[self._says("Сейчас посмотрю.", None)], [described]])
             case "confirm":
                 task.steps.extend([[progress], [_waiting("gmailSendAction")]])
             case "queued":
                 task.steps.extend([[_status("waiting")], [], [_status("running")], *done])
-            case "error":
-                failure = {"error_type": "internal", "content": "out of order"}
+            case "error" | "quota":
+                failure = {"error_type": "internal" if scenario == "error" else scenario, "content": "out of order"}
                 task.steps.append([{"type": "error_message", "error_message": failure}, _status("error")])
             case "empty":
                 task.steps.extend([[progress], [_status("stopped")]])
             case "background":
                 interim = self._says("A first draft.", "result")
                 task.steps.extend([[progress], [interim, _status("stopped", jobs=True)], [], list(done[1])])
+            case "late_result":
+                interim = self._says("It takes a while.", "result")
+                task.steps.extend([[progress], [interim, _status("stopped", jobs=True)]])
+                task.unseen.extend([[_status("running")], list(done[1])])
+            case "state_first":
+                task.steps.extend([[progress], [_status("stopped")], [], [result]])
             case "list_content":
                 parts = [{"type": "text", "text": part} for part in self.answer(content).split("\n")]
                 task.steps.extend([[progress], [self._says(parts, "result"), _status("stopped")]])
@@ -446,13 +484,13 @@ class ManusStandin:
         )
 
 
-def _content(body: dict[str, Any]) -> str:
+def _content(body: dict[str, Any], most_tokens: float) -> str:
     content = body.get("message", {}).get("content")
     if isinstance(content, list):
         content = "\n".join(part.get("text", "") for part in content)
     if not content:
         raise RefusalError("invalid_argument", "message.content is required")
-    if sum(0.25 if char.isascii() else 2 for char in content) > 5000:
+    if sum(0.25 if char.isascii() else 2 for char in content) > most_tokens:
         raise RefusalError("invalid_argument", "message.content is too long")
     return str(content)
 
@@ -464,11 +502,12 @@ def _status(agent_status: str, *, jobs: bool = False) -> dict[str, Any]:
     }
 
 
-def _waiting(kind: str) -> dict[str, Any]:
+def _waiting(kind: str, description: str = "") -> dict[str, Any]:
     event = _status("waiting")
     event["status_update"]["status_detail"] = {
         "waiting_for_event_id": f"evt_{uuid.uuid4().hex[:8]}",
         "waiting_for_event_type": kind,
+        "waiting_description": description,
     }
     return event
 

@@ -76,6 +76,18 @@ class Declined(ResponderError):
     """The responder works, but writes no reply to these very words; nothing speaks against asking it the next time."""
 
 
+class NoVerdict(ResponderError):
+    """There is no reply, which does not tell whether the responder works: it was not asked, or had nothing to say."""
+
+
+class Unavailable(ResponderError):
+    """The responder will reply to nobody for a while. seconds: nobody needs to ask it before they are over."""
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class Journal(Protocol):
     """What a responder remembers of a turn across a crash.
 
@@ -83,7 +95,8 @@ class Journal(Protocol):
     """
 
     started_at: datetime
-    """When this turn was first given to this responder; a budget counts from here, also after a restart."""
+    """When this draft was first asked of this responder: a budget counts from here, also after a restart and for what
+    it writes once more."""
 
     facts: Mapping[str, Any]
     """What was remembered for this turn and responder; empty on the first try."""

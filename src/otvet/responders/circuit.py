@@ -3,7 +3,16 @@
 from otvet.clock import Clock
 from otvet.errors import StorageError
 from otvet.i18n import _
-from otvet.responders.base import Context, Declined, Journal, Reply, Responder, ResponderError
+from otvet.responders.base import (
+    Context,
+    Declined,
+    Journal,
+    NoVerdict,
+    Reply,
+    Responder,
+    ResponderError,
+    Unavailable,
+)
 
 FAILURES = 5
 """So many in a row open the circuit."""
@@ -15,7 +24,8 @@ PAUSE_SECONDS = 60.0
 class Circuit:
     """A Responder around another one. It knows of this process alone, since its start.
 
-    Every error counts, except Declined (the responder works) and StorageError (it is not the responder's).
+    Every error counts, except Declined (the responder works), NoVerdict (nobody knows) and StorageError (it is not
+    the responder's). Unavailable opens the circuit at once, for as long as it says.
     What was begun before a crash is always let through: only the responder can bring it to its end.
     """
 
@@ -42,22 +52,25 @@ class Circuit:
             raise self._skipped(max(left, 0))
         self._one_is_trying = True
         try:
-            return await self._ask(context, journal)
+            return await self._ask(context, journal, on_trial=True)
         finally:
             self._one_is_trying = False
 
-    async def _ask(self, context: Context, journal: Journal) -> Reply:
+    async def _ask(self, context: Context, journal: Journal, *, on_trial: bool = False) -> Reply:
         was_closed = self._open_until is None
         try:
             reply = await self._responder.reply(context, journal)
         except Declined:
             self._worked()
             raise
-        except StorageError:
+        except (NoVerdict, StorageError):
+            raise
+        except Unavailable as error:
+            self._open(error.seconds, str(error))
             raise
         except Exception as error:
-            # Those that were under way when the circuit opened do not make its pause longer.
-            if was_closed == (self._open_until is None):
+            # Those under way when it opened, and those from before a crash, do not make the pause longer.
+            if on_trial or (was_closed and self._open_until is None):
                 self._failed(error)
             raise
         self._worked()
@@ -69,12 +82,15 @@ class Circuit:
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
-        self._why = str(error) if isinstance(error, ResponderError) else type(error).__name__
-        if self._failures >= self._limit:
-            self._open_until = self._clock.monotonic() + self._pause
+        if self._failures >= self._limit or self._open_until is not None:
+            why = str(error) if isinstance(error, ResponderError) else type(error).__name__
+            text = _("failures in a row: {count}, the last of them: {why}")
+            self._open(self._pause, text.format(count=self._failures, why=why))
 
-    def _skipped(self, seconds: float) -> ResponderError:
-        text = _(
-            "Not asked: it failed {count} times in a row and is left alone for {seconds} more seconds. Last: {why}"
-        )
-        return ResponderError(text.format(count=self._failures, seconds=round(seconds), why=self._why))
+    def _open(self, seconds: float, why: str) -> None:
+        self._open_until = self._clock.monotonic() + seconds
+        self._why = why
+
+    def _skipped(self, seconds: float) -> NoVerdict:
+        text = _("Not asked for {seconds} more seconds: {why}")
+        return NoVerdict(text.format(seconds=round(seconds), why=self._why))

@@ -2,23 +2,49 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 from otvet.i18n import _
-from otvet.responders.base import ResponderError
+from otvet.responders.base import Declined, ResponderError
 from otvet.responders.manus.events import AssistantMessage, ErrorMessage, Event, StatusUpdate
 from otvet.responders.markdown import plain_text
 
 # https://open.manus.ai/docs/v2/task-lifecycle has the first; newer clients also know the second (unverified).
 _ASKS_THE_CLIENT = {"messageAskUser", "cascadeAskUser"}
 
-_NAME = re.compile(r"\b(?:manus|манус(?:а|у|ом|е)?)\b", re.IGNORECASE)
+_NAME = re.compile(r"\b(?:manus(?:ai|[а-яё]{1,3})?|манус(?:а|у|ом|е)?)\b", re.IGNORECASE)
+_LOOKALIKES = str.maketrans("МмАаЅѕ", "MmAaSs")
 _ADDRESS = re.compile(
-    r"\s?\(?(?<![\w.+-])(?:https?://|[\w.+-]+@)?"
-    r"(?:[\w-]+\.){0,3}(?:manus\.(?:im|ai|space)|manuscdn\.com)\b(?:[/?#][^\s)]*)?\)?",
+    r"\s?\(?(?<![\w.+-])(?:https?://|[\w.+-]+@)?(?:[\w-]+\.){0,3}"
+    r"(?:manus\.(?:im|ai|space)|manuscdn\.com|manuscomputer\.ai|manus(?:vm|-asia|pre)?\.computer)"
+    r"\b(?:[/?#][^\s)]*)?\)?",
     re.IGNORECASE,
 )
 _AFTER_SENTENCE = re.compile(r"(?<=[.!?…])\s+")
+_ERROR_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+
+
+class TaskFailed(ResponderError):
+    """The task ended with an error, or somebody stopped it. kind: Manus's word for the error, where it has one."""
+
+    def __init__(self, kind: str | None = None) -> None:
+        known = kind if kind and _ERROR_TYPE.fullmatch(kind) else ""
+        text = _("The task in Manus failed: {kind}.") if known else _("The task in Manus failed or was stopped.")
+        super().__init__(text.format(kind=known))
+        self.kind = known
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How Manus ended its work on a question.
+
+    text: the reply, in its own Markdown; empty if it wrote none.
+    sure: no event that Manus may show a moment later makes it another one.
+    """
+
+    text: str
+    sure: bool
 
 
 def status_in(events: Sequence[Event]) -> StatusUpdate | None:
@@ -32,25 +58,22 @@ def can_go_on(events: Sequence[Event]) -> bool:
     return status is None or status.agent_status == "stopped" or _is_question(status)
 
 
-def answer_in(events: Sequence[Event]) -> str | None:
-    """The reply among what happened since the question, newest first; None while Manus is at work.
+def ending_in(events: Sequence[Event]) -> Ending | None:
+    """How the question ended, by what happened since, newest first; None while Manus is at work.
 
     ResponderError when no reply will come. Progress ("I will look it up") is never a reply.
     """
     recent = list(takewhile(lambda event: not _ends_badly(event), events))
     status = status_in(recent)
     state = status.agent_status if status else None
-    if state == "error" or (state is None and len(recent) < len(events)):
-        raise ResponderError(_("The task in Manus failed or was stopped."))
-    messages = [event for event in recent if isinstance(event, AssistantMessage)]
+    written = [event for event in recent if isinstance(event, AssistantMessage)]
+    messages = [message for message in written if message.is_question or message.delivery_kind != "progress"]
+    went_on = state is not None and (state != "stopped" or messages)
+    if state == "error" or (len(recent) < len(events) and not went_on):
+        raise TaskFailed(next((event.error_type for event in events if isinstance(event, ErrorMessage)), None))
     if status and state == "waiting":
-        return _question(status, messages)
-    if state != "stopped":
-        return None
-    chosen = _result(messages)
-    if chosen is None:
-        raise ResponderError(_("Manus finished without an answer."))
-    return said(chosen)
+        return _waiting(status, messages)
+    return _stopped(messages) if state == "stopped" else None
 
 
 def said(message: AssistantMessage) -> str:
@@ -59,42 +82,64 @@ def said(message: AssistantMessage) -> str:
     return "\n".join([message.text, *choices])
 
 
-def for_client(text: str) -> str:
-    """What of a reply can be sent: plain text, without Manus's name and addresses. It may be empty."""
-    lines = [_without_manus(line) for line in plain_text(text).split("\n")]
+def for_client(text: str, *, may_name_manus: bool = False) -> str:
+    """What of a reply can be sent: plain text, without Manus's name and addresses. It may be empty.
+
+    may_name_manus: the name is somebody else's here, such as that of a thing the company sells.
+    """
+    lines = [_without_manus(line, may_name_manus) for line in plain_text(text).split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line for line in lines if line is not None)).strip()
+
+
+def names_manus(text: str) -> bool:
+    """Whether the name stands there, also in letters that only look like its own."""
+    return bool(_NAME.search(text) or _NAME.search(text.translate(_LOOKALIKES)))
 
 
 def _ends_badly(event: Event) -> bool:
     return isinstance(event, ErrorMessage) or event.type == "user_stop"
 
 
-def _result(messages: Sequence[AssistantMessage]) -> AssistantMessage | None:
-    results = [message for message in messages if message.delivery_kind == "result" or message.is_question]
-    finished = [message for message in messages if message.delivery_kind != "progress"]
-    return next(iter(results + finished), None)
+def _stopped(messages: Sequence[AssistantMessage]) -> Ending:
+    """The last message, if it is a question; else the newest result; where none is marked, the last message."""
+    last = next(iter(messages), None)
+    result = next((message for message in messages if message.delivery_kind == "result"), None)
+    chosen = last if last and last.is_question else result or last
+    if chosen is None:
+        return Ending("", sure=False)
+    return Ending(said(chosen), sure=chosen.is_question or chosen is result)
 
 
-def _question(status: StatusUpdate, messages: Sequence[AssistantMessage]) -> str | None:
-    asking = [message for message in messages if message.is_question]
-    if _is_question(status) or (asking and status.waiting_for_event_type is None):
-        chosen = _result(messages)
-        return said(chosen) if chosen else status.waiting_description
+def _waiting(status: StatusUpdate, messages: Sequence[AssistantMessage]) -> Ending | None:
+    asking = next((message for message in messages if message.is_question), None)
+    if asking and (_is_question(status) or status.waiting_for_event_type is None):
+        return Ending(said(asking), sure=True)
+    if _is_question(status):
+        return Ending(_asked(status, messages), sure=False)
     if status.waiting_for_event_id is None:
         return None  # it waits for nobody: the task stands in a queue
     text = _("Manus asks for a permission ({action}), and Otvet never gives one.")
-    raise ResponderError(text.format(action=status.waiting_for_event_type))
+    raise Declined(text.format(action=status.waiting_for_event_type))
+
+
+def _asked(status: StatusUpdate, messages: Sequence[AssistantMessage]) -> str:
+    """The question where no message is marked as one: the last message, or what is said of the waiting."""
+    last, description = said(messages[0]) if messages else "", status.waiting_description
+    if "?" in description and "?" not in last:
+        return description
+    return last or description
 
 
 def _is_question(status: StatusUpdate) -> bool:
     return status.agent_status == "waiting" and status.waiting_for_event_type in _ASKS_THE_CLIENT
 
 
-def _without_manus(line: str) -> str | None:
+def _without_manus(line: str, may_name_manus: bool) -> str | None:
     """The line without what is about Manus; None if that was all of it."""
     sentences = _AFTER_SENTENCE.split(line)
     kept = [_without_address(sentence) for sentence in sentences]
-    kept = ["" if _NAME.search(sentence) else sentence for sentence in kept]
+    if not may_name_manus:
+        kept = ["" if names_manus(sentence) else sentence for sentence in kept]
     if kept == sentences:
         return line
     text = " ".join(filter(None, kept))

@@ -4,6 +4,7 @@ Source: https://open.manus.ai/docs/v2/introduction; the limits are at https://op
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,6 +21,12 @@ INVALID_ARGUMENT = "invalid_argument"
 NOT_FOUND = "not_found"
 RATE_LIMITED = "rate_limited"
 INTERNAL = "internal"
+OUT_OF_CREDITS = "out_of_credits"
+"""Our own word, for whatever of Manus's speaks of it; its own one is unverified."""
+
+_OF_CREDITS = re.compile(r"credit|quota|billing|payment", re.IGNORECASE)
+_PAYMENT_REQUIRED = 402
+_TIMED_OUT = 408
 
 _CODE_OF_STATUS = {401: UNAUTHENTICATED, 403: PERMISSION_DENIED, 404: NOT_FOUND, 429: RATE_LIMITED}
 _REFUSALS = {
@@ -34,6 +41,7 @@ _REFUSALS = {
     ),
     NOT_FOUND: N_("Manus knows no such task."),
     INVALID_ARGUMENT: N_("Manus refused the request: the text may be too long for it, or the agent profile unknown."),
+    OUT_OF_CREDITS: N_("The Manus account has no credits left; buy some, or wait for the plan's next ones."),
 }
 
 _UNSENT = (
@@ -267,6 +275,16 @@ class ManusApi:
         return _read(response, ambiguous)
 
 
+def is_about_credits(word: str | None) -> bool:
+    """Whether a code or the type of an error says that there are none left."""
+    return bool(_OF_CREDITS.search(word or ""))
+
+
+def without_credits() -> str:
+    """The sentence for an account that has none."""
+    return _(_REFUSALS[OUT_OF_CREDITS])
+
+
 def _read(response: httpx2.Response, ambiguous: bool) -> dict[str, Any]:
     """What the envelope holds, or the error it names; ``ambiguous`` if a fault can follow the effect."""
     try:
@@ -281,9 +299,11 @@ def _read(response: httpx2.Response, ambiguous: bool) -> dict[str, Any]:
     error = body.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     code = str(code) if code else _CODE_OF_STATUS.get(status)
-    if code == RATE_LIMITED:
-        raise ManusError(_("Manus takes no more requests this minute."), code=code, status=status)
-    if code == INTERNAL or status >= 500:
+    if status == _PAYMENT_REQUIRED or is_about_credits(code):
+        code = OUT_OF_CREDITS
+    if code == RATE_LIMITED or (status == 429 and code != OUT_OF_CREDITS):
+        raise ManusError(_("Manus takes no more requests this minute."), code=RATE_LIMITED, status=status)
+    if code == INTERNAL or status >= 500 or status == _TIMED_OUT:
         text = _("Manus has a fault of its own (HTTP {status}).").format(status=status)
         raise ManusError(text, code=code, ambiguous=ambiguous, status=status)
     raise ManusError(_refusal(code, status), code=code, permanent=True, status=status)
@@ -295,8 +315,9 @@ def _not_manus(status: int, ambiguous: bool) -> ManusError:
     return ManusError(
         text.format(status=status),
         code=RATE_LIMITED if status == 429 else None,
-        permanent=300 <= status < 500 and status not in (408, 429),
-        ambiguous=ambiguous and (status < 300 or status >= 500),
+        permanent=300 <= status < 500 and status not in (_TIMED_OUT, 429),
+        # A proxy that waited in vain for Manus's answer had passed the request on.
+        ambiguous=ambiguous and (status < 300 or status >= 500 or status == _TIMED_OUT),
         status=status,
     )
 

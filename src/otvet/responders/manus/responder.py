@@ -2,30 +2,43 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from otvet.clock import Clock
+from otvet.errors import ServiceError
 from otvet.i18n import _
-from otvet.responders.base import Context, Journal, Reply, ResponderError
-from otvet.responders.manus.answer import can_go_on, for_client
-from otvet.responders.manus.api import INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, ManusApi, ManusError, TaskDetail
+from otvet.responders.base import Context, Declined, Journal, NoVerdict, Reply, ResponderError, Unavailable
+from otvet.responders.manus.answer import TaskFailed, can_go_on, for_client, names_manus
+from otvet.responders.manus.api import (
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    PERMISSION_DENIED,
+    RATE_LIMITED,
+    UNAUTHENTICATED,
+    ManusApi,
+    ManusError,
+    TaskDetail,
+    is_about_credits,
+    without_credits,
+)
 from otvet.responders.manus.events import Event
+from otvet.responders.manus.making import Maker
 from otvet.responders.manus.project import Projects, digest
-from otvet.responders.manus.question import follow_up, opening, was_told
+from otvet.responders.manus.question import LONGEST_TASK_EVENTS, follow_up, is_long, was_told
 from otvet.responders.manus.wait import DETAIL, LIST_MESSAGES, Answer, Asked, Budget, Places, Stops, Watch, unknown
 
-LONGEST_TASK_EVENTS = 100
-"""A task with so many events, about twenty questions, is followed by a fresh one. Manus goes through all of a task for
-each further message, so a long one costs ever more credits; and of a longer one a single look no longer shows all.
-"""
+WITHOUT_CREDITS_SECONDS = 600.0
+"""For so long nobody asks an account that has none left."""
 
 _ASKING_SHARE = 0.5  # of the budget; the rest is for the answer
-_CREDITS_SECONDS = 2.0  # nobody waits longer than that to learn what a reply has cost
+_FAULTS = 3  # so often Manus was not reached, or could not say what is in a task: it is given up
+_LATE_LOOK_SECONDS = 5.0  # what a crash interrupted may be answered by now, however late it is
+_AFTERWARDS_SECONDS = 1.5  # nobody waits longer for a task to be stopped, or to learn what it has cost
 
-# The names changed in 2026, and which of them an account takes is unverified.
-_OTHER_SPELLING = {"lite": "manus-1.6-lite", "standard": "manus-1.6", "max": "manus-1.6-max"}
-_OTHER_SPELLING |= {new: old for old, new in _OTHER_SPELLING.items()}
+T = TypeVar("T")
 
 
 class ManusResponder:
@@ -40,8 +53,7 @@ class ManusResponder:
 
     The facts it leaves in the journal: ``asking`` ("create" or "send") while a call is under way whose loss would
     leave it unknown whether Manus was asked; ``task``; ``after``, the ids of the events before it; ``told``, a digest
-    of the instructions the task has; ``round``, a digest of the findings the question was put with;
-    ``credits_before``; and ``credits``, what a question has cost that got no reply.
+    of the instructions the task has; ``credits_before``; and ``credits``, what a question has cost that got no reply.
     The thread is the task's id and, after ``#``, ``told``.
     """
 
@@ -62,32 +74,50 @@ class ManusResponder:
     ) -> None:
         self._api = api
         self._clock = clock
-        self._profile = profile
         self._budget = budget_seconds
         self._poll_seconds = poll_seconds
-        self._projects = projects
+        self._maker = Maker(api, clock, profile, projects)
         self._watch = Watch(api, clock, poll_seconds, places or {}, stops)
+
+    @property
+    def profile(self) -> str:
+        """The agent profile, by the name that Manus took last."""
+        return self._maker.profile
 
     async def reply(self, context: Context, journal: Journal) -> Reply:
         """Ask, or go on where a crash left off, and wait for the answer."""
         budget = Budget(self._clock, journal.started_at, self._budget)
         try:
-            before = await self._asked_before(context, journal)
-            asked = before or await self._ask(context, journal, budget)
-            text, spent = await self._answer(asked, journal, budget, at_once=before is not None)
-        except ManusError as error:
-            raise ResponderError(
-                str(error), permanent=error.permanent, ambiguous=error.ambiguous, status=error.status
-            ) from error
-        details = {"task_id": asked.task, "seconds": round(budget.spent, 1), "profile": self._profile}
+            # A crash may cut off any call, and so may the budget's end: the journal says what has to be assumed.
+            async with asyncio.timeout(max(budget.left, _LATE_LOOK_SECONDS) if journal.facts else budget.left):
+                asked, answer = await self._question(context, journal, budget)
+                text = _sendable(answer, context)
+        except TimeoutError:
+            await self._give_up(journal)
+            raise budget.over() from None
+        except (ManusError, ResponderError) as error:
+            await self._give_up(journal)
+            if await self._is_out_of_credits(error):
+                raise Unavailable(without_credits(), seconds=WITHOUT_CREDITS_SECONDS) from error
+            if isinstance(error, ManusError):
+                raise self._as_ours(error) from error
+            raise
+        so_far = answer.task_credits
+        if so_far is None:
+            so_far = await self._at_once(self._credits_of(asked.task))
+        spent = _spent(asked.credits_before, so_far)
+        details = {"task_id": asked.task, "seconds": round(budget.spent, 1), "profile": self.profile}
         if spent is not None:
             details["credits"] = spent
-        return Reply(text, responder=self.name, model=self._profile, details=details)
+        return Reply(text, responder=self.name, model=self.profile, details=details)
 
-    async def _asked_before(self, context: Context, journal: Journal) -> Asked | None:
+    async def _question(self, context: Context, journal: Journal, budget: Budget) -> tuple[Asked, Answer]:
+        before = await self._asked_before(journal)
+        asked = before or await self._ask(context, journal, budget)
+        return asked, await self._watch.answer(asked, budget, at_once=before is not None)
+
+    async def _asked_before(self, journal: Journal) -> Asked | None:
         facts = journal.facts
-        if facts.get("round", "") != _round(context):
-            return None  # that was the draft which is to be written once more
         task, asking = facts.get("task"), facts.get("asking")
         if task:
             if _task_and_told(journal.thread)[0] != task:
@@ -100,14 +130,15 @@ class ManusResponder:
         return None
 
     async def _ask(self, context: Context, journal: Journal, budget: Budget) -> Asked:
-        pause = self._poll_seconds
+        pause, faults = self._poll_seconds, 0
         while budget.left > 0:
             try:
                 return await self._continue(context, journal, budget) or await self._create(context, journal, budget)
             except ManusError as error:
-                if error.permanent or error.ambiguous or _to_ask(budget) <= 0:
+                faults += error.code != RATE_LIMITED
+                if error.permanent or error.ambiguous or faults >= _FAULTS or _to_ask(budget) <= 0:
                     raise
-            await self._clock.sleep(pause)
+            await self._clock.sleep(min(pause, budget.left))
             pause = self._watch.longer(pause)
         raise budget.over()
 
@@ -120,9 +151,10 @@ class ManusResponder:
         try:
             events, detail = await self._look_back(task, budget)
             if not can_go_on(events) or (detail and detail.has_running_background_jobs):
-                await self._abandon(task, journal)
+                await self._at_once(self._api.stop_task(task))
+                await journal.keep_thread(None)
                 return None
-            if len(events) >= LONGEST_TASK_EVENTS:
+            if is_long(events):
                 await journal.keep_thread(None)
                 return None
             asked = Asked(
@@ -165,7 +197,6 @@ class ManusResponder:
             task=asked.task,
             after=[event.id for event in events],
             told=now_told,
-            round=_round(context),
             credits_before=asked.credits_before,
         )
         # A task of an earlier Otvet has no digest of what it was told.
@@ -177,12 +208,13 @@ class ManusResponder:
             await journal.keep_thread(_thread(asked.task, now_told))
 
     async def _create(self, context: Context, journal: Journal, budget: Budget) -> Asked:
-        project = await self._projects.with_instruction(context.instructions) if self._projects else None
-        await self._take_place("task.create", budget)
-        await journal.remember(asking="create", task=None, after=None, round=_round(context), credits_before=0)
+        project = await self._maker.project(context)
+        place = partial(self._take_place, "task.create", budget)
+        await place()
+        await journal.remember(asking="create", task=None, after=None, credits_before=0)
         try:
-            task = await self._create_task(context, project)
-        except ManusError as error:
+            task = await self._maker.make(context, project, place)
+        except ServiceError as error:
             if not error.ambiguous:
                 await journal.remember(asking=None)
             raise
@@ -191,66 +223,55 @@ class ManusResponder:
         await journal.keep_thread(_thread(task, told))
         return Asked(task, credits_before=0)
 
-    async def _create_task(self, context: Context, project: str | None) -> str:
-        """In the project, or without one if Manus does not take it (any more)."""
-        if project is not None and self._projects is not None:
-            try:
-                return await self._in_either_spelling(_without_instructions(context), project)
-            except ManusError as error:
-                if error.code not in (INVALID_ARGUMENT, NOT_FOUND):
-                    raise
-            await self._projects.forget(context.instructions)
-        return await self._in_either_spelling(context, None)
-
-    async def _in_either_spelling(self, context: Context, project: str | None) -> str:
-        try:
-            return await self._create_as(self._profile, context, project)
-        except ManusError as error:
-            other = _OTHER_SPELLING.get(self._profile)
-            if error.code != INVALID_ARGUMENT or other is None:
-                raise
-        task = await self._create_as(other, context, project)
-        self._profile = other
-        return task
-
-    async def _create_as(self, profile: str, context: Context, project: str | None) -> str:
-        title, locale = f"amoCRM {context.lead_id}", context.language
-        return await self._api.create_task(
-            opening(context), profile=profile, locale=locale, title=title, project_id=project
-        )
-
     async def _take_place(self, call: str, budget: Budget) -> None:
         """Manus takes few calls a minute; when ours would come too late, another responder answers at once."""
         if not await self._watch.place(call, _to_ask(budget)):
-            raise ResponderError(_("Manus is asked as often as it allows; this question would have to wait too long."))
+            raise NoVerdict(_("Manus is asked as often as it allows; this question would have to wait too long."))
 
-    async def _answer(self, asked: Asked, journal: Journal, budget: Budget, *, at_once: bool) -> tuple[str, int | None]:
-        """The reply, and the credits it has cost where that is known."""
-        try:
-            answer = await self._watch.answer(asked, budget, at_once=at_once)
-            text = _sendable(answer)
-        except (ManusError, ResponderError):
-            # A late answer would pass for the answer to the next question, so that one gets a new task.
-            await self._abandon(asked.task, journal)
-            if (spent := _spent(asked, await self._task_credits(asked.task))) is not None:
-                await journal.remember(credits=spent)
-            raise
-        so_far = answer.task_credits
-        return text, _spent(asked, so_far if so_far is not None else await self._task_credits(asked.task))
+    async def _give_up(self, journal: Journal) -> None:
+        """No reply comes of the task. A late one would pass for the next question's answer, which gets a new task."""
+        task = journal.facts.get("task")
+        if task is None:
+            return
+        await journal.keep_thread(None)
+        so_far = await self._at_once(self._stopped(task))
+        if (spent := _spent(journal.facts.get("credits_before"), so_far)) is not None:
+            await journal.remember(credits=spent)
 
-    async def _task_credits(self, task: str) -> int | None:
-        """What a task has cost so far, if Manus says so at once."""
-        with contextlib.suppress(ManusError, TimeoutError):
-            async with asyncio.timeout(_CREDITS_SECONDS):
-                if await self._watch.place(DETAIL, 0):
-                    return (await self._api.task_detail(task)).credit_usage
-        return None
-
-    async def _abandon(self, task: str, journal: Journal) -> None:
-        # A task that cannot be stopped costs credits until it ends; the client still needs an answer.
+    async def _stopped(self, task: str) -> int | None:
+        """Stop a task, so that it costs no more, and see what it has cost."""
         with contextlib.suppress(ManusError):
             await self._api.stop_task(task)
-        await journal.keep_thread(None)
+        return await self._credits_of(task)
+
+    async def _credits_of(self, task: str) -> int | None:
+        return (await self._api.task_detail(task)).credit_usage if await self._watch.place(DETAIL, 0) else None
+
+    async def _is_out_of_credits(self, error: ManusError | ResponderError) -> bool:
+        """Manus's own word for it is unverified, but it tells how many are left."""
+        if isinstance(error, TaskFailed):
+            word: str | None = error.kind
+        elif isinstance(error, ManusError) and error.permanent and error.code != UNAUTHENTICATED:
+            word = error.code
+        else:
+            return False
+        if is_about_credits(word):
+            return True
+        left = await self._at_once(self._api.available_credits())
+        return left is not None and left <= 0
+
+    async def _at_once(self, call: Awaitable[T]) -> T | None:
+        """What Manus answers, unless it fails or takes long: the client waits for the reply, not for this."""
+        with contextlib.suppress(ManusError, TimeoutError):
+            async with asyncio.timeout(_AFTERWARDS_SECONDS):
+                return await call
+        return None
+
+    def _as_ours(self, error: ManusError) -> ResponderError:
+        # Where a task was made before, it is this text that Manus refuses.
+        is_the_text = error.code == INVALID_ARGUMENT and self._maker.has_made
+        kind = Declined if is_the_text else ResponderError
+        return kind(str(error), permanent=error.permanent, ambiguous=error.ambiguous, status=error.status)
 
 
 def _to_ask(budget: Budget) -> float:
@@ -258,15 +279,8 @@ def _to_ask(budget: Budget) -> float:
     return max(budget.seconds * _ASKING_SHARE - budget.spent, 0)
 
 
-def _spent(asked: Asked, task_credits: int | None) -> int | None:
-    if task_credits is None or asked.credits_before is None:
-        return None
-    return max(task_credits - asked.credits_before, 0)
-
-
-def _round(context: Context) -> str:
-    """Empty for a first draft; else what tells this rewriting of it from others."""
-    return digest("\n".join((context.draft, *context.findings))) if context.findings else ""
+def _spent(before: int | None, so_far: int | None) -> int | None:
+    return None if before is None or so_far is None else max(so_far - before, 0)
 
 
 def _thread(task: str, told: str) -> str:
@@ -282,8 +296,13 @@ def _without_instructions(context: Context) -> Context:
     return replace(context, instructions="")
 
 
-def _sendable(answer: Answer) -> str:
-    cleaned = for_client(answer.text)
+def _sendable(answer: Answer, context: Context) -> str:
+    """The name is left in where the company's own texts have it. A client who asks for it gets no answer about it."""
+    told = [
+        *(text for one in context.knowledge for text in (one.heading, one.text)),
+        *(value for _name, value in context.known),
+    ]
+    cleaned = for_client(answer.text, may_name_manus=any(map(names_manus, told)))
     if not cleaned:
-        raise ResponderError(_("Manus's answer holds nothing for the client."))
+        raise NoVerdict(_("Manus's answer holds nothing for the client."))
     return cleaned

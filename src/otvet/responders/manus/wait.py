@@ -4,16 +4,17 @@ Where Manus calls our webhook, a look comes as soon as it says that the task sto
 the answer is, and whether there is one, is read in the task's own events.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from otvet.clock import Clock
 from otvet.i18n import _
-from otvet.responders.base import ResponderError
-from otvet.responders.manus.answer import answer_in, status_in
+from otvet.responders.base import NoVerdict, ResponderError
+from otvet.responders.manus.answer import Ending, ending_in, status_in
 from otvet.responders.manus.api import NOT_FOUND, ManusApi, ManusError
+from otvet.responders.manus.events import Event, UserMessage
 
 GRACE_SECONDS = 15
 """A new task that Manus does not show for so long is never shown (unverified; several clients saw it)."""
@@ -22,6 +23,11 @@ LIST_MESSAGES, DETAIL = "task.listMessages", "task.detail"
 
 _LONGEST_PAUSE = 6.0
 _PAUSE_GROWTH = 1.4
+_DOUBT_SECONDS = 2.0
+"""After so long an ending that may not be all is looked at once more (unverified: nobody says how long it takes)."""
+
+_LAST_LOOK_SECONDS = 2.0  # before the budget's end
+_LAST_LOOK_SHARE = 0.05  # of a short budget
 
 
 class Places(Protocol):
@@ -59,6 +65,11 @@ class Budget:
     def left(self) -> float:
         return max(self.seconds - self.spent, 0)
 
+    @property
+    def until_last_look(self) -> float:
+        """The last look begins before the end, so that it is over by then."""
+        return max(round(self.left - min(_LAST_LOOK_SECONDS, self.seconds * _LAST_LOOK_SHARE), 3), 0)
+
     def over(self) -> ResponderError:
         """What to raise when nothing is left."""
         text = _("Manus did not write a reply within {seconds} seconds.")
@@ -95,7 +106,12 @@ class _Look:
     """found: the task, or the question in it, is there."""
 
     found: bool
-    answer: Answer | None = None
+    ending: Ending | None = None
+    task_credits: int | None = None
+
+
+class _NoPlace(Exception):
+    """No further call may be made before the budget's end."""
 
 
 class Watch:
@@ -123,20 +139,23 @@ class Watch:
         pause = 0 if at_once else step
         heard = asked.heard
         missing_since: datetime | None = None
+        in_doubt = False
         while True:
             before, heard = heard, await self._pause(asked.task, heard, pause)
             if heard != before:
                 step = self._poll_seconds  # it stopped: what is not to be seen yet will be soon
             look = await self._look(asked, budget)
-            if look and look.answer:
-                return look.answer
+            is_last = budget.until_last_look <= 0
+            if look and look.ending and (look.ending.sure or in_doubt or is_last):
+                return _answer(look.ending, look.task_credits)
+            in_doubt = bool(look and look.ending)
             if look:
                 missing_since = None if look.found else missing_since or self._clock.now()
-            if missing_since and (self._clock.now() - missing_since).total_seconds() >= GRACE_SECONDS:
-                raise _ghost() if asked.surely else unknown()
-            if budget.left <= 0:
+                if missing_since and (self._clock.now() - missing_since).total_seconds() >= GRACE_SECONDS:
+                    raise _ghost() if asked.surely else unknown()
+            if is_last:
                 raise budget.over()
-            pause = min(step, max(budget.left, self._poll_seconds))
+            pause = min(step, _DOUBT_SECONDS if in_doubt else step, budget.until_last_look)
             step = self.longer(step)
 
     async def heard(self, task: str) -> frozenset[str]:
@@ -160,27 +179,55 @@ class Watch:
         return heard
 
     async def _look(self, asked: Asked, budget: Budget) -> _Look | None:
-        """None if there was no place for a look before the budget's end."""
-        if not await self.place(LIST_MESSAGES, budget.left):
-            return None
+        """None if nothing was seen: there was no place for a look before the budget's end, or it failed in passing."""
         try:
-            events = [event for event in await self._api.list_messages(asked.task) if event.id not in asked.before]
-            found, task_credits = asked.surely or bool(events), None
-            status = status_in(events)
-            if status is not None and status.agent_status == "stopped":
-                if not await self.place(DETAIL, budget.left):
-                    return None
-                detail = await self._api.task_detail(asked.task)
-                if detail.has_running_background_jobs is True:
-                    return _Look(found)
-                task_credits = detail.credit_usage
-            text = answer_in(events)
+            return await self._look_at(asked, budget)
+        except _NoPlace:
+            return None
         except ManusError as error:
-            found = error.code != NOT_FOUND
-            if error.permanent and found:
+            if error.code == NOT_FOUND:
+                return _Look(found=False)
+            if error.permanent:
                 raise
-            return _Look(found)
-        return _Look(found, Answer(text, task_credits) if text is not None else None)
+            return None
+
+    async def _look_at(self, asked: Asked, budget: Budget) -> _Look:
+        events, is_listed = await self._since(asked, budget)
+        if not (asked.surely or is_listed):
+            return _Look(found=False)
+        status, task_credits = status_in(events), None
+        if status is not None and status.agent_status == "stopped":
+            await self._take_place(DETAIL, budget)
+            detail = await self._api.task_detail(asked.task)
+            if detail.has_running_background_jobs is True:
+                return _Look(found=True)
+            task_credits = detail.credit_usage
+            # The last job may have ended, and written the result, after the events were read.
+            events, is_listed = await self._since(asked, budget)
+        ending = ending_in(events)
+        if ending and asked.before and not is_listed:
+            ending = replace(ending, sure=False)  # perhaps it is what an earlier question still had to come
+        return _Look(found=True, ending=ending, task_credits=task_credits)
+
+    async def _since(self, asked: Asked, budget: Budget) -> tuple[Sequence[Event], bool]:
+        """What came after the question, newest first, and whether the question itself is among the task's events.
+
+        That it always is, is unverified. Where it is not, whatever is new counts.
+        """
+        await self._take_place(LIST_MESSAGES, budget)
+        new = [event for event in await self._api.list_messages(asked.task) if event.id not in asked.before]
+        place = next((place for place, event in enumerate(new) if isinstance(event, UserMessage)), None)
+        return new[:place], place is not None
+
+    async def _take_place(self, call: str, budget: Budget) -> None:
+        if not await self.place(call, budget.left):
+            raise _NoPlace
+
+
+def _answer(ending: Ending, task_credits: int | None) -> Answer:
+    if not ending.text:
+        raise NoVerdict(_("Manus finished without an answer."))
+    return Answer(ending.text, task_credits)
 
 
 def unknown() -> ResponderError:

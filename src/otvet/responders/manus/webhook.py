@@ -96,16 +96,23 @@ class Signatures:
 
 
 async def register(api: ManusApi, url: str, kept: Kept) -> None:
-    """Have Manus call ``url``, once; an address that this installation had before is withdrawn. ManusError."""
+    """Have Manus call ``url``, once; an address that this installation had before is withdrawn. ManusError.
+
+    A webhook that is switched off is made anew: no call of Manus's switches one on.
+    """
     there = await api.list_webhooks()
-    if any(hook.url == url for hook in there):
+    here = [hook for hook in there if hook.url == url]
+    if any(hook.active for hook in here):
         return
+    for hook in here:
+        await api.delete_webhook(hook.id)
     name = f"manus_webhook.{api.account}"
     made = await api.create_webhook(url)
     before = await kept.recall(name)
     await kept.keep(name, made.id)
-    if before in {hook.id for hook in there if before}:
-        await api.delete_webhook(before)
+    for hook in there:
+        if hook.id == before and hook not in here:
+            await api.delete_webhook(hook.id)
 
 
 def _load(pem: str) -> RSAPublicKey:
