@@ -12,18 +12,19 @@ from tests.contexts import THEN
 
 @dataclass
 class Entry:
-    """One try, as it was left."""
+    """One try, as it was left. ``closed``: why it must not be begun."""
 
     started_at: datetime = THEN
     facts: Mapping[str, Any] = field(default_factory=dict)
     thread: str | None = None
     outcome: str | None = None
-    spent: int = 0
+    spent: int | None = None
+    closed: str | None = None
     refused: str | None = None
     findings: tuple[Finding, ...] = ()
 
-    def begin(self) -> None:
-        pass
+    async def begin(self) -> str | None:
+        return self.closed
 
     async def remember(self, **facts: Any) -> None:
         self.facts = {**self.facts, **facts}
@@ -31,22 +32,27 @@ class Entry:
     async def keep_thread(self, thread: str | None) -> None:
         self.thread = thread
 
-    def end(self, outcome: str, spent: int = 0) -> None:
+    def end(self, outcome: str, spent: int | None = None) -> None:
         self.outcome, self.spent = outcome, spent
 
-    async def refuse(self, text: str, findings: Sequence[Finding], spent: int = 0) -> None:
+    async def refuse(self, text: str, findings: Sequence[Finding], spent: int | None = None) -> None:
         self.end(REFUSED, spent)
         self.refused, self.findings = text, tuple(findings)
 
 
 class Book:
-    """All tries at one draft; ``entries`` in the order in which they were begun."""
+    """All tries at one draft; ``entries`` in the order in which they were begun.
 
-    def __init__(self) -> None:
+    closed: why a try (responder, writing) must not be begun.
+    """
+
+    def __init__(self, closed: Mapping[tuple[str, int], str] = {}) -> None:
         self.entries: dict[tuple[str, int], Entry] = {}
+        self._closed = closed
 
     def one(self, responder: str, writing: int) -> Entry:
-        return self.entries.setdefault((responder, writing), Entry())
+        key = (responder, writing)
+        return self.entries.setdefault(key, Entry(closed=self._closed.get(key)))
 
     @property
     def outcomes(self) -> dict[tuple[str, int], str | None]:

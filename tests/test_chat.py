@@ -40,6 +40,15 @@ QUESTION = "Есть ли доставка в Тверь?"
 INSTRUCTIONS = "Ты отвечаешь за магазин."
 CLOCK = FakeClock()
 
+OF_OTHER_PROGRAMS = {
+    "OPENAI_API_KEY": "sk-their-key",
+    "OPENAI_ADMIN_KEY": "sk-their-admin-key",
+    "OPENAI_ORG_ID": "their-organization",
+    "OPENAI_PROJECT_ID": "their-project",
+    "OPENAI_BASE_URL": "http://127.0.0.1:9/",
+    "OPENAI_CUSTOM_HEADERS": "Authorization: Bearer their-token\nX-Team: their-team",
+}
+
 PASSAGES = (
     Passage("delivery.md", "Сколько стоит доставка", "По городу 350 ₽.", above=("Доставка",)),
     Passage("returns.md", "Возврат", "14 дней."),
@@ -168,12 +177,69 @@ class TestAnswer:
         service.say([{"type": "text", "text": "Да, "}, {"type": "reasoning"}, {"type": "text", "text": "есть."}])
         assert shop.ask().text == "Да, есть."
 
-    def test_costs_that_are_not_told_are_not_made_up(self, shop: Shop, service: OpenAiStandin) -> None:
+    def test_a_reply_of_a_service_that_does_not_name_its_model(self, shop: Shop, service: OpenAiStandin) -> None:
         service.say("Да.")
-        service.answers[-1] |= {"usage": None, "model": None}
-        reply = shop.ask()
-        assert reply.details == {"seconds": 0.0, "passages": []}
-        assert reply.model is None
+        service.answers[-1] |= {"model": None}
+        assert shop.ask().model is None
+
+
+def say_with_usage(service: OpenAiStandin, usage: object, content: str | None = "Да.", **how: Any) -> None:
+    """The next answer, with this told of its tokens."""
+    service.say(content, **how)
+    service.answers[-1] |= {"usage": usage}
+
+
+class TestTokens:
+    """What is counted of a call: a ceiling holds for all that has to be paid for."""
+
+    @pytest.mark.parametrize("usage", [None, {}, {"total_tokens": 0}, {"total_tokens": "many"}, {"prompt_tokens": 5}])
+    def test_what_is_not_told_is_estimated_and_said_to_be(
+        self, shop: Shop, service: OpenAiStandin, usage: object
+    ) -> None:
+        say_with_usage(service, usage, "ж" * 200, reasoning_content="ж" * 2000)
+        details = shop.ask().details
+        prompt = sum(estimated_tokens(message["content"]) for message in service.body["messages"])
+        assert details["estimated"] is True
+        assert prompt + 1100 <= details["tokens"] <= prompt + 1101
+
+    def test_of_prompt_and_answer_the_sum_is_what_it_cost(self, shop: Shop, service: OpenAiStandin) -> None:
+        say_with_usage(service, {"prompt_tokens": 100, "completion_tokens": 7})
+        details = shop.ask().details
+        assert (details["tokens"], "estimated" in details) == (107, False)
+
+    @pytest.mark.parametrize(
+        ("content", "how"),
+        [
+            ("Доставка стоит", {"finish_reason": "length"}),
+            ("", {"finish_reason": "content_filter"}),
+            (None, {"refusal": "I can't help with that."}),
+            (None, {"finish_reason": "tool_calls", "tool_calls": [{"id": "1"}]}),
+        ],
+    )
+    def test_what_is_no_reply_was_paid_for_too(
+        self, shop: Shop, service: OpenAiStandin, content: str | None, how: dict[str, Any]
+    ) -> None:
+        for _ in range(2):
+            say_with_usage(service, {"total_tokens": 5000}, content, **how)
+        assert shop.fails().spent == 5000 * len(service.requests)
+
+    def test_a_second_call_is_counted_with_the_first(self, shop: Shop, service: OpenAiStandin) -> None:
+        say_with_usage(service, {"total_tokens": 5000}, "")
+        assert shop.ask().details["tokens"] == 5128
+
+    def test_an_answer_that_did_not_come_in_time_may_have_been_written(
+        self, shop: Shop, service: OpenAiStandin
+    ) -> None:
+        service.app.plan(delay=30)
+        assert 150 < shop.fails(budget=0.3).spent < 300  # the prompt
+
+    @pytest.mark.parametrize("status", [401, 429, 500])
+    def test_what_was_refused_or_never_sent_costs_nothing(
+        self, shop: Shop, service: OpenAiStandin, status: int
+    ) -> None:
+        service.app.plan(status=status, body="{}", times=2)
+        assert shop.fails().spent == 0
+        assert shop.fails(budget=0).spent == 0
 
 
 class TestNoAnswer:
@@ -352,14 +418,11 @@ class TestParameters:
     def test_variables_meant_for_other_programs_change_nothing(
         self, shop: Shop, service: OpenAiStandin, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-somebody-else")
-        monkeypatch.setenv("OPENAI_ORG_ID", "their-organization")
-        monkeypatch.setenv("OPENAI_PROJECT_ID", "their-project")
-        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/")
+        for name, value in OF_OTHER_PROGRAMS.items():
+            monkeypatch.setenv(name, value)
         shop.ask(api_key=None)
         told = json.dumps(service.requests[0]["headers"])
         assert "their-" not in told
-        assert "sk-somebody-else" not in told
 
     def test_a_key_with_strange_characters(self) -> None:
         with pytest.raises(SettingsError, match="OTVET_OPENAI_API_KEY") as caught:

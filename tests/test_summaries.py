@@ -10,8 +10,10 @@ from otvet import summaries, turns
 from otvet.answer import Answering, Rules
 from otvet.conversations import conversations, messages
 from otvet.database import Database
+from otvet.deals.admission import Admission
+from otvet.deals.selection import Choice, Selection
 from otvet.errors import StorageError
-from otvet.responders.base import Line
+from otvet.responders.base import Context, Journal, Line, Reply
 from otvet.responders.checks.masking import Masker
 from otvet.responders.template import TemplateResponder
 from tests.test_answer import Stage
@@ -129,6 +131,61 @@ def test_of_two_who_summarise_at_once_the_first_wins(database: Database) -> None
     again = summaries.Due(due.conversation_id, "first", due.until, due.rows)
     with database.writes.begin() as connection:
         assert summaries.keep(connection, again, "third")
+
+
+NOT_OURS = {
+    "switched off": {"off": True},
+    "left out by its channel": {"admission": Admission(Selection(channels=Choice.of("waba", "")))},
+}
+
+
+@pytest.mark.parametrize("why", NOT_OURS)
+def test_what_is_not_answered_is_told_to_nobody_for_a_summary(database: Database, why: str) -> None:
+    short = Short("In short.")
+    stage = stage_with(database, short)
+    stage.rules = Rules(history_messages=MOST, **NOT_OURS[why])
+    talk(stage, *map(str, range(MOST + 2)))
+    assert short.shown == []
+    assert kept(database).summary is None
+
+
+@pytest.mark.parametrize("why", NOT_OURS)
+def test_neither_is_a_conversation_in_which_a_person_had_one_question_answered(database: Database, why: str) -> None:
+    short = Short("In short.")
+    stage = stage_with(database, short)
+    stage.rules = Rules(history_messages=MOST, **NOT_OURS[why])
+    talk(stage, *map(str, range(MOST + 2)))
+
+    async def play(answering: Answering) -> None:
+        turn = said(database)[-1].turn_id
+        with database.writes.begin() as connection:
+            assert turns.retry(connection, turn, stage.clock.now()) == turn
+        assert await answering.answer(turn) == turns.KEPT
+
+    stage.run(play)
+    assert short.shown == []
+
+
+def test_neither_is_a_conversation_that_was_passed_on_to_a_person(database: Database) -> None:
+    short = Short("In short.")
+    talk(stage_with(database, short), "one", "two", "three", "Позовите менеджера")
+    assert said(database)[-1].metadata["responder"] == "handover"
+    assert short.shown == []
+
+
+def test_neither_is_what_a_manager_answered_first(database: Database) -> None:
+    class Interrupted(Writer):
+        async def reply(self, told: Context, journal: Journal) -> Reply:
+            stage.manager_writes("I am here")
+            return await super().reply(told, journal)
+
+    short = Short("In short.")
+    stage = stage_with(database, short)
+    stage.responders = (Interrupted("manus", "Gladly."), TemplateResponder())
+    stage.pause_minutes = 0
+    talk(stage, "one", "two", "three", "four")
+    assert {stage.turn(row.turn_id).state for row in said(database) if row.sender_type == "client"} == {turns.CANCELLED}
+    assert short.shown == []
 
 
 def test_without_a_model_a_digest_is_kept(database: Database) -> None:

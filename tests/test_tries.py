@@ -1,7 +1,9 @@
 """What is kept of who was asked for a reply and how it ended, on both databases, also across a crash."""
 
+import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -95,18 +97,18 @@ def test_a_crash_between_the_two_writings_goes_on_with_the_second(database: Data
     assert [told.draft for told in manus.told] == ["", INVENTED, INVENTED]
     assert [row.refused for row in kept(database, turn) if row.refused] == [INVENTED, INVENTED_AGAIN]
     assert stage.turn(turn).responder == "template"
-    assert spent(stage) == {"manus": 6}
+    assert spent(stage) == {"manus": 56}  # what the call cost that the crash cut off is not known
 
 
 def test_what_was_refused_before_a_crash_calls_a_person_also_when_its_writer_has_spent_enough(
     database: Database,
 ) -> None:
-    manus = Writer("manus", INVENTED, Crash(), ResponderError("down"), credits=3)
-    stage = Stage(database, manus, TemplateResponder())
+    manus = Writer("manus", INVENTED, credits=3)
+    stage = Stage(database, manus, Writer("openai", Crash(), ResponderError("down")), TemplateResponder())
     stage.rules = Rules(ceilings={"manus": 3})
     (turn,) = stage.client_writes("How much?")
     crash_and_go_on(stage, turn)
-    assert len(manus.told) == 3
+    assert len(manus.told) == 1
     assert INVENTED in stage.turn(turn).summary
 
 
@@ -114,7 +116,6 @@ def crash_and_go_on(stage: Stage, turn: int) -> None:
     async def play(answering: Answering) -> None:
         with pytest.raises(Crash):
             await answering.answer(turn)
-        assert spent(stage) == {"manus": 3}
         assert await stage.answering(None).answer(turn) == turns.KEPT
 
     stage.run(play)
@@ -144,14 +145,114 @@ def test_newer_words_begin_tries_of_their_own(database: Database) -> None:
 # Spending
 
 
-def test_two_processes_that_add_at_once_both_count(database: Database) -> None:
+def booked(database: Database, ceiling: int | None, day: date) -> str | None:
+    with database.writes.begin() as connection:
+        return spending.book(connection, day, "manus", ceiling)
+
+
+def test_of_many_that_book_at_once_only_those_get_through_that_the_ceiling_has_room_for(database: Database) -> None:
     today = Stage(database).clock.now().date()
-    for amounts in ({"manus": 2, "openai": 100}, {"openai": 30, "manus": 5}, {"manus": 0}):
-        with database.writes.begin() as connection:
-            spending.add(connection, today, amounts)
-    assert database.look(lambda connection: spending.on(connection, today)) == {"manus": 7, "openai": 130}
+    with ThreadPoolExecutor(8) as pool:
+        closed = list(pool.map(lambda _: booked(database, 120, today), range(8)))
+    assert sorted(filter(None, closed)) == ["today's ceiling of 120 credits is reached"] * 5
+    assert database.look(lambda connection: spending.on(connection, today)) == {"manus": 150}
+    assert booked(database, None, today) is None
+    assert booked(database, 0, today + timedelta(days=1)) == "today's ceiling of 0 credits is reached"
+    assert booked(database, 1, today + timedelta(days=1)) is None
+
+
+def test_what_two_processes_add_counts_both(database: Database) -> None:
+    today = Stage(database).clock.now().date()
     yesterday = today - timedelta(days=1)
-    assert database.look(lambda connection: spending.on(connection, yesterday)) == {}
+    for amounts in (
+        {(today, "manus"): 2, (today, "openai"): 100},
+        {(today, "openai"): -30, (yesterday, "manus"): 5, (today, "manus"): 5},
+        {},
+    ):
+        with database.writes.begin() as connection:
+            spending.add(connection, amounts)
+    assert database.look(lambda connection: spending.on(connection, today)) == {"manus": 7, "openai": 70}
+    assert database.look(lambda connection: spending.on(connection, yesterday)) == {"manus": 5}
+
+
+def test_of_many_questions_at_once_no_more_are_put_than_the_ceiling_has_room_for(database: Database) -> None:
+    class AllAtOnce(Writer):
+        async def reply(self, told: Context, journal: Journal) -> Reply:
+            reply = await super().reply(told, journal)
+            await everybody.wait()
+            return reply
+
+    async def play(answering: Answering) -> None:
+        opened = [stage.client_writes("How much?", lead_id=lead)[0] for lead in range(100, 110)]
+        answers = [asyncio.create_task(answering.answer(turn)) for turn in opened]
+        while sum(answer.done() for answer in answers) < 8:  # those that were not let through
+            await asyncio.sleep(0)
+        assert spent(stage) == {"manus": 100}
+        everybody.set()
+        await asyncio.gather(*answers)
+
+    everybody = asyncio.Event()
+    manus = AllAtOnce("manus", "Gladly.", credits=40)
+    stage = Stage(database, manus, TemplateResponder())
+    stage.rules = Rules(ceilings={"manus": 60})
+    stage.run(play)
+    assert len(manus.told) == 2
+    assert spent(stage) == {"manus": 80}
+
+
+def test_the_second_writing_is_within_the_ceiling_too(database: Database) -> None:
+    manus = Writer("manus", INVENTED, credits=60)
+    stage = Stage(database, manus, TemplateResponder())
+    stage.rules = Rules(ceilings={"manus": 60})
+    (turn,) = stage.client_writes("How much?")
+    stage.answer(turn)
+    assert len(manus.told) == 1
+    assert {(row.draft, row.outcome) for row in kept(database, turn) if row.responder == "manus"} == {
+        (0, "refused"),
+        (1, "today's ceiling of 60 credits is reached"),
+    }
+    assert spent(stage) == {"manus": 60}
+
+
+class Asked(Writer):
+    """Remembers that it was asked before anything else happens."""
+
+    async def reply(self, told: Context, journal: Journal) -> Reply:
+        await journal.remember(task="t-1")
+        return await super().reply(told, journal)
+
+
+def test_what_goes_on_after_a_crash_is_counted_once_also_above_the_ceiling(database: Database) -> None:
+    manus = Asked("manus", Crash(), "Gladly.", credits=70)
+    stage = Stage(database, manus, TemplateResponder())
+    stage.rules = Rules(ceilings={"manus": 50})
+    (turn,) = stage.client_writes("How much?")
+    crash_and_go_on(stage, turn)
+    assert stage.turn(turn).responder == "manus"
+    assert spent(stage) == {"manus": 70}
+
+
+def test_a_cost_that_nobody_tells_counts_as_expected(database: Database) -> None:
+    stage = Stage(
+        database, Asked("manus", ResponderError("too late")), Writer("openai", "Surely."), TemplateResponder()
+    )
+    (turn,) = stage.client_writes("How much?")
+    stage.answer(turn)
+    assert spent(stage) == spending.EXPECTED
+
+
+def test_a_question_counts_for_the_day_on_which_it_was_put(database: Database) -> None:
+    class OverMidnight(Writer):
+        async def reply(self, told: Context, journal: Journal) -> Reply:
+            stage.clock.advance(86400)
+            return await super().reply(told, journal)
+
+    stage = Stage(database, OverMidnight("manus", "Gladly.", credits=3), TemplateResponder())
+    yesterday = stage.clock.now().date()
+    (turn,) = stage.client_writes("How much?")
+    stage.answer(turn)
+    assert spent(stage) == {}
+    assert database.look(lambda connection: spending.on(connection, yesterday)) == {"manus": 3}
 
 
 def test_a_ceiling_closes_a_responder_for_the_day_and_the_next_one_is_asked(database: Database) -> None:

@@ -13,11 +13,12 @@ from otvet.amocrm.files import HOSTS, Files, NotFetched
 from otvet.answer import Answering
 from otvet.conversations import messages
 from otvet.database import Database
-from otvet.responders.chat.transcription import Transcription, kind_of
+from otvet.responders.chat.transcription import NotTranscribed, Transcription, kind_of
 from otvet.voice import Voice
 from tests.standins.sender import incoming
 from tests.standins.speech import OGG, SpeechStandin, speech_standin
 from tests.test_answer import Stage
+from tests.test_chat import OF_OTHER_PROGRAMS
 
 PUBLIC = "93.184.216.34"
 
@@ -144,6 +145,39 @@ def test_the_content_says_what_it_is(content: bytes, kind: str | None) -> None:
     assert kind_of(content) == kind
 
 
+# Where a recording goes
+
+
+def transcribe(url: str, key: str | None = "key-of-the-tests") -> str:
+    async def whole() -> str:
+        transcription = Transcription(url, "whisper-1", key)
+        try:
+            return await transcription.text_of(OGG)
+        finally:
+            await transcription.aclose()
+
+    return asyncio.run(whole())
+
+
+def test_variables_meant_for_other_programs_change_nothing(
+    speech: SpeechStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in OF_OTHER_PROGRAMS.items():
+        monkeypatch.setenv(name, value)
+    for key in ("key-of-the-tests", None):
+        transcribe(f"{speech.url}/v1", key)
+    assert [headers.get("authorization") for headers, _body in speech.heard] == ["Bearer key-of-the-tests", None]
+    assert "their-" not in str([headers for headers, _body in speech.heard])
+
+
+def test_a_recording_is_not_sent_on_to_another_address(speech: SpeechStandin) -> None:
+    elsewhere = {"location": f"{speech.url}/v1/audio/transcriptions"}
+    speech.app.plan(path="/elsewhere/*", status=307, headers=elsewhere, times=None)
+    with pytest.raises(NotTranscribed):
+        transcribe(f"{speech.url}/elsewhere")
+    assert speech.heard == []
+
+
 # What the answer is given
 
 
@@ -152,11 +186,18 @@ def listening(database: Database, speech: SpeechStandin, http: httpx2.AsyncClien
     return Voice(database, files, Transcription(f"{speech.url}/v1", "whisper-1", "key-of-the-tests"))
 
 
+def client_sends(stage: Stage, *links: str) -> int:
+    """Voice messages with these files; gives their turn."""
+    now = int(stage.clock.now().timestamp())
+    for number, link in enumerate(links):
+        attachment = {"type": "voice", "link": link, "file_name": link.rpartition("/")[2]}
+        stage.receive(incoming("", message_id=f"m-{number}", attachment=attachment, created_at=now + number))
+    return 1
+
+
 def answer_voice(database: Database, speech: SpeechStandin, name: str = "voice.ogg") -> Stage:
     stage = Stage(database)
-    attachment = {"type": "voice", "link": f"{speech.url}/files/{name}", "file_name": name}
-    now = int(stage.clock.now().timestamp())
-    (turn,) = stage.receive(incoming("", message_id="m-1", attachment=attachment, created_at=now))
+    turn = client_sends(stage, f"{speech.url}/files/{name}")
 
     async def play(answering: Answering) -> None:
         async with httpx2.AsyncClient() as http:
@@ -199,3 +240,39 @@ def test_a_failure_leaves_the_message_as_it_was(database: Database, speech: Spee
     assert "/files/" in context.question_text
     assert context.nothing_to_read
     assert len(speech.fetched) == 1
+
+
+class SlowFiles:
+    """One whose name says so never comes."""
+
+    async def fetch(self, link: str) -> bytes:
+        if "slow" in link:
+            await asyncio.Event().wait()
+        return OGG
+
+
+class Words:
+    """A transcription of any recording, at once."""
+
+    model = "whisper-1"
+
+    async def text_of(self, content: bytes) -> str:
+        return "How much is it?"
+
+
+def test_all_of_a_turn_are_heard_at_once_and_within_one_bound(database: Database) -> None:
+    stage = Stage(database)
+    turn = client_sends(stage, "slow-1.ogg", "voice.ogg", "slow-2.ogg")
+
+    async def play(answering: Answering) -> None:
+        answering._voice = Voice(database, SlowFiles(), Words(), seconds=0.05)  # type: ignore[arg-type]
+        assert await answering.answer(turn) == turns.KEPT
+
+    stage.run(play)
+    stored = database.look(lambda connection: connection.execute(sa.select(messages).limit(3)).all())
+    assert [row.content for row in stored] == ["", "How much is it?", ""]
+    assert [row.metadata["transcript"] for row in stored] == [
+        {"failed": True},
+        {"model": "whisper-1"},
+        {"failed": True},
+    ]

@@ -61,10 +61,9 @@ class Short:
 
 
 def write(*responders: Writer, told: Context = ASKED, book: Book | None = None, **how: Any) -> Written:
-    """The reply of these responders, the template being the last; ``closed`` is handed on, the rest is for Writing."""
-    closed = how.pop("closed", {})
+    """The reply of these responders, the template being the last; ``how`` is for Writing."""
     writing = Writing(responders, TemplateResponder(), **how)
-    return asyncio.run(writing.write(told, book or Book(), closed))
+    return asyncio.run(writing.write(told, book or Book()))
 
 
 def test_the_first_that_has_a_reply_wins() -> None:
@@ -83,20 +82,19 @@ def test_the_next_is_asked_when_one_fails_and_the_reason_is_kept() -> None:
 
 
 def test_who_has_spent_enough_is_passed_by_with_the_reason_kept() -> None:
-    book, manus = Book(), Writer("manus", "first")
-    written = write(manus, Writer("openai", "Gladly."), book=book, closed={"manus": "spent"})
+    book, manus = Book(closed={("manus", 0): "spent"}), Writer("manus", "first")
+    written = write(manus, Writer("openai", "Gladly."), book=book)
     assert written.reply.responder == "openai"
     assert manus.told == []
     assert book.outcomes[("manus", 0)] == "spent"
 
 
-def test_what_was_begun_before_a_crash_is_not_passed_by() -> None:
-    begun, refused = Book(), Book()
-    begun.one("manus", 0).facts = {"task": "t-1"}
-    assert write(Writer("manus", "Gladly."), book=begun, closed={"manus": "spent"}).reply.responder == "manus"
-    asyncio.run(refused.one("manus", 0).refuse(INVENTED, [Finding("price", "777 ₽")]))
-    written = write(Writer("manus", ResponderError("down")), book=refused, closed={"manus": "spent"})
+def test_who_has_spent_enough_by_its_first_writing_does_not_write_once_more() -> None:
+    book, manus = Book(closed={("manus", 1): "spent"}), Writer("manus", INVENTED)
+    written = write(manus, book=book)
+    assert len(manus.told) == 1
     assert (written.draft, written.doubts) == (INVENTED, (Finding("price", "777 ₽"),))
+    assert book.outcomes[("manus", 1)] == "spent"
 
 
 def test_when_nobody_has_a_reply_the_template_has_one_and_nothing_was_doubted() -> None:
@@ -300,15 +298,41 @@ def test_who_had_no_room_for_a_passage_says_so_itself() -> None:
     assert write(Writer("openai", "Gladly.", passages=[])).reply.details["passages"] == []
 
 
-def test_what_a_question_without_a_reply_cost_is_known() -> None:
-    class Failing(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
-            await journal.remember(credits=7)
-            raise ResponderError("it asked for a permission")
+class Failing(Writer):
+    """Has no reply, remembers this, and says that it cost so much."""
 
+    async def reply(self, told: Context, journal: Journal) -> Reply:
+        await journal.remember(**self.details["facts"])
+        error = ResponderError("no reply")
+        error.spent = self.details.get("spent", 0)
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "spent", "counted"),
+    [
+        ("manus", {"task": "t-1", "credits": 7}, 0, 7),
+        ("manus", {"task": "t-1"}, 0, None),  # it was asked, and nobody knows what that cost
+        ("manus", {"asking": "create", "task": None}, 0, None),
+        ("manus", {"asking": None, "task": None, "round": "x"}, 0, 0),  # it was not taken
+        ("openai", {}, 0, 0),
+        ("openai", {}, 5000, 5000),
+    ],
+)
+def test_what_a_question_without_a_reply_cost(
+    name: str, facts: dict[str, Any], spent: int, counted: int | None
+) -> None:
     book = Book()
-    write(Failing("manus", ""), book=book)
-    assert book.one("manus", 0).spent == 7
+    write(Failing(name, "", facts=facts, spent=spent), book=book)
+    assert book.one(name, 0).spent == counted
+
+
+def test_what_a_reply_cost_is_not_known_where_nobody_tells() -> None:
+    book = Book()
+    write(Writer("manus", "Gladly.", seconds=1), book=book)
+    assert book.one("manus", 0).spent is None
+    write(Writer("openai", ZeroDivisionError()), book=book)
+    assert book.one("openai", 0).spent is None
 
 
 # Summaries

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import context, handover, spending, summaries, tries, turns
+from otvet import context, handover, summaries, tries, turns
 from otvet.clock import Clock
 from otvet.conversations import OFF
 from otvet.database import Database
@@ -37,6 +37,7 @@ FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 900.0
 LOOK_AGAIN_SECONDS = 5.0  # for a turn that another one of its conversation keeps waiting
 A_DAY = timedelta(days=1)
+ANSWERED = (turns.SENT, turns.KEPT, turns.DRAFT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,10 @@ class Answering:
             log.info("left to a person", turn=turn.id, reason=reason)
 
     def _is_off(self, turn: Row[Any]) -> bool:
-        return not turn.forced and (turn.mode == OFF if turn.mode else self._rules.off)
+        return not turn.forced and self._switched_off(turn)
+
+    def _switched_off(self, turn: Row[Any]) -> bool:
+        return bool(turn.mode == OFF if turn.mode else self._rules.off)
 
     def _for_a_person(self, connection: Connection, turn: Row[Any]) -> str | None:
         """The reason why nothing is answered here, if there is one."""
@@ -235,8 +239,15 @@ class Answering:
             log.warning("no summary is kept", turn=turn_id, reason=str(error))  # the turn has ended well all the same
 
     def _due(self, connection: Connection, turn_id: int) -> summaries.Due | None:
+        """Only where the assistant answers: who is not to be told a client's words is not told them for a summary."""
         turn = turns.get(connection, turn_id)
-        return summaries.due(connection, turn, self._rules.history_messages) if turn is not None else None
+        if turn is None or turn.state not in ANSWERED or self._switched_off(turn):
+            return None
+        if turn.paused_until is not None and turn.paused_until > self._clock.now():
+            return None
+        if self._rules.admission.leaves_out(connection, turn_id):
+            return None
+        return summaries.due(connection, turn, self._rules.history_messages)
 
     async def _write(self, turn_id: int) -> str:
         """Have the reply written, and keep it with the turn."""
@@ -245,27 +256,29 @@ class Answering:
         gathered = await self._database.read(lambda connection: self._gather(connection, turn_id))
         if gathered is None:
             return NOT_OURS
-        told, notes, closed = gathered
+        told, notes = gathered
         if handover.asks_for_person(told.question, self._rules.person_phrases):
             await self._pass_on(told)
             return turns.ANSWERING
         told, known = await context.with_knowledge(told, self._knowledge)
-        written = await self._writing.write(told, notes, closed)
+        written = await self._writing.write(told, notes)
         gap = not known or written.reply.responder == self._writing.last.name
         await self._write_down(told, notes, written, gap=gap and not told.nothing_to_read)
         return turns.ANSWERING
 
-    def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes, dict[str, str]] | None:
-        """What the responders are told, and which are not to be asked; None when there is nothing to write for us."""
+    def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes] | None:
+        """What the responders are told, and what is kept of asking them; None when there is nothing for us to write."""
         turn = turns.get(connection, turn_id)
         if turn is None or turn.state != turns.ANSWERING or turn.owner != self._me or turn.reply is not None:
             return None
-        now = self._clock.now()
-        notes = tries.Notes(connection, self._database, self._clock, turn_id, turn.redrafts, turn.conversation_id)
-        told = context.build(
-            connection, turn, self._rules.history_messages, self._rules.instructions, now, self._rules.zone
+        rules = self._rules
+        notes = tries.Notes(
+            connection, self._database, self._clock, turn_id, turn.redrafts, turn.conversation_id, rules.ceilings
         )
-        return told, notes, spending.over(connection, now.date(), self._rules.ceilings)
+        told = context.build(
+            connection, turn, rules.history_messages, rules.instructions, self._clock.now(), rules.zone
+        )
+        return told, notes
 
     async def _pass_on(self, told: Context) -> None:
         """The client wants a person: say so, keep why, and keep still from now on."""

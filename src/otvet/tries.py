@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any
 
@@ -64,16 +64,28 @@ class Try:
         self.outcome: str | None = row.outcome if row else None
         self.ended_at: datetime | None = row.ended_at if row else None
         self.refused: str | None = row.refused if row else None
-        self.spent = 0  # and not kept yet
         self.findings = tuple(Finding(*one) for one in (row.findings if row else None) or ())
         self._notes = notes
         self._draft = draft
         self._first = first
+        self._booked = row is not None and row.ended_at is None  # begun before a crash
+        self._spent: int | None = None
 
-    def begin(self) -> None:
-        """It is asked now; what was begun before a crash has its moment already."""
+    async def begin(self) -> str | None:
+        """It is to be asked now; gives why not, if its ceiling is reached.
+
+        What was begun before a crash has its moment already, and goes on whatever it costs: that is paid for.
+        """
         self.begun_at = self.begun_at if self.facts else self._notes.clock.now()
         self.started_at = self._first.started_at if self._first else self.begun_at
+        if self.facts or self.responder not in spending.UNITS:
+            return None
+        ceiling = self._notes.ceilings.get(self.responder)
+        closed = await self._notes.database.write(
+            lambda connection: spending.book(connection, self.begun_at.date(), self.responder, ceiling)
+        )
+        self._booked = closed is None
+        return closed
 
     async def remember(self, **facts: Any) -> None:
         self.facts = {**self.facts, **facts}
@@ -91,21 +103,28 @@ class Try:
 
         await self._notes.database.write(write)
 
-    def end(self, outcome: str, spent: int = 0) -> None:
-        """It ended now; kept with the reply."""
-        self.outcome, self.spent, self.ended_at = outcome, spent, self._notes.clock.now()
+    def end(self, outcome: str, spent: int | None = None) -> None:
+        """It ended now; kept with the reply. spent: in the responder's unit; None: not known, what is booked stands."""
+        self.outcome, self.ended_at, self._spent = outcome, self._notes.clock.now(), spent
 
-    async def refuse(self, text: str, findings: Sequence[Finding], spent: int = 0) -> None:
+    async def refuse(self, text: str, findings: Sequence[Finding], spent: int | None = None) -> None:
         """What it wrote must not be sent; kept at once, because it is shown to the one that writes it anew."""
         self.end(REFUSED, spent)
         self.refused, self.findings = text, tuple(findings)
 
         def write(connection: Connection) -> None:
             self.save(connection)
-            self._notes.count(connection, {self.responder: spent})
+            spending.add(connection, self.correction)
 
         await self._notes.database.write(write)
-        self.spent = 0
+        self._booked = False
+
+    @property
+    def correction(self) -> Mapping[tuple[date, str], int]:
+        """What the cost makes of the booking, on the day of which that was."""
+        if not self._booked or self._spent is None or self.responder not in spending.UNITS:
+            return {}
+        return {(self.begun_at.date(), self.responder): self._spent - spending.EXPECTED[self.responder]}
 
     def save(self, connection: Connection) -> None:
         row = {
@@ -125,13 +144,25 @@ class Try:
 
 
 class Notes:
-    """All tries at a turn's present draft. ``redraft``: how often the turn's draft was dropped for newer words."""
+    """All tries at a turn's present draft.
+
+    redraft: how often the turn's draft was dropped for newer words.
+    ceilings: by responder, what it may spend in a day; see spending.UNITS.
+    """
 
     def __init__(
-        self, connection: Connection, database: Database, clock: Clock, turn_id: int, redraft: int, conversation_id: int
+        self,
+        connection: Connection,
+        database: Database,
+        clock: Clock,
+        turn_id: int,
+        redraft: int,
+        conversation_id: int,
+        ceilings: Mapping[str, int] = {},
     ) -> None:
         self.database = database
         self.clock = clock
+        self.ceilings = ceilings
         self.turn_id = turn_id
         self.conversation_id = conversation_id
         self._first_draft = redraft * WRITINGS
@@ -150,16 +181,12 @@ class Notes:
 
     def save(self, connection: Connection) -> None:
         """Keep how all of them ended, and what that cost."""
-        amounts: Counter[str] = Counter()
-        for one in self._made.values():
-            if one.outcome is not None:
-                one.save(connection)
-                amounts[one.responder] += one.spent
-        self.count(connection, amounts)
-
-    def count(self, connection: Connection, amounts: Mapping[str, int]) -> None:
-        """Add to what the responders spent today."""
-        spending.add(connection, self.clock.now().date(), amounts)
+        ended = [one for one in self._made.values() if one.outcome is not None]
+        amounts: Counter[tuple[date, str]] = Counter()
+        for one in ended:
+            one.save(connection)
+            amounts.update(one.correction)
+        spending.add(connection, amounts)
 
 
 def of_turn(connection: Connection, turn_id: int) -> Sequence[Row[Any]]:

@@ -3,6 +3,7 @@
 Whatever goes wrong is logged, and the message stays what it is without this: one that cannot be read here.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 KINDS = ("voice", "audio")
 MOST_IN_A_TURN = 5
+WITHIN_SECONDS = 60.0  # for all of a turn together: the client waits, and then for the reply
 
 _UNHEARD = (
     sa.select(messages)
@@ -35,34 +37,43 @@ _UNHEARD = (
 
 
 class Voice:
-    """Has what clients say written down."""
+    """Has what clients say written down, all of a turn within so many ``seconds``."""
 
-    def __init__(self, database: Database, files: Files, transcription: Transcription) -> None:
+    def __init__(
+        self, database: Database, files: Files, transcription: Transcription, *, seconds: float = WITHIN_SECONDS
+    ) -> None:
         self._database = database
         self._files = files
         self._transcription = transcription
+        self._seconds = seconds
 
     async def listen(self, turn_id: int) -> None:
         """Each voice message of a turn that is being answered, once: also a failure is kept."""
-        for row in await self._database.read(lambda connection: _unheard(connection, turn_id)):
-            try:
+        rows = await self._database.read(lambda connection: _unheard(connection, turn_id))
+        if not rows:
+            return
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        changes = await asyncio.gather(*(self._hear(row, deadline) for row in rows))
+        await self._database.write(lambda connection: [connection.execute(change) for change in changes])
+
+    async def _hear(self, row: Row[Any], deadline: float) -> sa.Update:
+        """What to keep with a message: its words, or that there are none."""
+        text = ""
+        heard: dict[str, Any] = {"failed": True}
+        try:
+            async with asyncio.timeout_at(deadline):
                 text = await self._transcription.text_of(await self._files.fetch(link_of(row)))
-            except (NotFetched, NotTranscribed) as error:
-                log.warning("a voice message could not be written down", message=row.id, reason=str(error))
-                heard: dict[str, Any] = {"failed": True}
-                text = ""
-            else:
-                heard = {"model": self._transcription.model}
-            await self._keep(row.id, text, {**row.metadata, "transcript": heard})
+        except (NotFetched, NotTranscribed) as error:
+            log.warning("a voice message could not be written down", message=row.id, reason=str(error))
+        except TimeoutError:
+            log.warning("a voice message could not be written down", message=row.id, reason="it took too long")
+        else:
+            heard = {"model": self._transcription.model}
+        change = messages.update().where(messages.c.id == row.id, messages.c.content == "")
+        return change.values(content=text, metadata={**row.metadata, "transcript": heard})
 
     async def aclose(self) -> None:
         await self._transcription.aclose()
-
-    async def _keep(self, message_id: int, text: str, metadata: dict[str, Any]) -> None:
-        change = messages.update().where(messages.c.id == message_id, messages.c.content == "")
-        await self._database.write(
-            lambda connection: connection.execute(change.values(content=text, metadata=metadata))
-        )
 
 
 def link_of(row: Row[Any]) -> str:

@@ -30,15 +30,15 @@ class Entry(Journal, Protocol):
     refused: str | None
     findings: tuple[Finding, ...]
 
-    def begin(self) -> None:
-        """It is asked now."""
+    async def begin(self) -> str | None:
+        """It is to be asked now; gives why it must not be, or None."""
         ...
 
-    def end(self, outcome: str, spent: int = 0) -> None:
-        """It ended now; spent: what it cost, in the responder's unit."""
+    def end(self, outcome: str, spent: int | None = None) -> None:
+        """It ended now; spent: in the responder's unit, None when that is not known."""
         ...
 
-    async def refuse(self, text: str, findings: Sequence[Finding], spent: int = 0) -> None:
+    async def refuse(self, text: str, findings: Sequence[Finding], spent: int | None = None) -> None:
         """It ended now, and what it wrote must not be sent."""
         ...
 
@@ -95,14 +95,10 @@ class Writing:
         self._masker = masker
         self._checks = checks
 
-    async def write(self, context: Context, notebook: Notebook, closed: Mapping[str, str] = {}) -> Written:
-        """closed: responders that are not to be asked now, and why."""
+    async def write(self, context: Context, notebook: Notebook) -> Written:
+        """A reply in any case, and with it what was refused if that is why it is ``last``'s."""
         draft, doubts = "", tuple[Finding, ...]()
         for responder in () if context.nothing_to_read else self.responders:  # none of them takes a file
-            one = notebook.one(responder.name, 0)
-            if responder.name in closed and not _begun(one):
-                one.end(closed[responder.name])
-                continue
             reply, refused = await self._ask(responder, context, notebook)
             if reply is not None:
                 return Written(reply)
@@ -147,11 +143,13 @@ class Writing:
         return None, refused
 
     async def _draft(self, responder: Responder, context: Context, one: Entry) -> Reply | None:
-        one.begin()
+        if closed := await one.begin():
+            one.end(closed)
+            return None
         try:
             reply = await self._told_only_so_much(responder, context, one)
         except ResponderError as error:
-            one.end(str(error), _cost(responder, one.facts))
+            one.end(str(error), _cost_without_reply(responder, error, one.facts))
             log.info("no reply", turn=context.turn_id, responder=responder.name, reason=str(error))
             return None
         except StorageError:
@@ -185,14 +183,17 @@ class Writing:
         return facts, outgoing.check(text, context, self._checks.secrets)
 
 
-def _begun(one: Entry) -> bool:
-    """Whether it was asked before a crash: that is paid for, and only the responder can bring it to its end."""
-    return bool(one.facts) or one.refused is not None
+def _cost(responder: Responder, told: Mapping[str, Any]) -> int | None:
+    """What a reply has cost, by its details; None when its responder does not say."""
+    amount = told.get(UNITS.get(responder.name, ""))
+    return None if amount is None else int(amount)
 
 
-def _cost(responder: Responder, told: Mapping[str, Any]) -> int:
-    """What the responder says that it cost, with its reply or in what it remembers of a question without one."""
-    return int(told.get(UNITS.get(responder.name, ""), 0))
+def _cost_without_reply(responder: Responder, error: ResponderError, facts: Mapping[str, Any]) -> int | None:
+    """What a question has cost to which there is no reply; None when it was put, or may have been, and nobody says."""
+    told = _cost(responder, facts)
+    put = facts.get("asking") or facts.get("task")
+    return error.spent if told is None and not put else told
 
 
 def _sentences(findings: Sequence[Finding], language: str) -> tuple[str, ...]:

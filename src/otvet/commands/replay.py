@@ -43,8 +43,9 @@ class Page:
     refused: str | None = None
     findings: tuple[Finding, ...] = ()
 
-    def begin(self) -> None:
+    async def begin(self) -> str | None:
         self.started_at = datetime.now(UTC)
+        return None
 
     async def remember(self, **facts: Any) -> None:
         self.facts = {**self.facts, **facts}
@@ -52,10 +53,10 @@ class Page:
     async def keep_thread(self, thread: str | None) -> None:
         self.thread = thread
 
-    def end(self, outcome: str, spent: int = 0) -> None:
+    def end(self, outcome: str, spent: int | None = None) -> None:
         """Nobody asks for it."""
 
-    async def refuse(self, text: str, findings: Sequence[Finding], spent: int = 0) -> None:
+    async def refuse(self, text: str, findings: Sequence[Finding], spent: int | None = None) -> None:
         self.refused, self.findings = text, tuple(findings)
 
 

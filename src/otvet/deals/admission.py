@@ -37,10 +37,7 @@ class Admission:
 
         turn: one that is being answered, without a reply yet, and that no person wants answered.
         """
-        asked = connection.execute(_ASKED, {"turn": turn.id}).one()
-        raw = (asked.metadata or {}).get("raw")
-        channel = raw.get("origin") if isinstance(raw, dict) else None
-        if reason := self.selection.leaves_out(asked.deal, channel if isinstance(channel, str) else None):
+        if reason := self.leaves_out(connection, turn.id):
             turns.leave_alone(connection, turn.id, me, reason, now)
             return reason
         if self.hours is None or self.out_of_hours == "answer" or self.hours.open_at(now):
@@ -51,6 +48,13 @@ class Admission:
             return OUT_OF_HOURS
         turns.hand_to_person(connection, turn.id, me, OUT_OF_HOURS, now)
         return OUT_OF_HOURS
+
+    def leaves_out(self, connection: Connection, turn_id: int) -> str | None:
+        """Why the deal or the channel of a turn is not the assistant's, or None."""
+        asked = connection.execute(_ASKED, {"turn": turn_id}).one()
+        raw = (asked.metadata or {}).get("raw")
+        channel = raw.get("origin") if isinstance(raw, dict) else None
+        return self.selection.leaves_out(asked.deal, channel if isinstance(channel, str) else None)
 
 
 _ASKED = (

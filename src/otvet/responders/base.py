@@ -69,7 +69,12 @@ class Reply:
 
 
 class ResponderError(ServiceError):
-    """This responder has no reply for this turn; the next one is asked."""
+    """This responder has no reply for this turn; the next one is asked.
+
+    spent: what asking it has cost all the same, in its own unit.
+    """
+
+    spent: int = 0
 
 
 class Declined(ResponderError):
@@ -99,7 +104,10 @@ class Journal(Protocol):
     it writes once more."""
 
     facts: Mapping[str, Any]
-    """What was remembered for this turn and responder; empty on the first try."""
+    """What was remembered for this turn and responder; empty on the first try.
+
+    ``task`` or ``asking`` among them say that a question was put, or may have been, and has to be paid for.
+    """
 
     thread: str | None
     """The responder's own id for the whole conversation (a Manus task), or None."""

@@ -1,13 +1,15 @@
 """A chat completion as its JSON tells it: the text for the client and what it cost, or why there is none."""
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from otvet.i18n import _
 from otvet.responders.base import Declined, ResponderError
 from otvet.responders.chat.errors import by_status, not_a_model
+from otvet.responders.chat.messages import estimated_tokens
 from otvet.responders.markdown import plain_text
 
 # Models that think aloud: with both tags, or with the closing one alone where the prompt held the opening one.
@@ -25,33 +27,55 @@ class Completion:
     """What a model wrote.
 
     model: as the service names it, which may say more than was asked for.
-    tokens: ``tokens``, ``prompt_tokens`` and ``completion_tokens``, as far as they were told.
+    tokens: ``tokens``, and ``prompt_tokens`` and ``completion_tokens`` as far as they were told; ``estimated`` stands
+    beside them where the service does not count.
     """
 
     text: str
     model: str | None
     tokens: Mapping[str, int] = field(default_factory=dict)
 
+    def after(self, tokens: int) -> Self:
+        """The same, when a call before it has cost so many for nothing."""
+        return replace(self, tokens={**self.tokens, "tokens": self.tokens["tokens"] + tokens}) if tokens else self
 
-def read_completion(body: object) -> Completion:
-    """Understand the answer of a chat-completions endpoint; ResponderError when it holds no text for a client."""
+
+def read_completion(body: object, prompt_tokens: float = 0) -> Completion:
+    """Understand the answer of a chat-completions endpoint; ResponderError when it holds no text for a client.
+
+    prompt_tokens: an estimate of the question's, for a service that does not count.
+    """
     answer = _mapping(body)
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise _fault(answer)
-    choice = _mapping(choices[0])
-    message = _mapping(choice.get("message"))
-    _must_be_finished(choice.get("finish_reason"), message)
-    text = for_client(_content(message.get("content")))
-    if not text:
-        raise ResponderError(_("The model's answer holds nothing for the client."))
+    tokens = _tokens(answer, prompt_tokens)
+    try:
+        text = _text(answer)
+    except ResponderError as error:
+        error.spent = tokens.get("tokens", 0)
+        raise
     model = answer.get("model")
-    return Completion(text, str(model) if model else None, _tokens(_mapping(answer.get("usage"))))
+    return Completion(text, str(model) if model else None, tokens)
 
 
 def for_client(text: str) -> str:
     """The words alone: no thoughts, none of our tags, no Markdown. It may be empty."""
     return plain_text(_OUR_TAGS.sub("", _THOUGHTS.sub("", text))).strip()
+
+
+def _text(answer: Mapping[str, Any]) -> str:
+    choice = _choice(answer)
+    if choice is None:
+        raise _fault(answer)
+    message = _mapping(choice.get("message"))
+    _must_be_finished(choice.get("finish_reason"), message)
+    text = for_client(_content(message.get("content")))
+    if not text:
+        raise ResponderError(_("The model's answer holds nothing for the client."))
+    return text
+
+
+def _choice(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    choices = answer.get("choices")
+    return _mapping(choices[0]) if isinstance(choices, list) and choices else None
 
 
 def _must_be_finished(reason: object, message: Mapping[str, Any]) -> None:
@@ -83,9 +107,19 @@ def _content(content: object) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _tokens(usage: Mapping[str, Any]) -> dict[str, int]:
-    told = {ours: usage.get(theirs) for theirs, ours in _USAGE.items()}
-    return {name: count for name, count in told.items() if isinstance(count, int)}
+def _tokens(answer: Mapping[str, Any], prompt_tokens: float) -> dict[str, int]:
+    """What the answer has cost, also one that is of no use."""
+    usage = _mapping(answer.get("usage"))
+    counts = {ours: usage.get(theirs) for theirs, ours in _USAGE.items()}
+    told = {name: count for name, count in counts.items() if isinstance(count, int)}
+    choice = _choice(answer)
+    if told.get("tokens") or choice is None:
+        return told
+    if told.get("prompt_tokens") and "completion_tokens" in told:
+        return {**told, "tokens": told["prompt_tokens"] + told["completion_tokens"]}
+    message = _mapping(choice.get("message"))
+    written = _content(message.get("content")) + _content(message.get("reasoning_content"))
+    return {"tokens": math.ceil(prompt_tokens + estimated_tokens(written)), "estimated": True}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -1,19 +1,17 @@
-"""A chat-completions endpoint through the official OpenAI client, which is loaded with the first question.
+"""A chat-completions endpoint through the official OpenAI client.
 
 Source: https://platform.openai.com/docs/api-reference/chat/create
 """
 
-import asyncio
 import json
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import httpx2
-
 from otvet.errors import SettingsError
 from otvet.i18n import _
 from otvet.responders.base import Declined, ResponderError
+from otvet.responders.chat.client import Client
 from otvet.responders.chat.errors import by_status, not_a_model, too_late, unreachable
 from otvet.responders.chat.messages import Message
 
@@ -46,24 +44,16 @@ class OpenAiModel:
     ) -> None:
         if api_key and not (api_key.isascii() and api_key.isprintable()):
             raise SettingsError(_("OTVET_OPENAI_API_KEY has characters that no key has; copy it anew."))
-        self._base_url = base_url
+        self._client = Client(base_url, api_key, trust=trust)  # no retries: who asks knows how much time is left
         self._model = model
-        self._api_key = api_key
         self._headers = dict(headers or {})
         self._extra = dict(extra or {})
-        self._trust = trust
         self._optional: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
         self._limit = "max_tokens"  # what most services know; OpenAI's newer models want another name
-        self._client: AsyncOpenAI | None = None
-        self._opening = asyncio.Lock()
 
     async def complete(self, messages: Sequence[Message], *, max_tokens: int, seconds: float) -> object:
         """See Model."""
-        async with self._opening:
-            if self._client is None:
-                # Loading takes a third of a second, in which the webhook must go on.
-                self._client = await asyncio.to_thread(self._open)
-            client = self._client
+        client = await self._client.get()
         error = None
         for _attempt in range(3):  # a model may refuse two of our parameters
             answer, error = await self._try(client, messages, max_tokens, seconds)
@@ -76,9 +66,7 @@ class OpenAiModel:
 
     async def aclose(self) -> None:
         """See Model."""
-        if self._client:
-            await self._client.close()
-            self._client = None
+        await self._client.aclose()
 
     async def _try(
         self, client: "AsyncOpenAI", messages: Sequence[Message], max_tokens: int, seconds: float
@@ -87,14 +75,13 @@ class OpenAiModel:
         import openai
 
         failure: ResponderError
-        no_key = {} if self._api_key else {"Authorization": openai.Omit()}
         create: Any = client.chat.completions.with_raw_response.create  # the roles are plain strings here
         try:
             response = await create(
                 model=self._model,
                 messages=list(messages),
                 extra_body={self._limit: max_tokens, **self._optional, **self._extra},
-                extra_headers={**no_key, **self._headers},
+                extra_headers={**self._client.headers, **self._headers},
                 timeout=seconds,
             )
             return json.loads(response.http_response.content), None
@@ -116,24 +103,6 @@ class OpenAiModel:
             self._limit = "max_completion_tokens"
             return True
         return self._optional.pop(error.param or "", None) is not None
-
-    def _open(self) -> "AsyncOpenAI":
-        from openai import AsyncOpenAI
-
-        client = AsyncOpenAI(
-            base_url=self._base_url,
-            api_key=self._api_key or "none",
-            max_retries=0,  # whoever asks knows how much time is left
-            http_client=httpx2.AsyncClient(
-                verify=self._trust or True,
-                follow_redirects=False,  # the key and the client's words go to no other address
-                # A question that waits for a connection spends its budget; one that waits for an answer costs little.
-                limits=httpx2.Limits(max_connections=2000, max_keepalive_connections=20),
-            ),
-        )
-        # These come from variables that are meant for other programs, and perhaps for another service.
-        client.organization = client.project = client.admin_api_key = None
-        return client
 
 
 def _reason(error: "APIStatusError") -> ResponderError:

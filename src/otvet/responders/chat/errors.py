@@ -51,7 +51,6 @@ def unreachable(error: BaseException) -> ResponderError:
 
 
 def too_late(seconds: float) -> ResponderError:
-    """The time that the setting allows is over."""
-    return ResponderError(
-        _("The model did not answer within {seconds} seconds.").format(seconds=f"{round(seconds, 1):g}")
-    )
+    """The time that the setting allows is over; what the model has written by then may have to be paid for."""
+    text = _("The model did not answer within {seconds} seconds.")
+    return ResponderError(text.format(seconds=f"{round(seconds, 1):g}"), ambiguous=True)

@@ -1,6 +1,7 @@
 """Replies written by any model that speaks chat completions: everything is told anew each time, in one call."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
@@ -9,7 +10,7 @@ from otvet.clock import Clock
 from otvet.responders.base import Context, Declined, Journal, Line, Reply, ResponderError
 from otvet.responders.chat.answer import Completion, read_completion
 from otvet.responders.chat.errors import too_late
-from otvet.responders.chat.messages import SUMMARY_TOKENS, Message, compose, compose_summary
+from otvet.responders.chat.messages import SUMMARY_TOKENS, Message, compose, compose_summary, estimated_tokens
 
 RETRY_SECONDS = 1.0
 """The pause before the second and last call, when the first one failed in passing."""
@@ -79,22 +80,34 @@ class ChatResponder:
         await self._model.aclose()
 
     async def _ask(self, messages: Sequence[Message], max_tokens: int, since: datetime) -> Completion:
+        """One call, and one more if that failed in passing and there is time. The tokens are those of both."""
         try:
             return await self._call(messages, max_tokens, since)
         except ResponderError as error:
             if error.permanent or isinstance(error, Declined) or self._left(since) <= RETRY_SECONDS:
                 raise
+            spent = error.spent
         await self._clock.sleep(RETRY_SECONDS)
-        return await self._call(messages, max_tokens, since)
+        try:
+            return (await self._call(messages, max_tokens, since)).after(spent)
+        except ResponderError as error:
+            error.spent += spent
+            raise
 
     async def _call(self, messages: Sequence[Message], max_tokens: int, since: datetime) -> Completion:
         left = self._left(since)
+        if left <= 0:
+            raise too_late(self._budget)
+        prompt_tokens = sum(estimated_tokens(message["content"]) for message in messages)
         try:
             # A client's own time-outs are for each read, and an answer can trickle in.
             async with asyncio.timeout(left):
-                return read_completion(await self._model.complete(messages, max_tokens=max_tokens, seconds=left))
-        except TimeoutError:
-            raise too_late(self._budget) from None
+                body = await self._model.complete(messages, max_tokens=max_tokens, seconds=left)
+        except (TimeoutError, ResponderError) as failure:
+            error = failure if isinstance(failure, ResponderError) else too_late(self._budget)
+            error.spent = math.ceil(prompt_tokens) if error.ambiguous else 0
+            raise error from None
+        return read_completion(body, prompt_tokens)
 
     def _left(self, since: datetime) -> float:
         return self._budget - (self._clock.now() - since).total_seconds()

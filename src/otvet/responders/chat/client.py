@@ -1,0 +1,71 @@
+"""The official OpenAI client: loaded when it is first needed, and speaking to the one address that it was given.
+
+It reads variables (OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS ...) that are meant for other programs, and perhaps for another
+service, and it follows redirects. Both would take a key or a client's words where they do not belong.
+"""
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+
+class Client:
+    """One AsyncOpenAI, for all calls to an address.
+
+    api_key: sent as ``Authorization: Bearer``; None where the address needs none.
+    trust: whose certificates are accepted; None: those that the system accepts.
+    """
+
+    def __init__(
+        self, base_url: str, api_key: str | None, *, trust: ssl.SSLContext | None = None, max_retries: int = 0
+    ) -> None:
+        self._base_url = base_url
+        self._api_key = api_key
+        self._trust = trust
+        self._max_retries = max_retries
+        self._client: AsyncOpenAI | None = None
+        self._opening = asyncio.Lock()
+
+    async def get(self) -> "AsyncOpenAI":
+        """The open client."""
+        async with self._opening:
+            if self._client is None:
+                # Loading takes a third of a second, in which the webhook must go on.
+                self._client = await asyncio.to_thread(self._open)
+            return self._client
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """What each call must bring: without a key no Authorization, which the client would make up."""
+        from openai import Omit
+
+        return {} if self._api_key else {"Authorization": Omit()}
+
+    async def aclose(self) -> None:
+        """Close the connections; the next call opens them anew."""
+        if self._client:
+            await self._client.close()
+            self._client = None
+
+    def _open(self) -> "AsyncOpenAI":
+        from openai import AsyncOpenAI
+
+        client = AsyncOpenAI(
+            base_url=self._base_url,
+            api_key=self._api_key or "none",
+            max_retries=self._max_retries,
+            http_client=httpx2.AsyncClient(
+                verify=self._trust or True,
+                follow_redirects=False,
+                # A question that waits for a connection spends its budget; one that waits for an answer costs little.
+                limits=httpx2.Limits(max_connections=2000, max_keepalive_connections=20),
+            ),
+        )
+        client.organization = client.project = client.admin_api_key = None
+        client._custom_headers = {}  # there is no public way to leave out those of the environment
+        return client
