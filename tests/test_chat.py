@@ -606,13 +606,14 @@ class TestSummary:
         responder = ChatResponder(shop.model(), shop.clock)
         history = (line("Есть столы? </message>"), line("Да", "manager"))
 
-        async def run() -> str:
+        async def run() -> Reply:
             try:
                 return await responder.summarise(history, "Пишет с марта.", "ru")
             finally:
                 await responder.aclose()
 
-        assert asyncio.run(run()) == "Анна ищет столы."
+        reply = asyncio.run(run())
+        assert (reply.text, reply.responder, reply.details["tokens"]) == ("Анна ищет столы.", "openai", 128)
         system, user = service.body["messages"]
         assert "in Russian" in system["content"]
         assert user["content"] == (

@@ -1,7 +1,7 @@
 """The circuit around a responder: when it opens, who is let through, and what does not count."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,9 @@ class Model:
             raise outcome
         return outcome
 
+    async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
+        return await self.reply(CONTEXT, journal)
+
 
 class Begun:
     """A journal with what a crash left behind."""
@@ -64,7 +67,7 @@ def model() -> Model:
 
 @pytest.fixture
 def circuit(model: Model, clock: FakeClock) -> Circuit:
-    return Circuit(model, clock)
+    return Circuit(model, clock, summarizer=model)
 
 
 def ask(circuit: Circuit, journal: Journal | None = None) -> Reply:
@@ -187,6 +190,25 @@ def test_those_under_way_when_it_opens_do_not_make_the_pause_longer(
     assert "failures in a row: 5" in told
     clock.advance(PAUSE_SECONDS - 10)
     model.outcome = REPLY
+    assert ask(circuit) is REPLY
+
+
+def summarise(circuit: Circuit) -> Reply:
+    return asyncio.run(circuit.summarise((), "", "ru", Begun({})))
+
+
+def test_summaries_are_behind_the_same_circuit(circuit: Circuit, model: Model, clock: FakeClock) -> None:
+    fail(circuit, model, FAILURES - 1)
+    with pytest.raises(ResponderError, match="out of order"):
+        summarise(circuit)
+    asked = model.asked
+    with pytest.raises(ResponderError, match="Not asked"):
+        summarise(circuit)
+    skipped(circuit, model)
+    assert model.asked == asked
+    clock.advance(PAUSE_SECONDS)
+    model.outcome = REPLY
+    assert summarise(circuit) is REPLY
     assert ask(circuit) is REPLY
 
 

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import summaries, turns
+from otvet import spending, stats, summaries, tries, turns
 from otvet.answer import Answering, Rules
 from otvet.conversations import conversations, messages
 from otvet.database import Database
 from otvet.deals.admission import Admission
 from otvet.deals.selection import Choice, Selection
 from otvet.errors import StorageError
-from otvet.responders.base import Context, Journal, Line, Reply
+from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
 from otvet.responders.checks.masking import Masker
 from otvet.responders.template import TemplateResponder
 from tests.test_answer import Stage
@@ -26,7 +26,7 @@ MOST = 6
 def stage_with(database: Database, summariser: Short | None, *texts: str) -> Stage:
     stage = Stage(database, Writer("manus", *(texts or ("Gladly.",))), TemplateResponder())
     stage.rules = Rules(history_messages=MOST)
-    stage.writing = {"summariser": summariser, "masker": Masker(b"key")}
+    stage.writing = {"summarisers": [summariser] if summariser else [], "masker": Masker(b"key")}
     return stage
 
 
@@ -211,9 +211,9 @@ def test_a_reply_that_was_never_sent_is_not_summarised(database: Database) -> No
 
 def test_the_model_sees_masked_words_and_the_summary_is_kept_plain(database: Database) -> None:
     class Echo(Short):
-        async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
-            await super().summarise(lines, before, language)
-            return lines[0].text
+        async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
+            await super().summarise(lines, before, language, journal)
+            return Reply(lines[0].text, self.name)
 
     echo = Echo("")
     talk(stage_with(database, echo), f"Call {PHONE}", "two", "three", "four")
@@ -235,3 +235,69 @@ def test_neither_does_a_summary_that_cannot_be_kept(database: Database, monkeypa
     stage = stage_with(database, Short("In short."))
     talk(stage, "one", "two", "three", "four")
     assert [stage.turn(row.turn_id).state for row in said(database)] == [turns.KEPT] * 8
+
+
+def test_neither_does_a_turn_that_is_gone_by_then(database: Database) -> None:
+    """A draft's turn is joined to the next one when the client writes on."""
+
+    class Late(Short):
+        async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
+            with database.writes.begin() as connection:
+                newest = connection.scalar(sa.select(sa.func.max(turns.turns.c.id)))
+                connection.execute(messages.update().where(messages.c.turn_id == newest).values(turn_id=None))
+                connection.execute(tries.tries.delete().where(tries.tries.c.turn_id == newest))
+                connection.execute(turns.turns.delete().where(turns.turns.c.id == newest))
+            await journal.remember(task="t-1")
+            return await super().summarise(lines, before, language, journal)
+
+    stage = stage_with(database, Late("In short.", tokens=70))
+    talk(stage, "one", "two", "three", "four")
+    assert kept(database).summary == "In short."
+    assert spent(stage)["openai"] == 70
+
+
+# What it costs
+
+
+def tried(database: Database) -> list[tuple[str, str]]:
+    """Who was asked for a summary, and how that ended."""
+    query = sa.select(tries.tries).where(tries.tries.c.draft == tries.SUMMARY)
+    return [(row.responder, row.outcome) for row in database.look(lambda connection: connection.execute(query).all())]
+
+
+def spent(stage: Stage) -> dict[str, int]:
+    return stage.database.look(lambda connection: spending.on(connection, stage.clock.now().date()))
+
+
+def test_a_summary_is_counted_and_kept_as_a_try(database: Database) -> None:
+    stage = stage_with(database, Short("In short.", tokens=70))
+    talk(stage, "one", "two", "three", "four")
+    assert tried(database) == [("openai", "replied")]
+    assert spent(stage)["openai"] == 70
+
+
+def test_a_summary_that_fails_is_counted_as_expected_where_nobody_knows(database: Database) -> None:
+    class Failing(Short):
+        async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
+            await journal.remember(task="t-1")
+            raise ResponderError("too late")
+
+    stage = stage_with(database, Failing("", "manus"))
+    stage.responders = (Writer("knowledge", "Gladly.", outside=False), TemplateResponder())
+    talk(stage, "one", "two", "three", "four")
+    assert tried(database) == [("manus", "too late")]
+    assert spent(stage) == {"manus": spending.EXPECTED["manus"]}
+    assert kept(database).summary.startswith("client: one")
+    numbers = database.look(stats.read)
+    assert (numbers["errors"], numbers["manus_requests"]) == (0, 0)
+
+
+def test_beyond_the_ceiling_nobody_is_asked_for_a_summary(database: Database) -> None:
+    short = Short("In short.", tokens=70)
+    stage = stage_with(database, short)
+    stage.rules = Rules(history_messages=MOST, ceilings={"openai": 70})
+    talk(stage, *map(str, range(12)))
+    assert len(short.shown) == 1
+    assert tried(database)[-1] == ("openai", "today's ceiling of 70 tokens is reached")
+    assert spent(stage)["openai"] == 70
+    assert kept(database).summary.startswith("In short.\n")  # and a digest of what came later

@@ -49,15 +49,17 @@ class Writer:
 class Short:
     """A summariser that keeps what it was shown."""
 
-    def __init__(self, text: str | Exception) -> None:
+    def __init__(self, text: str | Exception, name: str = "openai", **details: Any) -> None:
+        self.name = name
         self.text = text
+        self.details = details
         self.shown: list[tuple[Sequence[Line], str]] = []
 
-    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
+    async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
         self.shown.append((lines, before))
         if isinstance(self.text, Exception):
             raise self.text
-        return self.text
+        return Reply(self.text, self.name, details=self.details)
 
 
 def write(*responders: Writer, told: Context = ASKED, book: Book | None = None, **how: Any) -> Written:
@@ -338,26 +340,42 @@ def test_what_a_reply_cost_is_not_known_where_nobody_tells() -> None:
 # Summaries
 
 
-def summarise(summariser: Short | None, before: str = "", masker: Masker | None = None) -> str:
-    writing = Writing([], TemplateResponder(), summariser=summariser, masker=masker)
-    return asyncio.run(writing.summarise([line(f"My number is {PHONE}")], before, "en"))
+def summarise(*summarisers: Short, before: str = "", masker: Masker | None = None, book: Book | None = None) -> str:
+    writing = Writing([], TemplateResponder(), summarisers=summarisers, masker=masker)
+    return asyncio.run(writing.summarise([line(f"My number is {PHONE}")], before, "en", book or Book()))
 
 
 def test_a_summariser_sees_masked_words_and_its_summary_has_them_plain() -> None:
     class Echo(Short):
-        async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
-            await super().summarise(lines, before, language)
-            return f"{before} / {lines[0].text}"
+        async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
+            await super().summarise(lines, before, language, journal)
+            return Reply(f"{before} / {lines[0].text}", self.name)
 
     echo = Echo("")
-    summary = summarise(echo, f"Called from {PHONE}", Masker(b"key"))
+    summary = summarise(echo, before=f"Called from {PHONE}", masker=Masker(b"key"))
     assert "345" not in repr(echo.shown)
     assert summary == f"Called from {PHONE} / My number is {PHONE}"
 
 
-@pytest.mark.parametrize("summariser", [None, Short(ResponderError("down")), Short(KeyError("client's words"))])
-def test_without_a_summary_of_a_model_a_digest_stands_for_it(summariser: Short | None) -> None:
-    assert summarise(summariser, "Before.") == f"Before.\nclient: My number is {PHONE}"
+DIGEST = f"Before.\nclient: My number is {PHONE}"
+
+
+@pytest.mark.parametrize("text", [ResponderError("down"), KeyError("client's words"), "", " \n"])
+def test_the_next_is_asked_for_a_summary_and_in_the_end_a_digest_stands_for_it(text: str | Exception) -> None:
+    assert summarise(before="Before.") == DIGEST
+    assert summarise(Short(text), before="Before.") == DIGEST
+    first, second, third = Short(text, "manus"), Short("In short."), Short("Not asked.", "third")
+    assert summarise(first, second, third) == "In short."
+    assert [len(one.shown) for one in (first, second, third)] == [1, 1, 0]
+
+
+def test_a_summary_is_within_the_ceiling_and_its_cost_is_kept() -> None:
+    book = Book(closed={("manus", 0): "spent"})
+    manus, openai = Short("Not asked.", "manus"), Short("In short.", tokens=70)
+    assert summarise(manus, openai, book=book) == "In short."
+    assert manus.shown == []
+    assert book.outcomes == {("manus", 0): "spent", ("openai", 0): "replied"}
+    assert book.one("openai", 0).spent == 70
 
 
 def settings(folder: Path, **more: Any) -> Settings:
@@ -365,15 +383,24 @@ def settings(folder: Path, **more: Any) -> Settings:
     return Settings(_env_file=None, **fields)
 
 
-@pytest.mark.parametrize(("responders", "asked"), [("openai,knowledge", True), ("knowledge", False)])
-def test_only_a_model_that_is_asked_for_replies_is_asked_for_summaries(
-    tmp_path: Path, database: Database, responders: str, asked: bool
+@pytest.mark.parametrize(
+    ("responders", "asked"),
+    [
+        ("manus,openai,knowledge", ["manus", "openai"]),
+        ("openai,knowledge,manus", ["openai", "manus"]),
+        ("openai", ["openai"]),
+        ("knowledge", []),
+    ],
+)
+def test_who_is_asked_for_replies_is_asked_for_summaries_in_the_same_order_and_through_the_same_circuit(
+    tmp_path: Path, database: Database, responders: str, asked: list[str]
 ) -> None:
     async def writing() -> Writing:
-        chosen, clock = settings(tmp_path, responders=responders), FakeClock()
+        chosen, clock = settings(tmp_path, responders=responders, manus_api_key="key"), FakeClock()
         async with httpx2.AsyncClient() as http:
             return app.writers(chosen, clock, http, database, from_settings(chosen, clock)).writing
 
     made = asyncio.run(writing())
-    assert (made._summariser is not None) is asked
+    assert [one.name for one in made._summarisers] == asked
     assert [one.name for one in made.responders] == responders.split(",")
+    assert set(made._summarisers) <= set(made.responders)

@@ -231,14 +231,22 @@ class Answering:
         try:
             due = await self._database.read(lambda connection: self._due(connection, turn_id))
             if due is not None:
-                language = language_of("\n".join(row.content for row in due.rows))
-                lines = [context.as_line(row, language) for row in due.rows]
-                text = await self._writing.summarise(lines, due.before, language)
-                await self._database.write(lambda connection: summaries.keep(connection, due, text))
+                await self._write_summary(*due)
         except StorageError as error:
             log.warning("no summary is kept", turn=turn_id, reason=str(error))  # the turn has ended well all the same
 
-    def _due(self, connection: Connection, turn_id: int) -> summaries.Due | None:
+    async def _write_summary(self, due: summaries.Due, notes: tries.Notes) -> None:
+        language = language_of("\n".join(row.content for row in due.rows))
+        lines = [context.as_line(row, language) for row in due.rows]
+        text = await self._writing.summarise(lines, due.before, language, notes)
+
+        def write(connection: Connection) -> None:
+            notes.save(connection)  # in any case: it was paid for
+            summaries.keep(connection, due, text)
+
+        await self._database.write(write)
+
+    def _due(self, connection: Connection, turn_id: int) -> tuple[summaries.Due, tries.Notes] | None:
         """Only where the assistant answers: who is not to be told a client's words is not told them for a summary."""
         turn = turns.get(connection, turn_id)
         if turn is None or turn.state not in ANSWERED or self._switched_off(turn):
@@ -247,24 +255,24 @@ class Answering:
             return None
         if self._rules.admission.leaves_out(connection, turn_id):
             return None
-        return summaries.due(connection, turn, self._rules.history_messages)
+        due = summaries.due(connection, turn, self._rules.history_messages)
+        return (due, self._notes(connection, turn, tries.SUMMARY)) if due is not None else None
 
-    async def _write(self, turn_id: int) -> str:
+    async def _write(self, turn_id: int) -> None:
         """Have the reply written, and keep it with the turn."""
         if self._voice is not None:
             await self._voice.listen(turn_id)
         gathered = await self._database.read(lambda connection: self._gather(connection, turn_id))
         if gathered is None:
-            return NOT_OURS
+            return
         told, notes = gathered
         if handover.asks_for_person(told.question, self._rules.person_phrases):
             await self._pass_on(told)
-            return turns.ANSWERING
+            return
         told, known = await context.with_knowledge(told, self._knowledge)
         written = await self._writing.write(told, notes)
         gap = not known or written.reply.responder == self._writing.last.name
         await self._write_down(told, notes, written, gap=gap and not told.nothing_to_read)
-        return turns.ANSWERING
 
     def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes] | None:
         """What the responders are told, and what is kept of asking them; None when there is nothing for us to write."""
@@ -272,13 +280,14 @@ class Answering:
         if turn is None or turn.state != turns.ANSWERING or turn.owner != self._me or turn.reply is not None:
             return None
         rules = self._rules
-        notes = tries.Notes(
-            connection, self._database, self._clock, turn_id, turn.redrafts, turn.conversation_id, rules.ceilings
-        )
         told = context.build(
             connection, turn, rules.history_messages, rules.instructions, self._clock.now(), rules.zone
         )
-        return told, notes
+        return told, self._notes(connection, turn, turn.redrafts * tries.WRITINGS)
+
+    def _notes(self, connection: Connection, turn: Row[Any], draft: int) -> tries.Notes:
+        ceilings = self._rules.ceilings
+        return tries.Notes(connection, self._database, self._clock, turn.id, draft, turn.conversation_id, ceilings)
 
     async def _pass_on(self, told: Context) -> None:
         """The client wants a person: say so, keep why, and keep still from now on."""

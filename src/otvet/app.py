@@ -300,15 +300,16 @@ def writers(
     # The starter folder's shop is made up: real clients are never told its prices.
     knowledge = Knowledge(settings.knowledge_dir, clock, with_examples=not settings.amocrm_connected)
     manus = Manus.connect(settings, clock, http, database)
-    connected: dict[str, Responder | None] = {
-        "manus": Circuit(manus.responder, clock) if manus else None,
-        "openai": Circuit(model, clock) if model else None,
-        "knowledge": KnowledgeResponder(knowledge),
+    outside: dict[str, Circuit | None] = {
+        "manus": Circuit(manus.responder, clock, summarizer=manus.summarizer) if manus else None,
+        "openai": Circuit(model, clock, summarizer=model) if model else None,
     }
+    connected: dict[str, Responder | None] = {**outside, "knowledge": KnowledgeResponder(knowledge)}
+    order = settings.responder_order
     writing = Writing(
-        [responder for name in settings.responder_order if (responder := connected[name])],
+        [responder for name in order if (responder := connected[name])],
         TemplateResponder(),
-        summariser=model if "openai" in settings.responder_order else None,
+        summarisers=[circuit for name in order if (circuit := outside.get(name))],
         masker=_masker(database) if settings.mask_personal_data else None,
         checks=Checks(settings.number_guard, _keys(settings), settings.reply_max_characters),
     )

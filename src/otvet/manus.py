@@ -15,6 +15,7 @@ from otvet.limits import SharedLimit
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.project import Projects
 from otvet.responders.manus.responder import ManusResponder
+from otvet.responders.manus.summary import ManusSummarizer
 from otvet.responders.manus.wait import DETAIL, LIST_MESSAGES
 from otvet.responders.manus.webhook import Signatures, register
 from otvet.task_stops import TaskStops
@@ -38,6 +39,7 @@ class Manus:
     """One account. ``webhook`` is None where Manus cannot reach us; looking at the tasks alone is enough."""
 
     responder: ManusResponder
+    summarizer: ManusSummarizer
     webhook: Webhook | None
     api: ManusApi
     facts: "_Facts"
@@ -53,17 +55,28 @@ class Manus:
         if url := settings.manus_webhook_url:
             webhook = Webhook(url, Signatures(api, clock, url), TaskStops(database, clock))
         place = SharedLimit(database, clock, "manus.project.create", PROJECTS_AN_HOUR, seconds=3600)
+        places = _places(database, clock, settings.manus_calls_a_minute)
+        stops = webhook.stops if webhook else None
         responder = ManusResponder(
             api,
             clock,
             profile=settings.manus_profile,
             budget_seconds=settings.reply_budget_seconds,
             poll_seconds=settings.manus_poll_seconds,
-            places=_places(database, clock, settings.manus_calls_a_minute),
+            places=places,
             projects=Projects(api, clock, facts, place) if settings.manus_project else None,
-            stops=webhook.stops if webhook else None,
+            stops=stops,
         )
-        return cls(responder, webhook, api, facts)
+        summarizer = ManusSummarizer(
+            api,
+            clock,
+            profile=lambda: responder.profile,
+            budget_seconds=settings.reply_budget_seconds,
+            poll_seconds=settings.manus_poll_seconds,
+            places=places,
+            stops=stops,
+        )
+        return cls(responder, summarizer, webhook, api, facts)
 
     def start(self) -> None:
         """Have Manus call us; nothing waits for that."""

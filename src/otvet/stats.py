@@ -9,9 +9,13 @@ from sqlalchemy.engine import Connection
 from otvet import counters, turns
 from otvet.conversations import clients, conversations, messages
 from otvet.inbox import quarantine
-from otvet.tries import REPLIED, tries
+from otvet.tries import REPLIED, SUMMARY, tries
 
 _STARTED = time.monotonic()
+
+_OF_REPLIES = tries.c.draft < SUMMARY
+_OUTSIDE = tries.c.responder.not_in(("knowledge", "template"))
+"""A knowledge folder that has no passage for a question is no error."""
 
 
 def uptime_seconds() -> int:
@@ -27,10 +31,9 @@ def read(connection: Connection) -> dict[str, Any]:
     """
     by_sender = _counted(connection, messages.c.sender_type)
     by_state = _counted(connection, turns.turns.c.state)
-    by_responder = _counted(connection, tries.c.responder)
-    failed_tries = connection.scalar(
-        sa.select(sa.func.count()).where(tries.c.outcome.is_not(None), tries.c.outcome != REPLIED, _outside())
-    )
+    manus = sa.select(sa.func.count()).where(tries.c.responder == "manus", _OF_REPLIES)
+    failed = sa.select(sa.func.count()).where(tries.c.outcome.is_not(None), tries.c.outcome != REPLIED, _OUTSIDE)
+    failed_tries = connection.scalar(failed.where(_OF_REPLIES))
     totals = counters.totals(connection)
     saved = by_sender.get("client", 0) + by_sender.get("manager", 0)
     duplicates = totals.get("duplicates", 0)
@@ -38,7 +41,7 @@ def read(connection: Connection) -> dict[str, Any]:
         "messages_received": saved + duplicates,
         "messages_saved": saved,
         "duplicates": duplicates,
-        "manus_requests": by_responder.get("manus", 0),
+        "manus_requests": connection.scalar(manus),
         "replies_sent": by_state.get(turns.SENT, 0),
         "replies_kept": by_state.get(turns.KEPT, 0),
         "errors": by_state.get(turns.FAILED, 0) + (failed_tries or 0),
@@ -52,11 +55,6 @@ def read(connection: Connection) -> dict[str, Any]:
             name.removeprefix("event."): value for name, value in sorted(totals.items()) if name.startswith("event.")
         },
     }
-
-
-def _outside() -> sa.ColumnElement[bool]:
-    """A knowledge folder that has no passage for a question is no error."""
-    return tries.c.responder.not_in(("knowledge", "template"))
 
 
 def _counted(connection: Connection, column: sa.Column[Any]) -> dict[str, int]:

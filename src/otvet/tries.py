@@ -19,7 +19,7 @@ tries = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("turn_id", Id, sa.ForeignKey("turns.id"), nullable=False),
-    sa.Column("draft", sa.Integer, nullable=False, server_default="0"),  # which one of the turn's drafts
+    sa.Column("draft", sa.Integer, nullable=False, server_default="0"),  # which one of the turn's drafts; or SUMMARY
     sa.Column("responder", sa.Text, nullable=False),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime),
@@ -42,6 +42,9 @@ REPLIED = "replied"
 REFUSED = "refused"  # by our own checks
 WRITINGS = 2
 """A responder writes a draft at most so often: once, and once more when the checks found something in it."""
+
+SUMMARY = 1000
+"""The number, as if it were a draft's, of the summary that is written after a turn."""
 
 
 class Try:
@@ -127,6 +130,9 @@ class Try:
         return {(self.begun_at.date(), self.responder): self._spent - spending.EXPECTED[self.responder]}
 
     def save(self, connection: Connection) -> None:
+        turn = connection.execute(_TURN, {"turn": self._notes.turn_id}).one_or_none()
+        if turn is None:
+            return  # joined to another one while the summary after it was written
         row = {
             "turn_id": self._notes.turn_id,
             "draft": self._draft,
@@ -138,15 +144,15 @@ class Try:
             "refused": self.refused,
             "findings": [(one.kind, one.text) for one in self.findings] or None,
         }
-        if connection.scalar(_ERASED, {"turn": self._notes.turn_id}):  # meanwhile: what it wrote must not come back
+        if turn.reason == "erased":  # meanwhile: what it wrote must not come back
             row |= {"refused": None, "findings": None}
         connection.execute(_keeping(connection.dialect.name), row)
 
 
 class Notes:
-    """All tries at a turn's present draft.
+    """All tries at one draft of a turn, or at the summary after it.
 
-    redraft: how often the turn's draft was dropped for newer words.
+    draft: which one: a number for each writing, beginning with this one.
     ceilings: by responder, what it may spend in a day; see spending.UNITS.
     """
 
@@ -156,7 +162,7 @@ class Notes:
         database: Database,
         clock: Clock,
         turn_id: int,
-        redraft: int,
+        draft: int,
         conversation_id: int,
         ceilings: Mapping[str, int] = {},
     ) -> None:
@@ -165,7 +171,7 @@ class Notes:
         self.ceilings = ceilings
         self.turn_id = turn_id
         self.conversation_id = conversation_id
-        self._first_draft = redraft * WRITINGS
+        self._draft = draft
         self._known = {(row.draft, row.responder): row for row in connection.execute(_TRIES, {"turn": turn_id})}
         kept = connection.execute(_THREADS, {"conversation": conversation_id})
         self.threads: dict[str, str | None] = {row.responder: row.thread for row in kept}
@@ -173,7 +179,7 @@ class Notes:
 
     def one(self, responder: str, writing: int) -> Try:
         """The try at this draft, or the one that a crash left behind. writing: 0, or 1 when it writes once more."""
-        key = (self._first_draft + writing, responder)
+        key = (self._draft + writing, responder)
         if key not in self._made:
             first = self.one(responder, writing - 1) if writing else None
             self._made[key] = Try(self, *key, self._known.get(key), self.threads.get(responder), first)
@@ -196,7 +202,11 @@ def of_turn(connection: Connection, turn_id: int) -> Sequence[Row[Any]]:
 
 
 _turns = sa.table("turns", sa.column("id"), sa.column("reason"))  # by name, because turns.py knows this module
-_ERASED = sa.select(sa.exists().where(_turns.c.id == sa.bindparam("turn"), _turns.c.reason == "erased"))
+_TURN = (
+    sa.select(_turns.c.reason)
+    .where(_turns.c.id == sa.bindparam("turn"))
+    .with_for_update(read=True, key_share=True)  # it must not go before its try is there
+)
 _TRIES = sa.select(tries).where(tries.c.turn_id == sa.bindparam("turn"))
 _THREADS = sa.select(threads).where(threads.c.conversation_id == sa.bindparam("conversation"))
 

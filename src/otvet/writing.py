@@ -1,6 +1,6 @@
 """The writing of a reply: one responder after the other, told what it may know, and checked before anything is sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -77,6 +77,7 @@ class Written:
 class Writing:
     """Has replies written by the responders in their order; ``last`` always has one.
 
+    summarisers: who is asked for a summary, in this order.
     masker: hides personal data from the responders outside; None to show it.
     """
 
@@ -85,12 +86,12 @@ class Writing:
         responders: Sequence[Responder],
         last: Responder,
         *,
-        summariser: Summarizer | None = None,
+        summarisers: Sequence[Summarizer] = (),
         masker: Masker | None = None,
         checks: Checks = Checks(),
     ) -> None:
         self.responders = responders
-        self._summariser = summariser
+        self._summarisers = summarisers
         self.last = last
         self._masker = masker
         self._checks = checks
@@ -109,21 +110,26 @@ class Writing:
         one.end(REPLIED)
         return Written(reply, draft, doubts)
 
-    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
-        """What was said, in short: by the model that can, else a digest of ours. before: what came earlier."""
-        if self._summariser is None:
-            return digest(lines, before, DIGEST_CHARACTERS)
+    async def summarise(self, lines: Sequence[Line], before: str, language: str, notebook: Notebook) -> str:
+        """What was said, in short: by the first that can, else a digest of ours. before: what came earlier."""
         told = Context(0, 0, 0, tuple(lines), (), language, "", summary=before)
-        masked, restorer = self._masker.mask(told) if self._masker else (told, None)
-        try:
-            summary = await self._summariser.summarise(masked.history, masked.summary, language)
-        except ResponderError as error:
-            log.info("no summary", reason=str(error))
-            return digest(lines, before, DIGEST_CHARACTERS)
-        except Exception:
-            log.exception("no summary")
-            return digest(lines, before, DIGEST_CHARACTERS)
-        return outgoing.tidy(restorer.restore(summary).text if restorer else summary, SUMMARY_CHARACTERS)
+        for summariser in self._summarisers:
+            if summary := await self._summary(summariser, told, notebook.one(summariser.name, 0)):
+                return summary
+        return digest(lines, before, DIGEST_CHARACTERS)
+
+    async def _summary(self, summariser: Summarizer, context: Context, one: Entry) -> str | None:
+        async def ask() -> Reply:
+            reply = await self._without_personal_data(
+                context, lambda told: summariser.summarise(told.history, told.summary, told.language, one)
+            )
+            return replace(reply, text=outgoing.tidy(reply.text, SUMMARY_CHARACTERS))
+
+        reply = await self._answer(summariser.name, one, ask, what="summary")
+        if reply is None:
+            return None
+        one.end(REPLIED, _cost(summariser.name, reply.details))
+        return reply.text
 
     async def _ask(
         self, responder: Responder, context: Context, notebook: Notebook
@@ -143,22 +149,18 @@ class Writing:
         return None, refused
 
     async def _draft(self, responder: Responder, context: Context, one: Entry) -> Reply | None:
-        if closed := await one.begin():
-            one.end(closed)
+        async def ask() -> Reply:
+            reply = await (
+                self._without_personal_data(context, lambda told: responder.reply(told, one))
+                if responder.outside
+                else responder.reply(context, one)
+            )
+            return replace(reply, text=outgoing.tidy(reply.text, self._checks.limit))
+
+        reply = await self._answer(responder.name, one, ask, turn=context.turn_id)
+        if reply is None:
             return None
-        try:
-            reply = await self._told_only_so_much(responder, context, one)
-        except ResponderError as error:
-            one.end(str(error), _cost_without_reply(responder, error, one.facts))
-            log.info("no reply", turn=context.turn_id, responder=responder.name, reason=str(error))
-            return None
-        except StorageError:
-            raise  # not the responder's fault: the turn is begun again, and what it remembers is not lost
-        except Exception as error:
-            one.end(f"unexpected: {type(error).__name__}")
-            log.exception("a responder failed", turn=context.turn_id, responder=responder.name)
-            return None
-        spent = _cost(responder, reply.details)
+        spent = _cost(responder.name, reply.details)
         facts, leaks = self._look(reply.text, context) if responder.outside else ([], [])
         if leaks or (facts and self._checks.guard == "strict"):
             kinds = sorted({finding.kind for finding in (*leaks, *facts)})
@@ -168,14 +170,30 @@ class Writing:
         one.end(REPLIED, spent)
         return _with_its_sources(reply, context, facts) if responder.outside else reply
 
-    async def _told_only_so_much(self, responder: Responder, context: Context, one: Entry) -> Reply:
-        if not responder.outside:
-            reply = await responder.reply(context, one)
-            return replace(reply, text=outgoing.tidy(reply.text, self._checks.limit))
-        masked, restorer = self._masker.mask(context) if self._masker else (context, None)
-        reply = await responder.reply(masked, one)
-        text = restorer.restore(reply.text).text if restorer else reply.text
-        return replace(reply, text=outgoing.tidy(text, self._checks.limit))
+    async def _answer(self, name: str, one: Entry, ask: Callable[[], Awaitable[Reply]], **about: Any) -> Reply | None:
+        """What came of asking a responder; None when nothing did, and then the try has ended. about: for the log."""
+        if closed := await one.begin():
+            one.end(closed)
+            return None
+        try:
+            return await ask()
+        except ResponderError as error:
+            one.end(str(error), _cost_without_reply(name, error, one.facts))
+            log.info("no reply", responder=name, reason=str(error), **about)
+        except StorageError:
+            raise  # not the responder's fault: the turn is begun again, and what it remembers is not lost
+        except Exception as error:
+            one.end(f"unexpected: {type(error).__name__}")
+            log.exception("a responder failed", responder=name, **about)
+        return None
+
+    async def _without_personal_data(self, context: Context, ask: Callable[[Context], Awaitable[Reply]]) -> Reply:
+        """What somebody outside replies, who is told placeholders; what they stand for is put back."""
+        if self._masker is None:
+            return await ask(context)
+        masked, restorer = self._masker.mask(context)
+        reply = await ask(masked)
+        return replace(reply, text=restorer.restore(reply.text).text)
 
     def _look(self, text: str, context: Context) -> tuple[list[Finding], list[Finding]]:
         """The facts that stand nowhere, and what must not leave in any case."""
@@ -183,13 +201,13 @@ class Writing:
         return facts, outgoing.check(text, context, self._checks.secrets)
 
 
-def _cost(responder: Responder, told: Mapping[str, Any]) -> int | None:
+def _cost(responder: str, told: Mapping[str, Any]) -> int | None:
     """What a reply has cost, by its details; None when its responder does not say."""
-    amount = told.get(UNITS.get(responder.name, ""))
+    amount = told.get(UNITS.get(responder, ""))
     return None if amount is None else int(amount)
 
 
-def _cost_without_reply(responder: Responder, error: ResponderError, facts: Mapping[str, Any]) -> int | None:
+def _cost_without_reply(responder: str, error: ResponderError, facts: Mapping[str, Any]) -> int | None:
     """What a question has cost to which there is no reply; None when it was put, or may have been, and nobody says."""
     told = _cost(responder, facts)
     put = facts.get("asking") or facts.get("task")

@@ -136,11 +136,14 @@ class Responder(Protocol):
 
 
 class Summarizer(Protocol):
-    """Whoever can say in a few sentences what was said before."""
+    """Whoever can say in a few sentences what was said before; ``name`` is the responder's."""
 
-    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
+    name: str
+
+    async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
         """A summary of ``before`` (the one so far, may be empty) and the ``lines`` after it, oldest first.
 
-        language: "ru" or "en". ResponderError when there is none.
+        language: "ru" or "en". journal: of this summary alone; its thread is the conversation's. ResponderError when
+        there is none.
         """
         ...

@@ -1,5 +1,7 @@
 """A responder that fails again and again is left alone for a while: nobody waits for what will not come."""
 
+from collections.abc import Awaitable, Callable, Sequence
+
 from otvet.clock import Clock
 from otvet.errors import StorageError
 from otvet.i18n import _
@@ -7,10 +9,12 @@ from otvet.responders.base import (
     Context,
     Declined,
     Journal,
+    Line,
     NoVerdict,
     Reply,
     Responder,
     ResponderError,
+    Summarizer,
     Unavailable,
 )
 
@@ -22,7 +26,7 @@ PAUSE_SECONDS = 60.0
 
 
 class Circuit:
-    """A Responder around another one. It knows of this process alone, since its start.
+    """A Responder, and a Summarizer, around others of one service. It knows of this process alone, since its start.
 
     Every error counts, except Declined (the responder works), NoVerdict (nobody knows) and StorageError (it is not
     the responder's). Unavailable opens the circuit at once, for as long as it says.
@@ -30,11 +34,18 @@ class Circuit:
     """
 
     def __init__(
-        self, responder: Responder, clock: Clock, *, failures: int = FAILURES, seconds: float = PAUSE_SECONDS
+        self,
+        responder: Responder,
+        clock: Clock,
+        *,
+        summarizer: Summarizer | None = None,
+        failures: int = FAILURES,
+        seconds: float = PAUSE_SECONDS,
     ) -> None:
         self.name = responder.name
         self.outside = responder.outside
         self._responder = responder
+        self._summarizer = summarizer
         self._clock = clock
         self._limit = failures
         self._pause = seconds
@@ -45,21 +56,30 @@ class Circuit:
 
     async def reply(self, context: Context, journal: Journal) -> Reply:
         """Ask, or say at once why nobody is asked."""
-        if self._open_until is None or journal.facts:
-            return await self._ask(context, journal)
+        return await self._let_through(lambda: self._responder.reply(context, journal), begun=bool(journal.facts))
+
+    async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
+        """The same for a summary; only with a summarizer."""
+        assert self._summarizer is not None
+        summarise = self._summarizer.summarise
+        return await self._let_through(lambda: summarise(lines, before, language, journal), begun=False)
+
+    async def _let_through(self, ask: Callable[[], Awaitable[Reply]], *, begun: bool) -> Reply:
+        if self._open_until is None or begun:
+            return await self._ask(ask)
         left = self._open_until - self._clock.monotonic()
         if left > 0 or self._one_is_trying:
             raise self._skipped(max(left, 0))
         self._one_is_trying = True
         try:
-            return await self._ask(context, journal, on_trial=True)
+            return await self._ask(ask, on_trial=True)
         finally:
             self._one_is_trying = False
 
-    async def _ask(self, context: Context, journal: Journal, *, on_trial: bool = False) -> Reply:
+    async def _ask(self, ask: Callable[[], Awaitable[Reply]], *, on_trial: bool = False) -> Reply:
         was_closed = self._open_until is None
         try:
-            reply = await self._responder.reply(context, journal)
+            reply = await ask()
         except Declined:
             self._worked()
             raise

@@ -13,11 +13,11 @@ def digest(lines: Sequence[Line], before: str, characters: int) -> str:
     before: the summary or digest of what was said before the lines; it may take half of the room.
     """
     room_before = characters // 2 if lines else characters
-    begun = before.strip() if len(before) <= room_before else _cut(before, room_before)
+    begun = before.strip() if len(before) <= room_before else shortened(before, room_before)
     room = characters - len(begun)
     kept: list[str] = []
     for line in reversed(lines):
-        told = f"{line.sender}: {_cut(line.text, LINE_CHARACTERS)}"
+        told = f"{line.sender}: {shortened(line.text, LINE_CHARACTERS)}"
         room -= len(told) + 1
         if room < 0:
             break
@@ -25,6 +25,7 @@ def digest(lines: Sequence[Line], before: str, characters: int) -> str:
     return "\n".join(filter(None, [begun, *kept]))
 
 
-def _cut(text: str, characters: int) -> str:
+def shortened(text: str, characters: int) -> str:
+    """On one line, and if it is longer than that cut between two words."""
     flat = " ".join(text.split())
     return flat if len(flat) <= characters else flat[: max(characters - 1, 0)].rsplit(" ", 1)[0] + "…"

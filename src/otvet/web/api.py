@@ -303,7 +303,8 @@ def _turn(row: Row[Any]) -> dict[str, Any]:
 def _try(row: Row[Any]) -> dict[str, Any]:
     return {
         "responder": row.responder,
-        "draft": row.draft,
+        "draft": row.draft if row.draft < tries.SUMMARY else None,
+        "for": "reply" if row.draft < tries.SUMMARY else "summary",
         "outcome": row.outcome,
         "refused": row.refused,
         "findings": [{"kind": kind, "text": text} for kind, text in row.findings or ()],

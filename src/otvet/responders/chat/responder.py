@@ -68,12 +68,15 @@ class ChatResponder:
         }
         return Reply(completion.text, self.name, completion.model, details)
 
-    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> str:
+    async def summarise(
+        self, lines: Sequence[Line], before: str, language: str, journal: Journal | None = None
+    ) -> Reply:
         """See Summarizer."""
         messages = compose_summary(lines, before, language, self._context_tokens - SUMMARY_TOKENS)
         # Of a model that thinks aloud the thoughts count too.
         max_tokens = max(SUMMARY_TOKENS, self._max_tokens)
-        return (await self._ask(messages, max_tokens, self._clock.now())).text
+        completion = await self._ask(messages, max_tokens, self._clock.now())
+        return Reply(completion.text, self.name, completion.model, completion.tokens)
 
     async def aclose(self) -> None:
         """Close the connections; no reply may be under way."""
