@@ -583,14 +583,38 @@ class TestLimit:
         assert estimated_tokens("abcdefghij") == pytest.approx(3)
         assert estimated_tokens("🙂語") == 3
 
+    def test_what_is_known_has_a_share_and_what_does_not_fit_is_left_out_whole(self) -> None:
+        known = (
+            ("Today", "Monday"),
+            ("Long", "ж" * 5000),
+            *((f"Field {n}", "ж" * 200) for n in range(15)),
+            ("Last", "!"),
+        )
+        (_, system), _question = roles(asked(known=known), 2000)
+        told = system.partition("<known>\n")[2].partition("\n</known>")[0].split("\n")
+        assert told == ["Today: Monday", *(f"Field {n}: {'ж' * 200}" for n in range(4)), "Last: !"]
+
     senders: st.SearchStrategy[Sender] = st.sampled_from(["client", "assistant", "manager"])
     lines = st.builds(line, st.text() | st.just("ж" * 3000), senders)
+    texts = st.text() | st.sampled_from(["ж" * 300, "ж" * 5000])
 
     @given(
-        st.lists(lines, max_size=8), st.lists(st.builds(line, st.text() | st.just("ж" * 5000)), min_size=1, max_size=4)
+        st.lists(lines, max_size=8),
+        st.lists(st.builds(line, texts), min_size=1, max_size=4),
+        st.lists(st.tuples(st.text(max_size=20), texts), max_size=20),
+        st.lists(texts, max_size=3),
+        texts,
     )
-    def test_always_within_the_limit_and_roles_alternate(self, history: list[Line], question: list[Line]) -> None:
-        context = Context(1, 2, 3, tuple(history), tuple(question), "ru", INSTRUCTIONS, knowledge=PASSAGES)
+    def test_always_within_the_limit_and_roles_alternate(
+        self,
+        history: list[Line],
+        question: list[Line],
+        known: list[tuple[str, str]],
+        findings: list[str],
+        draft: str,
+    ) -> None:
+        more = {"known": tuple(known), "draft": draft, "findings": tuple(findings), "knowledge": PASSAGES}
+        context = Context(1, 2, 3, tuple(history), tuple(question), "ru", INSTRUCTIONS, **more)
         messages = compose(context, 3000).messages
         assert sum(estimated_tokens(message["content"]) + 4 for message in messages) <= 3010
         spoken = [message["role"] for message in messages]

@@ -10,6 +10,7 @@ import pytest
 from otvet.responders.base import Context
 from otvet.responders.checks import guard, outgoing
 from otvet.responders.checks.masking import Masker
+from otvet.responders.fence import fenced
 from otvet.responders.prompt import write_prompt
 from tests.contexts import context, line
 
@@ -17,7 +18,6 @@ SAMPLES = json.loads((Path(__file__).parent / "samples" / "injections.json").rea
 ATTEMPTS = [pytest.param(attempt, id=attempt["attack"][:40]) for attempt in SAMPLES["attempts"]]
 
 TAG = re.compile(r"<\s*[/!?]?\s*[A-Za-z]")
-INVISIBLE = re.compile("[\u200b\u2060\ufeff]")
 
 
 def turn(attack: str) -> Context:
@@ -42,10 +42,9 @@ def test_an_attempt_stays_inside_the_tags_of_a_client_s_message(attempt: dict[st
     prompt = write_prompt(Context(1, 2, 3, history, (line(attack),), "ru", SAMPLES["instructions"]))
     inside = re.findall(r'<message from="client">(.*?)</message>\n', prompt, re.DOTALL)
     assert len(inside) == 2
-    letters = re.sub(r"[<‹]", "", attack)
     for text in inside:
-        assert not TAG.search(INVISIBLE.sub("", text))
-        assert re.sub(r"[<‹]", "", text) == letters
+        assert text == fenced(attack).strip()
+        assert not TAG.search(text)
     around = re.sub(r'<message from="client">.*?</message>\n', "", prompt, flags=re.DOTALL)
     assert attack not in around
 

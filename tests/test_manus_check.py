@@ -54,6 +54,15 @@ def test_connectors_of_the_account(tmp_path: Path, manus: ManusStandin) -> None:
     assert "– Manus account the account has connectors (Gmail, Notion)" in check(tmp_path, manus)[1]
 
 
+def test_instructions_that_leave_no_room_for_a_question(tmp_path: Path, manus: ManusStandin) -> None:
+    (tmp_path / "instructions.md").write_text("и" * 1900, encoding="utf-8")
+    assert "Instructions" not in check(tmp_path, manus)[1]
+    (tmp_path / "instructions.md").write_text("и" * 2100, encoding="utf-8")
+    told = "– Instructions instructions.md takes about 4200 tokens, and Manus at most 4000"
+    assert told in check(tmp_path, manus)[1]
+    assert "Instructions" not in check(tmp_path, manus, OTVET_MANUS_API_KEY="")[1]
+
+
 def test_the_webhook(tmp_path: Path, manus: ManusStandin) -> None:
     assert "– Manus webhook none without OTVET_PUBLIC_URL" in check(tmp_path, manus)[1]
     assert "is not registered yet" in check(tmp_path, manus, OTVET_PUBLIC_URL=PUBLIC)[1]

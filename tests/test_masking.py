@@ -106,15 +106,47 @@ def test_the_values_come_back_as_they_were_first_written() -> None:
         "【{kind}_{code}】",
         "<{kind}_{code}>",
         "({kind}_{code})",
+        "[ТЕЛЕФОН_{code}]",
+        "ТЕЛЕФОН_{code}",
+        "[Telefon: {code}]",
+        "[номер {code}]",
+        "[{code}]",
+        "{code}",
+        "[{kind}:{code}]",
+        "[{kind}–{code}]",
+        "{kind}–{code}",
+        "[{kind}{code}]",
+        "{kind}{code}",
+        "[{kind}_{code}XYZ]",
+        "[{kind}_{half} {rest}]",
+        "[{kind}_{half}\u200b{rest}]",
+        "[{kind}_{half}\\_{rest}]",
+        "[{kind}_{cyrillic}]",
+        "［{kind}_{code}］",
     ],
 )
-def test_a_model_may_change_a_placeholder_a_little(changed: str) -> None:
-    masked, restorer = MASKER.mask(context(question=PHONE))
+def test_a_model_may_change_all_of_a_placeholder_but_its_code(changed: str) -> None:
+    masker = next(masker for masker in map(Masker, map(str.encode, map(str, range(1000)))) if "K" in code_of(masker))
+    masked, restorer = masker.mask(context(question=PHONE))
     kind, code = masked.question[0].text.strip("[]").split("_")
-    written = changed.format(kind=kind, code=code, lower=kind.lower(), code_lower=code.lower())
+    parts = {
+        "half": code[:3],
+        "rest": code[3:],
+        "cyrillic": code.translate(str.maketrans("ABCEHKMPTXY", "АВСЕНКМРТХУ")),
+    }
+    written = changed.format(kind=kind, code=code, lower=kind.lower(), code_lower=code.lower(), **parts)
     restored = restorer.restore(f"Номер {written}.")
     assert restored.unknown == ()
     assert restored.text.strip("Номер .`*()") == PHONE
+
+
+def test_words_beside_a_placeholder_stay() -> None:
+    masked, restorer = MASKER.mask(context(question=PHONE))
+    placeholder = masked.question_text
+    bare = placeholder.strip("[]")
+    for text in ("на {} до 18:00", "[звоните на {}, спасибо]", "Телефон: {}; почты нет", "«{}»", "{}, {}"):
+        for written in (placeholder, bare):
+            assert restorer.restore(text.replace("{}", written)).text == text.replace("{}", PHONE)
 
 
 def test_letters_that_look_alike_are_forgiven() -> None:
@@ -136,8 +168,48 @@ def test_an_unknown_placeholder_is_told_and_left() -> None:
     )
 
 
-def test_everyday_words_are_no_placeholders() -> None:
-    assert list(placeholders("Your phone number, email address and card details; phone 9001234")) == []
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[PHONE_7K3Q9M]",
+        "[ТЕЛЕФОН_7K3Q9M]",
+        "ТЕЛЕФОН_7K3Q9M",
+        "[ПОЧТА_7K3Q9M]",
+        "[PHONE_7K3Q9]",
+        "PHONE_7K3Q9",
+        "[PHONE_7К3М9Х]",
+        "[PНОNE_7K3Q9M]",
+        "[PHONE7K3Q9M]",
+        "[PHONE_7K3 Q9M]",
+        "[PHONE_7K3Q9M3ABCDE]",
+        "[Phone: 7K3Q9M]",
+        "[PHONE_…]",
+        "[EMAIL]",
+        "[e-mail]",
+        "[карта]",
+        "[Паспорт клиента]",
+        "<PHONE>",
+        "{телефон}",
+        "【СНИЛС】",
+        "\\[INN\\_7K3Q9M\\]",
+    ],
+)
+def test_what_looks_like_a_placeholder(text: str) -> None:
+    assert list(placeholders(f"Вот: {text}, готово.")) == [text]
+    assert MASKER.mask(context(question=PHONE))[1].restore(f"Вот: {text}.").unknown == (text,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Your phone number, email address and card details; phone 9001234",
+        "[фото: card.jpg] [карточка контакта] [file: text_1.docx]",
+        "[Текстиль] и [картой], телефон (рабочий), паспорт: нужен",
+        "https://example.ru/phone_cases?text_id=5 и card_holder@example.ru",
+    ],
+)
+def test_everyday_words_are_no_placeholders(text: str) -> None:
+    assert list(placeholders(text)) == []
 
 
 def test_a_client_cannot_plant_a_placeholder() -> None:
@@ -145,6 +217,41 @@ def test_a_client_cannot_plant_a_placeholder() -> None:
     masked, restorer = MASKER.mask(context(question=f"{PHONE}\nпришли {own}"))
     assert own not in masked.question[1].text
     assert restorer.restore(masked.question[1].text).text == f"пришли {own}"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (["Паспортные данные:", "4510123456"], "[PASSPORT_"),
+        (["паспорт серия 4510", "номер 123456"], "номер [PASSPORT_"),
+        (["Паспорт", "45 10", "123456"], "[PASSPORT_"),
+        (["номер карты", "4276 3800 1234 5678"], "[CARD_"),
+        (["СНИЛС", "11223344595"], "[SNILS_"),
+        (["стоит 495", "8 900 123 45 67"], "[PHONE_"),
+        (["мой заказ готов?", "9001234567"], "[PHONE_"),
+        (["оформите заказ", "9001234567"], "[PHONE_"),
+        (["Нужен паспорт?", "заказ 123456789"], "заказ 123456789"),
+        (["цена 4510", "123456 штук"], "123456 штук"),
+    ],
+)
+def test_the_message_before_says_what_a_number_is(said: list[str], shown: str) -> None:
+    *history, question = said
+    masked, restorer = MASKER.mask(context(question=question, history=[("client", text) for text in history]))
+    assert masked.question_text.startswith(shown)
+    assert restorer.restore(masked.question_text).text == question
+    assert MASKER.mask(context(question="\n".join(said)))[0].question[-1].text == masked.question_text
+
+
+def test_the_company_s_question_says_it_too() -> None:
+    masked, _ = MASKER.mask(context(question="4510123456", history=[("assistant", "Напишите номер паспорта.")]))
+    assert masked.question_text.startswith("[PASSPORT_")
+
+
+def test_a_label_says_what_a_value_is() -> None:
+    known = [("Номер заказа", "4510 123456"), ("Заказ", "9001234567"), ("Паспорт", "4510123456")]
+    masked, _ = MASKER.mask(context(question="?", known=known))
+    assert masked.known[:2] == tuple(known[:2])
+    assert masked.known[2][1].startswith("[PASSPORT_")
 
 
 def test_nothing_is_changed_where_nothing_is_personal() -> None:
@@ -160,10 +267,11 @@ PLANTED = [
     "45 10 123456",
     "112-233-445 95",
     "[PHONE_ABCDEF]",
-    "email_123456",
+    "EMAIL_123456",
     "[[CARD_000000]]",
+    "<карта>",
 ]
-texts = st.text(max_size=20) | st.text(alphabet="[]<>{}\\_ PHONEabc0123456789.-\n", max_size=12)
+texts = st.text(max_size=20) | st.text(alphabet="[]<>{}\\_ PHONEТЕКСабc0123456789.-\n", max_size=12)
 planted = st.lists(st.sampled_from(PLANTED), max_size=4, unique=True)
 
 

@@ -28,6 +28,7 @@ def kinds(text: str, turn=RUSSIAN, secrets=()) -> list[str]:  # type: ignore[no-
         "👍",
         "Модель iPhone 15 Pro Max есть в наличии, подробнее на https://example.ru/catalog/iphone-pro-max-black",
         "Размеры: 5 < 6, <3, цена [со скидкой] 100",
+        "Раздел [Текстиль], оплата картой, https://example.ru/phone_cases",
         "Температура 20 °C, мощность 5 Ω, α-липоевая кислота, 10 мкм (µm)",
         "Здравствуйте! Это магазин вещей для дома „Полка и плед“, меня зовут Анна, я с радостью помогу вам.",
         "Мы на связи в Telegram и WhatsApp.",
@@ -100,6 +101,11 @@ def test_secrets_do_not_leave_and_are_not_repeated_in_the_finding(text: str) -> 
         "Здравствуйте, [имя клиента]!",
         "Dear [Your Name], hello",
         "Здравствуйте, {name}!",
+        "Здравствуйте, [имя_клиента]!",
+        "Dear [client], hello",
+        "Звоните на [ТЕЛЕФОН_7K3Q9M].",
+        "Пишите на [почта].",
+        "Звоните на [PHONE_7K\u200b3Q9M].",
     ],
 )
 def test_nothing_is_left_to_fill_in(text: str) -> None:

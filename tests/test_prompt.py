@@ -162,10 +162,17 @@ def test_passages_leave_room_for_the_conversation() -> None:
     assert estimated_tokens(prompt) <= TOKEN_LIMIT
 
 
-def test_what_is_known_of_the_client_stands_there_in_short() -> None:
-    prompt = write_prompt("I", [], [line("q")], known=(("Deal", "Sofa </known>"), ("Note", "ж" * 900)))
-    assert "<known>\nDeal: Sofa ‹/known>\nNote: " in prompt
-    assert prompt.count("ж") == module.KNOWN_CHARACTERS
+def test_what_is_known_of_the_client_stands_there_a_fact_a_line() -> None:
+    prompt = write_prompt("I", [], [line("q")], known=(("Deal", "Sofa </known>"), ("Note", "one\nStage: won")))
+    assert "<known>\nDeal: Sofa ‹/known>\nNote: one Stage: won\n</known>" in prompt
+
+
+def test_what_is_known_has_a_share_and_what_does_not_fit_is_left_out_whole() -> None:
+    known = (("Today", "Monday"), ("Long", "ж" * 900), *((f"Field {n}", "ж" * 100) for n in range(15)), ("Last", "!"))
+    prompt = write_prompt("I", [], [line("q")], known=known)
+    told = prompt.partition("<known>\n")[2].partition("\n</known>")[0].split("\n")
+    assert told == ["Today: Monday", *(f"Field {n}: {'ж' * 100}" for n in range(5)), "Last: !"]
+    assert write_prompt("I", [], [line("q")], known=(("Long", "ж" * 900),)) == write_prompt("I", [], [line("q")])
 
 
 def test_a_summary_of_what_was_said_before_stands_before_the_conversation() -> None:
@@ -180,15 +187,24 @@ def test_a_refused_reply_is_shown_with_what_was_wrong() -> None:
     assert "<refused>" not in write_prompt("I", [], [line("q")])
 
 
-texts = st.text() | st.text(alphabet="</>mesagquion \u200b\n", max_size=60) | st.just("ж" * 5000)
+texts = st.text() | st.text(alphabet="</>mesagquion \u200b\n", max_size=60) | st.sampled_from(["ж" * 300, "ж" * 5000])
 lines = st.builds(line, texts, senders)
+facts = st.lists(st.tuples(st.text(max_size=20), texts), max_size=20)
 
 
-@given(st.lists(lines, max_size=8), st.lists(lines, min_size=1, max_size=4))
-def test_always_within_the_limit_and_well_formed(history: list[Line], question: list[Line]) -> None:
+@given(
+    st.lists(lines, max_size=8),
+    st.lists(lines, min_size=1, max_size=4),
+    facts,
+    st.sampled_from(["Be kind.", "и" * 500]),
+)
+def test_always_within_the_limit_and_well_formed(
+    history: list[Line], question: list[Line], known: list[tuple[str, str]], instructions: str
+) -> None:
     knowledge = tuple(passage(one.text[:20], one.text) for one in history)
-    more = {"summary": history[0].text, "draft": history[0].text, "findings": ("no",)} if history else {}
-    prompt = write_prompt("Be kind.", history, question, knowledge=knowledge, **more)
+    text = history[0].text if history else ""
+    more = {"summary": text, "draft": text, "findings": (text,)} if history else {}
+    prompt = write_prompt(instructions, history, question, knowledge=knowledge, known=tuple(known), **more)
     assert estimated_tokens(prompt) <= TOKEN_LIMIT
     body = prompt[: prompt.rindex("</question>")]
     opened = len(re.findall("<message from=", body))

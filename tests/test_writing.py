@@ -146,6 +146,24 @@ def test_outside_responders_see_no_personal_data_and_the_client_gets_it_back() -
     assert written.reply.text == f"Is it {PHONE}?"
 
 
+@pytest.mark.parametrize("changed", ["[ТЕЛЕФОН_{code}]", "ТЕЛЕФОН_{code}", "[номер {code}]", "[PHONE{code}]", "{code}"])
+def test_a_placeholder_in_a_model_s_own_words_is_put_back_too(changed: str) -> None:
+    class Translator(Writer):
+        async def reply(self, told: Context, journal: Journal) -> Reply:
+            code = told.question_text.split()[-1].strip("[]").partition("_")[2]
+            return Reply(f"Позвоним на {changed.format(code=code)}.", self.name)
+
+    told = context(question=f"Мой номер {PHONE}")
+    assert write(Translator("openai", ""), told=told, masker=Masker(b"key")).reply.text == f"Позвоним на {PHONE}."
+
+
+def test_what_is_left_of_a_placeholder_does_not_leave() -> None:
+    openai = Writer("openai", "Позвоним на [ТЕЛЕФОН].", "Позвоним.")
+    written = write(openai, told=context(question=f"Мой номер {PHONE}"), masker=Masker(b"key"))
+    assert written.reply.text == "Позвоним."
+    assert len(openai.told) == 2
+
+
 def test_a_local_responder_sees_it_plain() -> None:
     local = Writer("knowledge", "Good.", outside=False)
     write(local, told=context(question=f"Call me: {PHONE}"), masker=Masker(b"key"))
@@ -376,6 +394,11 @@ def test_a_summary_is_within_the_ceiling_and_its_cost_is_kept() -> None:
     assert manus.shown == []
     assert book.outcomes == {("manus", 0): "spent", ("openai", 0): "replied"}
     assert book.one("openai", 0).spent == 70
+
+
+@pytest.mark.parametrize("garbled", ["He left [PHONE_7K3Q9M].", "Он оставил [ТЕЛЕФОН].", "He left PHONE_7K3Q."])
+def test_a_summary_with_a_placeholder_that_stands_for_nothing_is_not_kept(garbled: str) -> None:
+    assert summarise(Short(garbled), masker=Masker(b"key")) == f"client: My number is {PHONE}"
 
 
 def settings(folder: Path, **more: Any) -> Settings:

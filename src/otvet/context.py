@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, tzinfo
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet import conversations
 from otvet.amocrm import cards
-from otvet.conversations import clients, messages
+from otvet.conversations import Ids, clients, messages
 from otvet.conversations import conversations as conversations_
 from otvet.i18n import N_, language_of, translator
 from otvet.instructions import Instructions
@@ -85,17 +85,31 @@ def build(
     turn: as ``turns.get`` gives it. history_messages: so many of the newest, oldest first; a summary stands for what
     it covers. zone: the company's; None is the machine's. as_of_then: nothing of what was said after the question,
     nor the summary of today.
+
+    Where several contacts write in one deal, only what was said with whoever asks is told, and no summary: it tells
+    of all of them.
     """
     turn_id: int = turn.id
     asked = connection.execute(_ASKED, {"turn": turn_id}).all()
-    since, until = (None, asked[-1].timestamp) if as_of_then and asked else (turn.summarised_until, None)
+    people = conversations.people(connection, turn.amocrm_lead_id)
+    shared = len(people) > 1
+    client = _who_asks(asked, people)
+    summary = None if shared or as_of_then else turn.conversation_summary
+    since = turn.summarised_until if summary else None
+    until = asked[-1].timestamp if as_of_then and asked else None
     # A manager may have written in between: what is not the question is history, whenever it came.
-    earlier = conversations.history(connection, turn.amocrm_lead_id, turn_id, history_messages, since, until)
+    earlier = conversations.history(
+        connection, turn.amocrm_lead_id, turn_id, history_messages, since, until, client if shared else frozenset()
+    )
     if as_of_then:  # replies bear the time of our clock, which need not be amoCRM's
         earlier = [row for row in earlier if row.sender_type != "assistant" or (row.turn_id or 0) < turn_id]
     language = language_of("\n".join(row.content for row in asked))
-    others, before = _other_deals(connection, turn, history_messages, len(earlier), until, language, as_of_then)
-    earlier = sorted([*others, *earlier], key=lambda row: row.timestamp)
+    # Where the deal has a summary, nothing older than what that covers stands before it in full.
+    room = 0 if summary else history_messages - len(earlier)
+    before = ""
+    if history_messages:
+        elsewhere, before = _other_deals(connection, turn, client, room, until, language, as_of_then)
+        earlier = sorted([*elsewhere, *earlier], key=lambda row: row.timestamp)
     return Context(
         turn_id=turn_id,
         conversation_id=turn.conversation_id,
@@ -105,32 +119,33 @@ def build(
         language=language,
         instructions=instructions.read(language),
         known=_known(connection, turn.conversation_id, now.astimezone(zone).date(), language),
-        summary="\n".join(filter(None, [before, "" if as_of_then else turn.conversation_summary])),
+        summary="\n".join(filter(None, [before, summary])),
+        shared=shared,
     )
 
 
 def _other_deals(
     connection: Connection,
     turn: Row[Any],
-    history_messages: int,
-    of_this_deal: int,
+    client: Ids,
+    room: int,
     until: datetime | None,
     language: str,
     as_of_then: bool,
 ) -> tuple[list[Row[Any]], str]:
-    """What was said with the client in other deals: (messages that belong into the history, the rest in short).
-
-    of_this_deal: how many of the history's messages are of this one. Where it has a summary of its own, nothing older
-    than what that covers stands before it in full.
-    """
-    if history_messages == 0:
-        return [], ""
-    room = history_messages - of_this_deal
-    rows = list(conversations.elsewhere(connection, turn, OTHER_DEALS_MESSAGES, until))
-    in_full = rows[-room:] if room > 0 and not turn.conversation_summary else []
+    """What was said with the client in other deals: (at most ``room`` messages for the history, the rest in short)."""
+    rows = conversations.elsewhere(connection, turn, OTHER_DEALS_MESSAGES, until, client)
+    in_full = list(rows[-room:]) if room > 0 else []
     short = [as_line(row, language) for row in rows[: len(rows) - len(in_full)]]
     before = "" if as_of_then else conversations.summary_elsewhere(connection, turn)
     return in_full, digest(short, before, OTHER_DEALS_CHARACTERS)
+
+
+def _who_asks(asked: Sequence[Row[Any]], people: Sequence[Ids]) -> Ids:
+    """The contacts and chats of whoever asks; nothing where amoCRM does not name them."""
+    ids = Ids().union(*map(conversations.ids_of, asked))
+    same = [one for one in people if one & ids]
+    return ids.union(*same) if same else Ids()
 
 
 def as_line(row: Row[Any], language: str) -> Line:

@@ -208,12 +208,70 @@ _ASKED_ELSEWHERE = sa.and_(
     messages.c.turn_id != sa.bindparam("turn"),
     ~sa.exists().where(_turns.c.id == messages.c.turn_id, _turns.c.state == "waiting"),
 )
+_IN_THE_DEAL = messages.c.conversation_id.in_(
+    sa.select(conversations.c.id).where(conversations.c.amocrm_lead_id == sa.bindparam("lead"))
+)
+_WRITERS = (
+    sa.select(messages.c.amocrm_contact_id, messages.c.amocrm_chat_id)
+    .where(_IN_THE_DEAL, messages.c.sender_type == "client")
+    .distinct()
+)
+
+Ids = frozenset[int | str]
+"""By what messages are told to be of one person: amoCRM's contacts, numbers, and the chats."""
+
+
+def ids_of(row: Any) -> Ids:
+    """What a message says of whose it is."""
+    return frozenset(filter(None, (row.amocrm_contact_id, row.amocrm_chat_id)))
+
+
+def people(connection: Connection, lead_id: int) -> list[Ids]:
+    """Who has written in a deal, as far as amoCRM named the contact.
+
+    A chat is one person's, also after its contact was merged into another.
+    """
+    found: list[Ids] = []
+    for row in connection.execute(_WRITERS, {"lead": lead_id}):
+        ids = ids_of(row)
+        same = [one for one in found if one & ids]
+        found = [one for one in found if not one & ids] + [ids.union(*same)]
+    return [one for one in found if any(isinstance(id_, int) for id_ in one)]
+
+
+_asked = messages.alias("asked")
+_ASKED = sa.and_(_asked.c.turn_id == messages.c.turn_id, _asked.c.sender_type == "client")
+
+
+def _of_person(table: Any) -> sa.ColumnElement[bool]:
+    return sa.or_(
+        table.c.amocrm_contact_id.is_(None),
+        table.c.amocrm_contact_id.in_(sa.bindparam("contacts", expanding=True)),
+        table.c.amocrm_chat_id.in_(sa.bindparam("chats", expanding=True)),
+    )
+
+
+# A reply names no contact: it was told to those whose words it answers.
+_WITH_PERSON = sa.case(
+    (
+        messages.c.sender_type == "assistant",
+        sa.or_(~sa.exists().where(_ASKED), sa.exists().where(_ASKED, _of_person(_asked))),
+    ),
+    else_=_of_person(messages),
+)
+
+
+def _person(ids: Ids) -> dict[str, Any]:
+    return {
+        "contacts": [id_ for id_ in ids if isinstance(id_, int)],
+        "chats": [id_ for id_ in ids if isinstance(id_, str)],
+    }
+
+
 _HISTORY = (
     sa.select(messages)
     .where(
-        messages.c.conversation_id.in_(
-            sa.select(conversations.c.id).where(conversations.c.amocrm_lead_id == sa.bindparam("lead"))
-        ),
+        _IN_THE_DEAL,
         sa.or_(
             messages.c.turn_id.is_(None),
             messages.c.sender_type != "client",
@@ -226,6 +284,7 @@ _HISTORY = (
     .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
     .limit(sa.bindparam("most"))
 )
+_HISTORY_WITH_PERSON = _HISTORY.where(_WITH_PERSON)
 _EVER = datetime(1, 1, 2, tzinfo=UTC)
 
 
@@ -236,14 +295,17 @@ def history(
     limit: int,
     since: datetime | None = None,
     until: datetime | None = None,
+    person: Ids = frozenset(),
 ) -> Sequence[Row[Any]]:
     """The newest ``limit`` messages of a deal besides what the client said in a turn, oldest first.
 
     Without replies that did not reach the deal: nobody was told them. Nor with what the client said in a turn that
     still waits: it is answered by itself. since, until: only what was said after the one and before the other.
+    person: only what was said with them.
     """
     values = {"lead": lead_id, "turn": turn_id, "most": limit, "since": since or _EVER, "until": until or FOR_GOOD}
-    return connection.execute(_HISTORY, values).all()[::-1]
+    statement = _HISTORY_WITH_PERSON if person else _HISTORY
+    return connection.execute(statement, values | _person(person) if person else values).all()[::-1]
 
 
 _other = conversations.alias("other")
@@ -267,26 +329,37 @@ _ELSEWHERE = (
     .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
     .limit(sa.bindparam("most"))
 )
+_ELSEWHERE_WITH_PERSON = _ELSEWHERE.where(_WITH_PERSON)
 _SUMMARY_ELSEWHERE = (
     sa.select(_other.c.summary)
     .where(
         _other.c.client_id == sa.bindparam("client"),
         _other.c.id != sa.bindparam("conversation"),
         _other.c.summary.is_not(None),
+        # Nobody else wrote there, or it would tell of them too.
+        ~sa.exists().where(
+            _own.c.conversation_id == _other.c.id,
+            _own.c.sender_type == "client",
+            _own.c.amocrm_contact_id
+            != sa.select(clients.c.amocrm_contact_id).where(clients.c.id == sa.bindparam("client")).scalar_subquery(),
+        ),
     )
     .order_by(_other.c.last_activity.desc(), _other.c.id.desc())
     .limit(1)
 )
 
 
-def elsewhere(connection: Connection, turn: Row[Any], limit: int, until: datetime | None = None) -> Sequence[Row[Any]]:
+def elsewhere(
+    connection: Connection, turn: Row[Any], limit: int, until: datetime | None = None, person: Ids = frozenset()
+) -> Sequence[Row[Any]]:
     """The newest ``limit`` messages with the same client in other deals: before this one, or in the same chat.
 
-    turn: as ``turns.get`` gives it. Oldest first.
+    turn: as ``turns.get`` gives it. person: only what was said with them. Oldest first.
     """
     of = {"client": turn.client_id, "conversation": turn.conversation_id, "lead": turn.amocrm_lead_id}
-    rows: Sequence[Any] = connection.execute(_ELSEWHERE, {**of, "until": until or FOR_GOOD, "most": limit}).all()
-    return rows[::-1]
+    values = {**of, "until": until or FOR_GOOD, "most": limit}
+    statement = _ELSEWHERE_WITH_PERSON if person else _ELSEWHERE
+    return connection.execute(statement, values | _person(person) if person else values).all()[::-1]
 
 
 def summary_elsewhere(connection: Connection, turn: Row[Any]) -> str:

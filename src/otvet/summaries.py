@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet.conversations import NEVER_SAID, conversations, messages, of_lead
+from otvet.conversations import NEVER_SAID, conversations, messages, of_lead, people
 
 CHARACTERS = 8000
 """A summary is due when the messages since the last one are longer than that, or more than a responder is told."""
@@ -34,7 +34,7 @@ class Due:
 
 def due(connection: Connection, turn: Row[Any], history_messages: int) -> Due | None:
     """What has to be summarised after this turn, if anything has. history_messages: so many a responder is told."""
-    if history_messages == 0:
+    if history_messages == 0 or len(people(connection, turn.amocrm_lead_id)) > 1:  # to whom it could be told?
         return None
     query = sa.select(messages).where(of_lead(turn.amocrm_lead_id), ~NEVER_SAID)
     if turn.summarised_until is not None:

@@ -1,12 +1,13 @@
 """The writing of a reply: one responder after the other, told what it may know, and checked before anything is sent."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import structlog
 
 from otvet.errors import StorageError
+from otvet.i18n import _
 from otvet.responders.base import Context, Journal, Line, Reply, Responder, ResponderError, Summarizer
 from otvet.responders.checks import guard, outgoing
 from otvet.responders.checks.guard import Finding
@@ -120,9 +121,11 @@ class Writing:
 
     async def _summary(self, summariser: Summarizer, context: Context, one: Entry) -> str | None:
         async def ask() -> Reply:
-            reply = await self._without_personal_data(
+            reply, unknown = await self._without_personal_data(
                 context, lambda told: summariser.summarise(told.history, told.summary, told.language, one)
             )
+            if unknown:  # it would be kept for good, and every reply that quotes it refused
+                raise ResponderError(_("The summary holds placeholders that stand for nothing."))
             return replace(reply, text=outgoing.tidy(reply.text, SUMMARY_CHARACTERS))
 
         reply = await self._answer(summariser.name, one, ask, what="summary")
@@ -150,11 +153,10 @@ class Writing:
 
     async def _draft(self, responder: Responder, context: Context, one: Entry) -> Reply | None:
         async def ask() -> Reply:
-            reply = await (
-                self._without_personal_data(context, lambda told: responder.reply(told, one))
-                if responder.outside
-                else responder.reply(context, one)
-            )
+            if responder.outside:
+                reply, _unknown = await self._without_personal_data(context, lambda told: responder.reply(told, one))
+            else:
+                reply = await responder.reply(context, one)
             return replace(reply, text=outgoing.tidy(reply.text, self._checks.limit))
 
         reply = await self._answer(responder.name, one, ask, turn=context.turn_id)
@@ -187,13 +189,19 @@ class Writing:
             log.exception("a responder failed", responder=name, **about)
         return None
 
-    async def _without_personal_data(self, context: Context, ask: Callable[[Context], Awaitable[Reply]]) -> Reply:
-        """What somebody outside replies, who is told placeholders; what they stand for is put back."""
+    async def _without_personal_data(
+        self, context: Context, ask: Callable[[Context], Awaitable[Reply]]
+    ) -> tuple[Reply, Collection[str]]:
+        """What somebody outside replies, who is told placeholders: what they stand for is put back.
+
+        Gives also those that stand for nothing.
+        """
         if self._masker is None:
-            return await ask(context)
+            return await ask(context), ()
         masked, restorer = self._masker.mask(context)
         reply = await ask(masked)
-        return replace(reply, text=restorer.restore(reply.text).text)
+        restored = restorer.restore(reply.text)
+        return replace(reply, text=restored.text), restored.unknown
 
     def _look(self, text: str, context: Context) -> tuple[list[Finding], list[Finding]]:
         """The facts that stand nowhere, and what must not leave in any case."""

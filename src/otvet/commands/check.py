@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,9 +18,11 @@ from otvet.config import Settings, misspelt
 from otvet.database import Database
 from otvet.errors import OtvetError, ServiceError, SettingsError
 from otvet.i18n import _, ngettext
+from otvet.instructions import Instructions
 from otvet.responders.base import Line
 from otvet.responders.chat import models
 from otvet.responders.manus.api import ManusApi
+from otvet.responders.prompt import QUESTION_FLOOR, TOKEN_LIMIT, estimated_tokens
 
 SIGNS = {"good": "[green]✓[/]", "note": "[yellow]–[/]", "bad": "[red]✗[/]"}
 
@@ -55,7 +57,7 @@ def run(settings: Settings) -> bool:
 
 async def _all(settings: Settings) -> list[Finding]:
     findings = [Finding(_("Settings"), "bad", sentence) for sentence in misspelt()]
-    findings += [_database(settings), _knowledge(settings)]
+    findings += [_database(settings), _knowledge(settings), *_instructions(settings)]
     async with httpx2.AsyncClient(timeout=15) as http:
         findings += [finding async for finding in _server(settings, http)]
         findings += [finding async for finding in _amocrm(settings, http)]
@@ -92,6 +94,18 @@ def _knowledge(settings: Settings) -> Finding:
         return Finding(name, "note", text)
     count = ngettext("{count} answer in {folder}", "{count} answers in {folder}", len(passages))
     return Finding(name, "good", count.format(count=len(passages), folder=settings.knowledge_dir))
+
+
+def _instructions(settings: Settings) -> Iterator[Finding]:
+    """A line only if they leave Manus no room for a question: they are never cut."""
+    tokens = int(estimated_tokens(Instructions(settings.instructions_file).read("ru")))
+    most = TOKEN_LIMIT - QUESTION_FLOOR
+    if settings.manus_api_key and tokens > most:
+        sentence = _(
+            "{file} takes about {tokens} tokens, and Manus at most {most}: move facts into the knowledge folder"
+        )
+        told = sentence.format(file=settings.instructions_file, tokens=tokens, most=most)
+        yield Finding(_("Instructions"), "note", told)
 
 
 async def _server(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[Finding]:

@@ -32,6 +32,8 @@ class Context:
     knowledge: the passages that fit the question, best first.
     summary: of what was said before ``history``; empty when nothing was.
     draft, findings: a reply that was refused and why, when it is to be written once more.
+    shared: somebody else writes in the deal too. None of that is told here, and what a responder itself remembers of
+        the conversation must not come into the reply.
     """
 
     turn_id: int
@@ -46,6 +48,7 @@ class Context:
     summary: str = ""
     draft: str = ""
     findings: tuple[str, ...] = ()
+    shared: bool = False
 
     @property
     def question_text(self) -> str:

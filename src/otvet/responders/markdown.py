@@ -17,21 +17,31 @@ class _Parser(MarkdownIt):
         return link
 
 
-_PARSER = _Parser("commonmark", {"html": False}).enable(["table", "strikethrough"])
+# A line such as "[Delivery]: free" is no definition of a link here, and would vanish as one.
+_PARSER = _Parser("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("reference")
 
-# In a sales chat "100*200*50" is a size and ">500 ₽" a condition, so these signs pass the parser in disguise.
-_KEPT = {"*": "\ue000", ">": "\ue001"}
-_KEEP = re.compile(r"(?<=\w)\*(?=\w)|^>(?=\d)", re.MULTILINE)
+# In a sales chat "100*200*50" is a size, "> 500 ₽" a condition and "+ 500 ₽" a surcharge: these signs pass the parser
+# in disguise.
+_KEPT = {"*": "\ue000", ">": "\ue001", "+": "\ue002"}
+_KEEP = re.compile(r"(?<=\w)\*(?=\w)|(?<!\S)[>+](?=\s?[\d=₽$€])")
 _RESTORE = str.maketrans({code: char for char, code in _KEPT.items()})
 
+_STRUCK = "\ue003"
+_GAP = re.compile(rf"^{_STRUCK} *| *{_STRUCK}", re.MULTILINE)
+
+_LANGUAGE = re.compile(r"\s*[A-Za-z+#-]*\s*")  # after the opening of a block of code
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _FORMATTING = re.compile(r"</?(?:b|strong|i|em|u|s|p|span|div|code)>", re.IGNORECASE)
 
 
 def plain_text(markdown: str) -> str:
-    """The words of a Markdown text: no marks, bullets as "• ", links as "text (address)"."""
-    protected = _KEEP.sub(lambda match: _KEPT[match[0]], markdown.translate(_RESTORE))
-    return _blocks(SyntaxTreeNode(_PARSER.parse(protected)).children).translate(_RESTORE).strip()
+    """The words of a Markdown text: no marks, bullets as "• ", links as "text (address)".
+
+    What is struck through is left out: without its line an old price would stand there as a price.
+    """
+    protected = _KEEP.sub(lambda match: _KEPT[match[0]], markdown.translate(_RESTORE).replace(_STRUCK, ""))
+    text = _blocks(SyntaxTreeNode(_PARSER.parse(protected)).children)
+    return _GAP.sub("", text).translate(_RESTORE).strip()
 
 
 def _blocks(nodes: Sequence[SyntaxTreeNode]) -> str:
@@ -58,7 +68,8 @@ def _block(node: SyntaxTreeNode) -> str:
         case "inline":
             return _inline(node.children)
         case "fence" | "code_block":
-            return node.content.strip("\n")
+            words = "" if _LANGUAGE.fullmatch(node.info) else node.info.strip()
+            return "\n".join(filter(None, [words, node.content.strip("\n")]))
         case "hr":
             return ""
         case "bullet_list" | "ordered_list" | "table" | "thead" | "tbody":
@@ -88,6 +99,8 @@ def _span(node: SyntaxTreeNode) -> str:
             return _link(_inline(node.children), str(node.attrs["href"]))
         case "image":
             return _link(_inline(node.children), str(node.attrs["src"]))
+        case "s":
+            return _STRUCK
         case _:
             return _inline(node.children)
 
@@ -96,4 +109,9 @@ def _link(text: str, address: str) -> str:
     shown = address.removeprefix("mailto:").removeprefix("tel:")
     if not text or text == shown:
         return shown
-    return text if shown != address else f"{text} ({address})"
+    return text if _signs(text) == _signs(shown) else f"{text} ({shown})"
+
+
+def _signs(text: str) -> str:
+    """What two writings of a number or an address have in common."""
+    return "".join(filter(str.isalnum, text)).casefold()

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from otvet.responders.base import Context, Line
 from otvet.responders.digest import digest
-from otvet.responders.fence import fenced
+from otvet.responders.fence import fenced, fenced_line
 from otvet.responders.knowledge.passages import Passage
+from otvet.responders.known import known_lines
 
 TOKEN_LIMIT = 4600
 """Estimated tokens of a prompt: Manus takes about 5,000, and its way of counting is not public."""
@@ -21,9 +22,6 @@ KNOWLEDGE_SHARE = 0.6
 
 DIGEST_TOKENS = 500
 """For what was said before the messages that fit."""
-
-KNOWN_CHARACTERS = 200
-"""Of each thing that is known of the client and the deal."""
 
 SHORTENED = " […]"
 
@@ -48,10 +46,10 @@ def write_prompt(context: Context, *, limit: int = TOKEN_LIMIT) -> str:
 
     limit: in estimated tokens. Of the history, and then of the question, the oldest messages are left out whole,
     and a digest stands for the history that is; only the newest message of a question can be shortened. Passages
-    are left out whole, the least fitting first. Instructions are never cut: who takes the prompt knows better than
-    an estimate whether they are too long.
+    and what is known are left out whole, the least fitting first. Instructions are never cut: who takes the prompt
+    knows better than an estimate whether they are too long.
     """
-    frame = {"known": _known(context), "refused": _refused(context)}
+    frame = {"known": known_lines(context.known, limit, estimated_tokens), "refused": _refused(context)}
     room = limit - estimated_tokens(_assemble(context, **frame, passages="\n", before="\n", told="\n", asked="\n"))
     asked = _newest([_tagged(line) for line in context.question], max(room, QUESTION_FLOOR))
     if not asked:
@@ -91,16 +89,12 @@ def _section(name: str, content: str) -> str:
     return f"<{name}>\n{content}\n</{name}>" if content else ""
 
 
-def _known(context: Context) -> str:
-    return "\n".join(f"{fenced(name)}: {fenced(value[:KNOWN_CHARACTERS])}" for name, value in context.known)
-
-
 def _refused(context: Context) -> str:
     if not context.findings:
         return ""
     draft = _beginning(fenced(context.draft.strip()), QUESTION_FLOOR)
-    findings = " ".join(context.findings)
-    return f"{_section('refused', draft)}\n\n{_AGAIN.format(findings=fenced(findings))}"
+    findings = _beginning(fenced_line(" ".join(context.findings)), QUESTION_FLOOR)
+    return f"{_section('refused', draft)}\n\n{_AGAIN.format(findings=findings)}"
 
 
 def _conversation(context: Context, room: float) -> tuple[str, list[str]]:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from otvet.responders.base import Context, Line
-from otvet.responders.fence import fenced
+from otvet.responders.fence import fenced, fenced_line
 from otvet.responders.knowledge.passages import Passage
+from otvet.responders.known import known_lines
 from otvet.responders.summing_up import what_is_wanted
 
 QUESTION_FLOOR = 400
@@ -17,6 +18,9 @@ QUESTION_FLOOR = 400
 
 SUMMARY_TOKENS = 400
 """What a summary may take of an answer."""
+
+REFUSED_SHARE = 0.25
+"""Of everything, for a refused draft and what was found in it."""
 
 SHORTENED = " […]"
 
@@ -51,11 +55,12 @@ def compose(context: Context, limit: float) -> Conversation:
     """Everything for a reply within ``limit`` estimated tokens.
 
     What does not fit is left out whole: of the history the oldest, then the summary, then the passages that fit
-    least, then the question's oldest messages. Only the newest message can be shortened. The instructions, what is
-    known of the deal and a refused draft are never cut.
+    least, then the question's oldest messages. What is known of the deal has a share of its own. Only the newest
+    message and a refused draft can be shortened, and the instructions are never cut.
     """
-    again = _rewriting(context)
-    room = limit - _size([_system(context), *(message["content"] for message in again)])
+    again = _rewriting(context, limit * REFUSED_SHARE)
+    known = known_lines(context.known, limit, estimated_tokens)
+    room = limit - _size([_system(context, known), *(message["content"] for message in again)])
     asked = _question(context.question, max(room, QUESTION_FLOOR))
     room -= _size(asked)
     passages = _best(context.knowledge, room)
@@ -65,7 +70,7 @@ def compose(context: Context, limit: float) -> Conversation:
     whole = len(asked) == len(context.question)  # no history before a gap
     told = _newest([_turn(line) for line in context.history], room) if whole else []
     said = _joined([*told, *(("user", text) for text in asked)])
-    system = _system(context, summary, passages)
+    system = _system(context, known, summary, passages)
     return Conversation(({"role": "system", "content": system}, *said, *again), passages)
 
 
@@ -89,8 +94,7 @@ def estimated_tokens(text: str) -> float:
     return sum(0.3 if char.isascii() else 0.5 if char < "\u0600" else 1.5 for char in text)
 
 
-def _system(context: Context, summary: str = "", passages: Sequence[Passage] = ()) -> str:
-    known = "\n".join(f"{_line(name)}: {_line(value)}" for name, value in context.known)
+def _system(context: Context, known: str, summary: str = "", passages: Sequence[Passage] = ()) -> str:
     parts = [
         context.instructions.strip(),
         " ".join(filter(None, [_DATA, _MANAGER, _KNOWLEDGE, _REVIEW if context.findings else ""])),
@@ -102,14 +106,14 @@ def _system(context: Context, summary: str = "", passages: Sequence[Passage] = (
     return "\n\n".join(filter(None, parts))
 
 
-def _rewriting(context: Context) -> list[Message]:
+def _rewriting(context: Context, room: float) -> list[Message]:
     """The refused draft and what is wrong with it, when it is to be written once more."""
     if not context.findings:
         return []
-    findings = "\n".join(f"- {_line(finding)}" for finding in context.findings)
+    findings = _beginning("\n".join(f"- {fenced_line(finding)}" for finding in context.findings), room / 2)
     told = f"Your reply was not sent:\n{findings}\nWrite it again without that. If you do not know, say so."
-    messages = [{"role": "assistant", "content": fenced(context.draft)}] if context.draft else []
-    return [*messages, {"role": "user", "content": _tag("review", told)}]
+    draft = _beginning(fenced(context.draft), room / 2) or _EARLIER  # after the question a user's would be the second
+    return [{"role": "assistant", "content": draft}, {"role": "user", "content": _tag("review", told)}]
 
 
 def _turn(line: Line) -> tuple[str, str]:
@@ -160,16 +164,11 @@ def _best(passages: Sequence[Passage], room: float) -> tuple[Passage, ...]:
 
 def _passage(passage: Passage) -> str:
     heading = " / ".join([*passage.above, passage.heading])
-    return f"<passage>\n# {_line(heading)}\n{fenced(passage.text.strip())}\n</passage>"
+    return f"<passage>\n# {fenced_line(heading)}\n{fenced(passage.text.strip())}\n</passage>"
 
 
 def _tag(name: str, content: str) -> str:
     return f"<{name}>\n{content}\n</{name}>" if content else ""
-
-
-def _line(text: str) -> str:
-    """A text that must not look like the line after it."""
-    return " ".join(fenced(text).split())
 
 
 def _size(texts: Iterable[str]) -> float:

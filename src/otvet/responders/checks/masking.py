@@ -7,27 +7,46 @@ Cyrillic dearly and repeat such a word as it is.
 
 import hmac
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from otvet.responders.base import Context, Line
-from otvet.responders.checks.personal import Found, find
+from otvet.responders.checks.personal import WINDOW, find
 
 CODE_LENGTH = 6
 """Letters of a placeholder: 30 bits, so that two values of one conversation do not meet."""
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: nothing that looks like another letter
-_ALIKE = str.maketrans("OIL", "011")
-_KINDS = ("PHONE", "EMAIL", "CARD", "PASSPORT", "SNILS", "INN", "TEXT")
-
-# A model may change the case, the brackets, escape signs, or leave the brackets out: then the underscore tells one.
-_NAME = rf"(?:{'|'.join(_KINDS)})(?:\\?_|[ -])[0-9A-Za-z]{{{CODE_LENGTH},10}}"
-_PLACEHOLDER = re.compile(
-    rf"\\?\[\s?(?P<square>{_NAME})\s?\\?\]|[{{【<]\s?(?P<other>{_NAME})\s?[}}】>]"
-    rf"|(?<![^\W_])(?P<bare>{_NAME.replace('|[ -]', '')})(?![^\W_])",
-    re.IGNORECASE,
+_LATIN, _CYRILLIC = "ABCEHKMOPTXY", "АВСЕНКМОРТХУ"  # what looks like one of the other alphabet
+_LOWER = "abcdefghijklmnopqrstuvwxyz"
+_AS_IN_A_CODE = str.maketrans(
+    f"{_LOWER}{_CYRILLIC}{_CYRILLIC.lower()}OoIiLlОо", f"{_LOWER.upper()}{_LATIN}{_LATIN}00111100"
 )
+
+_KINDS = ("PHONE", "EMAIL", "CARD", "PASSPORT", "SNILS", "INN", "TEXT")
+_TRANSLATED = ("E-MAIL", "ТЕЛЕФОН", "ПОЧТА", "КАРТА", "ПАСПОРТ", "СНИЛС", "ИНН", "ТЕКСТ")
+
+
+def _in_either_alphabet(word: str) -> str:
+    twins = dict(zip(_LATIN + _CYRILLIC, _CYRILLIC + _LATIN, strict=True))
+    return "".join(f"[{letter}{twins[letter]}]" if letter in twins else letter for letter in word)
+
+
+_OPEN, _CLOSE = r"\\?[\[{<‹【＜［]", r"\\?[\]}>›】＞］]"
+_KIND = rf"(?:{'|'.join(map(_in_either_alphabet, _KINDS + _TRANSLATED))})"
+# What a model makes of one that it did not copy: the kind in brackets, or in capitals with an underscore.
+_PLACEHOLDER = re.compile(
+    rf"(?i:{_OPEN}\s{{0,2}}{_KIND}(?:(?=[A-Z]*\d)[0-9A-Z]{{4,10}}|(?![^\W\d_])[^\[\]{{}}<>\n]{{0,40}}){_CLOSE})"
+    rf"|(?<![^\W_]){_KIND}\\?_[^\W_]{{0,12}}"
+)
+
+# What stands around a code: brackets with a word of any language, or a word that it is joined to.
+_OPENED = re.compile(rf"{_OPEN}\s?(?:[^\W\d_]+(?:[^\w\[\]{{}}<>]|_){{0,3}})?\Z")
+_CLOSED = re.compile(rf"[^\W_]*\s?{_CLOSE}")
+_JOINED = re.compile(r"(?:[^\W_]+\\?[_\u2010-\u2015-]?)?\Z")
+_REST = re.compile(r"[^\W_]*")
+_REACH = 40  # characters before a code
 
 
 class Restored(NamedTuple):
@@ -38,23 +57,31 @@ class Restored(NamedTuple):
 
 
 class Restorer:
-    """Puts back what a mask has taken out."""
+    """Puts back what a mask has taken out. written: the values by their codes."""
 
-    def __init__(self, written: dict[str, str]) -> None:
+    def __init__(self, written: Mapping[str, str]) -> None:
         self._written = written
+        longest_first = sorted(written, key=len, reverse=True)
+        self._codes = re.compile("|".join(longest_first) or r"(?!)")
 
     def restore(self, text: str) -> Restored:
-        """Replace every placeholder by its value, also where a model has changed its case, brackets or escapes."""
+        """Replace every placeholder by its value, whatever a model has made of all but the signs of its code."""
+        parts: list[str] = []
         unknown: list[str] = []
+        position = 0
+        for start, end, value in [*self._find(text), (len(text), len(text), "")]:
+            if start >= position:
+                between = text[position:start]
+                parts += [between, value]
+                unknown += placeholders(between)
+                position = end
+        return Restored("".join(parts), tuple(unknown))
 
-        def value(match: re.Match[str]) -> str:
-            found = self._written.get(_name(match["square"] or match["other"] or match["bare"]))
-            if found is None:
-                unknown.append(match[0])
-                return match[0]
-            return found
-
-        return Restored(_PLACEHOLDER.sub(value, text), tuple(unknown))
+    def _find(self, text: str) -> Iterator[tuple[int, int, str]]:
+        places = [place for place, char in enumerate(text) if char.isalnum()]
+        signs = "".join(text[place] for place in places).translate(_AS_IN_A_CODE)
+        for match in self._codes.finditer(signs):
+            yield *_with_its_frame(text, places[match.start()], places[match.end() - 1] + 1), self._written[match[0]]
 
 
 class Masker:
@@ -69,12 +96,13 @@ class Masker:
     def mask(self, context: Context) -> tuple[Context, Restorer]:
         """The context as an outside model may see it. What the company says of itself stays readable everywhere."""
         mask = _Mask(self._key, _public(context))
+        lines = tuple(_lines((*context.history, *context.question), mask))
         masked = replace(
             context,
-            known=tuple((name, mask.after_label(name, value)) for name, value in context.known),
+            known=tuple((name, mask(value, f"{name}: ")) for name, value in context.known),
             summary=mask(context.summary),
-            history=_lines(context.history, mask),
-            question=_lines(context.question, mask),
+            history=lines[: len(context.history)],
+            question=lines[len(context.history) :],
             draft=mask(context.draft),
             findings=tuple(map(mask, context.findings)),
         )
@@ -88,46 +116,50 @@ def placeholders(text: str) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Mask:
-    """The work on one context. ``written``: placeholder to value, as the value was first written."""
+    """The work on one context. ``written``: code to value, as the value was first written."""
 
     key: bytes
     public: frozenset[tuple[str, str]]
     written: dict[str, str] = field(default_factory=dict)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def __call__(self, text: str) -> str:
-        # What looks like a placeholder and is none is masked too, so that nobody can plant one.
-        return _replaced(text, [*_look_alikes(text), *find(text)], self._placeholder)
+    def __call__(self, text: str, before: str = "") -> str:
+        """before: what was said right before it."""
+        parts, position = [], 0
+        for piece in find(text, before):
+            if (piece.kind, piece.value) not in self.public:
+                written = text[piece.start : piece.end]
+                parts += [
+                    self._unplanted(text[position : piece.start]),
+                    self._placeholder(piece.kind, piece.value, written),
+                ]
+                position = piece.end
+        return "".join([*parts, self._unplanted(text[position:])])
 
-    def after_label(self, label: str, value: str) -> str:
-        """A value whose label says what it is."""
-        start = len(label) + 2
-        pieces = [
-            piece._replace(start=piece.start - start, end=piece.end - start)
-            for piece in find(f"{label}: {value}")
-            if piece.start >= start
-        ]
-        return _replaced(value, [*_look_alikes(value), *pieces], self._placeholder)
+    def _unplanted(self, text: str) -> str:
+        """What looks like a placeholder and is none is masked too, so that nobody can plant one."""
+        return _PLACEHOLDER.sub(lambda match: self._placeholder("TEXT", match[0], match[0]), text)
 
-    def _placeholder(self, piece: Found, written: str) -> str:
-        if (piece.kind, piece.value) in self.public:
-            return written
-        name = self._names.get((piece.kind, piece.value)) or self._new_name(piece)
-        self.written.setdefault(name, written)
-        return f"[{name}]"
+    def _placeholder(self, kind: str, value: str, written: str) -> str:
+        code = self._names.get((kind, value)) or self._new_code(kind, value)
+        self.written.setdefault(code, written)
+        return f"[{kind}_{code}]"
 
-    def _new_name(self, piece: Found) -> str:
-        code = _code(self.key, piece.kind, piece.value)
-        for length in range(CODE_LENGTH, len(code)):
-            name = f"{piece.kind}_{code[:length]}"
-            if name not in self.written:
-                break
-        self._names[piece.kind, piece.value] = name
-        return name
+    def _new_code(self, kind: str, value: str) -> str:
+        whole = _code(self.key, kind, value)
+        code = next(
+            (whole[:length] for length in range(CODE_LENGTH, len(whole)) if whole[:length] not in self.written), whole
+        )
+        self._names[kind, value] = code
+        return code
 
 
-def _lines(lines: Iterable[Line], mask: _Mask) -> tuple[Line, ...]:
-    return tuple(replace(line, text=mask(line.text)) for line in lines)
+def _lines(lines: Iterable[Line], mask: _Mask) -> Iterator[Line]:
+    """Each as what was said before it explains it: "Your passport?" - "4510" - "123456"."""
+    before = ""
+    for line in lines:
+        yield replace(line, text=mask(line.text, before))
+        before = f"{before}{line.text}\n"[-WINDOW:]
 
 
 def _public(context: Context) -> frozenset[tuple[str, str]]:
@@ -137,26 +169,19 @@ def _public(context: Context) -> frozenset[tuple[str, str]]:
     return frozenset((piece.kind, piece.value) for text in texts for piece in find(text))
 
 
-def _replaced(text: str, pieces: list[Found], placeholder: Callable[[Found, str], str]) -> str:
-    parts, position = [], 0
-    for piece in sorted(pieces):
-        if piece.start >= position:
-            parts += [text[position : piece.start], placeholder(piece, text[piece.start : piece.end])]
-            position = piece.end
-    return "".join([*parts, text[position:]])
-
-
 def _code(key: bytes, kind: str, value: str) -> str:
     digest = hmac.digest(key, f"{kind}:{value}".encode(), "sha256")
     number = int.from_bytes(digest[:10], "big")
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(75, 20, -5))[:10]
 
 
-def _name(written: str) -> str:
-    kind, code = re.split(r"\\?[_ -]", written.upper(), maxsplit=1)
-    return f"{kind}_{code.translate(_ALIKE)}"
-
-
-def _look_alikes(text: str) -> Iterator[Found]:
-    for match in _PLACEHOLDER.finditer(text):
-        yield Found(match.start(), match.end(), "TEXT", match[0])
+def _with_its_frame(text: str, start: int, end: int) -> tuple[int, int]:
+    """A placeholder with the code from ``start`` to ``end``."""
+    reach = max(0, start - _REACH)
+    opened, closed = _OPENED.search(text, reach, start), _CLOSED.match(text, end)
+    if opened and closed:
+        return opened.start(), closed.end()
+    joined, rest = _JOINED.search(text, reach, start), _REST.match(text, end)
+    assert joined
+    assert rest
+    return joined.start(), rest.end()

@@ -60,8 +60,8 @@ _TAG = re.compile(
 # What a model leaves for somebody else to fill in.
 _BLANK = re.compile(
     r"\{\{[^{}\n]{1,40}\}\}|\{[a-z_]{2,30}\}"
-    r"|\[(?:ваше?|имя|название|укажите|указать|вставьте|вставить|номер|дата|адрес|ссылка|телефон|сумма|цена"
-    r"|your|name|insert|company|link|date|address|phone|number|price|amount)\b[^\[\]\n]{0,40}\]",
+    r"|\[(?:ваше?|имя|название|укажите|указать|вставьте|вставить|номер|дата|адрес|ссылка|сумма|цена|клиент"
+    r"|your|name|insert|company|link|date|address|number|price|amount|client)(?![^\W_])[^\[\]\n]{0,40}\]",
     re.IGNORECASE,
 )
 

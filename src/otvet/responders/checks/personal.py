@@ -5,19 +5,22 @@ its shape, and the words before it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from otvet.responders.checks import links, phones
 from otvet.responders.checks.fact import INVISIBLE, plain
 
-_GAP = r"[\s\u2010-\u2015-]?"
+_GAP = r"[\s\u2010-\u2015-]{0,3}"
+_LATIN_EMAIL = re.compile(r"[A-Za-z0-9](?:[\w.+%-]*[\w+-])?@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,24}", re.ASCII)
 _CARD = re.compile(rf"(?<![\d+])(?<!\d[.,/-])[2-6](?:{_GAP}\d){{12,18}}(?!\d)")
 _SNILS = re.compile(r"(?<!\d)\d{3}[ -]\d{3}[ -]\d{3}[ -]\d{2}(?!\d)")
 _ELEVEN = re.compile(r"(?<!\d)\d{11}(?!\d)")
 _TWELVE = re.compile(r"(?<!\d)\d{12}(?!\d)")
 _PASSPORT = re.compile(
-    r"(?<![\d+.,/-])(\d{2}\s?\d{2})(?:\s?(?:№|номер|n|no\.?)\s?|[\s-]|)(\d{3}\s?\d{3})(?![\d.,/-]?\d)", re.IGNORECASE
+    rf"(?<![\d+.,/-])(\d{{2}}[\s-]?\d{{2}})(?:[\s,{phones.JOINT}]*(?:№|номер|n|no\.?):?\s?|[\s-]?{phones.JOINT}?)"
+    r"(\d{3}\s?\d{3})(?![\d.,/-]?\d)",
+    re.IGNORECASE,
 )
 _PASSPORT_SHAPE = re.compile(r"\d{2}\s\d{2}\s\d{6}|\d{4}\s\d{6}|\d{4}\s?№\s?\d{6}")
 _FOREIGN_PASSPORT = re.compile(
@@ -31,7 +34,9 @@ _SNILS_WORD = re.compile(r"снилс|snils", re.IGNORECASE)
 _INN_WORD = re.compile(r"\bинн\b", re.IGNORECASE)
 _CARD_WORD = re.compile(r"карт(?:а|у|ы|е|ой)\b(?!\s+лояльн)|\bcard\b", re.IGNORECASE)
 
-_WINDOW = 40  # characters before a number that say what it is
+_DIGIT = re.compile(r"\d")
+WINDOW = 40
+"""Characters before a number that say what it is."""
 
 
 class Found(NamedTuple):
@@ -43,30 +48,50 @@ class Found(NamedTuple):
     value: str
 
 
-def find(text: str) -> list[Found]:
-    """Personal data in a text, in its order and not overlapping."""
-    plain_text = plain(INVISIBLE.sub(" ", text))  # each letter at its place
+def find(text: str, before: str = "") -> list[Found]:
+    """Personal data in a text, in its order and not overlapping.
+
+    before: what stands or was said right before it. It may say what a number is, or have the beginning of a passport's.
+    """
+    before = f"{before}{phones.JOINT}" if before else ""
+    plain_text = plain(INVISIBLE.sub(" ", before + text))  # each letter at its place
     found: list[Found] = []
     for finder in (_emails, _cards, _numbered_papers, _passports, _phones):
         for piece in finder(plain_text):
             if all(piece.end <= other.start or piece.start >= other.end for other in found):
                 found.append(piece)
-    return sorted(found)
+    return sorted(_after(len(before), plain_text, found))
+
+
+def _after(start: int, text: str, found: Iterable[Found]) -> Iterator[Found]:
+    """The pieces behind ``start``, counted from there; and the second half of a passport's number across it."""
+    for piece in found:
+        digit = _DIGIT.search(text, start, piece.end)
+        if piece.start >= start:
+            yield piece._replace(start=piece.start - start, end=piece.end - start)
+        elif piece.kind == "PASSPORT" and digit:
+            half = _digits(text[start : piece.end])
+            yield Found(digit.start() - start, piece.end - start, piece.kind, half)
 
 
 def _emails(text: str) -> Iterator[Found]:
     for email in links.find_emails(text):
-        yield Found(email.start, email.end, "EMAIL", email.address)
+        # Words of the sentence that are stuck to it: "почта—ivan@mail.ru.Жду".
+        latin = _LATIN_EMAIL.search(text, email.start, email.end)
+        start, end = latin.span() if latin else (email.start, email.end)
+        yield Found(start, end, "EMAIL", latin[0].lower() if latin else email.address)
 
 
 def _cards(text: str) -> Iterator[Found]:
     for match in _CARD.finditer(text):
         start, written = match.start(), match[0]
-        named = phones.is_number_of_something(text, start) and not _CARD_WORD.search(_before(text, start))
+        of_a_card = bool(_CARD_WORD.search(_before(text, start)))
         # The date behind the number may look like a part of it.
         ends = [end for end in range(len(written), 12, -1) if end == len(written) or not written[end].isdigit()]
         end = next((end for end in ends if written[end - 1].isdigit() and _is_card(_digits(written[:end]))), 0)
-        if end and not named:
+        if of_a_card and not end and len(_digits(written)) == 16:  # a slip of the finger, and still a card's
+            end = len(written)
+        if end and (of_a_card or not phones.is_number_of_something(text, start)):
             yield Found(start, start + end, "CARD", _digits(written[:end]))
 
 
@@ -102,7 +127,11 @@ def _is_passport(text: str, match: re.Match[str]) -> bool:
 
 def _of_passport(text: str, start: int) -> bool:
     before = _before(text, start)
-    return bool(_PASSPORT_WORD.search(before)) and not _OTHER_PASSPORT.search(before)
+    words = list(_PASSPORT_WORD.finditer(before))
+    if not words or _OTHER_PASSPORT.search(before):
+        return False
+    since = before[words[-1].end() :]
+    return not phones.is_number_of_something(since, len(since))
 
 
 def _phones(text: str) -> Iterator[Found]:
@@ -144,7 +173,7 @@ def _is_inn(digits: str) -> bool:
 
 
 def _before(text: str, start: int) -> str:
-    return text[max(0, start - _WINDOW) : start]
+    return text[max(0, start - WINDOW) : start]
 
 
 def _digits(written: str) -> str:

@@ -11,7 +11,10 @@ from typing import NamedTuple
 import phonenumbers
 
 REGION = "RU"
-"""Where a number without a country code is taken to be."""
+"""Where a number without a country code is taken to be; one with 8 and 0 is from Belarus."""
+
+JOINT = "\0"
+"""Between a text and what was said before it: no number goes across it by itself."""
 
 _GAP = r"[\s().\u2010-\u2015-]{0,3}"
 _INTERNATIONAL = re.compile(rf"(?<![\w+])\+\d(?:{_GAP}\d){{6,14}}")
@@ -21,13 +24,25 @@ _WITH_CODE = re.compile(rf"(?<![\d+])(?<!\d[.,-])\(?[2-9]\d{{2,4}}\)?(?:{_GAP}\d
 _AMERICAN = re.compile(r"\(?\d{3}\)?[\s.-]\d{3}[.-]\d{4}")
 _LOCAL = re.compile(r"(?<![\d-])\d{3}[-\u2010-\u2015]\d{2}[-\u2010-\u2015]\d{2}(?!-?\d)")
 
-_AFTER = re.compile(r"\s*(?:₽|руб|р\b|тыс|млн|[$€₸%]|шт|км|сум|тенге|USD|EUR)", re.IGNORECASE)
+_AFTER = re.compile(
+    r"\s*(?:[₽$€₸%]|(?:руб(?:л[а-яё]*)?|р|тыс(?:яч[а-яё]*)?|млн|шт(?:ук[а-яё]*)?|км|сум(?:а|ов)?|тенге|USD|EUR)(?![\w-]))",
+    re.IGNORECASE,
+)
 _THOUSANDS = re.compile(r"\d{1,3}(?:\s\d{3})+")
+# Things that have a number, what is itself a number, and words for one. A line above says nothing of this one's.
+_THING = (
+    r"(?<!\w)(?:(?:пред)?заказ(?:а|у|ом|е)?|накладн\w+|отправлени\w|посылк\w|сч[её]т\w*|договор\w*|заявк\w|квитанци\w"
+    r"|сделк\w|чек\w?|сери\w|карт\w+|\w*паспорт\w*|рейс|версия|модель"
+    r"|orders?|invoice|item|ticket|parcel|passport|version)"
+)
+_CODE = r"(?<!\w)(?:трек\w*|артикул\w*|арт|(?:про|штрих-?)?код\w*|imei|инн|огрн|кпп|бик|снилс|вин|vin|track\w*|sku)"
+_BETWEEN = rf"[ .:#№={JOINT}-]*"
 _NUMBER_OF = re.compile(
-    r"(?:заказ(?:а|у|ом|е)?|трек\w*|накладн\w+|отправлени\w|посылк\w|артикул\w*|арт|код\w*|imei|сч[её]т\w*|договор\w*"
-    r"|заявк\w|квитанци\w|сделк\w|чек\w?|инн|огрн|кпп|бик|снилс|вин|vin|сери\w|карт\w+|\w*паспорт\w*|рейс|версия|модель|id"
-    r"|orders?|track\w*|invoice|sku|item|ticket|parcel|passport|version|штрихкод\w*|штрих-код\w*)"
-    r"[\s.:#№=-]*(?:(?:номер\w?|number|no|код|почты|сдэк|cdek|id|лояльности)[\s.:#№=-]*)*\Z",
+    rf"(?:{_THING}|{_CODE}|(?<!\w)id){_BETWEEN}(?:(?:номер\w?|number|no|код|почты|сдэк|cdek|id|лояльности){_BETWEEN})*\Z",
+    re.IGNORECASE,
+)
+_SURELY_ITS_NUMBER = re.compile(
+    rf"(?:{_CODE}|(?<!\w)(?:номер\w?|number|no\.?|id)\s{_THING}|{_THING}\s?(?:номер\w?|number|no|id|[№#])){_BETWEEN}\Z",
     re.IGNORECASE,
 )
 _CALL = re.compile(r"тел\b|телеф|звон|позвон|моб|whats|ватс|вотс|вайбер|viber|phone|call\b|cell", re.IGNORECASE)
@@ -52,10 +67,10 @@ def find(text: str) -> Iterator[Phone]:
             yield phone
 
 
-def is_number_of_something(text: str, start: int) -> bool:
+def is_number_of_something(text: str, start: int, words: re.Pattern[str] = _NUMBER_OF) -> bool:
     """Whether the words before ``start`` say that the number there is that of an order, a parcel, an article."""
     before = text[max(0, start - _WINDOW) : start]
-    return bool(_NUMBER_OF.search(before)) and not _CALL.search(before)
+    return bool(words.search(before)) and not _CALL.search(before)
 
 
 def _candidates(text: str) -> list[re.Match[str]]:
@@ -68,7 +83,10 @@ def _phone(text: str, match: re.Match[str]) -> Phone | None:
     start, written = match.start(), match[0]
     if match.re is _INTERNATIONAL:
         return _international(start, written)
-    if _AFTER.match(text, match.end()) or _THOUSANDS.fullmatch(written) or is_number_of_something(text, start):
+    whole = match.re is _NATIONAL  # so long it is no amount, and seldom by chance a number that exists
+    if _THOUSANDS.fullmatch(written) or (not whole and _AFTER.match(text, match.end())):
+        return None
+    if is_number_of_something(text, start, _SURELY_ITS_NUMBER if whole else _NUMBER_OF):
         return None
     if match.re is _LOCAL:
         return Phone(start, match.end(), _digits(written))
@@ -92,7 +110,7 @@ def _international(start: int, written: str) -> Phone | None:
 def _number(pattern: re.Pattern[str], written: str) -> str | None:
     digits = _digits(written)
     if pattern is _NATIONAL:
-        return _valid(digits)
+        return _valid(digits) or _valid(digits, "BY")
     if pattern is _NEIGHBOUR:
         return _valid("+" + digits)
     if len(digits) != 10 or (written.isdigit() and not digits.startswith("9")):
@@ -103,9 +121,9 @@ def _number(pattern: re.Pattern[str], written: str) -> str | None:
     return f"+1{digits}" if _AMERICAN.fullmatch(written) else None
 
 
-def _valid(number: str) -> str | None:
+def _valid(number: str, region: str = REGION) -> str | None:
     try:
-        parsed = phonenumbers.parse(number, REGION)
+        parsed = phonenumbers.parse(number, region)
     except phonenumbers.NumberParseException:
         return None
     if not phonenumbers.is_valid_number(parsed):

@@ -145,7 +145,7 @@ class ManusResponder:
     async def _continue(self, context: Context, journal: Journal, budget: Budget) -> Asked | None:
         """Put the question to the conversation's task; None if there is none that can be used."""
         task, told = _task_and_told(journal.thread)
-        if task is None:
+        if task is None or context.shared:
             return None
         asked = Asked(task)
         try:
