@@ -5,7 +5,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -236,6 +236,34 @@ def test_a_deal_leads_to_its_contact_and_back(amo: AmoStandin) -> None:
     assert [linked["id"] for linked in lead["_embedded"]["contacts"]] == [CONTACT]
     assert [linked["id"] for linked in contact["_embedded"]["leads"]] == [LEAD]
     assert (talk["entity_type"], talk["entity_id"], talk["contact_id"]) == ("lead", LEAD, CONTACT)
+
+
+@pytest.mark.parametrize("filters", [True, False])
+def test_cards_wanted_together_are_those_that_were_asked_for(amo: AmoStandin, filters: bool) -> None:
+    amo.filters = filters
+    for another in range(1, 5):
+        amo.add_lead(LEAD + another, contact_id=CONTACT + another)
+        amo.add_contact(CONTACT + another)
+
+    def ids(found: Sequence[Mapping[str, Any]]) -> list[int]:
+        return [card["id"] for card in found]
+
+    assert ids(with_client(amo, lambda client: client.leads([LEAD, 404, LEAD + 1]))) == [LEAD, LEAD + 1]
+    assert ids(with_client(amo, lambda client: client.contacts([CONTACT, 404]))) == [CONTACT]
+    assert with_client(amo, lambda client: client.leads([404])) == []
+    assert not with_client(amo, lambda client: client.leads([]))
+
+
+def test_without_filters_a_card_that_the_token_may_not_see_is_left_out(amo: AmoStandin) -> None:
+    amo.filters = False
+    amo.add_lead(LEAD + 1)
+    amo.add_lead(LEAD + 2)
+    amo.fault(path=f"/api/v4/leads/{LEAD}", status=403, body='{"title": "Forbidden", "status": 403}', times=None)
+    (card,) = with_client(amo, lambda client: client.leads([LEAD, LEAD + 1]))
+    assert card["id"] == LEAD + 1
+    amo.fault(path=f"/api/v4/leads/{LEAD + 1}", status=500)
+    with pytest.raises(AmoError, match="out of order"):
+        with_client(amo, lambda client: client.leads([LEAD, LEAD + 1]))
 
 
 def test_what_is_not_there_is_none(amo: AmoStandin) -> None:

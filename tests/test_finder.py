@@ -113,6 +113,45 @@ def test_a_talk_about_nothing_leads_to_the_contacts_newest_open_deal(database: D
     assert turn.amocrm_lead_id == 2
 
 
+def test_an_account_that_ignores_filters_leads_to_no_other_clients_deal(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.rate = 1000
+        amo.filters = False
+        amo.add_talk(TALK, CONTACT)
+        amo.add_contact(CONTACT)
+        amo.add_lead(1, CONTACT, created_at=100)
+        amo.add_lead(2, CONTACT, created_at=200)
+        for another in range(3, 60):  # so many that the client's own are on no page
+            amo.add_lead(another, CONTACT + 1, created_at=another * 100)
+        search = Search(database, amo)
+        search.client_writes("my secret")
+        search.look()
+    assert search.said(2) == ["my secret"]
+
+
+def test_a_deal_that_does_not_name_the_contact_is_not_taken(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_contact(CONTACT)
+        amo.add_lead(1, CONTACT)
+        amo.fault(path="/api/v4/leads", status=200, body='{"_embedded": {"leads": [{"id": 1, "status_id": 5}]}}')
+        search = Search(database, amo)
+        search.client_writes()
+        search.look()
+        assert search.turns()[0].amocrm_lead_id is None
+        search.look()
+    assert search.turns()[0].amocrm_lead_id == 1
+
+
+def test_a_contact_that_the_token_may_not_see_is_a_persons_matter_within_the_hour(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.rate = 1000
+        amo.fault(path="/api/v4/contacts/*", status=403, body='{"title": "Forbidden", "status": 403}', times=None)
+        search = Search(database, amo)
+        search.client_writes()
+        search.look(len(AGAIN_AFTER) + 1)
+    assert search.turns()[0].reason == turns.NO_DEAL
+
+
 def test_talks_that_the_token_may_not_see_do_not_end_the_search(database: Database) -> None:
     with amocrm_standin() as amo:
         amo.fault(path="/api/v4/talks/*", status=403, body='{"title": "Forbidden", "status": 403}')

@@ -12,18 +12,17 @@ THERE = 1000
 
 
 class Account:
-    """Calls that were made. ignores_filter: a list gives a card that was not asked for."""
+    """Calls that were made."""
 
-    def __init__(self, *, ignores_filter: bool = False, fails: AmoError | None = None) -> None:
+    def __init__(self, *, fails: AmoError | None = None) -> None:
         self.calls: list[list[int]] = []
-        self.ignores_filter = ignores_filter
         self.fails = fails
 
     async def one(self, card_id: int) -> Card | None:
         return next(iter(await self.answer([card_id])), None)
 
     async def many(self, card_ids: Sequence[int]) -> Sequence[Card]:
-        return [*await self.answer(card_ids), *([{"id": 0}] if self.ignores_filter else [])]
+        return await self.answer(card_ids)
 
     async def answer(self, card_ids: Sequence[int]) -> list[Card]:
         self.calls.append(list(card_ids))
@@ -57,12 +56,6 @@ def test_a_call_is_not_too_long() -> None:
     wanted = range(1, MOST_TOGETHER + 3)
     assert account.want(*wanted) == [{"id": card_id} for card_id in wanted]
     assert [len(call) for call in account.calls] == [MOST_TOGETHER, 2]
-
-
-def test_an_account_that_does_not_filter_is_asked_one_by_one() -> None:
-    account = Account(ignores_filter=True)
-    assert account.want(1, THERE) == [{"id": 1}, None]
-    assert account.calls == [[1, THERE], [1], [THERE]]
 
 
 def test_everybody_hears_of_a_failure_and_the_next_call_is_made() -> None:

@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
 from typing import Any
@@ -119,6 +119,7 @@ class AmoStandin:
 
     access: integrations, tokens, rights and webhooks of the account.
     any_lead: every deal exists, not only those of ``add_lead``.
+    filters: whether lists are filtered; an account without API filters ignores them and gives all, the newest first.
     rate: how many requests within a second are answered before it is 429.
     filters: whether the events are filtered as they were asked for; in an account without filtering they are not.
     ban_after: after so many 429 everything is the HTML 403 of a blocked address; None is never.
@@ -131,6 +132,7 @@ class AmoStandin:
         self.token = token
         self.access = Access()
         self.any_lead = False
+        self.filters = True
         self.rate = 7
         self.filters = True
         self.ban_after: int | None = None
@@ -223,11 +225,15 @@ class AmoStandin:
         return Hal(self._lead_card(lead_id, lead, with_contacts="contacts" in _with(request)))
 
     async def _get_leads(self, request: Request) -> Response:
-        found = [(id_, lead) for id_ in _wanted(request) if (lead := self._lead(id_))]
+        found = [(id_, lead) for id_ in self._listed(request, self._leads) if (lead := self._lead(id_))]
         if not found:
             return Response(status_code=204)
         cards = [self._lead_card(id_, lead, with_contacts="contacts" in _with(request)) for id_, lead in found]
         return Hal({"_page": 1, **self._links("/leads"), "_embedded": {"leads": cards}})
+
+    def _listed(self, request: Request, all_of_them: Mapping[int, Json]) -> list[int]:
+        limit = _number(request.query_params.get("limit"), 50)
+        return (_wanted(request) if self.filters else sorted(all_of_them, reverse=True))[:limit]
 
     def _lead_card(self, lead_id: int, lead: Json, *, with_contacts: bool) -> Json:
         tags = [{"id": 1000 + at, "name": name, "color": None} for at, name in enumerate(lead["tags"])]
@@ -274,7 +280,7 @@ class AmoStandin:
         return Hal(self._contact_card(contact_id, with_leads="leads" in _with(request)))
 
     async def _get_contacts(self, request: Request) -> Response:
-        found = [id_ for id_ in _wanted(request) if id_ in self._contacts]
+        found = [id_ for id_ in self._listed(request, self._contacts) if id_ in self._contacts]
         if not found:
             return Response(status_code=204)
         cards = [self._contact_card(id_, with_leads="leads" in _with(request)) for id_ in found]
@@ -357,7 +363,7 @@ class AmoStandin:
 
     async def _get_tasks(self, request: Request) -> Response:
         lead_id = _number(request.query_params.get("filter[entity_id]"), 0)
-        found = self.tasks(lead_id)
+        found = self.tasks(lead_id) if self.filters else [task for tasks in self._tasks.values() for task in tasks]
         return Hal({**self._links("/tasks"), "_embedded": {"tasks": found}}) if found else Response(status_code=204)
 
     async def _post_tasks(self, request: Request) -> Response:

@@ -38,22 +38,23 @@ def leads_of_contact(contact: Card | None) -> list[int]:
     return sorted(ids, reverse=True)
 
 
-def newest_open(leads: Sequence[Card]) -> int | None:
-    """The open deal that was made last."""
-    open_ = [
-        (_id(lead.get("created_at")) or 0, id_) for lead in leads if (id_ := _id(lead.get("id"))) and is_open(lead)
+def newest_open(leads: Sequence[Card], contact_id: int) -> int | None:
+    """The open deal of a contact that was made last; a deal that does not name the contact is not theirs."""
+    theirs = [
+        (_id(lead.get("created_at")) or 0, id_)
+        for lead in leads
+        if (id_ := _id(lead.get("id"))) and is_open(lead) and contact_id in contacts_of(lead)
     ]
-    return max(open_)[1] if open_ else None
+    return max(theirs)[1] if theirs else None
 
 
 def is_open(lead: Card) -> bool:
     return not lead.get("is_deleted") and lead.get("status_id") not in (WON, LOST)
 
 
-def main_contact(lead: Card) -> int | None:
-    """The deal's main contact, or its only one."""
-    contacts = sorted(embedded(lead, "contacts"), key=lambda entry: not entry.get("is_main"))
-    return next((id_ for entry in contacts if (id_ := _id(entry.get("id")))), None)
+def contacts_of(lead: Card) -> list[int]:
+    """The deal's contacts."""
+    return [id_ for entry in embedded(lead, "contacts") if (id_ := _id(entry.get("id")))]
 
 
 def deal(

@@ -35,6 +35,11 @@ class Yielding:
             await self._clock.sleep(PAUSE_SECONDS)
 
 
+def about_this_only(error: Exception) -> bool:
+    """Whether amoCRM refused what was asked for, and not the one who asks: asked again it would refuse it again."""
+    return isinstance(error, AmoError) and error.reason in ("forbidden", "not_found", "validation")
+
+
 async def heed(database: Database, clock: Clock, error: Exception) -> None:
     """Close amoCRM's gate if it refused what it would refuse everybody."""
     if isinstance(error, AmoError) and error.reason in STOPS_ALL and not error.permanent:

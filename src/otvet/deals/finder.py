@@ -72,7 +72,7 @@ class Finder:
         except ServiceError as error:
             await background.heed(self._database, self._clock, error)
             log.warning("the deal of a message is not known yet", conversation=one.id, reason=str(error))
-            await self._later(one)
+            await (self._in_vain(one) if background.about_this_only(error) else self._later(one))
             return
         if lead_id is None:
             await self._in_vain(one)
@@ -95,7 +95,8 @@ class Finder:
         if contact_id is None:
             return None, None
         ids = cards.leads_of_contact(await self._amocrm.contact(contact_id))
-        return cards.newest_open(await self._amocrm.leads(ids[:MOST_LEADS])), contact_id
+        leads = await self._amocrm.leads(ids[:MOST_LEADS])
+        return cards.newest_open(leads, contact_id), contact_id
 
     async def _talk(self, amocrm: AmoClient, talk_id: str | None) -> Any:
         if talk_id is None or not (talk_id.isascii() and talk_id.isdigit() and len(talk_id) < 20):

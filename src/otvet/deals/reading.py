@@ -159,7 +159,7 @@ class Names:
         try:
             found = await self.amocrm.pipelines()
         except AmoError as error:
-            if not _about_this_only(error):
+            if not background.about_this_only(error):
                 raise
             return
         self.pipelines = dict(cards.names(found))
@@ -178,11 +178,7 @@ class Names:
             try:
                 self._users.update(cards.names([await self.amocrm.user(user_id) or {}]))
             except AmoError as error:
-                if not _about_this_only(error):
+                if not background.about_this_only(error):
                     raise
             self._users.setdefault(user_id, None)
         return self._users[user_id]
-
-
-def _about_this_only(error: AmoError) -> bool:
-    return error.reason in ("forbidden", "not_found", "validation")

@@ -57,9 +57,6 @@ class Together:
                 future.set_result(found.get(card_id))
 
     async def _read(self, card_ids: Sequence[int]) -> dict[int, Card | None]:
-        if len(card_ids) > 1:
-            cards = {card.get("id"): card for card in await self._many(card_ids)}
-            if cards.keys() <= set(card_ids):
-                return {card_id: cards.get(card_id) for card_id in card_ids}
-            # The account gave cards that were not asked for, so it does not tell which of ours there are.
-        return {card_id: await self._one(card_id) for card_id in card_ids}
+        if len(card_ids) == 1:
+            return {card_ids[0]: await self._one(card_ids[0])}
+        return {card["id"]: card for card in await self._many(card_ids)}
