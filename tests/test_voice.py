@@ -1,23 +1,24 @@
 """Voice messages written down: which files are fetched, what is taken for sound, and what the answer is given."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import turns
+from otvet import erasure, turns
 from otvet.amocrm.files import HOSTS, Files, NotFetched
 from otvet.answer import Answering
 from otvet.conversations import messages
 from otvet.database import Database
 from otvet.responders.chat.transcription import NotTranscribed, Transcription, kind_of
 from otvet.voice import Voice
+from tests.clocks import FakeClock
 from tests.standins.sender import incoming
 from tests.standins.speech import OGG, SpeechStandin, speech_standin
-from tests.test_answer import Stage
+from tests.test_answer import LEAD, Stage
 from tests.test_chat import OF_OTHER_PROGRAMS
 
 PUBLIC = "93.184.216.34"
@@ -69,6 +70,11 @@ def test_hosts_of_amocrms_files_are_known(host: str) -> None:
         "https://127.0.0.1/file.ogg",
         "file:///etc/passwd",
         "https://[broken/file.ogg",
+        "https://amojo.amocrm.ru\\@example.com/file.ogg",
+        "https://amojo.amocrm.ru/a\tb.ogg",
+        "https://amojo.amocrm.ru/a\x7fb.ogg",
+        "https://amojo.amocrm.ru/\ud800.ogg",
+        f"https://amojo.amocrm.ru/{'a' * 70_000}.ogg",
         "",
     ],
 )
@@ -106,12 +112,15 @@ def test_a_redirect_is_followed_where_it_is_amocrms_own(speech: SpeechStandin) -
         "moved.ogg": "/files/voice.ogg",
         "away.ogg": "http://localhost:1/voice.ogg",
         "round.ogg": "round.ogg",
+        "odd.ogg": f"http://127.0.0.1/{'a' * 66_000}.ogg",
     }
     assert from_standin(f"{speech.url}/files/moved.ogg") == OGG
     with pytest.raises(NotFetched, match="not an address of amoCRM"):
         from_standin(f"{speech.url}/files/away.ogg")
     with pytest.raises(NotFetched, match="too many"):
         from_standin(f"{speech.url}/files/round.ogg")
+    with pytest.raises(NotFetched, match="no address"):
+        from_standin(f"{speech.url}/files/odd.ogg")
 
 
 def test_limits_of_size_and_time(speech: SpeechStandin) -> None:
@@ -276,3 +285,63 @@ def test_all_of_a_turn_are_heard_at_once_and_within_one_bound(database: Database
         {"model": "whisper-1"},
         {"failed": True},
     ]
+
+
+def play_voice(database: Database, files: Any, answer: Callable[[Answering, int], Awaitable[None]]) -> Stage:
+    """A turn with a voice message whose file comes from ``files``; what is said in it is always the same."""
+    stage = Stage(database)
+    turn = client_sends(stage, "the client's")
+
+    async def play(answering: Answering) -> None:
+        answering._voice = Voice(database, files, Said())  # type: ignore[arg-type]
+        await answer(answering, turn)
+
+    stage.run(play)
+    return stage
+
+
+class Said:
+    model = "whisper-1"
+
+    async def text_of(self, _content: bytes) -> str:
+        return "My card number is 4111"
+
+
+def test_whatever_goes_wrong_does_not_hold_up_the_conversation(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        async def fetch(self, link: str) -> bytes:
+            raise ZeroDivisionError(link)
+
+    async def answer(answering: Answering, turn: int) -> None:
+        assert await answering.answer(turn) == turns.KEPT
+
+    stage = play_voice(database, Broken(), answer)
+    assert stage.responders[0].asked[0].nothing_to_read
+    stored = database.look(lambda connection: connection.execute(sa.select(messages).limit(1)).one())
+    assert stored.metadata["transcript"] == {"failed": True}
+    logged = capsys.readouterr().out
+    assert "ZeroDivisionError" in logged
+    assert "the client's" not in logged
+
+
+def test_what_was_erased_while_it_was_fetched_stays_erased(database: Database) -> None:
+    class Slow:
+        async def fetch(self, _link: str) -> bytes:
+            await asyncio.to_thread(erase)
+            return OGG
+
+    def erase() -> None:
+        with database.writes.begin() as connection:
+            whose = erasure.find(connection, lead_id=LEAD)
+            assert whose is not None
+            erasure.erase(connection, whose, FakeClock().now())
+
+    async def answer(answering: Answering, turn: int) -> None:
+        await answering.answer(turn)
+
+    stage = play_voice(database, Slow(), answer)
+    assert stage.responders[0].asked == []
+    stored = database.look(lambda connection: connection.execute(sa.select(messages).limit(1)).one())
+    assert (stored.content, stored.message_type, stored.metadata) == ("", "erased", {})

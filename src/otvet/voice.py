@@ -67,9 +67,14 @@ class Voice:
             log.warning("a voice message could not be written down", message=row.id, reason=str(error))
         except TimeoutError:
             log.warning("a voice message could not be written down", message=row.id, reason="it took too long")
+        except Exception as error:
+            # Its words may quote the link or the file, and those are the client's.
+            log.error("writing a voice message down failed", message=row.id, error=type(error).__name__)
         else:
             heard = {"model": self._transcription.model}
-        change = messages.update().where(messages.c.id == row.id, messages.c.content == "")
+        # Its kind: the client may have been erased since it was read.
+        unheard = (messages.c.message_type.in_(KINDS), messages.c.content == "")
+        change = messages.update().where(messages.c.id == row.id, *unheard)
         return change.values(content=text, metadata={**row.metadata, "transcript": heard})
 
     async def aclose(self) -> None:

@@ -9,7 +9,6 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable
-from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
@@ -59,18 +58,20 @@ class Files:
         """The whole file. Raises NotFetched."""
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._follow(link)
+                return await self._follow(httpx2.URL(link))
         except TimeoutError:
             raise NotFetched("it took too long") from None
+        except (httpx2.InvalidURL, UnicodeError):  # the link itself, or where a redirect leads
+            raise NotFetched("no address") from None
         except httpx2.HTTPError as error:
             raise NotFetched(type(error).__name__) from error
 
-    async def _follow(self, link: str) -> bytes:
+    async def _follow(self, address: httpx2.URL) -> bytes:
         for _redirect in range(MOST_REDIRECTS + 1):
-            await self._check(link)
-            async with self._http.stream("GET", link, follow_redirects=False) as answer:
+            await self._check(address)
+            async with self._http.stream("GET", address, follow_redirects=False) as answer:
                 if answer.is_redirect:
-                    link = urljoin(link, answer.headers.get("location", ""))
+                    address = address.join(answer.headers.get("location", ""))
                     continue
                 if answer.status_code != 200:
                     raise NotFetched(f"status {answer.status_code}")
@@ -85,19 +86,14 @@ class Files:
                 raise NotFetched("it is too large")
         return bytes(content)
 
-    async def _check(self, link: str) -> None:
-        try:
-            parts = urlsplit(link)
-            port = parts.port
-        except ValueError:
-            raise NotFetched("no address") from None
-        host = parts.hostname or ""
-        if parts.scheme != self._scheme or parts.username or parts.password or not self._is_host(host):
+    async def _check(self, address: httpx2.URL) -> None:
+        """What is asked is what is looked at here: the same parser has read it."""
+        if address.scheme != self._scheme or address.userinfo or not self._is_host(address.host):
             raise NotFetched("not an address of amoCRM's files")
-        if self._scheme == "https" and port not in (None, 443):
+        if self._scheme == "https" and address.port not in (None, 443):
             raise NotFetched("not an address of amoCRM's files")
         try:
-            found = await self._resolve(host)
+            found = await self._resolve(address.host)
         except OSError:
             raise NotFetched("its host is not found") from None
         # A name may be made to point into our own network; TLS would fail there, but nothing is even tried.
