@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from otvet import context, gates, turns
-from otvet.amocrm.client import AmoClient
+from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
 from otvet.conversations import clients, conversations
@@ -20,7 +20,7 @@ from otvet.database import Database
 from otvet.deals import known, reading
 from otvet.deals.background import Yielding
 from otvet.deals.hours import zone_of
-from otvet.deals.reading import Deals
+from otvet.deals.reading import Deals, Names
 from otvet.inbox import Received, store
 from otvet.instructions import Instructions
 from otvet.limits import SharedLimit
@@ -264,6 +264,21 @@ def test_a_refusing_amocrm_is_left_alone_for_a_while(database: Database, status:
     assert cards.row().deal["name"] == f"Deal {LEAD}"
 
 
+def test_a_clock_set_back_keeps_no_card_old(database: Database) -> None:
+    with amocrm_standin() as amo:
+        an_account(amo)
+        cards = Cards(database, amo)
+        cards.client_writes()
+        cards.look()
+        cards.clock.advance(known.OLD.total_seconds() + 1)
+        amo.fault(path="/api/v4/leads/*", status=500)
+        cards.turn_begins()
+        amo.add_lead(LEAD, CONTACT, name="Newer")
+        cards.clock.jump(-timedelta(days=1).total_seconds())
+        cards.turn_begins()
+    assert cards.row().deal["name"] == "Newer"
+
+
 def test_what_changed_while_it_was_read_is_not_kept(database: Database) -> None:
     with amocrm_standin() as amo:
         an_account(amo)
@@ -289,6 +304,98 @@ def test_what_changed_while_it_was_read_is_not_kept(database: Database) -> None:
 
         cards.run(play)
     assert cards.row().deal["name"] == "Newer"
+
+
+def test_what_changed_while_it_was_read_for_the_first_time_is_read_again(database: Database) -> None:
+    with amocrm_standin() as amo:
+        an_account(amo)
+        cards = Cards(database, amo)
+        cards.client_writes()
+
+        async def play(reader: Deals) -> None:
+            ask = reader._deal
+
+            async def overtaken(row: Any) -> Any:
+                found = await ask(row)
+                amo.add_lead(LEAD, CONTACT, name="Newer")
+                cards.changed("leads", "update", LEAD)
+                return found
+
+            reader._deal = overtaken  # type: ignore[method-assign]
+            await reader.fresh(1)
+            reader._deal = ask  # type: ignore[method-assign]
+            await reader.look()
+
+        cards.run(play)
+    assert cards.row().deal["name"] == "Newer"
+
+
+def test_what_is_deleted_from_a_card_is_deleted_here(database: Database) -> None:
+    with amocrm_standin() as amo:
+        an_account(amo)
+        cards = Cards(database, amo)
+        cards.client_writes()
+        cards.look()
+        amo.add_contact(CONTACT, name="", custom_fields_values=None)
+        cards.changed("contacts", "update", CONTACT)
+        cards.look()
+        row = cards.row()
+    assert (row.name, row.phone, row.email, row.card["fields"]) == ("Client of the card", None, None, [])
+
+
+def test_a_deal_that_the_token_may_not_see_does_not_keep_the_clients_name_back(database: Database) -> None:
+    with amocrm_standin() as amo:
+        an_account(amo)
+        amo.fault(path=f"/api/v4/leads/{LEAD}", status=403, body='{"status": 403}', times=None)
+        cards = Cards(database, amo)
+        cards.client_writes()
+        cards.look()
+    assert (cards.row().deal, cards.row().name) == (None, "Client of the card")
+
+
+class Pipelines:
+    """An account that answers only when it is let. fails: and once with that."""
+
+    def __init__(self, fails: AmoError | None = None) -> None:
+        self.calls = 0
+        self.answer = asyncio.Event()
+        self._fails = fails
+
+    async def pipelines(self) -> list[dict[str, Any]]:
+        self.calls += 1
+        if self._fails:
+            self._fails, error = None, self._fails
+            raise error
+        await self.answer.wait()
+        return [{"id": 1, "name": "Sales", "_embedded": {"statuses": [{"id": 2, "name": "New"}]}}]
+
+
+def test_who_asks_for_names_while_they_are_asked_for_gets_them_too() -> None:
+    async def play() -> None:
+        account = Pipelines()
+        names = Names(account, FakeClock())  # type: ignore[arg-type]
+        both = [asyncio.create_task(names.learn(1, 2)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not any(one.done() for one in both)
+        account.answer.set()
+        await asyncio.gather(*both)
+        assert (names.stages, account.calls) == ({(1, 2): "New"}, 1)
+
+    asyncio.run(play())
+
+
+def test_a_failing_account_is_asked_for_names_again_at_once() -> None:
+    async def play() -> None:
+        account = Pipelines(AmoError("amoCRM is down", reason="unavailable"))
+        account.answer.set()
+        names = Names(account, FakeClock())  # type: ignore[arg-type]
+        with pytest.raises(AmoError):
+            await names.learn(1, 2)
+        await names.learn(1, 2)
+        assert names.stages == {(1, 2): "New"}
+
+    asyncio.run(play())
 
 
 def test_reading_lets_the_deliveries_go_first(database: Database) -> None:

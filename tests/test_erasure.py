@@ -228,13 +228,16 @@ def test_what_was_being_written_meanwhile_does_not_come_back(database: Database)
         due = summaries.Due(1, "", None, database.look(lambda one: one.execute(sa.select(messages)).all()))
         row = database.look(lambda one: known.get(one, 1))
         assert row is not None
-        token = await database.write(lambda one: known.claim(one, row, now, deal=True, card=True))
+        token = now + known.AFTER_A_FAILURE
+        assert await database.write(lambda one: known.claim(one, row, token, deal=True, card=True)) == (True, True)
         await asyncio.to_thread(shop.erase, lead_id=LEAD)
         await notes.one("manus", 0).refuse(MARK, [Finding("price", MARK)])
         card = {"name": MARK, "phone": MARK, "email": MARK, "card": {"x": MARK}}
         assert not await database.write(lambda one: summaries.keep(one, due, MARK))
         assert not await database.write(lambda one: known.keep_deal(one, row, token, {"name": MARK}, now))
         assert not await database.write(lambda one: known.keep_contact(one, row, token, card, now))
+        late = await database.write(lambda one: known.claim(one, row, token, deal=True, card=True))
+        assert late == (False, False)  # whoever had looked before
         await database.writer.stop()
 
     asyncio.run(play())

@@ -140,10 +140,13 @@ def _fields(card: Card) -> list[Card]:
 
 def _value(field: Card, zone: tzinfo) -> str:
     """A field's values as text, with commas between several."""
-    listed = field.get("values")
-    values = [one.get("value") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    texts = [_shown(value, str(field.get("field_type") or ""), zone) for value in values]
+    texts = [_shown(value, str(field.get("field_type") or ""), zone) for value in _values(field)]
     return ", ".join(filter(None, texts))
+
+
+def _values(field: Card) -> list[Any]:
+    listed = field.get("values")
+    return [one.get("value") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
 
 def _shown(value: Any, kind: str, zone: tzinfo) -> str:
@@ -156,8 +159,8 @@ def _shown(value: Any, kind: str, zone: tzinfo) -> str:
 
 def _first(card: Card, code: str) -> str | None:
     """The first value of one of the fields that every account has."""
-    values = [one for field in _fields(card) if field.get("field_code") == code for one in field.get("values") or ()]
-    return next((words for one in values if isinstance(one, dict) and (words := _words(one.get("value")))), None)
+    values = [value for field in _fields(card) if field.get("field_code") == code for value in _values(field)]
+    return next((words for value in values if (words := _words(value))), None)
 
 
 def _words(value: Any) -> str:

@@ -1,7 +1,7 @@
 """What is kept of amoCRM's cards of clients and deals: what is due to be read, and by whom it may be kept.
 
-Whoever reads a card first moves its ``due`` moment, and keeps only what it finds still there: so nothing is kept that
-was read before the card changed, or of a client who was erased meanwhile.
+Whoever reads a card first moves its ``due`` moment from where it saw it, and keeps what was read only while it stands
+there: so nothing is kept that was read before the card changed, or of a client who was erased meanwhile.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Row
 
-from otvet.conversations import clients, conversations
+from otvet.conversations import FOR_GOOD, clients, conversations
 from otvet.database import UtcDateTime
 
 AFTER_A_FAILURE = timedelta(minutes=2)
@@ -78,7 +78,8 @@ def card_is_due(row: Row[Any], now: datetime, chosen: str) -> bool:
 
 def _due(read_at: datetime | None, due_at: datetime | None, now: datetime, max_age: timedelta) -> bool:
     if due_at is not None:
-        return due_at <= now or (read_at is None and due_at - now > AFTER_A_FAILURE)  # erased, and wanted again
+        # Far away: erased, and wanted again; or the clock was set back since.
+        return due_at <= now or due_at - now > 2 * AFTER_A_FAILURE
     return read_at is None or not now - max_age < read_at <= now  # later than now: the clock was set back
 
 
@@ -86,10 +87,17 @@ def _other_fields(kept: Mapping[str, Any] | None, due_at: datetime | None, chose
     return bool(kept) and kept["chosen"] != chosen and due_at is None  # type: ignore[index]
 
 
+_seen = sa.bindparam("seen", type_=UtcDateTime)
 _CLAIM_DEAL = (
-    conversations.update().where(conversations.c.id == sa.bindparam("of")).values(deal_due_at=sa.bindparam("token"))
+    conversations.update()
+    .where(conversations.c.id == sa.bindparam("of"), conversations.c.deal_due_at.is_not_distinct_from(_seen))
+    .values(deal_due_at=sa.bindparam("token"))
 )
-_CLAIM_CARD = clients.update().where(clients.c.id == sa.bindparam("of")).values(card_due_at=sa.bindparam("token"))
+_CLAIM_CARD = (
+    clients.update()
+    .where(clients.c.id == sa.bindparam("of"), clients.c.card_due_at.is_not_distinct_from(_seen))
+    .values(card_due_at=sa.bindparam("token"))
+)
 _CARD_OR_NULL = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 _KEEP_DEAL = (
     conversations.update()
@@ -102,14 +110,17 @@ _KEEP_DEAL = (
 )
 
 
-def claim(connection: Connection, row: Row[Any], now: datetime, *, deal: bool, card: bool) -> datetime:
-    """Have the cards for this reader; gives what it must show when it keeps them."""
-    token = now + AFTER_A_FAILURE
-    if deal:
-        connection.execute(_CLAIM_DEAL, {"of": row.id, "token": token})
-    if card:
-        connection.execute(_CLAIM_CARD, {"of": row.client_id, "token": token})
-    return token
+def claim(connection: Connection, row: Row[Any], token: datetime, *, deal: bool, card: bool) -> tuple[bool, bool]:
+    """Have the cards for this reader: which of the two are; another one is not as it was seen any more.
+
+    token: what the reader must show when it keeps them; they are left alone until then.
+    """
+    seen_deal = {"of": row.id, "seen": row.deal_due_at, "token": token}
+    seen_card = {"of": row.client_id, "seen": row.card_due_at, "token": token}
+    return (
+        deal and connection.execute(_CLAIM_DEAL, seen_deal).rowcount == 1,
+        card and connection.execute(_CLAIM_CARD, seen_card).rowcount == 1,
+    )
 
 
 def keep_deal(
@@ -129,16 +140,25 @@ def keep_contact(
     )
     values: dict[str, Any] = {"card_read_at": at, "card_due_at": None}
     if contact is not None:
-        # A card without a name says less than the name in the messenger.
-        values |= {name: contact[name] for name in ("name", "phone", "email", "card") if contact[name] is not None}
+        values |= {name: contact[name] for name in ("phone", "email", "card")}
+        if contact["name"]:  # a card without one says less than the name in the messenger
+            values["name"] = contact["name"]
     return connection.execute(clients.update().where(here).values(**values)).rowcount == 1
 
 
 def changed(connection: Connection, leads: Collection[int], contacts: Collection[int], now: datetime) -> None:
-    """amoCRM says that these cards have changed: those that were read are read again."""
+    """amoCRM says that these cards have changed: those that were read, or are being read, are read again."""
     if leads:
-        here = sa.and_(conversations.c.amocrm_lead_id.in_(leads), conversations.c.deal_read_at.is_not(None))
-        connection.execute(conversations.update().where(here).values(deal_due_at=now))
+        here = (
+            conversations.c.amocrm_lead_id.in_(leads),
+            _wanted(conversations.c.deal_read_at, conversations.c.deal_due_at),
+        )
+        connection.execute(conversations.update().where(*here).values(deal_due_at=now))
     if contacts:
-        of = sa.and_(clients.c.amocrm_contact_id.in_(contacts), clients.c.card_read_at.is_not(None))
-        connection.execute(clients.update().where(of).values(card_due_at=now))
+        of = (clients.c.amocrm_contact_id.in_(contacts), _wanted(clients.c.card_read_at, clients.c.card_due_at))
+        connection.execute(clients.update().where(*of).values(card_due_at=now))
+
+
+def _wanted(read_at: sa.Column[Any], due_at: sa.Column[Any]) -> sa.ColumnElement[bool]:
+    """Not never asked for, and not erased."""
+    return sa.or_(read_at.is_not(None), due_at < FOR_GOOD)

@@ -1,9 +1,9 @@
 """Reads amoCRM's cards of clients and deals beside the answering, which never waits for them for long."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import structlog
@@ -118,14 +118,32 @@ class Deals:
         card = known.card_is_due(row, now, self._fields)
         if not (deal or card):
             return
-        token = await self._database.write(lambda connection: known.claim(connection, row, now, deal=deal, card=card))
+        token = now + known.AFTER_A_FAILURE
+        deal, card = await self._database.write(
+            lambda connection: known.claim(connection, row, token, deal=deal, card=card)
+        )
         if deal:
-            found = await self._deal(row)
-            await self._database.write(lambda connection: known.keep_deal(connection, row, token, found, now))
+            await self._if_allowed(conversation_id, self._read_deal(row, token, now))
         if card:
-            contact = await self._contacts.get(row.contact_id)
-            told = None if contact is None else cards.contact(contact, self._fields, self._zone)
-            await self._database.write(lambda connection: known.keep_contact(connection, row, token, told, now))
+            await self._if_allowed(conversation_id, self._read_card(row, token, now))
+
+    async def _if_allowed(self, conversation_id: int, reading: Awaitable[None]) -> None:
+        """A deal that the token may not see does not keep the client's name back."""
+        try:
+            await reading
+        except AmoError as error:
+            if not background.about_this_only(error):
+                raise
+            log.warning("a card could not be read", conversation=conversation_id, reason=str(error))
+
+    async def _read_deal(self, row: Row[Any], token: datetime, now: datetime) -> None:
+        found = await self._deal(row)
+        await self._database.write(lambda connection: known.keep_deal(connection, row, token, found, now))
+
+    async def _read_card(self, row: Row[Any], token: datetime, now: datetime) -> None:
+        contact = await self._contacts.get(row.contact_id)
+        told = None if contact is None else cards.contact(contact, self._fields, self._zone)
+        await self._database.write(lambda connection: known.keep_contact(connection, row, token, told, now))
 
     async def _deal(self, row: Row[Any]) -> Mapping[str, Any] | None:
         lead = await self._leads.get(row.lead_id)
@@ -148,20 +166,25 @@ class Names:
     stages: Mapping[tuple[int, int], str] = field(default_factory=dict)
     _users: dict[int, str | None] = field(default_factory=dict)
     _asked_at: float | None = None
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def learn(self, pipeline: Any, stage: Any) -> None:
-        """Know what these two are called, if amoCRM says so."""
-        age = NAMES_OLD_SECONDS if self._asked_at is None else self.clock.monotonic() - self._asked_at
-        if age < (NAMES_OLD_SECONDS if (pipeline, stage) in self.stages else NAMES_AGAIN_SECONDS):
-            return
-        self._asked_at = self.clock.monotonic()
-        self._users.clear()
+        """Know what these two are called, if amoCRM says so; whoever comes while it is asked waits for its answer."""
+        async with self._asking:
+            age = NAMES_OLD_SECONDS if self._asked_at is None else self.clock.monotonic() - self._asked_at
+            if age >= (NAMES_OLD_SECONDS if (pipeline, stage) in self.stages else NAMES_AGAIN_SECONDS):
+                await self._ask()
+
+    async def _ask(self) -> None:
         try:
-            found = await self.amocrm.pipelines()
+            self._know(await self.amocrm.pipelines())
         except AmoError as error:
             if not background.about_this_only(error):
                 raise
-            return
+        self._asked_at = self.clock.monotonic()
+        self._users.clear()
+
+    def _know(self, found: Sequence[Mapping[str, Any]]) -> None:
         self.pipelines = dict(cards.names(found))
         self.stages = {
             (id_, stage_id): name
