@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from otvet import context, turns
 from otvet.amocrm.events import read_delivery
-from otvet.conversations import conversations, messages
+from otvet.conversations import clients, conversations, messages
 from otvet.database import Database
 from otvet.inbox import Received, store
 from otvet.instructions import Instructions
@@ -18,6 +18,9 @@ from tests.clocks import FakeClock
 from tests.standins.sender import incoming
 
 OLD, NEW, CONTACT = 27754599, 28455849, 93589657
+SHARED, THIRD = 28455850, 28455851
+ANNA: dict[str, Any] = {"contact_id": CONTACT, "chat_id": "Anna's chat", "author_name": "Anna"}
+BORIS: dict[str, Any] = {"contact_id": CONTACT + 1, "chat_id": "Boris's chat", "author_name": "Boris"}
 
 
 class Chats:
@@ -36,21 +39,28 @@ class Chats:
         with self.database.writes.begin() as connection:
             store(connection, [Received(body, read_delivery(body, now), now)])
 
-    def answered(self) -> None:
+    def answered(self, reply: str = "") -> None:
+        """The turn that waits has had its reply; without words here where they do not matter."""
+        self.clock.advance(60)
         with self.database.writes.begin() as connection:
+            waiting = connection.execute(sa.select(turns.turns).where(turns.turns.c.state == turns.WAITING)).one()
             connection.execute(turns.turns.update().values(state=turns.SENT))
+            said = {"conversation_id": waiting.conversation_id, "turn_id": waiting.id, "sender_type": "assistant"}
+            row = {**said, "content": reply, "metadata": {}, "timestamp": self.clock.now()}
+            if reply:
+                connection.execute(messages.insert().values(row))
 
     def change(self, lead_id: int, **values: Any) -> None:
         with self.database.writes.begin() as connection:
             here = conversations.c.amocrm_lead_id == lead_id
             connection.execute(conversations.update().where(here).values(**values))
 
-    def told(self, history_messages: int = 60, *, as_of_then: bool = False) -> Context:
-        """What the newest turn is told."""
+    def told(self, history_messages: int = 60, *, as_of_then: bool = False, turn_id: int | None = None) -> Context:
+        """What a turn is told; the newest, if none is named."""
 
         def build(connection: sa.Connection) -> Context:
-            turn_id = connection.scalar(sa.select(sa.func.max(turns.turns.c.id)))
-            turn = turns.get(connection, turn_id)
+            newest = connection.scalar(sa.select(sa.func.max(turns.turns.c.id)))
+            turn = turns.get(connection, turn_id or newest)
             assert turn is not None
             read = Instructions(Path("nowhere"))
             return context.build(connection, turn, history_messages, read, self.clock.now(), as_of_then=as_of_then)
@@ -141,3 +151,89 @@ def test_summaries_stand_for_what_is_older(database: Database) -> None:
     told = chats.told()
     assert texts(told) == []
     assert told.summary == "Wanted a blanket.\nclient: blue\nThen wanted two."
+
+
+# Two clients in one deal
+
+
+def test_a_question_of_two_clients_is_told_nothing_of_their_other_deals(database: Database) -> None:
+    chats = Chats(database)
+    for who, lead, secret in ((ANNA, OLD, "I am ill"), (BORIS, THIRD, "my salary is 100")):
+        chats.client_writes(secret, lead, **who)
+        chats.answered("I see")
+        chats.change(lead, summary=secret)
+    chats.client_writes("Anna asks", SHARED, **ANNA)
+    chats.client_writes("Boris joins", SHARED, **BORIS)
+    told = chats.told()
+    assert told.question_text == "Anna asks\nBoris joins"
+    assert (texts(told), told.summary) == ([], "")
+    assert "name" not in str(told.known)
+
+
+def test_of_a_shared_deal_each_takes_along_their_own_words_only(database: Database) -> None:
+    chats = Chats(database)
+    chats.client_writes("my passport is lost", SHARED, **ANNA)
+    chats.answered("Anna, bring another document")
+    chats.client_writes("I want it in blue", SHARED, **BORIS)
+    chats.answered("Blue it is")
+    chats.change(SHARED, summary="A lost passport; blue.")
+    chats.client_writes("Boris asks", NEW, **BORIS)
+    told = chats.told()
+    assert (texts(told), told.summary) == (["I want it in blue", "Blue it is"], "")
+    chats.answered()
+    chats.client_writes("Anna asks", THIRD, **ANNA)  # Boris wrote last in the deal they share
+    told = chats.told()
+    assert (texts(told), told.summary) == ([], "")
+
+
+def test_a_reply_to_both_is_nobodys_to_take_along(database: Database) -> None:
+    chats = Chats(database)
+    chats.client_writes("my passport is lost", SHARED, **ANNA)
+    chats.client_writes("and I want it in blue", SHARED, **BORIS)
+    chats.answered("Another document will do, and blue it is")
+    chats.client_writes("Boris asks", NEW, **BORIS)
+    assert texts(chats.told()) == ["and I want it in blue"]
+
+
+def test_who_asks_is_told_by_the_question_and_not_by_the_deal(database: Database) -> None:
+    chats = Chats(database)
+    chats.client_writes("of old", OLD, **ANNA)
+    chats.answered()
+    chats.client_writes("Boris's secret", THIRD, **BORIS)
+    chats.answered()
+    chats.client_writes("Anna asks", SHARED, **ANNA)
+    with database.writes.begin() as connection:
+        connection.execute(turns.turns.update().where(turns.turns.c.state == turns.WAITING).values(state="answering"))
+    chats.client_writes("Boris writes meanwhile", SHARED, **BORIS)
+    told = chats.told(turn_id=3)
+    assert told.question_text == "Anna asks"
+    assert "of old" in texts(told)
+    assert "Boris's secret" not in texts(told)
+    assert dict(told.known)["The client's name"] == "Anna"
+
+
+def test_a_chat_without_a_contact_is_not_taken_for_the_deals_client(database: Database) -> None:
+    chats = Chats(database)
+    with database.writes.begin() as connection:  # Anna's deal of a first version: its messages name nobody
+        client = connection.scalar(clients.insert().values(amocrm_contact_id=CONTACT).returning(clients.c.id))
+        old = {"client_id": client, "amocrm_lead_id": OLD, "last_activity": chats.clock.now(), "summary": "Old."}
+        deal = connection.scalar(conversations.insert().values(old).returning(conversations.c.id))
+        said = {"conversation_id": deal, "sender_type": "client", "content": "of old", "metadata": {}}
+        connection.execute(messages.insert().values({**said, "timestamp": chats.clock.now()}))
+    chats.client_writes("Anna asks", SHARED, **ANNA)
+    assert (texts(chats.told()), chats.told().summary) == (["of old"], "Old.")
+    chats.answered()
+    chats.client_writes("somebody asks", SHARED, contact_id=None, chat_id="an unknown chat")
+    told = chats.told()
+    assert "of old" not in texts(told)
+    assert told.summary == ""
+    assert "name" not in str(told.known)
+
+
+def test_replies_in_the_same_chat_come_along(database: Database) -> None:
+    chats = Chats(database)
+    for text, lead in (("one", NEW), ("two", OLD)):
+        chats.client_writes(text, lead)
+        chats.answered(f"answer to {text}")
+    chats.client_writes("three", NEW)
+    assert texts(chats.told()) == ["one", "answer to one", "two", "answer to two"]

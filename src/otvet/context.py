@@ -63,11 +63,12 @@ _ASKED = (
     .where(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "client")
     .order_by(messages.c.timestamp, messages.c.id)
 )
-_KNOWN = (
-    sa.select(clients.c.name, clients.c.card, conversations_.c.deal)
-    .join(conversations_)
+_DEAL = (
+    sa.select(conversations_.c.deal, clients.c.name.label("last"))
+    .join(clients)
     .where(conversations_.c.id == sa.bindparam("conversation"))
 )
+_CLIENT = sa.select(clients.c.name, clients.c.card).where(clients.c.id == sa.bindparam("client"))
 
 
 def build(
@@ -108,7 +109,7 @@ def build(
     room = 0 if summary else history_messages - len(earlier)
     before = ""
     if history_messages:
-        elsewhere, before = _other_deals(connection, turn, client, room, until, language, as_of_then)
+        elsewhere, before = _other_deals(connection, turn, room, until, language, as_of_then)
         earlier = sorted([*elsewhere, *earlier], key=lambda row: row.timestamp)
     return Context(
         turn_id=turn_id,
@@ -118,7 +119,7 @@ def build(
         question=tuple(as_line(row, language) for row in asked),
         language=language,
         instructions=instructions.read(language),
-        known=_known(connection, turn.conversation_id, now.astimezone(zone).date(), language),
+        known=_known(connection, turn, now.astimezone(zone).date(), language),
         summary="\n".join(filter(None, [before, summary])),
         shared=shared,
     )
@@ -127,14 +128,13 @@ def build(
 def _other_deals(
     connection: Connection,
     turn: Row[Any],
-    client: Ids,
     room: int,
     until: datetime | None,
     language: str,
     as_of_then: bool,
 ) -> tuple[list[Row[Any]], str]:
     """What was said with the client in other deals: (at most ``room`` messages for the history, the rest in short)."""
-    rows = conversations.elsewhere(connection, turn, OTHER_DEALS_MESSAGES, until, client)
+    rows = conversations.elsewhere(connection, turn, OTHER_DEALS_MESSAGES, until)
     in_full = list(rows[-room:]) if room > 0 else []
     short = [as_line(row, language) for row in rows[: len(rows) - len(in_full)]]
     before = "" if as_of_then else conversations.summary_elsewhere(connection, turn)
@@ -165,13 +165,17 @@ async def with_knowledge(context: Context, knowledge: Knowledge) -> tuple[Contex
     return replace(context, knowledge=tuple(hit.passage for hit in hits)), fits
 
 
-def _known(connection: Connection, conversation_id: int, today: date, language: str) -> tuple[tuple[str, str], ...]:
+def _known(connection: Connection, turn: Row[Any], today: date, language: str) -> tuple[tuple[str, str], ...]:
+    """Of the deal, and of the one client who asks: nothing of a client where several do."""
     say = translator(language)
-    row = connection.execute(_KNOWN, {"conversation": conversation_id}).one()
-    deal, card = row.deal or {}, row.card or {}
-    name = _as_a_name(row.name or "")
+    row = connection.execute(_DEAL, {"conversation": turn.conversation_id}).one()
+    who = conversations.asker(connection, turn)
+    client = connection.execute(_CLIENT, {"client": who.client_id}).one() if who else None
+    deal, card = row.deal or {}, (client and client.card) or {}
+    name = _as_a_name((client and client.name) or "")
     # amoCRM calls a new deal after the client, so what clients chose as their name may stand there too.
-    of_client = bool(row.name) and cards.plain(row.name) in cards.plain(deal.get("name") or "")
+    names = filter(None, (row.last, client and client.name))
+    of_client = any(cards.plain(one) in cards.plain(deal.get("name") or "") for one in names)
     deal_name = _as_a_name(deal.get("name") or "") if of_client else deal.get("name")
     facts = [
         (say(TODAY), f"{say(WEEKDAYS[today.weekday()])}, {today:%d.%m.%Y}"),

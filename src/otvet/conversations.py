@@ -1,6 +1,7 @@
 """Clients, conversations and messages: the tables that users know, and what is read of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -240,7 +241,7 @@ def people(connection: Connection, lead_id: int) -> list[Ids]:
 
 
 _asked = messages.alias("asked")
-_ASKED = sa.and_(_asked.c.turn_id == messages.c.turn_id, _asked.c.sender_type == "client")
+_ASKED_THERE = (_asked.c.turn_id == messages.c.turn_id, _asked.c.sender_type == "client")
 
 
 def _of_person(table: Any) -> sa.ColumnElement[bool]:
@@ -255,7 +256,7 @@ def _of_person(table: Any) -> sa.ColumnElement[bool]:
 _WITH_PERSON = sa.case(
     (
         messages.c.sender_type == "assistant",
-        sa.or_(~sa.exists().where(_ASKED), sa.exists().where(_ASKED, _of_person(_asked))),
+        sa.or_(~sa.exists().where(*_ASKED_THERE), sa.exists().where(*_ASKED_THERE, _of_person(_asked))),
     ),
     else_=_of_person(messages),
 )
@@ -308,61 +309,148 @@ def history(
     return connection.execute(statement, values | _person(person) if person else values).all()[::-1]
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The one client who asks in a turn. contact_id: NOBODY where amoCRM names none; then the chats tell who it is."""
+
+    client_id: int
+    contact_id: int
+    chats: Sequence[str]
+
+
+NOBODY = 0
+_WHO_ASKED = (
+    sa.select(messages.c.amocrm_contact_id.label("contact"), messages.c.amocrm_chat_id.label("chat"))
+    .where(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "client")
+    .distinct()
+)
+_OF_CONTACT = sa.select(clients.c.id).where(clients.c.amocrm_contact_id == sa.bindparam("contact"))
+_WITHOUT_CONTACT = sa.select(clients.c.id).where(
+    clients.c.id == sa.bindparam("client"), clients.c.amocrm_contact_id.is_(None)
+)
+
+
+def asker(connection: Connection, turn: Row[Any]) -> Asker | None:
+    """Who asks in a turn, as ``turns.get`` gives it. None: several clients do, or it is not certain who.
+
+    A conversation's own client does not tell: it is whoever wrote last in the deal.
+    """
+    said = connection.execute(_WHO_ASKED, {"turn": turn.id}).all()
+    contacts: set[int] = {row.contact for row in said if row.contact}
+    chats: set[str] = {row.chat for row in said if row.chat and (row.contact or not contacts)}
+    if len(contacts or chats) > 1 or any(row.contact is None and row.chat not in chats for row in said):
+        return None
+    contact = next(iter(contacts), NOBODY)
+    who = {"contact": contact} if contact else {"client": turn.client_id}
+    client_id = connection.scalar(_OF_CONTACT if contact else _WITHOUT_CONTACT, who)
+    return Asker(client_id, contact, sorted(chats)) if client_id is not None else None
+
+
+def _is_of(said: Any) -> sa.ColumnElement[bool]:
+    """Whether a message names the asker."""
+    of_contact = said.c.amocrm_contact_id == sa.bindparam("contact", type_=sa.BigInteger)
+    in_chat = said.c.amocrm_chat_id.in_(sa.bindparam("chats", expanding=True))
+    return sa.func.coalesce(sa.or_(of_contact, in_chat), sa.false())
+
+
+def _names_nobody(said: Any) -> sa.ColumnElement[bool]:
+    return sa.and_(said.c.amocrm_contact_id.is_(None), said.c.amocrm_chat_id.is_(None))
+
+
 _other = conversations.alias("other")
-_own = messages.alias("own")
-_OWN = _own.c.conversation_id == sa.bindparam("conversation")
-_ELSEWHERE = (
-    sa.select(messages)
-    .join(_other, _other.c.id == messages.c.conversation_id)
+_same_deal = conversations.alias("same_deal")
+_there = messages.alias("there")
+_somebody_else = sa.exists().where(
+    _there.c.conversation_id == _same_deal.c.id,
+    sa.or_(_same_deal.c.id == _other.c.id, _same_deal.c.amocrm_lead_id == _other.c.amocrm_lead_id),
+    ~_names_nobody(_there),
+    ~_is_of(_there),
+)
+_OTHER_DEALS = (
+    sa.select(_other.c.id, _other.c.summary, _somebody_else.label("shared"))
     .where(
         _other.c.client_id == sa.bindparam("client"),
         _other.c.id != sa.bindparam("conversation"),
         sa.or_(_other.c.amocrm_lead_id.is_(None), _other.c.amocrm_lead_id != sa.bindparam("lead")),
+    )
+    .order_by(_other.c.last_activity.desc(), _other.c.id.desc())
+)
+_own = messages.alias("own")
+_answers_them = sa.and_(
+    messages.c.sender_type == "assistant",
+    sa.exists().where(*_ASKED_THERE, _is_of(_asked)),
+    ~sa.exists().where(*_ASKED_THERE, ~_is_of(_asked)),
+)
+_ELSEWHERE = (
+    sa.select(messages)
+    .where(
+        messages.c.conversation_id.in_(sa.bindparam("deals", expanding=True)),
+        sa.or_(
+            _is_of(messages),
+            _answers_them,
+            # Of a first version, or told by a bot: whose it is follows from the rest of the conversation.
+            sa.and_(_names_nobody(messages), messages.c.conversation_id.in_(sa.bindparam("alone", expanding=True))),
+        ),
         ~NEVER_SAID,
         messages.c.timestamp < sa.bindparam("until", type_=UtcDateTime),
         sa.or_(
             # What was said here first does not stand behind what another channel is about at the same time.
-            messages.c.timestamp < sa.select(sa.func.min(_own.c.timestamp)).where(_OWN).scalar_subquery(),
-            messages.c.amocrm_chat_id.in_(sa.select(_own.c.amocrm_chat_id).where(_OWN)),
+            messages.c.timestamp
+            < sa.select(sa.func.min(_own.c.timestamp))
+            .where(_own.c.conversation_id == sa.bindparam("conversation"))
+            .scalar_subquery(),
+            messages.c.amocrm_chat_id.in_(sa.bindparam("chats", expanding=True)),
+            sa.exists().where(*_ASKED_THERE, _asked.c.amocrm_chat_id.in_(sa.bindparam("chats", expanding=True))),
         ),
     )
     .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
     .limit(sa.bindparam("most"))
 )
-_ELSEWHERE_WITH_PERSON = _ELSEWHERE.where(_WITH_PERSON)
-_SUMMARY_ELSEWHERE = (
-    sa.select(_other.c.summary)
-    .where(
-        _other.c.client_id == sa.bindparam("client"),
-        _other.c.id != sa.bindparam("conversation"),
-        _other.c.summary.is_not(None),
-        # Nobody else wrote there, or it would tell of them too.
-        ~sa.exists().where(
-            _own.c.conversation_id == _other.c.id,
-            _own.c.sender_type == "client",
-            _own.c.amocrm_contact_id
-            != sa.select(clients.c.amocrm_contact_id).where(clients.c.id == sa.bindparam("client")).scalar_subquery(),
-        ),
-    )
-    .order_by(_other.c.last_activity.desc(), _other.c.id.desc())
-    .limit(1)
-)
 
 
-def elsewhere(
-    connection: Connection, turn: Row[Any], limit: int, until: datetime | None = None, person: Ids = frozenset()
-) -> Sequence[Row[Any]]:
-    """The newest ``limit`` messages with the same client in other deals: before this one, or in the same chat.
+def elsewhere(connection: Connection, turn: Row[Any], limit: int, until: datetime | None = None) -> Sequence[Row[Any]]:
+    """The newest ``limit`` messages with the asker in other deals: before this one, or in the same chat.
 
-    turn: as ``turns.get`` gives it. person: only what was said with them. Oldest first.
+    turn: as ``turns.get`` gives it. Oldest first. Nobody else's words, also where both wrote in one deal; of a deal in
+    which somebody else wrote last, nothing.
     """
-    of = {"client": turn.client_id, "conversation": turn.conversation_id, "lead": turn.amocrm_lead_id}
-    values = {**of, "until": until or FOR_GOOD, "most": limit}
-    statement = _ELSEWHERE_WITH_PERSON if person else _ELSEWHERE
-    return connection.execute(statement, values | _person(person) if person else values).all()[::-1]
+    who, deals = _other_deals(connection, turn)
+    if who is None:
+        return ()
+    values = {
+        "contact": who.contact_id,
+        "chats": who.chats,
+        "deals": [deal.id for deal in deals],
+        "alone": [deal.id for deal in deals if who.contact_id and not deal.shared],
+        "conversation": turn.conversation_id,
+        "until": until or FOR_GOOD,
+        "most": limit,
+    }
+    rows: Sequence[Any] = connection.execute(_ELSEWHERE, values).all()
+    return rows[::-1]
 
 
 def summary_elsewhere(connection: Connection, turn: Row[Any]) -> str:
-    """The summary of the client's other deal that was written in last; empty when there is none."""
-    of = {"client": turn.client_id, "conversation": turn.conversation_id}
-    return connection.scalar(_SUMMARY_ELSEWHERE, of) or ""
+    """The summary of the asker's other deal that was written in last; empty when there is none.
+
+    Of those in which nobody else wrote: a summary does not tell whose words it is made of.
+    """
+    who, deals = _other_deals(connection, turn)
+    if who is None or not who.contact_id:
+        return ""
+    return next((deal.summary for deal in deals if deal.summary and not deal.shared), "")
+
+
+def _other_deals(connection: Connection, turn: Row[Any]) -> tuple[Asker | None, Sequence[Row[Any]]]:
+    """(who asks, their other deals): those in which they wrote last."""
+    who = asker(connection, turn)
+    if who is None:
+        return None, ()
+    values = {
+        "client": who.client_id,
+        "contact": who.contact_id,
+        "chats": who.chats,
+        "conversation": turn.conversation_id,
+        "lead": turn.amocrm_lead_id,
+    }
+    return who, connection.execute(_OTHER_DEALS, values).all()
