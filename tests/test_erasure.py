@@ -13,9 +13,12 @@ import sqlalchemy as sa
 from otvet import conversations as conversations_module
 from otvet import erasure, summaries, tries, turns
 from otvet.amocrm.events import read_delivery
+from otvet.commands.forget import Who, forget
+from otvet.config import load_settings
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database, metadata
 from otvet.deals import known
+from otvet.deliver import bot_calls
 from otvet.inbox import Received, quarantine, store
 from otvet.responders.checks.guard import Finding
 from otvet.responders.manus.api import ManusApi
@@ -207,6 +210,80 @@ def test_in_the_conversation_of_another_only_what_the_client_said_goes(database:
     assert [row.content for row in shop.rows(messages)] == ["", "And I?"]
 
 
+def shared_deal(database: Database) -> Shop:
+    """The client and another one write in one deal, the other one last; each has a deal of their own besides."""
+    shop = Shop(database)
+    shop.client_writes(f"Alone in {MARK}", "m-1", lead_id=LEAD + 7, chat_id="mine")
+    shop.another_writes("Alone", "m-2", lead_id=LEAD + 8)
+    shop.client_writes(f"From {MARK}", "m-3", lead_id=LEAD + 1, chat_id="mine")
+    shop.change(turns.turns.update().values(state=turns.SENT))
+    shop.change(
+        messages.insert().values(
+            conversation_id=3,
+            sender_type="assistant",
+            content=f"Dear {MARK}",
+            metadata={},
+            timestamp=shop.clock.now(),
+            turn_id=3,
+        )
+    )
+    shop.clock.advance(60)
+    shop.another_writes("And I?", "m-4")
+    return shop
+
+
+@pytest.mark.parametrize("who", [{"contact_id": CONTACT}, {"contact_id": CONTACT + 1}])
+def test_of_a_deal_that_two_share_each_loses_their_own_words_only(database: Database, who: Mapping[str, int]) -> None:
+    shop = shared_deal(database)
+    shop.change(conversations.update().values(summary="of both"))
+    whose = shop.database.look(lambda connection: erasure.find(connection, **who))
+    assert whose is not None
+    assert whose.shared == {3}
+    shop.erase(**who)
+    left = [row.content for row in shop.rows(messages)]
+    chats_left = shop.database.look(lambda one: one.scalars(sa.select(conversations_module.chats.c.chat_ref)).all())
+    if who["contact_id"] == CONTACT:
+        assert left == ["", "Alone", "", "", "And I?"]
+        assert MARK not in shop.everything()
+        assert chats_left == ["other"]
+        assert shop.rows(turns.turns)[3].state == turns.WAITING
+    else:
+        assert left == [f"Alone in {MARK}", "", f"From {MARK}", f"Dear {MARK}", ""]
+        assert chats_left == ["mine"]
+        assert shop.rows(turns.turns)[3].state == turns.CANCELLED
+    assert shop.rows(conversations)[2].summary is None
+
+
+def test_of_a_deal_all_who_wrote_there_are_erased_everywhere(database: Database) -> None:
+    shop = shared_deal(database)
+    whose = shop.database.look(lambda connection: erasure.find(connection, lead_id=LEAD + 1))
+    assert whose is not None
+    assert whose.contacts == {CONTACT, CONTACT + 1}
+    shop.erase(lead_id=LEAD + 1)
+    assert [row.content for row in shop.rows(messages)] == [""] * 5
+    assert {row.state for row in shop.rows(turns.turns)[3:]} == {turns.CANCELLED}
+
+
+def test_a_question_in_which_somebody_else_waits_too_is_answered_all_the_same(database: Database) -> None:
+    shop = Shop(database)
+    shop.client_writes(f"From {MARK}", "m-1", lead_id=LEAD + 1, chat_id="mine")
+    shop.another_writes("And I?", "m-2")
+    shop.erase(contact_id=CONTACT)
+    assert [row.content for row in shop.rows(messages)] == ["", "And I?"]
+    (turn,) = shop.rows(turns.turns)
+    assert (turn.state, turn.reason) == (turns.WAITING, None)
+
+
+def test_words_of_a_first_version_in_a_deal_of_two_go_with_the_deals_client(database: Database) -> None:
+    shop = Shop(database)
+    shop.another_writes("And I?", "m-1")
+    shop.client_writes(f"From {MARK}", "m-2", lead_id=LEAD + 1, chat_id="mine")
+    of_old = {"conversation_id": 1, "sender_type": "client", "metadata": {}, "timestamp": shop.clock.now()}
+    shop.change(messages.insert().values(content=f"Of old in {MARK}", **of_old))
+    shop.erase(contact_id=CONTACT)
+    assert [row.content for row in shop.rows(messages)] == ["And I?", "", ""]
+
+
 def test_conversations_without_a_deal_are_not_everybodys(database: Database) -> None:
     shop = Shop(database)
     shop.client_writes("hello", "m-1", lead_id=None)
@@ -242,6 +319,20 @@ def test_what_was_being_written_meanwhile_does_not_come_back(database: Database)
 
     asyncio.run(play())
     assert MARK not in shop.everything()
+
+
+def test_what_a_bot_had_told_does_not_swallow_the_next_message(database: Database) -> None:
+    shop = Shop(database)
+    now = shop.clock.now()
+    with database.writes.begin() as connection:
+        bot_calls.take(connection, bot_calls.BotCall(LEAD, "https://example.amocrm.ru/1", f"In {MARK}"), now)
+    shop.erase(lead_id=LEAD)
+    voice = incoming("", created_at=int(now.timestamp()), attachment={"type": "voice", "file_name": MARK})
+    with database.writes.begin() as connection:
+        (stored,) = store(connection, [Received(voice, read_delivery(voice, now), now)], with_bots=True)
+    assert (stored.saved, stored.duplicates) == (1, 0)
+    first = shop.rows(messages)[0]
+    assert (first.message_type, first.metadata) == ("erased", {})
 
 
 HARMLESS = {
@@ -335,6 +426,19 @@ def test_from_the_terminal_the_files_hold_nothing_of_it_and_manus_neither(tmp_pa
         assert command(tmp_path, "forget", "404", "--yes", **settings).returncode == 1
         assert command(tmp_path, "forget", "--yes", **settings).returncode == 2
         assert command(tmp_path, "forget", str(LEAD), "--contact", "1", "--yes", **settings).returncode == 2
+
+
+def test_the_command_says_who_is_erased_and_what_is_out_of_its_reach(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared_deal(database)
+    speech = {"transcribe_base_url": "https://user:secret@speech.example/v1", "transcribe_model": "whisper-1"}
+    settings = load_settings(database_url=database.url, **speech)
+    forget(settings, Who(lead_id=LEAD + 1), agreed=True)
+    said = capsys.readouterr().out
+    assert f"{CONTACT}, {CONTACT + 1}" in said
+    assert "(speech.example)" in said
+    assert "secret" not in said
 
 
 def test_over_the_api_with_the_token_only(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ tasks and notes, copies of the file) cannot be reached from here; tasks at Manus
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from otvet import tries, turns
 from otvet.amocrm import form
@@ -34,11 +34,17 @@ NEEDLE = 6
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """Rows that are a client's. ``shared``: conversations of somebody else in which the client wrote too."""
+    """Rows that are a client's, or of all clients of a deal.
 
+    contacts: their numbers in amoCRM. shared: conversations in which somebody else wrote too. chats: their chats, as
+    events.MessageEvent.chat_ref.
+    """
+
+    contacts: frozenset[int]
     clients: frozenset[int]
     conversations: frozenset[int]
     shared: frozenset[int]
+    chats: frozenset[str]
     messages: frozenset[int]
     turns: frozenset[int]
 
@@ -58,33 +64,75 @@ class Erased:
 def find(connection: Connection, *, lead_id: int | None = None, contact_id: int | None = None) -> Whose | None:
     """All of a client: of the contact, or of whoever wrote in a deal, also what is in other deals. None: not known."""
     in_deal = conversations.c.amocrm_lead_id == lead_id if lead_id is not None else sa.false()
-    if contact_id is not None:
-        who = sa.select(clients.c.id).where(clients.c.amocrm_contact_id == contact_id)
-    else:
-        who = sa.select(conversations.c.client_id).where(in_deal)
-    ids = frozenset(connection.scalars(who))
-    contacts = set(connection.scalars(sa.select(clients.c.amocrm_contact_id).where(clients.c.id.in_(ids)))) - {None}
-    of_client = sa.or_(conversations.c.client_id.in_(ids), in_deal)
-    whole = frozenset(connection.scalars(sa.select(conversations.c.id).where(of_client)))
-    wrote = {contact_id} if contact_id is not None else contacts
-    theirs = sa.or_(messages.c.conversation_id.in_(whole), messages.c.amocrm_contact_id.in_(wrote))
-    said = connection.execute(
-        sa.select(messages.c.id, messages.c.conversation_id, messages.c.turn_id).where(theirs)
-    ).all()
+    contacts = {contact_id} if contact_id is not None else _contacts_of(connection, in_deal)
+    of_contacts = clients.c.amocrm_contact_id.in_(contacts)
+    who = sa.or_(of_contacts, clients.c.id.in_(sa.select(conversations.c.client_id).where(in_deal)))
+    ids = frozenset(connection.scalars(sa.select(clients.c.id).where(who)))
+    alone = sa.and_(conversations.c.client_id.in_(ids), ~_somebody_else(contacts))
+    whole = frozenset(connection.scalars(sa.select(conversations.c.id).where(sa.or_(in_deal, alone))))
+    said = _said(connection, whole, contacts, ids)
     if not ids and not said:
         return None
-    of_turns = frozenset(
-        connection.scalars(sa.select(turns.turns.c.id).where(turns.turns.c.conversation_id.in_(whole)))
-    )
-    of_turns |= {row.turn_id for row in said if row.turn_id is not None}
-    replies = sa.select(messages.c.id).where(messages.c.turn_id.in_(of_turns), messages.c.sender_type == "assistant")
+    turns_ = _turns_of(connection, whole, said)
+    replies = sa.select(messages.c.id).where(messages.c.turn_id.in_(turns_), messages.c.sender_type == "assistant")
     return Whose(
+        contacts=frozenset(contacts),
         clients=ids,
         conversations=whole,
         shared=frozenset(row.conversation_id for row in said) - whole,
+        chats=frozenset(filter(None, map(_chat_ref, said))),
         messages=frozenset(row.id for row in said) | frozenset(connection.scalars(replies)),
-        turns=of_turns,
+        turns=turns_,
     )
+
+
+def _contacts_of(connection: Connection, in_deal: sa.ColumnElement[bool]) -> set[int]:
+    """Everybody who wrote in a deal, or was written to."""
+    wrote = sa.select(messages.c.amocrm_contact_id).join(conversations).where(in_deal)
+    last = sa.select(clients.c.amocrm_contact_id).join(conversations).where(in_deal)
+    return set(connection.scalars(wrote.union(last))) - {None}
+
+
+def _somebody_else(contacts: Collection[int]) -> sa.ColumnElement[bool]:
+    named = (messages.c.amocrm_contact_id.is_not(None), messages.c.amocrm_contact_id.not_in(contacts))
+    return sa.exists().where(messages.c.conversation_id == conversations.c.id, *named)
+
+
+def _said(
+    connection: Connection, whole: Collection[int], contacts: Collection[int], ids: Collection[int]
+) -> Sequence[Row[Any]]:
+    """What they said and were told; of a conversation with others what names them or a chat of theirs, or nobody."""
+    contact, chat = messages.c.amocrm_contact_id, messages.c.amocrm_chat_id
+    in_chats = chat.in_(sa.select(chat).where(contact.in_(contacts)))
+    to_a_question = sa.and_(messages.c.sender_type == "assistant", messages.c.turn_id.is_not(None))
+    names_nobody = sa.and_(chat.is_(None), ~to_a_question, conversations.c.client_id.in_(ids))
+    theirs = sa.or_(
+        conversations.c.id.in_(whole), contact.in_(contacts), sa.and_(contact.is_(None), sa.or_(in_chats, names_nobody))
+    )
+    columns = (messages.c.id, messages.c.conversation_id, messages.c.turn_id, contact, chat, messages.c.amocrm_talk_id)
+    rows: Sequence[Any] = connection.execute(sa.select(*columns).join(conversations).where(theirs)).all()
+    return rows
+
+
+def _turns_of(connection: Connection, whole: Collection[int], said: Sequence[Row[Any]]) -> frozenset[int]:
+    """The turns that answer them, without those in which somebody else still waits for an answer."""
+    found = set(connection.scalars(sa.select(turns.turns.c.id).where(turns.turns.c.conversation_id.in_(whole))))
+    found |= {row.turn_id for row in said if row.turn_id is not None}
+    asked = (
+        sa.select(messages.c.id, messages.c.turn_id)
+        .join(turns.turns, turns.turns.c.id == messages.c.turn_id)
+        .where(turns.turns.c.id.in_(found), turns.turns.c.state == turns.WAITING, messages.c.sender_type == "client")
+    )
+    theirs = {row.id for row in said}
+    return frozenset(found - {row.turn_id for row in connection.execute(asked) if row.id not in theirs})
+
+
+def _chat_ref(row: Row[Any]) -> str | None:
+    if row.amocrm_chat_id:
+        return str(row.amocrm_chat_id)
+    if row.amocrm_talk_id:
+        return f"talk:{row.amocrm_talk_id}"
+    return f"contact:{row.amocrm_contact_id}" if row.amocrm_contact_id else None
 
 
 def erase(connection: Connection, whose: Whose, now: datetime) -> Erased:
@@ -208,6 +256,7 @@ def _clear_turns(connection: Connection, whose: Whose, now: datetime) -> None:
 def _clear_conversations(connection: Connection, whose: Whose, now: datetime) -> None:
     here = conversations.c.id.in_(whose.conversations)
     connection.execute(chats.delete().where(chats.c.conversation_id.in_(whose.conversations)))
+    connection.execute(chats.delete().where(chats.c.chat_ref.in_(whose.chats)))
     connection.execute(
         conversations.update()
         .where(here)
@@ -225,6 +274,7 @@ def _clear_conversations(connection: Connection, whose: Whose, now: datetime) ->
     connection.execute(conversations.update().where(here, without_a_deal).values(status="completed"))
     shared = conversations.c.id.in_(whose.shared)
     connection.execute(conversations.update().where(shared).values(summary=None, summarised_until=LONG_AGO))
+    connection.execute(conversations.update().where(conversations.c.chat_ref.in_(whose.chats)).values(chat_ref=None))
 
 
 def _needles(connection: Connection, whose: Whose) -> frozenset[str]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.prompt import Confirm
 
 from otvet import erasure, only_one
+from otvet.amocrm.addresses import host_of
 from otvet.clock import SystemClock
 from otvet.commands import view
 from otvet.config import Settings
@@ -42,6 +43,11 @@ def forget(settings: Settings, who: Who, *, agreed: bool) -> None:
         )
         if whose is None:
             raise UsageError(_("nothing is known of this client"))
+        if len(whose.contacts) > 1:
+            several = _(
+                "more than one contact wrote in this deal; all of them are erased, or one with --contact: {ids}"
+            )
+            console.print(several.format(ids=", ".join(map(str, sorted(whose.contacts)))))
         question = _("{messages} messages in {conversations} conversations will be erased for good. Go on?")
         counts = {"messages": len(whose.messages), "conversations": len(whose.conversations | whose.shared)}
         if not agreed and not _agrees(console, question.format(**counts)):
@@ -65,6 +71,9 @@ def out_of_reach(settings: Settings, erased: erasure.Erased, *, compacted: bool)
         yield _("these tasks at Manus: {tasks}").format(tasks=", ".join(erased.tasks_left))
     if settings.openai_model:
         yield _("what the model's service keeps of its requests")
+    if settings.transcribe_base_url:
+        service = host_of(settings.transcribe_base_url)
+        yield _("what the service that writes voice messages down ({service}) keeps of them").format(service=service)
     copies = (
         sorted(settings.sqlite_path.parent.glob(f"{settings.sqlite_path.name}.*before-*")) if settings.is_sqlite else []
     )

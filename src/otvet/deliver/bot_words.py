@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm.events import MessageEvent
-from otvet.conversations import conversations, messages, place_chats
+from otvet.conversations import ERASED, conversations, messages, place_chats
 
 PREFIX = "otvet:bot:"
 SAME_WITHIN = timedelta(minutes=10)
@@ -47,6 +47,7 @@ def _lately(connection: Connection, lead_id: int, now: datetime) -> Sequence[Row
         .where(
             conversations.c.amocrm_lead_id == lead_id,
             messages.c.sender_type == "client",
+            messages.c.message_type != ERASED,
             messages.c.timestamp > now - SAME_WITHIN,
             messages.c.amocrm_message_id.is_not(None),
         )
