@@ -13,12 +13,12 @@ from otvet import turns
 from otvet.amocrm.events import read_delivery
 from otvet.database import Database
 from otvet.deliver import bot_calls, parts
-from otvet.deliver.bot_calls import Refused, is_ours, read_call
+from otvet.deliver.bot_calls import NotBelieved, Refused, is_ours, read_call
 from otvet.deliver.ways import How
 from otvet.inbox import Received, store
 from tests.running import SECRET, otvet, wait_for
 from tests.standins import bot
-from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.amocrm import ACCOUNT_ID, AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage, Writer
 from tests.test_deliver import (
@@ -66,9 +66,9 @@ def test_a_bot_of_a_contact_names_the_deal_in_its_data() -> None:
         (signed(alg="HS384"), "another method"),
         (signed(exp=SOON - 400), "has ended"),
         (signed(nbf=SOON), "has not begun"),
-        (signed(exp="soon"), "is no time"),
-        (signed(iss="https://other.amocrm.ru"), "another account"),
-        (signed(entity_type="contact"), "no deal"),
+        *((signed(exp=exp), "is no time") for exp in ("soon", None, [], float("nan"), float("inf"), 10**400)),
+        (bot.token(iss=ACCOUNT, entity_id=LEAD), "is no time"),
+        (signed(nbf=None), "is no time"),
         ("", "no token"),
         ("a.b", "no token"),
         ("ä.ö.ü", "no token"),
@@ -77,10 +77,34 @@ def test_a_bot_of_a_contact_names_the_deal_in_its_data() -> None:
     ],
 )
 def test_what_is_not_of_amocrm_is_refused(token: str, says: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(NotBelieved) as refused:
         read_call(bot.request(RETURN, "How much?", token), bot.CLIENT_SECRET, ACCOUNT, NOW)
     # A payload with another beginning may be no JSON at all: either is a refusal.
     assert says in str(refused.value) or "no token" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        *({"iss": iss} for iss in ("https://other.amocrm.ru", "other.amocrm.ru", "https://[broken", "", None, [], 7)),
+        {"iss": f"{ACCOUNT}:8443"},
+        {"iss": f"{ACCOUNT}.evil.example"},
+        *({"account_id": id_} for id_ in (ACCOUNT_ID + 1, None, "", True, -1)),
+    ],
+)
+def test_a_token_of_another_account_with_the_same_integration_is_refused(claims: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match="another account"):
+        read_call(bot.request(RETURN, "", signed(**claims)), bot.CLIENT_SECRET, ACCOUNT, NOW, ACCOUNT_ID)
+
+
+def test_before_the_account_is_known_its_address_decides() -> None:
+    body = bot.request(RETURN, "How much?", signed(account_id=1))
+    assert read_call(body, bot.CLIENT_SECRET, ACCOUNT, NOW).lead_id == LEAD
+
+
+def test_a_bot_that_names_no_deal_is_refused() -> None:
+    with pytest.raises(Refused, match="no deal"):
+        read_call(bot.request(RETURN, "", signed(entity_type="contact")), bot.CLIENT_SECRET, ACCOUNT, NOW)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +305,9 @@ def test_the_real_server_answers_a_bot_in_time_and_then_lets_it_go_on(tmp_path: 
 
             good = bot.request(amo.chats.wait(LEAD), "How much?", bot.token(**own), form=True)
             assert ask(good, f"{server.url}/webhook/salesbot/not-the-secret") == 404
-            assert ask(bot.request(amo.chats.wait(LEAD), "?", bot.token(secret="x", **own))) == 403
+            assert ask(bot.request(amo.chats.wait(LEAD), "?", bot.token(secret="x", **own))) == 401
+            assert ask(b"\xff{") == 401
+            assert ask(bot.request(amo.chats.wait(LEAD), "?", bot.token(**{**own, "iss": "https://[bad"}))) == 403
             assert ask(bot.request("https://evil.example/api/v4/salesbot/1/continue/2", "?", bot.token(**own))) == 403
             assert ask(b"x" * 300_000) == 413
             assert ask(good) == 200

@@ -10,12 +10,20 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
+from tests.standins.amocrm import ACCOUNT_ID
+
 CLIENT_SECRET = "client-secret-of-the-tests"
 
 
 def token(secret: str = CLIENT_SECRET, alg: str = "HS256", **claims: Any) -> str:
     """A JWT as amoCRM makes it."""
-    told = {"iss": "http://127.0.0.1", "account_id": 29085955, "subdomain": "example", "entity_type": "lead", **claims}
+    told = {
+        "iss": "http://127.0.0.1",
+        "account_id": ACCOUNT_ID,
+        "subdomain": "example",
+        "entity_type": "lead",
+        **claims,
+    }
     head = f"{_part({'typ': 'JWT', 'alg': alg})}.{_part(told)}"
     hashed = {"HS512": hashlib.sha512, "HS256": hashlib.sha256}.get(alg)
     signature = hmac.digest(secret.encode(), head.encode(), hashed) if hashed else b""

@@ -8,6 +8,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,18 +37,21 @@ def claims(token: str, secret: str, now: datetime) -> Mapping[str, Any]:
         raise NotGenuine("a wrong signature")
     moment = now.timestamp()
     leeway = CLOCKS_DIFFER.total_seconds()
-    if _seconds(payload, "exp", moment) < moment - leeway:
+    if _seconds(payload, "exp") < moment - leeway:
         raise NotGenuine("a token that has ended")
-    if _seconds(payload, "nbf", moment) > moment + leeway:
+    if "nbf" in payload and _seconds(payload, "nbf") > moment + leeway:
         raise NotGenuine("a token that has not begun")
     return payload
 
 
-def _seconds(payload: Mapping[str, Any], name: str, otherwise: float) -> float:
+def _seconds(payload: Mapping[str, Any], name: str) -> float:
     try:
-        return float(payload.get(name, otherwise))
-    except (TypeError, ValueError):
-        raise NotGenuine(f"a token whose {name} is no time") from None
+        seconds = float(payload[name])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):  # one that never ends is as good as none
+        raise NotGenuine(f"a token whose {name} is no time")
+    return seconds
 
 
 def _object(part: str) -> Mapping[str, Any]:

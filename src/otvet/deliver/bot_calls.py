@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet import turns
+from otvet.amocrm.addresses import host_of
 from otvet.amocrm.events import LARGEST_ID, LEAD_TYPES, Delivery, MessageEvent
 from otvet.amocrm.form import Unreadable, parse
 from otvet.amocrm.signed import NotGenuine, claims
@@ -29,6 +30,10 @@ class Refused(ValueError):
     """The request is not one that is answered; the message is for the log and quotes nothing of it."""
 
 
+class NotBelieved(Refused):
+    """Nothing shows that amoCRM sent it."""
+
+
 @dataclass(frozen=True, slots=True)
 class BotCall:
     """What a bot asks. text: the client's words, as far as the step was told to pass them on."""
@@ -38,18 +43,22 @@ class BotCall:
     text: str
 
 
-def read_call(body: bytes, secret: str, base_url: str, now: datetime) -> BotCall:
+def read_call(body: bytes, secret: str, base_url: str, now: datetime, account_id: int | None = None) -> BotCall:
     """Understand and check a request, JSON or form. Raises Refused.
 
     secret: the integration's secret key. base_url: the account's, the only place where a reply may go.
+    account_id: the account's; None before amoCRM was asked for it. The claim ``aud`` is left alone: in amoCRM's other
+    tokens it is the integration's address, and whose it is shows in the secret already.
     """
     try:
         request = parse(body)
         told = claims(_text(request, "token"), secret, now)
     except (Unreadable, NotGenuine) as error:
-        raise Refused(str(error)) from error
-    issuer = urlsplit(str(told.get("iss", ""))).hostname
-    if issuer is not None and issuer != urlsplit(base_url).hostname:
+        raise NotBelieved(str(error)) from error
+    # An integration may be installed in several accounts, which then share its secret.
+    if host_of(str(told.get("iss", ""))) != host_of(base_url):
+        raise Refused("a token of another account")
+    if account_id is not None and _number(told.get("account_id")) != account_id:
         raise Refused("a token of another account")
     return_url = _text(request, "return_url")
     if not is_ours(return_url, base_url):

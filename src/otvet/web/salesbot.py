@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from otvet.app import Service
-from otvet.deliver.bot_calls import Refused, read_call, take
+from otvet.deliver.bot_calls import NotBelieved, Refused, read_call, take
 from otvet.errors import StorageError
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ class SalesbotWebhook:
         self._base_url = base_url
 
     async def take(self, request: Request) -> Response:
-        """200 when it is kept; 404, 403 or 413 for what is not the account's bot; 503 when it cannot be stored."""
+        """200 when it is kept; 404, 401, 403 or 413 for what is not the account's bot; 503 when it cannot be stored."""
         given = request.path_params["secret"]
         if not hmac.compare_digest(given.encode(), self._service.webhook_secret.encode()):
             return JSONResponse({"detail": "Not Found"}, 404)
@@ -37,10 +37,14 @@ class SalesbotWebhook:
             if body is None:
                 return Response(status_code=413)
             now = self._service.clock.now()
-            call = read_call(body, self._client_secret, self._base_url, now)
+            account = self._service.inbox.account
+            call = read_call(body, self._client_secret, self._base_url, now, account.id if account else None)
             opened = await self._service.database.write(lambda connection: take(connection, call, now))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
+        except NotBelieved as error:
+            log.warning("a Salesbot's request is not believed", reason=str(error))
+            return JSONResponse({"detail": "Unauthorized"}, 401)
         except Refused as error:
             log.warning("a Salesbot's request is refused", reason=str(error))
             return JSONResponse({"detail": "Forbidden"}, 403)
