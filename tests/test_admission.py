@@ -1,23 +1,28 @@
 """Which turns are answered, and when: through the whole workflow, on both databases."""
 
-from datetime import timedelta
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from otvet import turns
+from otvet import gates, turns
 from otvet.answer import Answering, Rules
 from otvet.config import load_settings
 from otvet.database import Database
 from otvet.deals import hours
 from otvet.deals.admission import OUT_OF_HOURS, Admission
 from otvet.deals.selection import CHANNEL, STAGE, Choice, Selection
+from otvet.deliver.delivery import TASK_WITHIN
+from otvet.deliver.ways import How
 from otvet.errors import SettingsError
 from tests.running import command, otvet, wait_for
-from tests.standins.amocrm import PIPELINE, amocrm_standin
+from tests.standins.amocrm import PIPELINE, AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
 from tests.test_answer import Stage, Writer
+from tests.test_deliver import BOT, with_salesbot
 from tests.test_end_to_end import connected
 
 LEAD, CONTACT = 27754599, 93589657
@@ -25,6 +30,7 @@ CLOSED = "We are closed; a manager will answer in the morning."
 OFFICE = hours.read("mon-fri 09:00-18:00", hours.zone_of("Europe/Moscow"))  # the stage's clock begins at 12:00 there
 TEXT = Admission(hours=OFFICE, out_of_hours="text", text=CLOSED)
 HALF_A_DAY = timedelta(hours=12).total_seconds()
+OPENS = datetime(2026, 1, 6, 6, 0, tzinfo=UTC)  # after the stage's first night
 
 
 def answered(stage: Stage, *turn_ids: int) -> list[str]:
@@ -40,6 +46,7 @@ def answered(stage: Stage, *turn_ids: int) -> list[str]:
 def a_stage(database: Database, rule: Admission, **more: Any) -> Stage:
     stage = Stage(database, Writer("template", "Written."), **more)
     stage.rules = Rules(admission=rule)
+    stage.how = How(hours=rule.hours)
     return stage
 
 
@@ -105,6 +112,118 @@ def test_out_of_hours_a_client_is_told_so_once_a_night(database: Database) -> No
         assert stage.said()[-1] == "Written."
 
     stage.run(play)
+
+
+@pytest.fixture
+def amo() -> Iterator[AmoStandin]:
+    with amocrm_standin() as amo:
+        amo.rate = 1000
+        amo.add_lead(LEAD)
+        yield amo
+
+
+def notes(amo: AmoStandin) -> list[str]:
+    return [note["params"]["text"].split("\n")[0] for note in amo.notes(LEAD)]
+
+
+def test_the_task_says_what_the_client_wrote_and_waits_until_somebody_is_there(
+    database: Database, amo: AmoStandin
+) -> None:
+    stage = a_stage(database, TEXT, amo=amo)
+    stage.clock.advance(HALF_A_DAY)
+    (turn,) = stage.client_writes("Good evening")
+    stage.client_writes("Do you have it in blue?")
+    assert answered(stage, turn) == [turns.SENT]
+    assert notes(amo) == [CLOSED]
+    (task,) = amo.tasks(LEAD)
+    told = "The client wrote out of working hours.\n\nclient: Good evening\nclient: Do you have it in blue?\n\n[otvet:"
+    assert task["text"].startswith(told)
+    assert task["complete_till"] == (OPENS + TASK_WITHIN).timestamp()
+
+
+def test_a_client_who_asks_for_a_person_at_night_is_a_task_of_the_morning(database: Database, amo: AmoStandin) -> None:
+    stage = a_stage(database, Admission(hours=OFFICE), amo=amo)
+    stage.clock.advance(HALF_A_DAY)
+    (turn,) = stage.client_writes("human please")
+    assert answered(stage, turn) == [turns.SENT]
+    (task,) = amo.tasks(LEAD)
+    assert task["complete_till"] == (OPENS + TASK_WITHIN).timestamp()
+
+
+def away_when_the_reply_is_written(stage: Stage, amo: AmoStandin, how: str, until: datetime) -> None:
+    """amoCRM takes no reply until then: it answers with errors, or its gate is closed."""
+    with stage.database.writes.begin() as connection:
+        if how == "gate":
+            gates.close(connection, gates.AMOCRM, "payment", "The subscription has ended.", stage.clock.now())
+    if how != "gate":
+        for path in ("/api/v4/leads/*/notes", f"/api/v4/bots/{BOT}/run"):
+            amo.fault(path=path, method="POST", status=int(how), times=None)
+
+    def back() -> None:
+        if stage.turn(1).reply is not None and stage.clock.now() < until:
+            stage.clock.advance((until - stage.clock.now()).total_seconds())
+            amo.app.clear()
+            with stage.database.writes.begin() as connection:
+                gates.open_again(connection, gates.AMOCRM)
+
+    stage.clock.on_sleep = back
+
+
+@pytest.mark.parametrize(("way", "how"), [("note", "503"), ("note", "429"), ("note", "gate"), ("salesbot", "429")])
+def test_the_text_of_the_night_is_not_sent_by_day(database: Database, amo: AmoStandin, way: str, how: str) -> None:
+    stage = a_stage(database, TEXT, amo=amo)
+    if way == "salesbot":
+        stage.how = replace(with_salesbot(database, amo).how, hours=OFFICE, note=False)
+    stage.clock.advance(HALF_A_DAY)
+    (turn,) = stage.client_writes("Good evening")
+    away_when_the_reply_is_written(stage, amo, how, OPENS)
+    assert answered(stage, turn) == [turns.HANDED]
+    assert stage.turn(turn).reason == turns.STALE  # as anything that nobody answered in time
+    assert (stage.said(), notes(amo), amo.tasks(LEAD), amo.chats.seen) == ([], [], [], [])
+    assert stage.turn(turn).reply is None
+
+
+@pytest.mark.parametrize("how", ["503", "gate"])
+def test_who_wrote_right_before_work_began_is_answered(database: Database, amo: AmoStandin, how: str) -> None:
+    stage = a_stage(database, TEXT, amo=amo)
+    stage.clock.advance((OPENS - stage.clock.now()).total_seconds() - 120)
+    (turn,) = stage.client_writes("Good morning")
+    away_when_the_reply_is_written(stage, amo, how, OPENS)
+    assert answered(stage, turn) == [turns.SENT]
+    assert (stage.said(), notes(amo), amo.tasks(LEAD)) == (["Written."], ["Written."], [])
+
+
+def test_the_text_needs_nobodys_approval(database: Database, amo: AmoStandin) -> None:
+    stage = a_stage(database, TEXT, amo=amo)
+    stage.how = How(mode="draft", hours=OFFICE)
+    stage.clock.advance(HALF_A_DAY)
+    (turn,) = stage.client_writes("Good evening")
+    amo.fault(path="/api/v4/leads/*/notes", method="POST", status=429)  # a further attempt needs none either
+    assert answered(stage, turn) == [turns.SENT]
+    assert notes(amo) == [CLOSED]
+    assert len(amo.tasks(LEAD)) == 1
+    stage.clock.advance(HALF_A_DAY)
+    (by_day,) = stage.client_writes("Good day")
+    assert answered(stage, by_day) == [turns.DRAFT]
+    assert notes(amo)[1].startswith("DRAFT")
+
+
+def test_nor_without_amocrm(database: Database) -> None:
+    stage = a_stage(database, TEXT)
+    stage.how = How(mode="draft", hours=OFFICE)
+    stage.clock.advance(HALF_A_DAY)
+    (turn,) = stage.client_writes("Good evening")
+    assert answered(stage, turn) == [turns.KEPT]
+    assert stage.said() == [CLOSED]
+
+
+def test_switched_off_nobody_is_told_anything(database: Database, amo: AmoStandin) -> None:
+    stage = a_stage(database, TEXT, amo=amo)
+    stage.how = How(mode="off", hours=OFFICE)
+    stage.clock.advance(HALF_A_DAY)
+    (turn,) = stage.client_writes("Good evening")
+    assert answered(stage, turn) == [turns.CANCELLED]
+    assert amo.notes(LEAD) == []
 
 
 def test_silent_leaves_the_night_to_a_person(database: Database) -> None:

@@ -105,3 +105,15 @@ def test_a_zone_that_is_none_is_refused_and_the_default_needs_no_files(monkeypat
 
     monkeypatch.setattr("otvet.deals.hours.ZoneInfo", missing)
     assert zone_of("Europe/Moscow") == timezone(timedelta(hours=3), "Europe/Moscow")
+
+
+def test_when_somebody_is_there_again() -> None:
+    week = hours("пн-пт 09:00-13:00, 14:00-18:00")
+    assert week.opening(moscow(5, 12)) == moscow(5, 12)
+    assert week.opening(moscow(5, 13)) == moscow(5, 14)
+    assert week.opening(moscow(5, 8, 59)) == moscow(5, 9)
+    assert week.opening(moscow(5, 18)) == moscow(6, 9)
+    assert week.opening(moscow(9, 18)) == moscow(12, 9)
+    assert hours("пн 9-18").opening(moscow(5, 18)) == moscow(12, 9)
+    assert hours("сб-пн 22:00-02:00").opening(moscow(6, 1)) == moscow(6, 1)
+    assert hours("сб-пн 22:00-02:00").opening(moscow(6, 2)) == moscow(10, 22)

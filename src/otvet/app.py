@@ -245,6 +245,7 @@ def _how(settings: Settings) -> How:
         show=settings.widget_show,
         mode=settings.mode,
         stale=timedelta(minutes=settings.stale_minutes),
+        hours=hours.read(settings.working_hours, hours.zone_of(settings.timezone)),
     )
 
 

@@ -54,9 +54,13 @@ def reply(context: Context) -> Reply:
 
 
 def summary(context: Context) -> str:
-    """The last of what was said, for the person who takes over; whole lines, newest last."""
-    lines = [*context.history, *context.question][-SUMMARY_LINES:]
-    return "\n".join(f"{line.sender}: {_cut(line.text)}" for line in lines)
+    """The last of what was said, for the person who takes over."""
+    return in_short([*context.history, *context.question])
+
+
+def in_short(lines: Sequence[Line]) -> str:
+    """The last of them; whole lines, newest last."""
+    return "\n".join(f"{line.sender}: {_cut(line.text)}" for line in lines[-SUMMARY_LINES:])
 
 
 def doubts(context: Context, draft: str, found: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 waiting ──> answering ──> sending ──> sent        the reply is in amoCRM
    │            │            ├──────> failed      amoCRM refused it for good
    │            │            ├──────> cancelled   a person took over, or it was switched off, before it could be sent
-   │            │            └──────> answering   a manager has to approve it first, by a mode that was set meanwhile
+   │            │            └──────> answering   a manager has to approve it first, by a mode that was set meanwhile;
+   │            │                                 or it is not true any more, as the out-of-hours text by day
    │            ├───────────────────> kept        amoCRM is not connected: the reply is here, and was not sent
    │            ├──────────> draft ──> cancelled  a manager may approve it (it is ``answering`` again) or reject it
    │            └───────────────────> handed      a person has to see to it; ``reason`` says why
@@ -310,6 +311,11 @@ _NOTHING_WRITTEN = {"reply": None, "reason": None, "summary": None, "gap": False
 """What a dropped draft leaves: nothing, not even that a person was needed because of it."""
 
 
+def drop_reply(connection: Connection, turn_id: int, me: str) -> bool:
+    """What was written is not to be sent any more: the reply is written anew."""
+    return _move(connection, turn_id, me, ANSWERING, {**_NOTHING_WRITTEN, "responder": None, "model": None})
+
+
 def absorb_newer(connection: Connection, turn_id: int, me: str) -> bool:
     """The client wrote on while the reply was written: drop the draft, and answer the newer words with it.
 
@@ -495,7 +501,7 @@ def cancel_unsent(connection: Connection, turn_id: int, me: str, reason: str, no
 
 
 def take_back(connection: Connection, turn_id: int, me: str) -> bool:
-    """sending -> answering: it surely is not in amoCRM, and a manager has to approve it first; it was never said."""
+    """sending -> answering: it surely is not in amoCRM, and is not to be sent as it is; it was never said."""
     if not _move(connection, turn_id, me, SENDING, {"state": ANSWERING, "way": None, "tried_at": None}):
         return False
     parts.forget(connection, turn_id)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from otvet.i18n import _
@@ -44,6 +44,14 @@ class Hours:
     def open_at(self, now: datetime) -> bool:
         return any(begin <= now < end for begin, end in self._around(now))
 
+    def opening(self, now: datetime) -> datetime:
+        """This moment, if somebody is there, else when the next working hours begin."""
+        if self.open_at(now):
+            return now
+        today = now.astimezone(self.zone).date()
+        days = (today + timedelta(days=ahead) for ahead in range(9))
+        return min(begin for day in days for begin, _end in self._on(day) if begin > now)
+
     def closed_since(self, now: datetime) -> datetime:
         """When the last working hours before this moment ended."""
         return max(end for _begin, end in self._around(now) if end <= now)
@@ -51,11 +59,13 @@ class Hours:
     def _around(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
         today = now.astimezone(self.zone).date()
         for back in range(-1, 9):
-            day = today - timedelta(days=back)
-            midnight = datetime.combine(day, time(), self.zone)
-            for weekday, begin, end in self.opened:
-                if weekday == day.weekday():
-                    yield _moment(midnight, begin), _moment(midnight, end)
+            yield from self._on(today - timedelta(days=back))
+
+    def _on(self, day: date) -> Iterator[tuple[datetime, datetime]]:
+        midnight = datetime.combine(day, time(), self.zone)
+        for weekday, begin, end in self.opened:
+            if weekday == day.weekday():
+                yield _moment(midnight, begin), _moment(midnight, end)
 
 
 def _moment(midnight: datetime, minutes: int) -> datetime:

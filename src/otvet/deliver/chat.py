@@ -16,6 +16,7 @@ from otvet.amocrm.ways import sent_since
 from otvet.clock import Clock
 from otvet.conversations import conversations, messages
 from otvet.database import Database
+from otvet.deals.hours import Hours
 from otvet.deliver import parts
 from otvet.deliver.last_look import look_again
 from otvet.deliver.verdicts import NOT_OURS, SURE_FOR_SECONDS
@@ -52,6 +53,8 @@ class Chat:
         me: str,
         mode: str,
         on_their_way: set[asyncio.Task[Any]],
+        *,
+        hours: Hours | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -59,6 +62,7 @@ class Chat:
         self._ways = ways
         self._me = me
         self._mode = mode
+        self._hours = hours
         self._on_their_way = on_their_way
 
     async def send(self, turn: Row[Any]) -> str | None:
@@ -103,7 +107,7 @@ class Chat:
 
     def _last_look(self, connection: Connection, turn_id: int, ids: Sequence[int], now: datetime) -> str | None:
         """All that decides whether it is sent now, in one commit right before it is. None: it is."""
-        verdict = look_again(connection, turn_id, self._me, now, self._mode)
+        verdict = look_again(connection, turn_id, self._me, now, self._mode, self._hours)
         if verdict is not None:
             log.info("a reply to the client's chat goes no further", turn=turn_id, verdict=verdict)
             return verdict

@@ -14,6 +14,7 @@ from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.ways import go_on
 from otvet.clock import Clock
 from otvet.database import Database
+from otvet.deals import admission
 from otvet.deliver import bot_waits, drafts, parts
 from otvet.deliver.by_channel import SALESBOT, WIDGET, way_for
 from otvet.deliver.chat import Chat, origin_of
@@ -34,9 +35,10 @@ GAVE_UP = N_("amoCRM did not take the reply for a day: {reason}")
 NOT_TOLD = N_("The client did not get this reply. {reason}\n\n{text}")
 DISCONNECTED = N_("amoCRM is not connected any more; look into the deal whether the reply is there")
 TASKS = {
-    True: N_("The client asks for a person.\n\n{summary}"),
-    False: N_("The client was promised an answer by a manager.\n\n{summary}"),
+    handover.RESPONDER: N_("The client asks for a person.\n\n{summary}"),
+    admission.RESPONDER: N_("The client wrote out of working hours.\n\n{summary}"),
 }
+PROMISED = N_("The client was promised an answer by a manager.\n\n{summary}")
 
 
 DEFAULT = How()
@@ -237,7 +239,10 @@ class Delivery:
         return turns.DRAFT if shown else NOT_OURS
 
     async def _into_chat(self, turn: Row[Any], amocrm: AmoClient) -> str:
-        chat = Chat(self._database, self._clock, amocrm, self._ways, self._me, self._how.mode, self._on_their_way)
+        how = self._how
+        chat = Chat(
+            self._database, self._clock, amocrm, self._ways, self._me, how.mode, self._on_their_way, hours=how.hours
+        )
         verdict = await chat.send(turn)
         if verdict is not None:
             return verdict
@@ -320,6 +325,8 @@ class Delivery:
         if gates.closed(connection, gates.AMOCRM) is not None:
             return _Begun(LATER)
         turn = turns.get(connection, turn_id)
+        if turn is not None and admission.is_over(turn, self._how.hours, now):
+            return _Begun(AGAIN if turns.drop_reply(connection, turn_id, self._me) else NOT_OURS)
         if turn is not None and self._is_stale(connection, turn):
             left = turns.hand_to_person(connection, turn_id, self._me, turns.STALE, now)
             return _Begun(turns.HANDED if left else NOT_OURS)
@@ -345,7 +352,7 @@ class Delivery:
         if mode == conversations.OFF and not turn.forced:
             left = turns.leave_alone(connection, turn.id, self._me, turns.OFF, now)
             return _Begun(turns.CANCELLED if left else NOT_OURS)
-        if mode != conversations.DRAFT or turn.approved:
+        if mode != conversations.DRAFT or turn.approved or admission.is_own_text(turn):
             return None
         if turn.state != turns.ANSWERING or turn.reply is None or (_is_paused(turn, now) and not turn.forced):
             return None  # as it would be without drafts
@@ -369,7 +376,8 @@ class Delivery:
     def _last_look_again(self, connection: Connection, turn_id: int) -> _Begun:
         """The same before a further attempt; the note surely is not in amoCRM."""
         now = self._clock.now()
-        verdict = look_again(connection, turn_id, self._me, now, self._how.mode, tried_at=now)
+        how = self._how
+        verdict = look_again(connection, turn_id, self._me, now, how.mode, how.hours, tried_at=now)
         if verdict is not None:
             return _Begun(verdict)
         return _Begun(None, turns.get(connection, turn_id), self._clock.monotonic())
@@ -385,7 +393,7 @@ class Delivery:
             if mode == conversations.OFF and not turn.forced:
                 turns.leave_alone(connection, turn_id, self._me, turns.OFF, now)
                 return turns.CANCELLED
-            if mode == conversations.DRAFT and not turn.approved:
+            if mode == conversations.DRAFT and not (turn.approved or admission.is_own_text(turn)):
                 self._pause_if_asked(connection, turn_id)
                 turns.show_draft(connection, turn_id, self._me, None)
                 return turns.DRAFT
@@ -444,8 +452,7 @@ class Delivery:
         It comes before the turn is closed, so that a crash does not lose it.
         """
         marker = self._marker(turn)
-        asked = turn.responder == handover.RESPONDER
-        text = f"{_(TASKS[asked]).format(summary=turn.summary)}\n\n[{marker}]"
+        text = f"{_(TASKS.get(turn.responder, PROMISED)).format(summary=turn.summary)}\n\n[{marker}]"
         try:
             if turn.note_id is None and not await self._note_down(turn.id, state=turn.state, note_id=note_id):
                 return False
@@ -457,7 +464,8 @@ class Delivery:
                 if not await self._note_down(turn.id, state=turn.state, tried_at=now):
                     return False
                 responsible = lead.get("responsible_user_id")
-                await amocrm.add_task(turn.amocrm_lead_id, text, now + TASK_WITHIN, responsible, has_place=True)
+                due = self._how.somebody_is_there(now) + TASK_WITHIN
+                await amocrm.add_task(turn.amocrm_lead_id, text, due, responsible, has_place=True)
         except AmoError as error:
             if not error.permanent:
                 raise

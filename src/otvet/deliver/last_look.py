@@ -6,16 +6,25 @@ from sqlalchemy.engine import Connection
 
 from otvet import gates, turns
 from otvet.conversations import AUTO, DRAFT, OFF
+from otvet.deals import admission
+from otvet.deals.hours import Hours
 from otvet.deliver import parts
 from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS
 
 
 def look_again(
-    connection: Connection, turn_id: int, me: str, now: datetime, mode: str, *, tried_at: datetime | None = None
+    connection: Connection,
+    turn_id: int,
+    me: str,
+    now: datetime,
+    mode: str,
+    hours: Hours | None = None,
+    *,
+    tried_at: datetime | None = None,
 ) -> str | None:
     """None: it may go. What stops it is heeded in the same commit: what the client does not have was not said.
 
-    mode: where the conversation has none of its own. tried_at: see turns.send_again.
+    mode: where the conversation has none of its own. hours: the working hours. tried_at: see turns.send_again.
     """
     turn = turns.get(connection, turn_id)
     if turn is None:
@@ -26,7 +35,8 @@ def look_again(
     mode = AUTO if turn.forced else turn.mode or mode  # a person wants it sent
     reason = turns.MANAGER
     if turns.send_again(connection, turn_id, me, now, tried_at=tried_at):
-        if mode == DRAFT and not told:
+        to_approve = mode == DRAFT and not admission.is_own_text(turn)
+        if not told and (to_approve or admission.is_over(turn, hours, now)):
             return AGAIN if turns.take_back(connection, turn_id, me) else NOT_OURS
         if mode != OFF:
             return None

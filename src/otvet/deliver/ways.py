@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection, Row
@@ -14,6 +14,7 @@ from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.conversations import AUTO
 from otvet.database import Database
+from otvet.deals.hours import Hours
 from otvet.deliver import bot_waits, channels
 from otvet.deliver.by_channel import NOTE, SALESBOT, TALK, WIDGET
 from otvet.errors import StorageError
@@ -45,6 +46,7 @@ class How:
     show: whether a waiting bot is told to send the text itself.
     mode: AUTO, DRAFT or OFF, where the conversation has none of its own.
     stale: a reply to what was said longer ago than that is not sent any more, but left to a person.
+    hours: in which a person is given work; None: always.
     """
 
     via: Mapping[str, str] = field(default_factory=lambda: {"*": NOTE})
@@ -54,6 +56,11 @@ class How:
     show: bool = False
     mode: str = AUTO
     stale: timedelta = timedelta(minutes=60)
+    hours: Hours | None = None
+
+    def somebody_is_there(self, now: datetime) -> datetime:
+        """From when on a person can see to something."""
+        return self.hours.opening(now) if self.hours else now
 
 
 class Way(Protocol):
