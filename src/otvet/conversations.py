@@ -358,14 +358,8 @@ def _names_nobody(said: Any) -> sa.ColumnElement[bool]:
 
 
 _other = conversations.alias("other")
-_same_deal = conversations.alias("same_deal")
 _there = messages.alias("there")
-_somebody_else = sa.exists().where(
-    _there.c.conversation_id == _same_deal.c.id,
-    sa.or_(_same_deal.c.id == _other.c.id, _same_deal.c.amocrm_lead_id == _other.c.amocrm_lead_id),
-    ~_names_nobody(_there),
-    ~_is_of(_there),
-)
+_somebody_else = sa.exists().where(_there.c.conversation_id == _other.c.id, ~_names_nobody(_there), ~_is_of(_there))
 _OTHER_DEALS = (
     sa.select(_other.c.id, _other.c.summary, _somebody_else.label("shared"))
     .where(
@@ -376,18 +370,21 @@ _OTHER_DEALS = (
     .order_by(_other.c.last_activity.desc(), _other.c.id.desc())
 )
 _own = messages.alias("own")
-_answers_them = sa.and_(
-    messages.c.sender_type == "assistant",
-    sa.exists().where(*_ASKED_THERE, _is_of(_asked)),
-    ~sa.exists().where(*_ASKED_THERE, ~_is_of(_asked)),
+_deals: Any = sa.bindparam("deals", expanding=True)
+_ASKED_IN_THEM = sa.select(_asked.c.turn_id).where(
+    _asked.c.conversation_id.in_(_deals), _asked.c.sender_type == "client"
 )
+_ASKED_BY_NOBODY_ELSE = _ASKED_IN_THEM.group_by(_asked.c.turn_id).having(
+    sa.func.sum(sa.case((_is_of(_asked), 0), else_=1)) == 0
+)
+_IN_THEIR_CHAT = _ASKED_IN_THEM.where(_asked.c.amocrm_chat_id.in_(sa.bindparam("chats", expanding=True)))
 _ELSEWHERE = (
     sa.select(messages)
     .where(
-        messages.c.conversation_id.in_(sa.bindparam("deals", expanding=True)),
+        messages.c.conversation_id.in_(_deals),
         sa.or_(
             _is_of(messages),
-            _answers_them,
+            sa.and_(messages.c.sender_type == "assistant", messages.c.turn_id.in_(_ASKED_BY_NOBODY_ELSE)),
             # Of a first version, or told by a bot: whose it is follows from the rest of the conversation.
             sa.and_(_names_nobody(messages), messages.c.conversation_id.in_(sa.bindparam("alone", expanding=True))),
         ),
@@ -400,7 +397,7 @@ _ELSEWHERE = (
             .where(_own.c.conversation_id == sa.bindparam("conversation"))
             .scalar_subquery(),
             messages.c.amocrm_chat_id.in_(sa.bindparam("chats", expanding=True)),
-            sa.exists().where(*_ASKED_THERE, _asked.c.amocrm_chat_id.in_(sa.bindparam("chats", expanding=True))),
+            messages.c.turn_id.in_(_IN_THEIR_CHAT),
         ),
     )
     .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
