@@ -1,12 +1,17 @@
 """What ``otvet check`` says of a connected account."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from otvet import gates
+from otvet.amocrm import addresses
+from otvet.commands import check_account
+from otvet.config import load_settings
 from otvet.database import Database
 from otvet.schema import prepare
 from tests.running import SECRET, command
@@ -68,3 +73,20 @@ def test_keys_without_a_consent(tmp_path: Path, amo: AmoStandin) -> None:
     assert (code, "✗ amoCRM there is no consent yet; start otvet connect" in printed) == (1, True)
     code, printed = check(tmp_path, amo, **(own | {"OTVET_AMOCRM_CLIENT_SECRET": ""}))
     assert (code, "set OTVET_AMOCRM_CLIENT_SECRET" in printed) == (1, True)
+
+
+def test_a_token_that_crosses_the_network_in_the_clear(
+    tmp_path: Path, amo: AmoStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "HERE", ())  # the stand-in is somewhere else
+    settings = load_settings(
+        database_url=f"sqlite:///{tmp_path / 'conversations.db'}", amocrm_base_url=amo.url, amocrm_token=amo.token
+    )
+
+    async def look() -> list[tuple[str, str, str]]:
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            return [finding async for finding in check_account.look(settings, http)]
+
+    assert ("Token", "warning") in [
+        (subject, state) for subject, state, sentence in asyncio.run(look()) if "unencrypted" in sentence
+    ]

@@ -26,6 +26,7 @@ from tests.standins.sender import ACCOUNT, body, incoming, message
 LEAD = 27754599
 CLIENT = "11111111-2222-3333-4444-555555555555"
 KEY = "integration-secret-of-the-tests"
+SALESBOT = 36143
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -180,6 +181,72 @@ def test_a_code_of_the_integrations_window(tmp_path: Path, amo: AmoStandin) -> N
     assert "OTVET_AMOCRM_CLIENT_ID" in env(tmp_path)
 
 
+# The same once more
+
+
+def made(amo: AmoStandin) -> tuple[int, ...]:
+    """What was changed in amoCRM: subscriptions, removals, pairs of tokens, and codes that were not taken."""
+    changes = [calls(amo, method, "/api/v4/webhooks") for method in ("POST", "DELETE")]
+    return (*changes, calls(amo, "POST", "/oauth2/access_token"), amo.access.pairs, amo.access.refused)
+
+
+@pytest.mark.parametrize("by_consent", [False, True])
+def test_the_very_same_command_changes_nothing(tmp_path: Path, amo: AmoStandin, by_consent: bool) -> None:
+    with otvet(tmp_path) as server:
+        amo.access.integration(CLIENT, KEY, f"{server.url}/oauth/amocrm")
+        keys = ("--client-id", CLIENT, "--client-secret", KEY, "--code", amo.access.code(CLIENT))
+        way = keys if by_consent else ("--token", amo.token)
+        bot = ("--reply-via", "salesbot", "--salesbot-id", str(SALESBOT))
+        amo.chats.add_bot(SALESBOT)
+        given = ("--account", amo.url, "--public-url", server.url, *way, *bot)
+        first = connect(tmp_path, *given)
+        assert first.returncode == 0, said(first)
+        before = env(tmp_path), (tmp_path / ".env").stat().st_mtime_ns, made(amo), dict(amo.chats.fields)
+        second = connect(tmp_path, *given)
+        assert second.returncode == 0, said(second)
+        assert "✗" not in said(second)
+        assert ".env is as it must be" in said(second)
+        assert (env(tmp_path), (tmp_path / ".env").stat().st_mtime_ns, made(amo), dict(amo.chats.fields)) == before
+
+
+def test_a_code_that_is_worth_nothing_takes_no_good_consent_away(tmp_path: Path, amo: AmoStandin) -> None:
+    with otvet(tmp_path) as server:
+        amo.access.integration(CLIENT, KEY, f"{server.url}/oauth/amocrm")
+        given = ("--account", amo.url, "--public-url", server.url, "--client-id", CLIENT, "--client-secret", KEY)
+        connect(tmp_path, *given, "--code", amo.access.code(CLIENT))
+        result = connect(tmp_path, *given, "--code", "of-last-week")
+        assert result.returncode == 0, said(result)
+        assert "The consent of before goes on" in said(result)
+        assert "was subscribed already" in said(result)
+        newer = connect(tmp_path, "--code", amo.access.code(CLIENT))
+        assert newer.returncode == 0, said(newer)
+    assert amo.access.pairs == 2
+
+
+def test_a_lost_key_is_mended_by_a_new_consent(tmp_path: Path, amo: AmoStandin) -> None:
+    with otvet(tmp_path) as server:
+        amo.access.integration(CLIENT, KEY, f"{server.url}/oauth/amocrm")
+        given = ("--account", amo.url, "--public-url", server.url, "--client-id", CLIENT, "--client-secret", KEY)
+        connect(tmp_path, *given, "--code", amo.access.code(CLIENT))
+    (tmp_path / "conversations.key").unlink()
+    with again(tmp_path, server):
+        result = connect(tmp_path, "--code", amo.access.code(CLIENT))
+        assert result.returncode == 0, said(result)
+        assert "encrypted with another key" in said(result)
+        assert "Stop it and start it again" in said(result)
+    with again(tmp_path, server) as started:
+        started.deliver(incoming("How much is the delivery?"))
+        wait_for(lambda: amo.notes(LEAD), "a note")
+        assert "✗" not in said(connect(tmp_path))
+
+
+def test_a_server_with_another_key_does_not_keep_anybody_waiting(tmp_path: Path, amo: AmoStandin) -> None:
+    with otvet(tmp_path, OTVET_SECRET_KEY="k" * 40) as server, asking_for_consent(tmp_path, amo, server) as (page, it):
+        assert "different keys" in visit(page).text
+        assert "different keys" in end(it)
+        assert it.returncode == 1
+
+
 # What is in the way
 
 
@@ -258,6 +325,20 @@ def test_rights_that_are_missing(tmp_path: Path, amo: AmoStandin) -> None:
     assert "does not tell them" in said(connect(tmp_path))
 
 
+@pytest.mark.parametrize("typed", ["", " \n", "Bearer \n"])
+def test_an_empty_token_is_a_missing_answer(tmp_path: Path, amo: AmoStandin, typed: str) -> None:
+    result = command(tmp_path, "connect", "--yes", "--account", amo.url, "--token", "-", typed=typed)
+    assert (result.returncode, result.stderr.strip()) == (2, "the token is empty; give --token")
+
+
+@pytest.mark.parametrize(("filters", "told"), [(True, "amoCRM filters them"), (False, "read one by one"), (None, "")])
+def test_whether_lists_are_filtered_is_said(tmp_path: Path, amo: AmoStandin, filters: bool | None, told: str) -> None:
+    amo.tells_filters, amo.filters = filters is not None, bool(filters)
+    printed = said(connect(tmp_path, "--account", amo.url, "--token", amo.token))
+    assert ("Lists of deals" in printed) == bool(told)
+    assert told in printed
+
+
 def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
     given = ("--account", amo.url, "--token", amo.token)
     amo.fault(status=403, body=BLOCKED, content_type="text/html", times=None)
@@ -305,7 +386,7 @@ def test_nothing_is_asked_unattended(tmp_path: Path) -> None:
 def test_answers_that_are_typed(tmp_path: Path, amo: AmoStandin) -> None:
     result = subprocess.run(
         [str(PROGRAM), "connect"],
-        input=f"{amo.url}\n1\n{amo.token}\n\n",
+        input=f"{amo.url}\n3\n1\n{amo.token}\n\n1\n",
         cwd=tmp_path,
         env=environment(tmp_path, COLUMNS="400"),
         capture_output=True,
@@ -317,6 +398,7 @@ def test_answers_that_are_typed(tmp_path: Path, amo: AmoStandin) -> None:
     assert "--public-url" in said(result)
     assert result.returncode == 1
     assert f"OTVET_AMOCRM_BASE_URL='{amo.url}'" in env(tmp_path)
+    assert "OTVET_REPLY_VIA=note" in env(tmp_path)
     assert amo.token not in said(result)
 
 
@@ -413,6 +495,18 @@ def test_a_delivery_of_another_account_is_put_aside(connected: Otvet) -> None:
     assert connected.get("/api/stats")["quarantined"] == 1
     assert connected.deliver(incoming("hello")).json()["saved"] == 1
     assert connected.get("/api/stats")["quarantined"] == 1
+
+
+def test_so_it_is_from_the_first_moment_after_a_restart(tmp_path: Path, amo: AmoStandin) -> None:
+    """The watch's own look takes as long as amoCRM does; what is known stands in the database."""
+    with otvet(tmp_path) as server:
+        connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", server.url)
+    amo.fault(path="/api/v4/account", delay=30, times=None)
+    foreign = body(("message", "add", [message("hello")]), account={**ACCOUNT, "id": 1, "subdomain": "other"})
+    with again(tmp_path, server) as started:
+        assert started.deliver(foreign).json() == {"saved": 0, "duplicates": 0}
+        assert started.get("/api/stats")["quarantined"] == 1
+        assert started.deliver(incoming("hello")).json()["saved"] == 1
 
 
 def test_a_trial_delivery_is_not_kept(connected: Otvet) -> None:

@@ -1,20 +1,22 @@
 """A consent that is asked for is answered once, within twenty minutes, and for the account that was asked."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx2
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
-from otvet.amocrm.addresses import account_address, consent_page
+from otvet.amocrm.addresses import account_address, consent_page, is_exposed
 from otvet.amocrm.token import Keys
 from otvet.connection import consents, tokens
 from otvet.connection.consenting import Consenting
 from otvet.connection.consents import Answer, Asked
 from otvet.connection.vault import Vault
 from otvet.database import Database
-from otvet.errors import UsageError
+from otvet.errors import SettingsError, StorageError, UsageError
 from tests.clocks import FakeClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 
@@ -39,7 +41,12 @@ def ask(database: Database, clock: FakeClock, amo: AmoStandin) -> Asked:
         return consents.ask(connection, VAULT, amo.url, KEYS, clock.now())
 
 
-def take(database: Database, clock: FakeClock, *answers: tuple[str, str, str]) -> list[Answer]:
+def take(
+    database: Database,
+    clock: FakeClock,
+    *answers: tuple[str, str, str],
+    vault: Callable[[], Vault] = lambda: VAULT,
+) -> list[Answer]:
     """Answers (state, code, referer) that come in at the same time."""
 
     async def go() -> list[Answer]:
@@ -47,7 +54,7 @@ def take(database: Database, clock: FakeClock, *answers: tuple[str, str, str]) -
         own.start()
         try:
             async with httpx2.AsyncClient(trust_env=False) as http:
-                taking = Consenting(own, clock, http, lambda: VAULT)
+                taking = Consenting(own, clock, http, vault)
                 return await asyncio.gather(*(taking.take(*answer) for answer in answers))
         finally:
             await own.stop()
@@ -96,6 +103,66 @@ def test_the_table_does_not_help_to_answer(database: Database, clock: FakeClock,
     assert asked.state in asked.url
 
 
+def told(database: Database, asked: Asked) -> Answer:
+    answer = database.look(lambda connection: consents.answer_to(connection, asked.state))
+    assert answer is not None
+    return answer
+
+
+def test_a_server_with_another_key_says_so_to_who_waits(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
+    asked = ask(database, clock, amo)
+    other = Vault("another key " * 3)
+    (answer,) = take(database, clock, (asked.state, amo.access.code(KEYS.client_id), ""), vault=lambda: other)
+    assert not answer.given
+    assert "different keys" in answer.sentence
+    assert told(database, asked) == answer
+    assert amo.access.pairs == 0
+
+
+def test_a_key_file_that_cannot_be_used_is_said_to_who_waits(
+    database: Database, clock: FakeClock, amo: AmoStandin
+) -> None:
+    def unusable() -> Vault:
+        raise SettingsError("the key file cannot be used")
+
+    asked = ask(database, clock, amo)
+    take(database, clock, (asked.state, amo.access.code(KEYS.client_id), ""), vault=unusable)
+    assert told(database, asked) == Answer(False, "the key file cannot be used")
+
+
+def test_a_pair_waits_for_a_database_that_is_away(
+    database: Database, clock: FakeClock, amo: AmoStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, keep = [3], tokens.keep_consent
+
+    def keep_later(connection: Connection, *pair: Any) -> None:
+        away[0] -= 1
+        if away[0] >= 0:
+            raise StorageError("the disk is full")
+        keep(connection, *pair)
+
+    monkeypatch.setattr(tokens, "keep_consent", keep_later)
+    asked = ask(database, clock, amo)
+    (answer,) = take(database, clock, (asked.state, amo.access.code(KEYS.client_id), ""))
+    assert answer.given
+    assert amo.access.pairs == 1
+    assert database.look(lambda connection: tokens.kept(connection, VAULT)) is not None
+
+
+def test_a_pair_that_cannot_be_kept_is_said_to_who_waits(
+    database: Database, clock: FakeClock, amo: AmoStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_connection: Connection, *_pair: Any) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(tokens, "keep_consent", refuse)
+    asked, begun = ask(database, clock, amo), clock.monotonic()
+    take(database, clock, (asked.state, amo.access.code(KEYS.client_id), ""))
+    answer = told(database, asked)
+    assert (answer.given, "the disk is full" in answer.sentence) == (False, True)
+    assert clock.monotonic() - begun < 120
+
+
 def test_old_ones_are_forgotten(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
     ask(database, clock, amo)
     clock.advance(2 * 86_400)
@@ -124,6 +191,19 @@ def test_addresses_as_people_type_them(typed: str, address: str) -> None:
 def test_addresses_that_the_token_must_not_go_to(typed: str) -> None:
     with pytest.raises(UsageError):
         account_address(typed)
+
+
+@pytest.mark.parametrize(
+    ("url", "exposed"),
+    [
+        ("https://example.amocrm.ru", False),
+        ("http://example.amocrm.ru", True),
+        ("http://127.0.0.1:9001", False),
+        ("http://[::1]:9001", False),
+    ],
+)
+def test_what_crosses_a_network_unencrypted(url: str, exposed: bool) -> None:
+    assert is_exposed(url) == exposed
 
 
 def test_the_page_of_the_consent_is_of_the_accounts_zone() -> None:

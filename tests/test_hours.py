@@ -117,3 +117,36 @@ def test_when_somebody_is_there_again() -> None:
     assert hours("пн 9-18").opening(moscow(5, 18)) == moscow(12, 9)
     assert hours("сб-пн 22:00-02:00").opening(moscow(6, 1)) == moscow(6, 1)
     assert hours("сб-пн 22:00-02:00").opening(moscow(6, 2)) == moscow(10, 22)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "open_hours"),
+    [
+        (moscow(9, 18), moscow(11, 23), 5),  # Friday evening to Sunday night: Saturday's five
+        (moscow(9, 17), moscow(12, 10), 1 + 5 + 1),
+        (moscow(5, 12), moscow(5, 12), 0),
+        (moscow(5, 8), moscow(5, 8, 30), 0),
+        (moscow(5, 12), moscow(5, 13, 30), 1.5),
+        (moscow(5, 0), moscow(12, 0), 5 * 9 + 5),
+        (moscow(5, 13), moscow(5, 12), 0),  # the clock was set back
+    ],
+)
+def test_how_much_of_a_time_was_working_time(begin: datetime, end: datetime, open_hours: float) -> None:
+    week = hours("mon-fri 09:00-18:00; sat 10:00-15:00")
+    assert week.open_for(begin, end) == timedelta(hours=open_hours)
+
+
+def test_hours_that_are_given_twice_count_once() -> None:
+    assert hours("mon 9-18; mon 10-12, 17-20").open_for(moscow(5, 0), moscow(6, 0)) == timedelta(hours=11)
+
+
+def test_work_beyond_midnight_counts_on_both_sides() -> None:
+    week = hours("mon 22:00-06:00")
+    assert week.open_for(moscow(5, 0), moscow(7, 0)) == timedelta(hours=8)
+    assert week.open_for(moscow(6, 1), moscow(6, 3)) == timedelta(hours=2)
+
+
+def test_the_day_on_which_the_clock_is_changed_is_as_long_as_it_is() -> None:
+    every_day = hours("0:00-24:00", BERLIN)
+    spring = datetime(2026, 3, 29, tzinfo=BERLIN)
+    assert every_day.open_for(spring, datetime(2026, 3, 30, tzinfo=BERLIN)) == timedelta(hours=23)

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -12,12 +12,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from otvet import gates
+from otvet.amocrm import addresses
 from otvet.amocrm.client import AmoClient
+from otvet.amocrm.events import read_delivery
 from otvet.amocrm.token import FixedToken
+from otvet.app import wire
+from otvet.config import load_settings
 from otvet.connection import known_account, watched
+from otvet.connection.known_account import Known
 from otvet.connection.watch import EVERY, Watch, Watched
 from otvet.connection.watched import DELIVERIES, TOKEN, WEBHOOK
 from otvet.database import Database
+from otvet.deals.hours import Hours, read, zone_of
 from otvet.inbox import Inbox
 from tests.clocks import FakeClock
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
@@ -42,12 +48,22 @@ def amo() -> Iterator[AmoStandin]:
 class Process:
     """A process that watches; each of its methods is a life of its own on the same database."""
 
-    def __init__(self, database: Database, clock: FakeClock, amo: AmoStandin, destination: str | None = HOOK) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: FakeClock,
+        amo: AmoStandin,
+        destination: str | None = HOOK,
+        *,
+        silence: timedelta | None = None,
+        hours: Hours | None = None,
+    ) -> None:
         self._url = database.url
         self._clock = clock
         self._amo = amo
-        self._over = Watched(amo.url, destination, timedelta(hours=24))
+        self._over = Watched(amo.url, destination, silence, hours)
         self.inbox: Inbox | None = None
+        self.known = False  # whether the account is, when the deliveries come
 
     def tick(self, *deliveries: bytes) -> dict[str, Any]:
         """What was seen by subject: (state, sentence)."""
@@ -65,6 +81,10 @@ class Process:
                 source = FixedToken(self._amo.token)
                 client = AmoClient(http, self._amo.url, source, None, gate)
                 self.inbox = Inbox(database, self._clock, lambda turns: None)
+                if self.known:
+                    self.inbox.account = await database.read(
+                        lambda connection: known_account.expected(connection, self._amo.url)
+                    )
                 for delivery in deliveries:
                     await self.inbox.receive(delivery)
                 await Watch(database, self._clock, client, source, self.inbox, self._over).tick()
@@ -209,6 +229,130 @@ def test_silence_is_a_warning_until_something_comes(clock: FakeClock, process: P
     assert process.tick()[DELIVERIES][0] == "good"
     clock.advance(2 * 3600)
     assert process.tick()[DELIVERIES][0] == "warning"
+
+
+MOSCOW = zone_of("Europe/Moscow")
+WEEK = read("mon-fri 09:00-18:00", MOSCOW)
+FRIDAY_EVENING = datetime(2026, 1, 9, 17, 30, tzinfo=MOSCOW)
+
+
+def at(clock: FakeClock, moment: datetime) -> None:
+    clock.advance((moment - clock.now()).total_seconds())
+
+
+def test_a_weekend_is_no_silence_and_a_working_day_is(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
+    process = Process(database, clock, amo, hours=WEEK)
+    at(clock, FRIDAY_EVENING)
+    assert process.tick(incoming("hello"))[DELIVERIES][0] == "good"
+    for moment in (
+        datetime(2026, 1, 10, 12, tzinfo=MOSCOW),
+        datetime(2026, 1, 11, 23, 50, tzinfo=MOSCOW),
+        datetime(2026, 1, 12, 16, 20, tzinfo=MOSCOW),  # half an hour of Friday, and seven and a third of Monday
+    ):
+        at(clock, moment)
+        assert process.tick()[DELIVERIES][0] == "good", moment
+    at(clock, datetime(2026, 1, 12, 16, 40, tzinfo=MOSCOW))
+    state, sentence = process.tick()[DELIVERIES]
+    assert (state, "09.01.2026" in sentence) == ("warning", True)
+    at(clock, datetime(2026, 1, 13, 9, 0, tzinfo=MOSCOW))
+    assert process.tick(incoming("good morning", message_id="next"))[DELIVERIES][0] == "good"
+
+
+@pytest.mark.parametrize(
+    ("silence", "moment", "state"),
+    [
+        (timedelta(hours=2), datetime(2026, 1, 12, 10, 20, tzinfo=MOSCOW), "good"),
+        (timedelta(hours=2), datetime(2026, 1, 12, 10, 40, tzinfo=MOSCOW), "warning"),
+        (timedelta(0), datetime(2026, 2, 12, 12, tzinfo=MOSCOW), "good"),
+    ],
+)
+def test_how_long_a_silence_may_be_is_a_setting(
+    database: Database, clock: FakeClock, amo: AmoStandin, silence: timedelta, moment: datetime, state: str
+) -> None:
+    process = Process(database, clock, amo, silence=silence, hours=WEEK)
+    at(clock, FRIDAY_EVENING)
+    process.tick(incoming("hello"))
+    at(clock, moment)
+    assert process.tick()[DELIVERIES][0] == state
+
+
+@pytest.mark.parametrize("unheard", [body(("message", "add", [message("hi")]), account={**ACCOUNT, "id": 7}), b"x=1"])
+def test_what_is_not_the_accounts_does_not_break_the_silence(
+    clock: FakeClock, process: Process, unheard: bytes
+) -> None:
+    process.tick()
+    clock.advance(24 * 3600 + 1)
+    process.known = True
+    assert process.tick(unheard)[DELIVERIES][0] == "warning"
+
+
+def test_it_goes_on_after_a_fault_of_its_own(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
+    class Faulty(Watch):
+        looks = 0
+
+        async def tick(self) -> None:
+            self.looks += 1
+            if self.looks < 3:
+                raise ZeroDivisionError
+            raise asyncio.CancelledError
+
+    async def go() -> int:
+        source = FixedToken(amo.token)
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            client = AmoClient(http, amo.url, source, None)
+            inbox = Inbox(database, clock, lambda turns: None)
+            watch = Faulty(database, clock, client, source, inbox, Watched(amo.url, HOOK))
+            with pytest.raises(asyncio.CancelledError):
+                await watch.run()
+            return watch.looks
+
+    with capture_logs() as logs:
+        assert asyncio.run(go()) == 3
+    assert [entry["log_level"] for entry in logs] == ["error", "error"]
+
+
+def test_a_token_that_crosses_the_network_in_the_clear(
+    database: Database, clock: FakeClock, amo: AmoStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process(database, clock, amo)
+    assert process.tick()[TOKEN][0] == "good"
+    monkeypatch.setattr(addresses, "HERE", ())  # the stand-in is somewhere else
+    clock.advance(TEN_MINUTES)
+    state, sentence = process.tick()[TOKEN]
+    assert (state, "unencrypted" in sentence) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "account", "foreign"),
+    [
+        ("https://example.amocrm.ru", {"subdomain": "other"}, True),
+        ("https://example.amocrm.ru", {"subdomain": "other", "id": 7}, True),
+        ("https://example.amocrm.ru", ACCOUNT, False),
+        ("https://example.amocrm.ru", {"id": 7}, False),  # nothing to compare it with yet
+        ("http://127.0.0.1:9001", {"subdomain": "other"}, False),
+    ],
+)
+def test_before_the_account_is_known_its_address_decides(
+    database: Database, base_url: str, account: dict[str, Any], foreign: bool
+) -> None:
+    delivery = read_delivery(body(("message", "add", [message("hi")]), account=account), datetime.now(UTC))
+    expected = database.look(lambda connection: known_account.expected(connection, base_url))
+    assert bool(expected and expected.is_foreign(delivery)) == foreign
+
+
+def test_the_account_is_recalled_with_the_first_write_of_a_start(database: Database) -> None:
+    base_url = "https://example.amocrm.ru"
+    with database.writes.begin() as connection:
+        known_account.learn(connection, base_url, 29085955, "renamed")
+    settings = load_settings(database_url=database.url, amocrm_base_url=base_url, amocrm_token="token")
+    service = wire(settings)
+    with service.database.writes.begin() as connection:
+        service._arrive(connection)
+    assert service.inbox.account == Known(base_url, 29085955, "renamed")
+    asyncio.run(service.http.aclose())
+    service.database.close()
+    if service.lock:
+        service.lock.close()
 
 
 def test_the_account_is_learnt_and_others_are_told_from_it(

@@ -22,7 +22,7 @@ from otvet.amocrm.token import TokenSource
 from otvet.answer import Answering, Rules
 from otvet.clock import Clock, SystemClock
 from otvet.config import Settings
-from otvet.connection import account, tokens
+from otvet.connection import account, known_account, tokens
 from otvet.connection.consenting import Consenting
 from otvet.connection.renewal import Tokens
 from otvet.connection.watch import Watch, Watched
@@ -134,6 +134,7 @@ class Service:
 
     def _arrive(self, connection: Connection) -> None:
         processes.beat(connection, self.me, self.clock.now())
+        self.inbox.account = known_account.expected(connection, self.settings.amocrm_base_url)
         if self.settings.amocrm_connected:
             gates.forget_refused_token(connection, gates.AMOCRM)
             tokens.forget_refusal(connection)
@@ -195,7 +196,8 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     watch = None
     if amocrm and source and settings.amocrm_base_url:
         destination = settings.webhook_url(secret) if settings.public_url else None
-        over = Watched(settings.amocrm_base_url, destination, timedelta(hours=settings.silence_hours))
+        silence = None if settings.silence_hours is None else timedelta(hours=settings.silence_hours)
+        over = Watched(settings.amocrm_base_url, destination, silence, hours.read(settings.working_hours, zone))
         watch = Watch(database, clock, amocrm, source, inbox, over)
     return Service(
         me=me,

@@ -144,13 +144,22 @@ def connect(
     public_url: Annotated[
         str | None, typer.Option(metavar="URL", help=_("How amoCRM reaches this server."), show_default=False)
     ] = None,
+    reply_via: Annotated[
+        str | None,
+        typer.Option(metavar="WAY", help=_("note, salesbot, widget or talk; docs/delivery.md."), show_default=False),
+    ] = None,
+    salesbot_id: Annotated[
+        int | None, typer.Option(metavar="N", help=_("The number of the Salesbot."), min=1, show_default=False)
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help=_("Ask nothing."))] = False,
     browser: Annotated[bool, typer.Option(help=_("Whether the page of the consent is opened."))] = True,
 ) -> None:
     from otvet import config
     from otvet.commands import connect
 
-    answers = connect.Answers(account, token, client_id, client_secret, code, public_url, yes, browser)
+    answers = connect.Answers(
+        account, token, client_id, client_secret, code, public_url, reply_via, salesbot_id, yes, browser
+    )
     raise typer.Exit(0 if connect.connect(config.load_settings(), answers) else 1)
 
 

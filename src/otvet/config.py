@@ -22,6 +22,7 @@ from otvet.errors import SettingsError
 from otvet.i18n import N_, _
 
 PREFIX = "OTVET_"
+SALESBOT_PATH = "/webhook/salesbot"
 
 
 def _known_database(url: str) -> str:
@@ -179,8 +180,13 @@ class Settings(BaseSettings):
     secret_key_file: Path | None = Field(
         None, description=N_("The key file; without it conversations.key beside the database, or otvet.key.")
     )
-    silence_hours: float = Field(
-        24, ge=0, description=N_("After so many hours without a delivery of amoCRM's there is a warning; 0: never.")
+    silence_hours: float | None = Field(
+        None,
+        ge=0,
+        description=N_(
+            "After so many hours without a delivery of amoCRM's there is a warning; 0: never. Where"
+            " OTVET_WORKING_HOURS is set, only those count. Empty: 24, or 8 working hours."
+        ),
     )
     reply_via: Annotated[str, AfterValidator(_reply_via)] = Field(
         "note",
@@ -459,6 +465,10 @@ class Settings(BaseSettings):
     def webhook_url(self, secret: str) -> str:
         """The address to enter in amoCRM."""
         return f"{self.public_url or self.local_url}{self.webhook_path}/{secret}"
+
+    def salesbot_url(self, secret: str) -> str:
+        """The address that a Salesbot's step widget_request asks."""
+        return f"{self.public_url or self.local_url}{SALESBOT_PATH}/{secret}"
 
     @property
     def manus_webhook_url(self) -> str | None:

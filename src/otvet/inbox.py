@@ -81,15 +81,17 @@ class Inbox:
         self._clock = clock
         self._to_answer = to_answer
         self.account: Known | None = None  # set by who knows it; deliveries of other accounts are put aside then
-        self.last_delivery_at: datetime | None = None  # by this process
+        self.last_delivery_at: datetime | None = None  # of the account's own that could be read, by this process
         # One object: what waits for it is stored together.
         self._store = partial(store, manager_pause=manager_pause, with_bots=with_bots)
 
     async def receive(self, body: bytes) -> Stored:
         """Store a delivery; when this returns it is committed. Raises StorageError if it was not."""
         now = self._clock.now()
-        self.last_delivery_at = now
-        received = Received(body, self._ours(read_delivery(body, now)), now)
+        delivery = self._ours(read_delivery(body, now))
+        if delivery.messages or delivery.ignored:  # anything else does not show that amoCRM's messages arrive
+            self.last_delivery_at = now
+        received = Received(body, delivery, now)
         try:
             stored: Stored = await self._database.writer.submit(self._store, received, urgent=True)
         except StorageError:

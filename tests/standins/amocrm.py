@@ -119,9 +119,9 @@ class AmoStandin:
 
     access: integrations, tokens, rights and webhooks of the account.
     any_lead: every deal exists, not only those of ``add_lead``.
-    filters: whether lists are filtered; an account without API filters ignores them and gives all, the newest first.
+    filters: whether lists and events are filtered as asked; an account without API filters gives all, newest first.
     rate: how many requests within a second are answered before it is 429.
-    filters: whether the events are filtered as they were asked for; in an account without filtering they are not.
+    tells_filters: whether the account says that lists are filtered.
     ban_after: after so many 429 everything is the HTML 403 of a blocked address; None is never.
     pipelines: {id: (name, {stage's id: name})}. users: {id: name}; asking for another one is forbidden.
     log: the requests, as in Faults.
@@ -134,7 +134,7 @@ class AmoStandin:
         self.any_lead = False
         self.filters = True
         self.rate = 7
-        self.filters = True
+        self.tells_filters = True
         self.ban_after: int | None = None
         self.pipelines: dict[int, tuple[str, dict[int, str]]] = {PIPELINE: ("Sales", {STAGE: "First contact", **ENDS})}
         self.users: dict[int, str] = {}
@@ -214,8 +214,10 @@ class AmoStandin:
             *self.access.routes(Problem),
         ]
 
-    async def _get_account(self, _: Request) -> Response:
-        return Hal({**ACCOUNT, **self._links("/account")})
+    async def _get_account(self, request: Request) -> Response:
+        told = "is_api_filter_enabled" in _with(request) and self.tells_filters
+        more = {"is_api_filter_enabled": self.filters} if told else {}
+        return Hal({**ACCOUNT, **more, **self._links("/account")})
 
     async def _get_lead(self, request: Request) -> Response:
         lead_id = request.path_params["lead_id"]

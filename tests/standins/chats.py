@@ -40,7 +40,7 @@ class Chats:
 
     seen: all that reached clients, in its order. on_seen: told of each, as amoCRM's webhook would be.
     has_v4: whether the account has /api/v4/bots. v2_takes_any: whether the older address accepts a bot that is gone.
-    bots: the fields that they read, by number.
+    bots: the fields that they read, by number. off: those switched off.
     waiting: bots that wait at a return address, with their deal; ``continued`` is what they were given.
     """
 
@@ -50,6 +50,7 @@ class Chats:
         self.has_v4 = True
         self.v2_takes_any = False
         self.bots: dict[int, int] = {}
+        self.off: set[int] = set()
         self.fields: dict[int, Json] = {}
         self.values: dict[tuple[int, int], str] = {}
         self.runs: list[tuple[int, int]] = []
@@ -88,7 +89,10 @@ class Chats:
         return [
             Route("/api/v4/leads/custom_fields", self._get_fields),
             Route("/api/v4/leads/custom_fields", self._post_fields, methods=["POST"]),
+            Route("/api/v4/leads/custom_fields/{field_id:int}", self._get_field),
             Route("/api/v4/leads/{lead_id:int}", self._patch_lead, methods=["PATCH"]),
+            Route("/api/v4/bots", self._get_bots),
+            Route("/api/v4/bots/{bot_id:int}", self._get_bot),
             Route("/api/v4/bots/{bot_id:int}/run", self._run, methods=["POST"]),
             Route("/api/v2/salesbot/run", self._run_v2, methods=["POST"]),
             Route("/api/v4/talks/{talk_id:int}/send_message", self._send_message, methods=["POST"]),
@@ -100,6 +104,25 @@ class Chats:
         if not self.fields or int(request.query_params.get("page", 1)) > 1:
             return Response(status_code=204)
         return Hal({"_embedded": {"custom_fields": list(self.fields.values())}})
+
+    async def _get_field(self, request: Request) -> Response:
+        found = self.fields.get(request.path_params["field_id"])
+        return Hal(found) if found else Problem(404, "Not Found", "Not Found")
+
+    async def _get_bots(self, _: Request) -> Response:
+        if not self.has_v4:
+            return Problem(404, "Not Found", "Not Found")
+        return Hal({"_page": 1, "_embedded": {"items": [self._bot(bot_id) for bot_id in self.bots]}})
+
+    async def _get_bot(self, request: Request) -> Response:
+        bot_id = request.path_params["bot_id"]
+        if not self.has_v4:
+            return Problem(404, "Not Found", "Not Found")
+        return Hal(self._bot(bot_id)) if bot_id in self.bots else Response(status_code=204)
+
+    def _bot(self, bot_id: int) -> Json:
+        active = bot_id not in self.off
+        return {"id": bot_id, "name": f"Bot {bot_id}", "type_functionality": "regular", "settings": {"active": active}}
 
     async def _post_fields(self, request: Request) -> Response:
         made = []

@@ -43,6 +43,18 @@ def host_of(address: str) -> str:
         return ""
 
 
+def subdomain_of(base_url: str) -> str | None:
+    """The account's name in its address; None for what is no address of amoCRM's, such as a stand-in."""
+    name, _dot, zone = host_of(base_url).partition(".")
+    return name if zone in ZONES else None
+
+
+def is_exposed(url: str) -> bool:
+    """Whether what is sent there crosses a network unencrypted."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname not in HERE
+
+
 def consent_page(base_url: str, client_id: str, state: str) -> str:
     """Where an administrator allows the integration to use the account.
 

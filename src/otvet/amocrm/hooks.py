@@ -1,6 +1,6 @@
 """The webhook's subscription: the events that are wanted, as many of them as the account takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from otvet.amocrm.client import AmoClient, AmoError, Hook
@@ -33,37 +33,44 @@ async def subscribe(amocrm: AmoClient, destination: str, without: Sequence[str] 
     without: events that the account is known to refuse. What a person has ticked besides is kept. AmoError if even
     NEEDED is refused.
     """
-    wanted = [name for name in WANTED if name not in without]
-    hook = await amocrm.hook(destination)
-    present = hook.events if hook else ()
-    if hook and not hook.disabled and set(wanted) <= set(present):
-        return Subscription(hook, tuple(without), False)
-    theirs = [name for name in present if name not in WANTED]
-    made, refused = await _as_many_as_it_takes(amocrm, destination, [*wanted, *theirs])
-    if made.disabled:  # whether amoCRM enables a hook that is subscribed once more is not documented
-        await amocrm.unsubscribe(destination)
-        made = await amocrm.subscribe(destination, made.events)
-    return Subscription(made, (*without, *refused), True)
-
-
-async def _as_many_as_it_takes(amocrm: AmoClient, destination: str, events: list[str]) -> tuple[Hook, list[str]]:
+    found = await amocrm.hook(destination)
+    present = found.events if found else ()
+    lacking = [name for name in WANTED if name not in (*without, *present)]
+    works = found is not None and not found.disabled and NEEDED in present
+    if found is not None and works and not lacking:
+        return Subscription(found, tuple(without), False)
+    refused: list[str] = []
     try:
-        return await amocrm.subscribe(destination, events), []
+        hook = await amocrm.subscribe(destination, [*present, *lacking])
     except AmoError as error:
-        if error.reason not in ("validation", "not_found"):
+        if not _is_about_the_events(error):
             raise
-    # It does not say which one it does not know. The needed one comes first: without it the others are no use.
-    hook = await amocrm.subscribe(destination, [NEEDED])
-    taken, refused = [NEEDED], []
-    for name in events:
-        if name in taken:
+        # It does not say which one it does not know, so each is tried by itself, on top of what is there already.
+        base = found if found is not None and works else await amocrm.subscribe(destination, _first(NEEDED, present))
+        hook, refused = await _add(amocrm, base, lacking)
+    if hook.disabled:  # whether amoCRM enables a hook that is subscribed once more is not documented
+        await amocrm.unsubscribe(destination)
+        hook = await amocrm.subscribe(destination, hook.events)
+    return Subscription(hook, (*without, *refused), hook != found)
+
+
+async def _add(amocrm: AmoClient, hook: Hook, lacking: Iterable[str]) -> tuple[Hook, list[str]]:
+    refused: list[str] = []
+    for name in lacking:
+        if name in hook.events:
             continue
         try:
-            hook = await amocrm.subscribe(destination, [*taken, name])
+            hook = await amocrm.subscribe(hook.destination, [*hook.events, name])
         except AmoError as error:
-            if error.reason not in ("validation", "not_found"):
+            if not _is_about_the_events(error):
                 raise
             refused.append(name)
-        else:
-            taken.append(name)
     return hook, refused
+
+
+def _first(name: str, others: Iterable[str]) -> list[str]:
+    return [name, *(other for other in others if other != name)]
+
+
+def _is_about_the_events(error: AmoError) -> bool:
+    return error.reason in ("validation", "not_found")

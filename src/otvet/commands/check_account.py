@@ -7,15 +7,16 @@ import httpx2
 from sqlalchemy.engine import Connection
 
 from otvet import gates, installation, schema
+from otvet.amocrm.addresses import is_exposed
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.hooks import NEEDED
 from otvet.amocrm.token import TokenSource, ends_at
 from otvet.clock import SystemClock
 from otvet.config import Settings
 from otvet.connection import account, watched
-from otvet.connection.connecting import State
 from otvet.connection.renewal import Tokens
-from otvet.connection.watch import BY_HAND, HOOKED, NO_ADDRESS, STAYS_OFF, lasting
+from otvet.connection.steps import State
+from otvet.connection.watch import BY_HAND, EXPOSED, HOOKED, NO_ADDRESS, STAYS_OFF, lasting
 from otvet.database import Database
 from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import _
@@ -67,18 +68,19 @@ async def _connected(
     if stored is not None and stored.gate is not None and stored.gate.reason == "banned":
         yield _("amoCRM"), "bad", stored.gate.sentence  # a call would make it last longer
         return
-    clock = SystemClock()
-    source = account.token_source(settings, clock, http, database)
-    if stored is None and isinstance(source, Tokens):
-        yield _("amoCRM"), "bad", _("there is no consent yet; start otvet connect")
-        return
-    assert source is not None
-    assert settings.amocrm_base_url is not None
-    amocrm = AmoClient(http, settings.amocrm_base_url, source, None)
-    found = await amocrm.account()
-    yield _("amoCRM"), "good", _("account {name} ({id})").format(name=found.name, id=found.id)
-    yield _("Token"), *await _token(source)
-    yield _("Webhook"), *await _webhook(settings, amocrm, stored)
+    async with account.tokens(settings, SystemClock(), http, database) as source:
+        if stored is None and isinstance(source, Tokens):
+            yield _("amoCRM"), "bad", _("there is no consent yet; start otvet connect")
+            return
+        assert source is not None
+        assert settings.amocrm_base_url is not None
+        amocrm = AmoClient(http, settings.amocrm_base_url, source, None)
+        found = await amocrm.account()
+        yield _("amoCRM"), "good", _("account {name} ({id})").format(name=found.name, id=found.id)
+        if is_exposed(settings.amocrm_base_url):
+            yield _("Token"), "warning", _(EXPOSED)
+        yield _("Token"), *await _token(source)
+        yield _("Webhook"), *await _webhook(settings, amocrm, stored)
     if stored is not None and stored.deliveries is not None:
         yield _("Deliveries"), stored.deliveries.state, stored.deliveries.sentence
 

@@ -1,5 +1,7 @@
 """The amoCRM account put together: where its token comes from, and the client behind the limit and the gate."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import httpx2
@@ -47,6 +49,19 @@ def token_source(settings: Settings, clock: Clock, http: httpx2.AsyncClient, dat
         return None
     vault, calls = vault_of(settings), limit(settings, clock, database)
     return Tokens(database, clock, http, vault, settings.amocrm_base_url, keys, calls)
+
+
+@asynccontextmanager
+async def tokens(
+    settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database
+) -> AsyncIterator[TokenSource | None]:
+    """The same for a command: a renewal that has begun comes to its end, also if the command is broken off."""
+    source = token_source(settings, clock, http, database)
+    try:
+        yield source
+    finally:
+        if isinstance(source, Tokens):
+            await source.finish()
 
 
 def client(

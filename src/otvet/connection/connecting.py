@@ -1,48 +1,25 @@
 """The steps of connecting an account, each a function that gives what it found. Who asks and shows is elsewhere."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 
-from otvet import installation
-from otvet.amocrm.addresses import HERE
+from otvet.amocrm.addresses import is_exposed
 from otvet.amocrm.client import Account, AmoClient, AmoError
-from otvet.amocrm.hooks import subscribe
 from otvet.clock import Clock
 from otvet.connection import known_account, trial
+from otvet.connection.steps import Step
 from otvet.connection.watch import lasting
 from otvet.database import Database
 from otvet.errors import ServiceError
 from otvet.i18n import N_, _
 
-State = Literal["good", "warning", "bad"]
-
 AMOCRMS_PATIENCE = 2.0  # seconds; a slower answer counts as a failure there
-ONLY_THE_NEEDED = "amocrm_refused_events"
-
-BY_HAND = N_(
-    "In amoCRM: amoMarket, the three dots at the top right, WebHooks, Add. Address: {url}. Tick at least "
-    '"Incoming message received" ("Входящее сообщение получено"), and "Outgoing message sent" where it is offered'
-)
-PLAN = N_(
-    "amoCRM gives webhooks over the API on the plans Advanced and Professional, to an administrator's token: see the "
-    "plan in Settings, Billing. By hand it may work all the same."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What a step found. ``next``: what to do about it, empty where there is nothing to do. Holds no token."""
-
-    name: str
-    state: State
-    sentence: str
-    next: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +48,8 @@ async def check_token(
     await database.write(lambda connection: known_account.learn(connection, base_url, account.id, account.subdomain))
     found = Step(_("Account"), "good", _("{name} ({id})").format(name=account.name, id=account.id))
     state, sentence = lasting(ends, clock.now(), renewed=renewed)
-    return Checked(account, (found, Step(_("Token"), state, sentence), await _rights(amocrm, account)))
+    steps = [found, Step(_("Token"), state, sentence), await _rights(amocrm, account), await _filters(amocrm)]
+    return Checked(account, tuple(step for step in steps if step))
 
 
 async def _rights(amocrm: AmoClient, account: Account) -> Step:
@@ -108,31 +86,23 @@ def _may(rights: Mapping[str, Any], place: str, right: str) -> bool:
     return not isinstance(there, Mapping) or there.get(right, "A") != "D"
 
 
-async def subscribe_webhook(database: Database, amocrm: AmoClient, destination: str) -> Step:
-    """Have amoCRM post the messages to ``destination``; where it refuses, says where to click."""
-    name = _("Webhook")
-    by_hand = _(BY_HAND).format(url=destination)
-    known = await database.read(lambda connection: installation.recall(connection, ONLY_THE_NEEDED)) or ""
+async def _filters(amocrm: AmoClient) -> Step | None:
+    """Whether amoCRM gives the deals that are asked for, or whichever; None where it does not tell.
+
+    Sources: https://www.amocrm.ru/developers/content/crm_platform/account-info and .../filters-api
+    """
     try:
-        made = await subscribe(amocrm, destination, without=tuple(filter(None, known.split(","))))
-    except AmoError as error:
-        if error.reason in ("payment", "forbidden"):
-            sentence = _("amoCRM does not let this token subscribe it ({reason})").format(reason=error)
-            return Step(name, "bad", sentence, f"{_(PLAN)} {by_hand}")
-        if error.permanent:
-            return Step(name, "bad", str(error), by_hand)
-        return Step(name, "bad", str(error), _("Try again in a few minutes: otvet connect"))
-    if made.hook.disabled:
-        return Step(name, "bad", _("amoCRM keeps it switched off"), by_hand)
-    refused = ",".join(made.refused)
-    if made.refused and refused != known:
-        await database.write(lambda connection: installation.note(connection, ONLY_THE_NEEDED, refused))
-    told = _("subscribed") if made.changed else _("was subscribed already")
-    if "add_outgoing_message" not in made.hook.events:
-        sentence = _("{told}; the account does not know: {events}").format(told=told, events=", ".join(made.refused))
-        next_ = _("Replies of managers may not be heard of. If a tick box for outgoing messages is there, set it.")
-        return Step(name, "warning", sentence, next_)
-    return Step(name, "good", told)
+        account = await amocrm.get("/api/v4/account", {"with": "is_api_filter_enabled"}) or {}
+    except ServiceError:
+        return None
+    name = _("Lists of deals")
+    match account.get("is_api_filter_enabled"):
+        case True:
+            return Step(name, "good", _("amoCRM filters them for this account"))
+        case False:
+            told = _("amoCRM does not filter them for this account, so deals are read one by one: more calls, no loss")
+            return Step(name, "good", told)
+    return None
 
 
 def name_of_server(public_url: str) -> Step | None:
@@ -178,13 +148,6 @@ async def try_delivery(http: httpx2.AsyncClient, destination: str, secret: str, 
         sentence = _("a trial delivery took {seconds:.1f} s, and amoCRM waits for 2 s").format(seconds=took)
         return Step(name, "bad", sentence, _("Look for what is slow between the internet and this server."))
     told = _("a trial delivery came back in {milliseconds} ms").format(milliseconds=round(took * 1000))
-    parts = urlsplit(destination)
-    if parts.scheme == "http" and parts.hostname not in HERE:
+    if is_exposed(destination):
         return Step(name, "warning", told, _("Clients' messages cross the internet unencrypted: use https."))
     return Step(name, "good", told)
-
-
-def worst(steps: Sequence[Step]) -> State:
-    """The state of the whole."""
-    states = {step.state for step in steps}
-    return "bad" if "bad" in states else "warning" if "warning" in states else "good"

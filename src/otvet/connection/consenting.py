@@ -1,9 +1,11 @@
 """The answers to the consents that were asked for: checked, and their codes exchanged at once."""
 
 from collections.abc import Callable
+from typing import Any
 
 import httpx2
 import structlog
+from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm import oauth
 from otvet.amocrm.addresses import host_of
@@ -12,8 +14,10 @@ from otvet.amocrm.token import Keys
 from otvet.clock import Clock
 from otvet.connection import consents, known_account, tokens
 from otvet.connection.consents import Answer
-from otvet.connection.vault import Vault
+from otvet.connection.keeping import keep_surely
+from otvet.connection.vault import OtherKey, Vault
 from otvet.database import Database
+from otvet.errors import SettingsError
 from otvet.i18n import N_, _
 
 log = structlog.get_logger(__name__)
@@ -23,6 +27,10 @@ DENIED = N_("The access was denied in amoCRM. If that was a mistake, start once 
 OTHER_ACCOUNT = N_(
     "The access was given for another account ({given}), and {expected} is the one to connect. Choose that one, or "
     "start once more with the other address: otvet connect"
+)
+OTHER_KEYS = N_(
+    "The server and otvet connect have different keys. Start otvet connect where the server runs, in its folder and "
+    "with its settings, or give both the same OTVET_SECRET_KEY"
 )
 GIVEN = N_("The account {name} is connected.")
 
@@ -48,32 +56,47 @@ class Consenting:
         row = await self._database.write(lambda connection: consents.take(connection, state, now))
         if row is None:
             return Answer(False, _(UNKNOWN))
-        keys = Keys(row.client_id, self._vault().open(row.client_secret), row.redirect_url)
-        if error or not code:
-            answer = Answer(False, _(DENIED))
-        elif referer and host_of(referer) != host_of(row.base_url):
-            given = host_of(referer)[:100]
-            answer = Answer(False, _(OTHER_ACCOUNT).format(given=given, expected=host_of(row.base_url)))
+        answer = await self._answer(row, code, referer, error)
+        if answer.given:
+            log.info("amoCRM gave its consent", account=row.base_url)
         else:
-            answer = await self.exchange(row.base_url, keys, code)
-        await self._database.write(lambda connection: consents.note(connection, state, answer))
+            log.warning("the consent came to nothing", reason=answer.sentence)
+        await keep_surely(self._database, self._clock, lambda connection: consents.note(connection, state, answer))
         return answer
+
+    async def _answer(self, row: Row[Any], code: str, referer: str, error: str) -> Answer:
+        """Also what went wrong is an answer: somebody waits for one."""
+        if error or not code:
+            return Answer(False, _(DENIED))
+        if referer and host_of(referer) != host_of(row.base_url):
+            given = host_of(referer)[:100]
+            return Answer(False, _(OTHER_ACCOUNT).format(given=given, expected=host_of(row.base_url)))
+        try:
+            secret = self._vault().open(row.client_secret)
+        except OtherKey:
+            return Answer(False, _(OTHER_KEYS))
+        except SettingsError as unusable:
+            return Answer(False, str(unusable))
+        return await self.exchange(row.base_url, Keys(row.client_id, secret, row.redirect_url), code)
 
     async def exchange(self, base_url: str, keys: Keys, code: str) -> Answer:
         """The code for the first pair; it is kept before it is used."""
         try:
+            vault = self._vault()
             pair = await oauth.exchange_code(self._http, base_url, keys, code)
-        except AmoError as error:
-            log.warning("the consent came to nothing", reason=str(error))
-            return Answer(False, str(error))
-        vault, now = self._vault(), self._clock.now()
-        await self._database.write(lambda connection: tokens.keep_consent(connection, vault, base_url, keys, pair, now))
-        log.info("amoCRM gave its consent", account=base_url)
-        try:
+            now = self._clock.now()
+
+            def keep(connection: Connection) -> None:
+                tokens.keep_consent(connection, vault, base_url, keys, pair, now)
+                consents.remember_code(connection, base_url, keys.client_id, code)
+
+            await keep_surely(self._database, self._clock, keep)
             account = await AmoClient(self._http, base_url, pair.access, None).account()
-        except AmoError as error:
+            await keep_surely(
+                self._database,
+                self._clock,
+                lambda connection: known_account.learn(connection, base_url, account.id, account.subdomain),
+            )
+        except (AmoError, SettingsError) as error:
             return Answer(False, str(error))
-        await self._database.write(
-            lambda connection: known_account.learn(connection, base_url, account.id, account.subdomain)
-        )
         return Answer(True, _(GIVEN).format(name=account.name))

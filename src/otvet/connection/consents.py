@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from otvet import installation
 from otvet.amocrm.addresses import consent_page
 from otvet.amocrm.token import Keys
 from otvet.connection.vault import Vault
@@ -28,6 +29,7 @@ consents = sa.Table(
 )
 
 PATH = "/oauth/amocrm"
+LAST_CODE = "amocrm_last_code"
 GOOD_FOR = timedelta(minutes=20)  # amoCRM's own limit for the code
 
 
@@ -86,5 +88,23 @@ def note(connection: Connection, state: str, answer: Answer) -> None:
     )
 
 
-def _digest(state: str) -> str:
-    return hashlib.sha256(state.encode()).hexdigest()
+def remember_code(connection: Connection, base_url: str, client_id: str, code: str) -> None:
+    """The code that the present consent came from."""
+    installation.note(connection, LAST_CODE, _of_code(base_url, client_id, code))
+
+
+def came_from(connection: Connection, base_url: str, client_id: str, code: str) -> bool:
+    """Whether the present consent came from this code. Nothing may be asked with it again.
+
+    A server of OAuth may take a code that comes twice for a stolen one, and withdraw what it gave for it.
+    Source: RFC 6749, 4.1.2
+    """
+    return installation.recall(connection, LAST_CODE) == _of_code(base_url, client_id, code)
+
+
+def _of_code(base_url: str, client_id: str, code: str) -> str:
+    return _digest(f"{base_url} {client_id} {code}")
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

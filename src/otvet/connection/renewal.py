@@ -7,7 +7,6 @@ from functools import partial
 import httpx2
 import structlog
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
 
 from otvet import gates
 from otvet.amocrm import oauth
@@ -15,23 +14,22 @@ from otvet.amocrm.client import AmoError, Limiter
 from otvet.amocrm.token import Keys, Pair
 from otvet.clock import Clock
 from otvet.connection import tokens
+from otvet.connection.keeping import keep_surely
 from otvet.connection.tokens import Kept
 from otvet.connection.vault import Vault
-from otvet.database import Database, first_line
-from otvet.errors import SettingsError, StorageError
+from otvet.database import Database
+from otvet.errors import SettingsError
 from otvet.i18n import N_, _
 
 log = structlog.get_logger(__name__)
 
 NEAR_THE_END = timedelta(seconds=30)
 TOO_FRESH_TO_RENEW = timedelta(minutes=10)  # amoCRM refuses it for another reason than its age
-COMMIT_TRIES = 60
 LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 10.0
 
 NO_CONSENT = N_("There is no consent of the account {account} for this integration yet. Give it with: otvet connect")
 BEING_RENEWED = N_("The token for amoCRM is being renewed; this passes by itself.")
-LOST = N_("amoCRM's new tokens could not be stored: {reason}")
 
 
 class Tokens:
@@ -168,20 +166,8 @@ class Tokens:
         await self._database.write(keep)
 
     async def _commit(self, version: int, new: Pair) -> bool:
-        """There is no second copy of these tokens anywhere, so a database that is away is waited for."""
-        for tries_left in reversed(range(COMMIT_TRIES)):
-            try:
-                now = self._clock.now()
-                return await self._database.write(
-                    partial(tokens.replace, vault=self._vault, version=version, new=new, now=now)
-                )
-            except (StorageError, DBAPIError) as error:
-                reason = first_line(error.orig if isinstance(error, DBAPIError) else error)
-                if not tries_left:
-                    raise AmoError(_(LOST).format(reason=reason), reason="unavailable") from error
-                log.error("amoCRM's new tokens are not stored yet", reason=reason)
-                await self._clock.sleep(1)
-        raise AssertionError
+        replace = partial(tokens.replace, vault=self._vault, version=version, new=new, now=self._clock.now())
+        return await keep_surely(self._database, self._clock, replace)
 
 
 def _refuses_all(error: AmoError) -> bool:

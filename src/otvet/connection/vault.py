@@ -9,12 +9,21 @@ import os
 import secrets
 from pathlib import Path
 
+import structlog
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from otvet.errors import SettingsError
 from otvet.i18n import _
+
+log = structlog.get_logger(__name__)
+
+FOR_OTHERS = 0o077  # the bits of a mode that let anybody but the owner in
+
+
+class OtherKey(SettingsError):
+    """It was sealed with another key than the present one."""
 
 
 class Vault:
@@ -29,11 +38,11 @@ class Vault:
         return self._fernet.encrypt(text.encode()).decode()
 
     def open(self, sealed: str) -> str:
-        """The text; SettingsError if it was sealed with another key."""
+        """The text; OtherKey if it was sealed with another key."""
         try:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken:
-            raise SettingsError(
+            raise OtherKey(
                 _(
                     "the tokens in the database were encrypted with another key: set the OTVET_SECRET_KEY (or bring "
                     "the key file) that Otvet was connected with, or connect anew with: otvet connect"
@@ -46,6 +55,7 @@ def key_in(file: Path) -> str:
     try:
         if not file.exists():
             _make(file)
+        _close_to_others(file)
         key = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         cause = getattr(error, "strerror", None) or type(error).__name__
@@ -69,3 +79,15 @@ def _make(file: Path) -> None:
             os.link(draft, file)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _close_to_others(file: Path) -> None:
+    """A file that was copied or written by hand is often open to everybody on the machine."""
+    if os.name != "posix" or not file.stat().st_mode & FOR_OTHERS:
+        return
+    try:
+        file.chmod(0o600)
+    except OSError:  # somebody else's, or on a volume that is mounted to be read only
+        log.warning("the key file can be read by others than its owner: give it the mode 0600", file=str(file))
+    else:
+        log.warning("the key file could be read by others; now it has the mode 0600", file=str(file))

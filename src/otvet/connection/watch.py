@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from otvet import gates
+from otvet.amocrm.addresses import is_exposed
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.hooks import NEEDED, Subscription, subscribe
 from otvet.amocrm.token import TokenSource, ends_at
@@ -19,6 +20,7 @@ from otvet.connection import known_account, watched
 from otvet.connection.renewal import Tokens
 from otvet.connection.watched import DELIVERIES, LAST_DELIVERY, SINCE, TOKEN, TOKEN_ENDS, WEBHOOK, State
 from otvet.database import Database
+from otvet.deals.hours import Hours
 from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import N_, _
 from otvet.inbox import Inbox
@@ -29,11 +31,16 @@ EVERY = timedelta(minutes=10)
 TICK_SECONDS = 30.0
 WARN_BEFORE = timedelta(days=30)
 WARN_BEFORE_CONSENT_ENDS = timedelta(days=14)  # a pair that is renewed every day never gets there
+SILENCE = timedelta(hours=24)
+SILENCE_IN_WORKING_HOURS = timedelta(hours=8)
 
 VALID = N_("the token works")
 VALID_UNTIL = N_("the token works until {day}")
 CONSENT_ENDS_SOON = N_("amoCRM gives no new token, and the consent ends on {day}: give it anew with otvet connect")
 ENDS_SOON = N_("the token ends on {day}: make a new one in the integration's settings, then: otvet connect")
+EXPOSED = N_(
+    "the token crosses the network unencrypted: let OTVET_AMOCRM_BASE_URL begin with https, and make a new token"
+)
 HOOKED = N_("amoCRM sends the messages to this server")
 MENDED = N_(
     "amoCRM had switched the webhook off, and it was switched on again at {moment}. amoCRM does that after more than a "
@@ -55,11 +62,24 @@ NOTHING_YET = N_("nothing has come from amoCRM yet: write to one of the connecte
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Whose eyes the watch is: the address that amoCRM should post to, or None, and how long a silence may be."""
+    """What the watch is over.
+
+    destination: the address that amoCRM should post to, if there is one. silence: how long it may last, or none for
+    the usual time; zero: for ever. hours: when clients write; None: always.
+    """
 
     base_url: str
     destination: str | None
-    silence: timedelta
+    silence: timedelta | None = None
+    hours: Hours | None = None
+
+    def is_silent(self, since: datetime, now: datetime) -> bool:
+        """Whether nothing came for so long that something may be wrong."""
+        usual, lasted = SILENCE, now - since
+        if self.hours:
+            usual, lasted = SILENCE_IN_WORKING_HOURS, self.hours.open_for(since, now)
+        allowed = usual if self.silence is None else self.silence
+        return bool(allowed) and lasted > allowed
 
 
 class Watch:
@@ -81,17 +101,23 @@ class Watch:
                 await self.tick()
             except OtvetError as error:
                 log.error("the watch over amoCRM could not look", reason=str(error))
+            except Exception:
+                log.exception("the watch over amoCRM failed; it looks again")
             await self._clock.sleep(TICK_SECONDS)
 
     async def tick(self) -> None:
         """What every process does: say what it heard, and look if it is the one to."""
+        await self._know_the_account()  # another process may have learnt it
         now, heard = self._clock.now(), self._inbox.last_delivery_at
         if heard is not None:
             await self._database.write(lambda connection: _note_heard(connection, heard))
         if await self._database.write(lambda connection: watched.may_look(connection, now, EVERY)):
             await self.look()
+            await self._know_the_account()
+
+    async def _know_the_account(self) -> None:
         base_url = self._over.base_url
-        self._inbox.account = await self._database.read(lambda connection: known_account.recall(connection, base_url))
+        self._inbox.account = await self._database.read(lambda connection: known_account.expected(connection, base_url))
 
     async def look(self) -> None:
         """Look at everything, mend what can be mended, and keep what was found."""
@@ -100,7 +126,7 @@ class Watch:
         if token[0] != "bad":
             found[WEBHOOK] = await self._webhook()
         now, over = self._clock.now(), self._over
-        found[DELIVERIES] = await self._database.write(lambda connection: _heard(connection, over.silence, now))
+        found[DELIVERIES] = await self._database.write(lambda connection: _heard(connection, over, now))
         before = await self._database.read(watched.seen)
         for subject, (state, sentence) in found.items():
             if state != "good" or (subject in before and before[subject].state != "good"):
@@ -128,7 +154,8 @@ class Watch:
         await self._database.write(
             lambda connection: known_account.learn(connection, base_url, account.id, account.subdomain)
         )
-        return await self._lasting(), ends
+        found = await self._lasting()
+        return ("warning", _(EXPOSED)) if found[0] == "good" and is_exposed(base_url) else found, ends
 
     async def _ends(self) -> datetime | None:
         try:
@@ -195,13 +222,13 @@ def _note_heard(connection: Connection, heard: datetime) -> None:
         watched.note_moment(connection, LAST_DELIVERY, heard)
 
 
-def _heard(connection: Connection, silence: timedelta, now: datetime) -> tuple[State, str]:
+def _heard(connection: Connection, over: Watched, now: datetime) -> tuple[State, str]:
     since = watched.moment(connection, SINCE)
     if since is None:
         since = now
         watched.note_moment(connection, SINCE, now)
     last = watched.moment(connection, LAST_DELIVERY)
-    if silence and now - (last or since) > silence:
+    if over.is_silent(last or since, now):
         return "warning", _(SILENT).format(moment=_shown(last or since))
     return "good", _(HEARD).format(moment=_shown(last)) if last else _(NOTHING_YET)
 

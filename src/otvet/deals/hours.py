@@ -56,6 +56,18 @@ class Hours:
         """When the last working hours before this moment ended."""
         return max(end for _begin, end in self._around(now) if end <= now)
 
+    def open_for(self, begin: datetime, end: datetime) -> timedelta:
+        """How much of the time between two moments was working time."""
+        first, last = (moment.astimezone(self.zone).date() for moment in (begin, end))
+        days = (first + timedelta(days=at) for at in range(-1, (last - first).days + 1))  # -1: work beyond midnight
+        total, counted = timedelta(0), begin
+        for opens, closes in sorted(span for day in days for span in self._on(day)):
+            opens, closes = max(opens, counted), min(closes, end)  # hours may be given twice
+            if closes > opens:
+                total += closes - opens
+                counted = closes
+        return total
+
     def _around(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
         today = now.astimezone(self.zone).date()
         for back in range(-1, 9):

@@ -10,12 +10,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from otvet.app import Service
+from otvet.config import SALESBOT_PATH
 from otvet.deliver.bot_calls import NotBelieved, Refused, read_call, take
 from otvet.errors import StorageError
 
 log = structlog.get_logger(__name__)
 
-PATH = "/webhook/salesbot/{secret}"
+PATH = f"{SALESBOT_PATH}/{{secret}}"
 LARGEST_BODY = 256 * 1024
 
 

@@ -1,0 +1,138 @@
+"""The question of ``otvet connect`` how replies are to reach the client, and what the answer takes."""
+
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+from otvet.amocrm.client import AmoClient, AmoError
+from otvet.commands.asking import Asking
+from otvet.config import Settings, load_settings
+from otvet.connection import replies
+from otvet.connection.replies import Guide
+from otvet.connection.steps import Step
+from otvet.database import Database
+from otvet.deliver.by_channel import NOTE, SALESBOT, TALK, WIDGET, ways_in
+from otvet.i18n import N_, _
+
+MOST_BOTS = 30
+
+QUESTION = N_("How are replies to reach the client?")
+ANSWERS = {
+    NOTE: N_("As a note in the deal: staff see it and copy it into the chat. Works at once."),
+    SALESBOT: N_(
+        "Into the client's chat, by a Salesbot of one step, which you make in amoCRM now. Takes five minutes."
+    ),
+    WIDGET: N_("Into the client's chat, by a Salesbot of yours that asks for the reply. Needs a widget of your own."),
+    TALK: N_("Into the client's chat, by Kommo's Chats API add-on. Kommo's plans Pro and Enterprise."),
+}
+NO_ADDRESS_YET = N_("Give this server a public https address, then: otvet connect --public-url https://...")
+WHERE_THE_SECRET_IS = N_("The integration's secret key, from the tab Keys and scopes (not shown)")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was given on the command line. via: as in OTVET_REPLY_VIA."""
+
+    via: str | None = None
+    salesbot_id: int | None = None
+    client_secret: str | None = field(default=None, repr=False)
+
+
+class Replies:
+    """learnt: the settings that were seen to work. steps: what was found. reach_the_client: not as notes only."""
+
+    def __init__(self, settings: Settings, wanted: Wanted, asking: Asking, console: Console) -> None:
+        self._settings = settings
+        self._wanted = wanted
+        self._asking = asking
+        self._console = console
+        self.learnt: dict[str, str] = {}
+        self.steps: list[Step] = []
+        self.reach_the_client = False
+
+    async def settle(self, database: Database, amocrm: AmoClient, base_url: str, secret: str) -> None:
+        """Ask for the way, where that is open, and see to what it needs. secret: the webhook's."""
+        via, is_chosen_now = self._via()
+        ways = set(ways_in(load_settings(reply_via=via).reply_via).values())
+        ready = True
+        if SALESBOT in ways:
+            ready = await self._salesbot(database, amocrm, guided=is_chosen_now)
+        if WIDGET in ways:
+            ready = self._widget(secret, guided=is_chosen_now) and ready
+        if TALK in ways:
+            self.steps.append(replies.by_talk(base_url))
+        if ways == {NOTE}:
+            self.steps.append(replies.as_notes())
+        if ready and is_chosen_now:
+            self.learnt["reply_via"] = via
+        self.reach_the_client = ready and ways != {NOTE}
+
+    def _via(self) -> tuple[str, bool]:
+        """The way, and whether it is said in this run."""
+        if self._wanted.via:
+            return self._wanted.via, True
+        if self._asking.unattended or "reply_via" in self._settings.model_fields_set:
+            return self._settings.reply_via, False
+        chosen = self._asking.choose(_(QUESTION), [_(answer) for answer in ANSWERS.values()])
+        return list(ANSWERS)[chosen], True
+
+    async def _salesbot(self, database: Database, amocrm: AmoClient, *, guided: bool) -> bool:
+        try:
+            field_id = await replies.find_field(database, amocrm, self._settings.salesbot_field_id)
+        except AmoError as error:
+            self.steps.append(Step(_(replies.NAME), "bad", str(error)))
+            return False
+        bot_id = self._wanted.salesbot_id or self._settings.salesbot_id
+        if guided or bot_id is None:
+            self._show(replies.guide_to_bot(field_id))
+        if bot_id is None:
+            return await self._ask_for_bot(amocrm, field_id)
+        return self._took(await replies.check_bot(amocrm, bot_id, field_id), bot_id)
+
+    async def _ask_for_bot(self, amocrm: AmoClient, field_id: int) -> bool:
+        """Until it is one that is there, or none."""
+        self._asking.may_ask(_("When the bot is saved, press Enter"))
+        if not self._asking.unattended:
+            await self._list_bots(amocrm)
+        while bot_id := self._asking.number(_("The bot's number (empty: later)")):
+            step = await replies.check_bot(amocrm, bot_id, field_id)
+            if step.state != "bad":
+                return self._took(step, bot_id)
+            self._console.print(step.sentence)
+        self.steps.append(replies.no_bot_yet(field_id))
+        return False
+
+    async def _list_bots(self, amocrm: AmoClient) -> None:
+        found = await replies.bots(amocrm)
+        self._console.print(_("The account's bots:") if found else _(replies.HOW_TO_SEE_THE_NUMBER))
+        for bot in found[:MOST_BOTS]:
+            self._asking.beside(f"  {bot.id}  ", bot.name)
+
+    def _took(self, step: Step, bot_id: int) -> bool:
+        self.steps.append(step)
+        if step.state == "bad":
+            return False
+        self.learnt["salesbot_id"] = str(bot_id)
+        return True
+
+    def _widget(self, secret: str, *, guided: bool) -> bool:
+        name, settings = _(replies.NAME), self._settings
+        if settings.public_url is None:
+            self.steps.append(Step(name, "bad", _("amoCRM cannot reach this server"), _(NO_ADDRESS_YET)))
+            return False
+        if not (self._wanted.client_secret or settings.amocrm_client_secret):
+            answer = self._asking.ask(_(WHERE_THE_SECRET_IS), "--client-secret", hidden=True)
+            self.learnt["amocrm_client_secret"] = answer
+        if guided:
+            self._show(replies.guide_to_widget(settings.salesbot_url(secret)))
+        self.steps.append(replies.by_widget())
+        return True
+
+    def _show(self, guide: Guide) -> None:
+        """What is to be copied stands on lines of its own, whole."""
+        self._console.print(f"\n[bold]{guide.heading}[/]")
+        for number, click in enumerate(guide.clicks, 1):
+            self._asking.beside(f"  {number}. ", click.text)
+            for line in click.copied.splitlines():
+                self._console.print(f"       {line}", markup=False, soft_wrap=True)
+        self._console.print()
