@@ -402,6 +402,34 @@ def test_newer_words_are_answered_with_the_older_ones_as_long_as_nothing_was_sen
     assert stage.turn(turn).redrafts == 1
 
 
+def test_who_was_asked_before_a_crash_does_not_answer_what_the_client_wrote_after_it(database: Database) -> None:
+    class Slow(Writer):
+        async def reply(self, context: Context, journal: Journal) -> Reply:
+            reply = await super().reply(context, journal)
+            if len(self.asked) == 1:
+                asked.set()
+                await asyncio.Event().wait()
+            return reply
+
+    stage = Stage(database, Slow("template", "A manager will answer."))
+    (turn,) = stage.client_writes("how much?")
+    asked = asyncio.Event()
+
+    async def cut_off(answering: Answering) -> None:
+        answer = asyncio.create_task(answering.answer(turn))
+        await asked.wait()
+        answer.cancel()
+
+    async def go_on(answering: Answering) -> None:
+        assert await answering.answer(turn) == turns.KEPT
+
+    stage.run(cut_off)
+    stage.client_writes("and in red?")
+    stage.run(go_on)
+    questions = [context.question_text for context in stage.responders[0].asked]
+    assert questions == ["how much?", "how much?", "how much?\nand in red?"]
+
+
 def test_a_draft_is_dropped_twice_at_most(database: Database) -> None:
     class Interrupted(Writer):
         async def reply(self, context: Context, journal: Journal) -> Reply:

@@ -29,7 +29,7 @@ from otvet.database import Id, Json, UtcDateTime, metadata
 from otvet.deliver import parts
 from otvet.i18n import N_, _
 from otvet.responders.base import Reply
-from otvet.tries import tries
+from otvet.tries import WRITINGS, tries
 
 WAITING, ANSWERING, SENDING = "waiting", "answering", "sending"
 SENT, KEPT, FAILED, CANCELLED, HANDED = "sent", "kept", "failed", "cancelled", "handed"
@@ -327,13 +327,23 @@ def absorb_newer(connection: Connection, turn_id: int, me: str) -> bool:
 
 
 def join_newer(connection: Connection, turn: Row[Any], me: str) -> bool:
-    """The client wrote on before anything was written: that is part of the same turn, and it waits for quiet again."""
+    """The client wrote on before anybody was asked: that is part of the same turn, and it waits for quiet again.
+
+    Who was asked without it, before a crash perhaps, answers without it: that draft is dropped at the last look.
+    """
     if turn.state != ANSWERING or turn.owner != me or turn.reply is not None:
         return False
     newer = _waiting(connection, turn.conversation_id)
-    if newer is not None:
-        _join(connection, newer.id, turn.id, {"last_message_at": newer.last_message_at})
-    return newer is not None
+    if newer is None or _is_asked(connection, turn):
+        return False
+    _join(connection, newer.id, turn.id, {"last_message_at": newer.last_message_at})
+    return True
+
+
+def _is_asked(connection: Connection, turn: Row[Any]) -> bool:
+    """Whether anybody was asked for the present draft."""
+    of_it = (tries.c.turn_id == turn.id, tries.c.draft >= turn.redrafts * WRITINGS)
+    return bool(connection.scalar(sa.select(sa.exists().where(*of_it))))
 
 
 def commit_to_send(
