@@ -26,7 +26,7 @@ from sqlalchemy.engine import Connection, Row
 from otvet import processes
 from otvet.conversations import conversations, messages
 from otvet.database import Id, Json, UtcDateTime, metadata
-from otvet.deliver import parts
+from otvet.deliver import bot_waits, parts
 from otvet.i18n import N_, _
 from otvet.responders.base import Reply
 from otvet.tries import WRITINGS, tries
@@ -248,6 +248,20 @@ _IDLE = (
 def idle(connection: Connection, me: str, now: datetime) -> Sequence[int]:
     """The open turns of nobody, of this process, or of a dead one, oldest first; those whose lead is known."""
     return connection.scalars(_IDLE, {"others": _others(connection, me, now)}).all()
+
+
+_LAST: sa.Select[Any] = (
+    sa.select(turns.c.id, turns.c.state, conversations.c.amocrm_lead_id)
+    .join(conversations)
+    .where(turns.c.conversation_id == sa.bindparam("conversation"))
+    .order_by(turns.c.id.desc())
+    .limit(1)
+)
+
+
+def last(connection: Connection, conversation_id: int) -> Row[Any] | None:
+    """The newest turn of a conversation: its id, state and lead."""
+    return connection.execute(_LAST, {"conversation": conversation_id}).one_or_none()
 
 
 def owns(connection: Connection, turn_id: int, me: str) -> bool:
@@ -604,6 +618,7 @@ def _join(connection: Connection, source: int, target: int, values: Mapping[str,
     """What was said in one turn becomes part of another; the first one is gone."""
     connection.execute(messages.update().where(messages.c.turn_id == source).values(turn_id=target))
     connection.execute(tries.delete().where(tries.c.turn_id == source))  # of a draft that nobody will see
+    bot_waits.hand_over(connection, source, target)
     connection.execute(turns.delete().where(turns.c.id == source))
     connection.execute(turns.update().where(turns.c.id == target).values(**values))
 

@@ -131,29 +131,32 @@ class Delivery:
         except AmoError as error:
             return await self._not_delivered(turn_id, error)
 
-    async def release_bot(self, turn_id: int) -> None:
+    async def release_bot(self, conversation_id: int) -> None:
         """Let a bot go on without a reply where that is left to a person: no other bot can work in the deal meanwhile.
 
         Tried once: a bot that is not reached waits until its own time is over.
         """
         if self._amocrm is None or WIDGET not in self._ways:
             return
-        return_url = await self._database.write(lambda connection: self._take_bot_without_reply(connection, turn_id))
+        return_url = await self._database.write(
+            lambda connection: self._take_bot_without_reply(connection, conversation_id)
+        )
         if return_url is not None:
             try:
                 await self._amocrm.place()
                 await go_on(self._amocrm, return_url, {"status": "none", "reply": "", "parts": 0}, ())
             except AmoError as error:
-                log.info("a bot could not be told that there is no reply for it", turn=turn_id, reason=str(error))
+                why = str(error)
+                log.info("a bot could not be told that there is no reply", conversation=conversation_id, reason=why)
 
-    def _take_bot_without_reply(self, connection: Connection, turn_id: int) -> str | None:
-        turn = turns.get(connection, turn_id)
+    def _take_bot_without_reply(self, connection: Connection, conversation_id: int) -> str | None:
+        turn = turns.last(connection, conversation_id)
         if turn is None or turn.state not in (turns.HANDED, turns.CANCELLED, turns.FAILED):
             return None
         if turn.amocrm_lead_id is None or gates.closed(connection, gates.AMOCRM) is not None:
             return None
         waits = bot_waits.newest(connection, turn.amocrm_lead_id, self._clock.now())
-        if waits is None or not bot_waits.take(connection, waits.id, turn_id):
+        if waits is None or not bot_waits.take(connection, waits.id, turn.id):
             return None
         return str(waits.return_url)
 
