@@ -51,6 +51,8 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 class Otvet:
     """``otvet serve`` in ``folder``; the output is in ``folder/otvet.log``."""
 
+    program = (str(PROGRAM), "serve")
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.environment = environment(folder, **settings)
@@ -69,6 +71,12 @@ class Otvet:
             )
         wait_for(self._ready, f"a ready Otvet; its log: {self.log}")
         return self
+
+    def _begin(self) -> "subprocess.Popen[bytes] | Forked":
+        with self.log.open("wb") as output:
+            return subprocess.Popen(
+                self.program, cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
+            )
 
     def _ready(self) -> bool:
         assert self._process is not None

@@ -818,6 +818,58 @@ def test_amocrm_is_not_asked_too_early_for_a_note_whose_sender_died(database: Da
         assert [one["method"] for one in amo.log] == ["GET", "POST"]
 
 
+class Ending:
+    """A limiter during whose wait the program is told to stop."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    async def acquire(self) -> None:
+        await self._stage.delivery.finish(self._stage.clock.monotonic())
+
+
+def test_nothing_is_sent_that_had_not_begun_when_the_program_was_told_to_stop(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        stage.limiter = Ending(stage)
+        (turn,) = stage.client_writes()
+        with database.writes.begin() as connection:
+            assert turns.claim(connection, turn, stage.me, stage.clock.now())
+            assert turns.take(connection, turn, stage.me)
+            assert turns.write_down(connection, turn, stage.me, WRITTEN_ALREADY)
+
+        async def play(_answering: Answering) -> None:
+            assert await stage.delivery.deliver(turn) == LATER
+
+        stage.run(play)
+        assert amo.log == []
+    assert (stage.turn(turn).state, stage.turn(turn).tried_at) == (turns.ANSWERING, None)
+
+
+def test_what_has_begun_is_waited_for_no_longer_than_there_is_time(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        amo.fault(path="/api/v4/leads/*/notes", method="POST", delay=0.3)
+        stage = Stage(database, amo=amo)
+        turn = sending(stage)
+        stage.clock.advance(60)
+
+        async def play(_answering: Answering) -> None:
+            delivering = asyncio.create_task(stage.delivery.deliver(turn))
+            while not any(one["method"] == "POST" for one in amo.log):
+                await asyncio.sleep(0.01)
+            until = stage.clock.monotonic() + 1  # as the clock of this test goes, a moment
+            await stage.delivery.finish(until)
+            assert (delivering.done(), stage.clock.monotonic() >= until) == (False, True)
+            stage.clock.sleep = asyncio.sleep  # type: ignore[method-assign]
+            await stage.delivery.finish(stage.clock.monotonic() + 10)
+            assert stage.turn(turn).state == turns.SENT
+            await delivering
+
+        stage.run(play)
+
+
 def test_a_note_that_amocrm_writes_late_is_not_written_again(database: Database) -> None:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)

@@ -59,6 +59,10 @@ from otvet.writing import Checks, Writing
 log = structlog.get_logger(__name__)
 
 REPORT_SECONDS = 600.0
+FINISH_SECONDS = 16.0  # from the word to stop until what is on its way is waited for no longer
+
+CONNECTIONS = 20  # a call looks through all of its client's: a crowd of answers at one moment would hold up the webhook
+AMOCRM_CONNECTIONS = 8  # of its own, so that no note waits for one behind a slow AI
 
 JUST_READ = timedelta(minutes=5)
 """What decides whether a deal is answered is not taken from an older reading."""
@@ -90,6 +94,7 @@ class Service:
     manus: Manus | None
     voice: Voice | None
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    told_to_stop_at: float | None = None  # by the monotonic clock; none: when it stops
 
     async def start(self) -> None:
         self.database.start()
@@ -109,6 +114,8 @@ class Service:
             self.tasks.append(asyncio.create_task(self.watch.run()))
 
     async def stop(self) -> None:
+        told_at = self.clock.monotonic() if self.told_to_stop_at is None else self.told_to_stop_at
+        until = told_at + FINISH_SECONDS
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -117,10 +124,10 @@ class Service:
         if self.manus:
             await self.manus.stop()
         await self.dispatcher.stop()
-        await self.delivery.finish()
+        await self.delivery.finish(until)
         await self.engine.stop()
         if isinstance(self.source, Tokens):
-            await self.source.finish()
+            await self.source.finish(until)
         with contextlib.suppress(StorageError):  # without it the others take the turns over a little later
             await self.database.write(self._leave)
         await self.database.stop()

@@ -1,6 +1,5 @@
 """A reply into the client's chat, part by part. No part is given to amoCRM twice unless it surely did not take it."""
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,6 +16,7 @@ from otvet.clock import Clock
 from otvet.conversations import conversations, messages
 from otvet.database import Database
 from otvet.deliver import parts
+from otvet.deliver.on_their_way import OnTheirWay
 from otvet.deliver.verdicts import LATER, NOT_OURS, SURE_FOR_SECONDS
 from otvet.deliver.ways import SETTLE_SECONDS, Way
 from otvet.i18n import N_, _
@@ -47,7 +47,7 @@ class Chat:
         amocrm: AmoClient,
         ways: Mapping[str, Way],
         me: str,
-        on_their_way: set[asyncio.Task[Any]],
+        on_their_way: OnTheirWay,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -89,11 +89,20 @@ class Chat:
             await self._refuse(turn, ids, str(error))
             return None
         await self._amocrm.place()  # before the last look: in a backlog this may take a while
-        now = self._clock.now()
-        verdict = await self._database.write(lambda connection: self._last_look(connection, turn.id, ids, now))
-        if verdict is not None:
-            return verdict
-        return await self._hand_in(turn, batch, way, talk_id, now)
+        return await self._hand_in(turn, batch, way, talk_id)
+
+    async def _hand_in(self, turn: Row[Any], batch: Sequence[Row[Any]], way: Way, talk_id: str) -> str | None:
+        ids = [part.id for part in batch]
+        with self._on_their_way.one():
+            now, at = self._clock.now(), self._clock.monotonic()
+            verdict = await self._database.write(lambda connection: self._last_look(connection, turn.id, ids, now))
+            if verdict is not None:
+                return verdict
+            hung = self._clock.monotonic() - at > SURE_FOR_SECONDS
+            if hung and not await self._ours(turn.id):
+                return NOT_OURS
+            await self._call(turn, batch, way, talk_id, now)
+        return None
 
     def _last_look(self, connection: Connection, turn_id: int, ids: Sequence[int], now: datetime) -> str | None:
         """All that decides whether it is sent now, in one commit right before it is. None: it is."""
@@ -108,19 +117,6 @@ class Chat:
         if not told and turns.cancel_unsent(connection, turn_id, self._me, now):
             return turns.CANCELLED
         return NOT_OURS
-
-    async def _hand_in(
-        self, turn: Row[Any], batch: Sequence[Row[Any]], way: Way, talk_id: str, given_at: datetime
-    ) -> str | None:
-        """What is on its way when the program is told to stop is waited for, not cut off."""
-        hung = self._clock.now() - given_at > timedelta(seconds=SURE_FOR_SECONDS)
-        if hung and not await self._ours(turn.id):
-            return NOT_OURS
-        sending = asyncio.create_task(self._call(turn, batch, way, talk_id, given_at))
-        self._on_their_way.add(sending)
-        sending.add_done_callback(self._on_their_way.discard)
-        await asyncio.shield(sending)
-        return None
 
     async def _call(
         self, turn: Row[Any], batch: Sequence[Row[Any]], way: Way, talk_id: str, given_at: datetime
