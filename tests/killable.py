@@ -84,7 +84,8 @@ def watch(points: Points) -> None:
         points.reach(f"after {response.request.method} {response.request.url.path}")
 
     def create(service: Service) -> ASGIApp:
-        service.http.event_hooks = {"request": [before_call], "response": [after_call]}
+        for http in (service.http, service.amocrm_http):
+            http.event_hooks = {"request": [before_call], "response": [after_call]}
         return Watched(application.create(service), points, service.settings.webhook_path)
 
     serve.create = create

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from ssl import SSLContext
 from typing import IO
 from uuid import uuid4
 
@@ -80,6 +81,7 @@ class Service:
     inbox: Inbox
     dispatcher: Dispatcher
     http: httpx2.AsyncClient
+    amocrm_http: httpx2.AsyncClient
     answering: Answering
     delivery: Delivery
     lookout: Lookout | None  # none while amoCRM is not connected
@@ -136,6 +138,7 @@ class Service:
         if self.voice:
             await self.voice.aclose()
         await self.http.aclose()
+        await self.amocrm_http.aclose()
         if self.lock:
             self.lock.close()
 
@@ -176,15 +179,12 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
             if settings.webhook_secret
             else installation.recall_or_make(connection, "webhook_secret", bytes_of_chance=24)
         )
-    http = httpx2.AsyncClient(
-        timeout=httpx2.Timeout(20, connect=5),  # a call whose answer is lost may have been carried out all the same
-        # Both services take few calls a second; a crowd of answers at one moment would hold up the webhook.
-        limits=httpx2.Limits(max_connections=20, max_keepalive_connections=20),
-    )
+    certificates = httpx2.create_ssl_context()  # read once
+    http, amocrm_http = _http(certificates, CONNECTIONS), _http(certificates, AMOCRM_CONNECTIONS)
     me = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     engine = Engine(settings.workflow_url, me)
-    source = account.token_source(settings, clock, http, database)
-    amocrm = account.client(settings, clock, http, database, source)
+    source = account.token_source(settings, clock, amocrm_http, database)
+    amocrm = account.client(settings, clock, amocrm_http, database, source)
     delivery = Delivery(database, clock, amocrm, installation_name=name, me=me, how=how)
     who = writers(settings, clock, http, database, model)
     lookout = Lookout(database, clock, amocrm, delivery.hurry) if amocrm else None
@@ -213,12 +213,13 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         inbox=inbox,
         dispatcher=dispatcher,
         http=http,
+        amocrm_http=amocrm_http,
         answering=answering,
         delivery=delivery,
         lookout=lookout,
         watch=watch,
         source=source,
-        consenting=Consenting(database, clock, http, partial(account.vault_of, settings)),
+        consenting=Consenting(database, clock, amocrm_http, partial(account.vault_of, settings)),
         finder=finder,
         deals=deals,
         webhook_secret=secret,
@@ -226,6 +227,14 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         manus=who.manus,
         voice=voice,
         lock=lock,
+    )
+
+
+def _http(certificates: SSLContext, connections: int) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        verify=certificates,
+        timeout=httpx2.Timeout(20, connect=5),  # a call whose answer is lost may have been carried out all the same
+        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
     )
 
 
