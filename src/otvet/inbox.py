@@ -44,7 +44,14 @@ quarantine = sa.Table(
 )
 
 
+_QUARANTINED = sa.select(sa.func.count()).select_from(quarantine)
+
 DEFAULT_PAUSE = timedelta(minutes=30)
+
+
+def quarantined(connection: Connection) -> int:
+    """How many deliveries were put aside: what a client said there is answered by nobody but a person."""
+    return connection.scalar(_QUARANTINED) or 0
 
 
 @dataclass(frozen=True, slots=True)
