@@ -24,7 +24,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine as SqlEngine
 from sqlalchemy.engine import make_url
 
-from otvet.database import IDLE_TRANSACTION_MS
+from otvet.database import IDLE_TRANSACTION_MS, impatient
+from otvet.errors import OtvetError
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,7 @@ class Engine:
 
     def start(self, answer: Callable[[int], Awaitable[str]]) -> None:
         """Launch on the running event loop."""
+        url = make_url(self._url)
         config: DBOSConfig = {
             "name": "otvet",
             "application_version": APPLICATION_VERSION,
@@ -58,8 +60,10 @@ class Engine:
             # As for our own connections; an address whose options say otherwise is obeyed.
             "sys_db_idle_transaction_timeout_sec": IDLE_TRANSACTION_MS / 1000,
         }
-        if make_url(self._url).get_backend_name() == "sqlite":
+        if url.get_backend_name() == "sqlite":
             config["system_database_engine"] = _sqlite_engine(self._url)
+        else:
+            config["system_database_url"] = impatient(url).render_as_string(hide_password=False)
         DBOS(config=config)
         logger = logging.getLogger("dbos")
         logger.handlers.clear()  # its lines go where ours go

@@ -4,6 +4,7 @@ Deliveries that wait at the same time are stored together: a handful of statemen
 disk. ``store`` is the whole of it; it runs in the writer's thread.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ Item = TypeVar("Item")
 
 log = structlog.get_logger(__name__)
 
+ANSWER_SECONDS = 1.8  # amoCRM waits 2 s
 MOST_AT_ONCE = 10_000  # PostgreSQL takes 65,535 values a statement, and a message has more than one
 
 quarantine = sa.Table(
@@ -93,12 +95,12 @@ class Inbox:
         self._store = partial(store, manager_pause=manager_pause, with_bots=with_bots)
 
     async def receive(self, body: bytes) -> Stored:
-        """Store a delivery; when this returns it is committed. Raises StorageError if it was not."""
+        """Store a delivery; when this returns it is committed. Raises StorageError if that is not known in time."""
         now = self._clock.now()
         self.last_delivery_at = now
         received = Received(body, self._ours(read_delivery(body, now)), now)
         try:
-            stored: Stored = await self._database.writer.submit(self._store, received, urgent=True)
+            stored = await self._write(received)
         except StorageError:
             raise
         except Exception as error:
@@ -126,8 +128,16 @@ class Inbox:
 
     async def set_aside(self, body: bytes, reason: str) -> None:
         """Keep a body as it came."""
-        received = Received(body, Delivery(puzzles=(reason,)), self._clock.now())
-        await self._database.writer.submit(self._store, received, urgent=True)
+        await self._write(Received(body, Delivery(puzzles=(reason,)), self._clock.now()))
+
+    async def _write(self, received: Received) -> Stored:
+        """In time for the answer. What takes longer stays queued: it is known when amoCRM sends it again."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                stored: Stored = await self._database.writer.submit(self._store, received, urgent=True)
+        except TimeoutError as error:
+            raise StorageError(_("the database has not answered in time")) from error
+        return stored
 
 
 def store(
