@@ -315,9 +315,8 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     asked = {id_ for id_, those in by_conversation.items() if any(one.event.sender == "client" for one in those)}
     turn_of, opened = turns.open_for(connection, asked, now)
     connection.execute(_ADD_MESSAGES, [_row(one, turn_of) for one in new])
-    for one in new:
-        if one.event.sender == "manager":
-            _give_way(connection, one, now, manager_pause)
+    of_managers = [one for one in new if one.event.sender == "manager"]
+    _give_way(connection, of_managers, now, manager_pause)
     connection.execute(
         _TOUCH_CONVERSATION,
         [
@@ -328,17 +327,21 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     answerable = {one.conversation.final().id for one in new if one.conversation.final().now_answerable}  # type: ignore[union-attr]
     known_lead = {one.conversation.final().id for one in new if one.conversation.final().lead_id}  # type: ignore[union-attr]
     to_answer = {turn_of[id_] for id_ in asked & known_lead if turn_of[id_] in opened}
-    if any(one.event.sender == "manager" for one in new):  # who may just have cancelled some of them
+    if of_managers:  # who may just have cancelled some of them
         to_answer &= turns.waiting_in(connection, asked)
     new[0].result.to_answer += sorted(to_answer | turns.waiting_in(connection, answerable))
 
 
-def _give_way(connection: Connection, one: _New, now: datetime, pause: timedelta) -> None:
-    """A manager, or another bot, wrote: the assistant leaves the conversation to them for a while."""
-    conversation = one.conversation.final().id  # type: ignore[union-attr]
-    wrote_at = min(one.event.created_at or one.at, now)
-    conversations_.pause_for_manager(connection, conversation, wrote_at + pause, now)
-    turns.cancel_for_manager(connection, conversation, wrote_at, now)
+def _give_way(connection: Connection, new: Sequence[_New], now: datetime, pause: timedelta) -> None:
+    """Managers, or other bots, wrote: the assistant leaves the conversations to them for a while.
+
+    Turns before conversations, as everywhere: two processes that lock them the other way round wait for each other.
+    """
+    wrote = [(one.conversation.final().id, min(one.event.created_at or one.at, now)) for one in new]  # type: ignore[union-attr]
+    for conversation, at in wrote:
+        turns.cancel_for_manager(connection, conversation, at, now)
+    for conversation, at in wrote:
+        conversations_.pause_for_manager(connection, conversation, at + pause, now)
 
 
 def _row(one: _New, turn_of: dict[int, int]) -> dict[str, Any]:
