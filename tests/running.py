@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 
+from tests.forked import Forked
 from tests.standins.sender import headers
 
 Value = TypeVar("Value")
@@ -58,17 +59,10 @@ class Otvet:
         self.environment = environment(folder, **settings)
         self.log = folder / "otvet.log"
         self.url = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
 
     def start(self) -> Self:
-        with self.log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [str(PROGRAM), "serve"],
-                cwd=self.folder,
-                env=self.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = self._begin()
         wait_for(self._ready, f"a ready Otvet; its log: {self.log}")
         return self
 
