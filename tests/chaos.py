@@ -21,16 +21,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from otvet.clock import SystemClock
-from otvet.conversations import conversations, messages
+from otvet.conversations import FOR_GOOD, conversations, messages
 from otvet.database import make_engine
-from otvet.turns import CANCELLED, FAILED, HANDED, OPEN, SENT, STATES, turns
+from otvet.turns import CANCELLED, HANDED, MANAGER, OPEN, PAUSED, SENT, STATES, turns
 from tests.running import Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.faults import Faults
@@ -347,7 +347,8 @@ class Judge:
     strangers: list[str] = field(default_factory=list)
     saved: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     turns: dict[int, Any] = field(default_factory=dict)
-    managers: dict[int, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    managers: dict[int, list[Any]] = field(default_factory=lambda: defaultdict(list))  # what they wrote
+    asked: dict[int, list[Any]] = field(default_factory=lambda: defaultdict(list))  # of clients who want a person
 
     def report(self) -> Report:
         self._read_amocrm()
@@ -375,7 +376,9 @@ class Judge:
                 if row.sender_type != "assistant":
                     self.saved[row.content.split()[0]].append(row)
                 if row.sender_type == "manager":
-                    self.managers[row.amocrm_lead_id].append(row.timestamp)
+                    self.managers[row.amocrm_lead_id].append(row)
+                if row.sender_type == "client" and FOR_A_PERSON in row.content:
+                    self.asked[row.amocrm_lead_id].append(row)
             self.turns = {row.id: row for row in connection.execute(sa.select(turns, lead).join(conversations))}
         engine.dispose()
 
@@ -395,11 +398,34 @@ class Judge:
             return f"is in turn {turn.id} of another deal, {turn.amocrm_lead_id}"
         if turn.state == SENT:
             return self._amiss_sent(one, turn)
-        if turn.state in OPEN:
-            return f"is in turn {turn.id}, which is still {turn.state}"
-        if turn.state == CANCELLED and not any(at + PAUSE >= row.timestamp for at in self.managers[one.lead]):
-            return f"is in turn {turn.id}, cancelled without a manager who wrote"
-        return None if turn.state in (HANDED, FAILED, CANCELLED) else f"is in turn {turn.id}, which is {turn.state}"
+        if (turn.state, turn.reason) == (CANCELLED, MANAGER):
+            covered = any(self._overlap(turn, row, *pause) for pause in self._of_managers(one.lead))
+        elif (turn.state, turn.reason) == (HANDED, PAUSED):
+            pauses = chain(self._of_managers(one.lead), self._asked_for(one.lead))
+            covered = any(self._overlap(turn, row, *pause) for pause in pauses)
+        else:
+            covered = False  # nothing else in this play ends a turn
+        return None if covered else f"is in turn {turn.id}, which is {turn.state} ({turn.reason}) for no cause"
+
+    def _of_managers(self, lead: int) -> Iterator[tuple[datetime, datetime]]:
+        """When managers had the conversation."""
+        for row in self.managers[lead]:
+            yield row.timestamp, row.timestamp + PAUSE
+
+    def _asked_for(self, lead: int) -> Iterator[tuple[datetime, datetime]]:
+        """When it waited for a manager because the client had asked for one: until the next one's word was stored."""
+        for asked in self.asked[lead]:
+            ends = [self._stored_by(row) for row in self.managers[lead] if row.timestamp >= asked.timestamp]
+            yield asked.timestamp, min(ends, default=FOR_GOOD)
+
+    def _stored_by(self, row: Any) -> datetime:
+        (one,) = (one for one in self.play.said if one.token == row.content.split()[0])
+        took = (one.acknowledged_at or one.sent_at) - one.sent_at
+        return row.timestamp + timedelta(seconds=1 + took)  # the timestamp has whole seconds
+
+    def _overlap(self, turn: Any, row: Any, since: datetime, until: datetime) -> bool:
+        """Whether a pause has anything to do with the time from a message to the end of its turn."""
+        return turn.closed_at is not None and since <= turn.closed_at and row.timestamp <= until
 
     def _amiss_sent(self, one: Said, turn: Any) -> str | None:
         notes = self.notes.get(turn.id, [])

@@ -34,3 +34,12 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Let that much time pass at once."""
         self._passed += seconds
+
+
+class HeldClock(FakeClock):
+    """One that stands still until the test lets time pass; who sleeps meanwhile, sleeps."""
+
+    async def sleep(self, seconds: float) -> None:
+        end = self.monotonic() + seconds
+        while self.monotonic() < end:
+            await asyncio.sleep(0.001)

@@ -1,7 +1,5 @@
 """``otvet serve`` that kills or stops itself at a chosen point of its work; the product knows nothing of it.
 
-    KILL_AT=17 python tests/killable.py
-
 The points, counted from a GET of the webhook's address on: before each commit of each database engine in the process,
 before and after each call to another service, and before the answer to each delivery. What is on the disk after a
 commit is what is there before the next point, so "after a commit" needs no points of its own.
@@ -14,6 +12,7 @@ import itertools
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
@@ -88,13 +87,21 @@ def watch(points: Points) -> None:
         points.reach(f"after {response.request.method} {response.request.url.path}")
 
     def create(service: Service) -> ASGIApp:
-        service.http.event_hooks = {"request": [before_call], "response": [after_call]}
+        for http in (service.http, service.amocrm_http):
+            http.event_hooks = {"request": [before_call], "response": [after_call]}
         return Watched(application.create(service), points, service.settings.webhook_path)
 
     serve.create = create
 
 
-if __name__ == "__main__":
+def run(folder: str, log: str, environment: Mapping[str, str]) -> None:
+    """As ``otvet serve`` would, in a process of its own."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     how = signal.Signals[os.environ.get("KILL_WITH", "SIGKILL")]
     where, first = os.environ.get("KILL_WHERE", ""), os.environ.get("KILL_FROM", "")
     watch(Points(int(os.environ["KILL_AT"]), where, first, how))

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 
+from tests.forked import Forked
 from tests.standins.sender import headers
 
 Value = TypeVar("Value")
@@ -51,24 +52,25 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 class Otvet:
     """``otvet serve`` in ``folder``; the output is in ``folder/otvet.log``."""
 
+    program = (str(PROGRAM), "serve")
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.environment = environment(folder, **settings)
         self.log = folder / "otvet.log"
         self.url = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
 
     def start(self) -> Self:
-        with self.log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [str(PROGRAM), "serve"],
-                cwd=self.folder,
-                env=self.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = self._begin()
         wait_for(self._ready, f"a ready Otvet; its log: {self.log}")
         return self
+
+    def _begin(self) -> "subprocess.Popen[bytes] | Forked":
+        with self.log.open("wb") as output:
+            return subprocess.Popen(
+                self.program, cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
+            )
 
     def _ready(self) -> bool:
         assert self._process is not None

@@ -402,6 +402,34 @@ def test_newer_words_are_answered_with_the_older_ones_as_long_as_nothing_was_sen
     assert stage.turn(turn).redrafts == 1
 
 
+def test_who_was_asked_before_a_crash_does_not_answer_what_the_client_wrote_after_it(database: Database) -> None:
+    class Slow(Writer):
+        async def reply(self, context: Context, journal: Journal) -> Reply:
+            reply = await super().reply(context, journal)
+            if len(self.asked) == 1:
+                asked.set()
+                await asyncio.Event().wait()
+            return reply
+
+    stage = Stage(database, Slow("template", "A manager will answer."))
+    (turn,) = stage.client_writes("how much?")
+    asked = asyncio.Event()
+
+    async def cut_off(answering: Answering) -> None:
+        answer = asyncio.create_task(answering.answer(turn))
+        await asked.wait()
+        answer.cancel()
+
+    async def go_on(answering: Answering) -> None:
+        assert await answering.answer(turn) == turns.KEPT
+
+    stage.run(cut_off)
+    stage.client_writes("and in red?")
+    stage.run(go_on)
+    questions = [context.question_text for context in stage.responders[0].asked]
+    assert questions == ["how much?", "how much?", "how much?\nand in red?"]
+
+
 def test_a_draft_is_dropped_twice_at_most(database: Database) -> None:
     class Interrupted(Writer):
         async def reply(self, context: Context, journal: Journal) -> Reply:
@@ -870,6 +898,58 @@ def test_amocrm_is_not_asked_too_early_for_a_note_whose_sender_died(database: Da
 
         stage.run(play)
         assert [one["method"] for one in amo.log] == ["GET", "POST"]
+
+
+class Ending:
+    """A limiter during whose wait the program is told to stop."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    async def acquire(self) -> None:
+        await self._stage.delivery.finish(self._stage.clock.monotonic())
+
+
+def test_nothing_is_sent_that_had_not_begun_when_the_program_was_told_to_stop(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        stage.limiter = Ending(stage)
+        (turn,) = stage.client_writes()
+        with database.writes.begin() as connection:
+            assert turns.claim(connection, turn, stage.me, stage.clock.now())
+            assert turns.take(connection, turn, stage.me)
+            assert turns.write_down(connection, turn, stage.me, WRITTEN_ALREADY)
+
+        async def play(_answering: Answering) -> None:
+            assert await stage.delivery.deliver(turn) == LATER
+
+        stage.run(play)
+        assert amo.log == []
+    assert (stage.turn(turn).state, stage.turn(turn).tried_at) == (turns.ANSWERING, None)
+
+
+def test_what_has_begun_is_waited_for_no_longer_than_there_is_time(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        amo.fault(path="/api/v4/leads/*/notes", method="POST", delay=0.3)
+        stage = Stage(database, amo=amo)
+        turn = sending(stage)
+        stage.clock.advance(60)
+
+        async def play(_answering: Answering) -> None:
+            delivering = asyncio.create_task(stage.delivery.deliver(turn))
+            while not any(one["method"] == "POST" for one in amo.log):
+                await asyncio.sleep(0.01)
+            until = stage.clock.monotonic() + 1  # as the clock of this test goes, a moment
+            await stage.delivery.finish(until)
+            assert (delivering.done(), stage.clock.monotonic() >= until) == (False, True)
+            stage.clock.sleep = asyncio.sleep  # type: ignore[method-assign]
+            await stage.delivery.finish(stage.clock.monotonic() + 10)
+            assert stage.turn(turn).state == turns.SENT
+            await delivering
+
+        stage.run(play)
 
 
 def test_a_note_that_amocrm_writes_late_is_not_written_again(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""A machine that lets the service down: a full disk, a locked database, a clock that jumps.
+"""A machine that lets the service down: a full disk, a locked database, a silent network, a clock that jumps.
 
 Whatever got a 200 is answered once, and what could not be stored got none. The stand-in amoCRM is the judge, as in
 ``test_kill_matrix``; the service is a real process, except for the clock, which the test sets.
@@ -7,14 +7,19 @@ Whatever got a 200 is answered once, and what could not be stored got none. The 
 import resource
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+import httpx2
 import pytest
+from sqlalchemy.engine import make_url
 
 from otvet import turns
 from otvet.answer import Answering
@@ -163,6 +168,71 @@ def test_a_database_that_another_program_locks_for_seconds_loses_nothing(tmp_pat
         assert set(sender.refused) == {503}
         sender.repeat()
         assert judged(f"sqlite:///{tmp_path / 'conversations.db'}", sender.deals, amo) == []
+
+
+class Network:
+    """What lies between a server and PostgreSQL. ``silent``: nothing comes through any more, and nothing is refused."""
+
+    def __init__(self, url: str) -> None:
+        there = make_url(url)
+        (self._socket,) = Path(str(there.query["host"])).glob(".s.PGSQL.*[0-9]")
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = ThreadPoolExecutor(100)
+        self._threads.submit(self._accept)
+        self._open = threading.Event()
+        self._open.set()
+        here = there.set(host="127.0.0.1", port=self._listener.getsockname()[1], query={})
+        self.url = here.render_as_string(hide_password=False)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads.shutdown()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _address = self._listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(str(self._socket))
+                self._threads.submit(self._carry, near, far)
+                self._threads.submit(self._carry, far, near)
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._open.wait()
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_postgresql_that_goes_silent_is_told_and_loses_nothing(
+    tmp_path: Path, amo: AmoStandin, postgres_url: str
+) -> None:
+    with ExitStack() as stack:
+        network = Network(postgres_url)
+        stack.callback(network.close)
+        server = Otvet(tmp_path, OTVET_DATABASE_URL=network.url, **connected(amo)).start()
+        stack.callback(server.end, signal.SIGKILL)
+        sender = Sender(server)
+        for _message in sender.deals:
+            sender.say()
+        with network.silent():
+            sender.say()  # gets an answer all the same
+            asked = httpx2.get(f"{server.url}/ready", trust_env=False)
+        assert sender.refused == [503]
+        assert (asked.status_code, asked.json()["database_writable"]) == (503, False)
+        sender.repeat()
+        assert judged(postgres_url, sender.deals, amo) == []
+        assert server.get("/ready")["status"] == "ready"
 
 
 # A clock that jumps

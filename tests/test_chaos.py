@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import read_delivery
@@ -75,12 +76,30 @@ def test_the_judge_finds_nothing_where_nothing_is_wrong(database_url: str) -> No
     assert judge(database_url, lambda *_: None).kept
 
 
+@pytest.mark.parametrize(("state", "reason"), [("handed", "paused"), ("cancelled", "manager")])
+@pytest.mark.parametrize(("before", "kept"), [(timedelta(seconds=1), True), (timedelta(minutes=1), False)])
+def test_the_judge_lets_a_manager_have_a_conversation_for_the_pause(
+    database_url: str, state: str, reason: str, before: timedelta, kept: bool
+) -> None:
+    def takes_over(connection: Connection, notes: Notes) -> None:
+        told = connection.execute(sa.select(messages).order_by(messages.c.id.desc()).limit(1)).one()._asdict()
+        of_manager = {"sender_type": "manager", "amocrm_message_id": "m3", "content": "m3 I am here", "turn_id": None}
+        wrote_at = {"id": 99, "timestamp": told["timestamp"] - before}
+        connection.execute(messages.insert(), {**told, **of_manager, **wrote_at})
+        second_turn(state=state, reason=reason, closed_at=told["timestamp"])(connection, notes)
+        notes.pop()
+
+    assert judge(database_url, takes_over).kept == kept
+
+
 SPOILT: dict[str, tuple[str, Spoil]] = {
     "a message that is gone": ("lost", lambda connection, _: connection.execute(messages.delete())),
     "a note that is not there": ("lost", lambda _, notes: notes.pop()),
     "a note in place of another": ("lost", second_turn(note_id=13)),
     "an open turn": ("lost", second_turn(state="waiting")),
-    "a turn cancelled by nobody": ("lost", second_turn(state="cancelled")),
+    "a turn cancelled by nobody": ("lost", second_turn(state="cancelled", reason="manager", closed_at=NOW)),
+    "a turn left to a person by nobody": ("lost", second_turn(state="handed", reason="paused", closed_at=NOW)),
+    "a turn that failed": ("lost", second_turn(state="failed", reason="?", closed_at=NOW)),
     "a reply to something else": ("lost", second_turn(reply="Answer to m1")),
     "a second note": ("doubled", lambda _, notes: notes.append(note(13, 2))),
     "a note of a turn left to a person": ("doubled", second_turn(state="handed")),

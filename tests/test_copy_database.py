@@ -1,11 +1,15 @@
 """A history that moves house."""
 
+import io
+import re
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from rich.console import Console
 from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import read_delivery
@@ -15,6 +19,8 @@ from otvet.conversations import clients, conversations, messages
 from otvet.database import Database
 from otvet.errors import UsageError
 from otvet.inbox import Received, store
+from otvet.schema import prepare
+from otvet.turns import STATES, turns
 from tests.running import command, otvet, wait_for
 from tests.standins.sender import incoming
 
@@ -99,3 +105,65 @@ def test_a_copy_shows_one_moment_of_all_tables(
         for table in (clients, conversations, messages):
             assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0
     target.close()
+
+
+# In this process
+
+
+@pytest.fixture
+def target_url(database: Database, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """An empty database of the other kind than ``database``, which has a turn in each state."""
+    for number, state in enumerate(STATES, 1):
+        fill(database, number, state)
+    return str(request.getfixturevalue("postgres_url")) if database.is_sqlite else f"sqlite:///{tmp_path / 'target.db'}"
+
+
+def fill(database: Database, lead: int, state: str) -> None:
+    body = incoming("Сколько стоит?", message_id=f"m-{lead}", lead_id=lead, chat_id=f"chat-{lead}", contact_id=lead)
+    with database.writes.begin() as connection:
+        store(connection, [Received(body, read_delivery(body, NOW), NOW)])
+        kept = {"state": state, "owner": "a process", "reply": "300 ₽", "details": {"seconds": 1}, "tried_at": NOW}
+        newest = sa.select(sa.func.max(turns.c.id)).scalar_subquery()
+        connection.execute(turns.update().where(turns.c.id == newest).values(kept))
+
+
+def everything(url: str) -> dict[str, Any]:
+    with closing(Database(url)) as database, database.reads.connect() as connection:
+        tables = copy_database._tables()
+        return {one.name: connection.execute(sa.select(one).order_by(*one.primary_key)).all() for one in tables}
+
+
+def test_turns_in_every_state_arrive_as_they_were(database: Database, target_url: str) -> None:
+    copy(database.url, target_url)
+    arrived = everything(target_url)
+    assert arrived == everything(database.url)
+    assert [turn.state for turn in arrived["turns"]] == list(STATES)
+
+
+def test_a_copy_that_is_not_whole_is_refused_and_leaves_nothing(
+    database: Database, target_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = copy_database._copy_table
+
+    def losing_one(reading: Connection, writing: Connection, table: sa.Table, progress: Any) -> int:
+        count = original(reading, writing, table, progress)
+        if table is messages:
+            writing.execute(messages.delete().where(messages.c.id == 1))
+        return count
+
+    monkeypatch.setattr(copy_database, "_copy_table", losing_one)
+    with pytest.raises(UsageError, match=f"messages: {len(STATES)} rows were read and {len(STATES) - 1} arrived"):
+        copy(database.url, target_url)
+    assert not any(everything(target_url).values())
+
+
+def test_a_bar_shows_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = (f"sqlite:///{tmp_path / name}" for name in ("source.db", "target.db"))
+    with closing(Database(source)) as database:
+        prepare(database, NOW)
+        fill(database, 1, "waiting")
+    shown = io.StringIO()
+    monkeypatch.setattr(copy_database, "Console", lambda: Console(file=shown, force_terminal=True, width=100))
+    copy(source, target)
+    for table in ("messages", "turns"):
+        assert re.search(rf"{table}\s+\S*━.*100%", shown.getvalue())

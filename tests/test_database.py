@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from otvet import installation
 from otvet.conversations import clients
-from otvet.database import MOST_OTHERS_AT_ONCE, MOST_WAITING, Database
+from otvet.database import MOST_OTHERS_AT_ONCE, MOST_WAITING, PATIENCE, Database
 from otvet.errors import StorageError
 from otvet.inbox import quarantine
 from otvet.schema import prepare
@@ -411,10 +411,12 @@ def test_a_connection_that_was_cut_in_a_quiet_moment_is_not_noticed(postgresql: 
 
 
 def test_a_deadlock_with_another_process_is_resolved(postgresql: Database) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
     tries: list[int] = []
 
     def ours(connection: Connection) -> str:
+        if tries:
+            ended.wait(10)  # PostgreSQL looks for a deadlock once in each wait: the other one must not come too late
         tries.append(1)
         connection.exec_driver_sql("SET LOCAL deadlock_timeout = '5ms'")
         installation.note(connection, "a", "ours")
@@ -535,6 +537,20 @@ def test_a_connection_to_postgresql_does_not_idle_in_a_transaction(postgresql: D
     for engine in (postgresql.writes, postgresql.reads):
         with engine.connect() as connection:
             assert connection.scalar(sa.text("SHOW idle_in_transaction_session_timeout")) == "5s"
+
+
+def patience(url: str) -> dict[str, str]:
+    """What libpq was told about a server that is silent."""
+    with closing(Database(url)) as database, database.writes.connect() as connection:
+        assert connection.scalar(sa.text("SHOW lock_timeout")) == "1500ms"  # of the 2 s that amoCRM waits
+        told = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+        return {name: told[name] for name in PATIENCE if name in told}
+
+
+def test_a_server_that_is_silent_is_taken_for_gone_within_seconds(postgres_url: str) -> None:
+    assert patience(postgres_url) == PATIENCE
+    own = make_url(postgres_url).update_query_dict({"tcp_user_timeout": "60000"})
+    assert patience(own.render_as_string(hide_password=False)) == PATIENCE | {"tcp_user_timeout": "60000"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The ways into the client's chat, against a stand-in that knows what each client has seen, on both databases."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -457,6 +458,52 @@ def test_a_manager_who_writes_between_two_parts_is_not_talked_over(database: Dat
     (told,) = amo.chats.told(LEAD)
     assert stage.turn(turn).reason == turns.MANAGER
     assert stage.said() == [told]  # what was not sent was not said
+
+
+class Ending:
+    """A limiter during whose third wait the program is told to stop: for the deal, the first part, the second one."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._places = 0
+
+    async def acquire(self) -> None:
+        self._places += 1
+        if self._places == 3:
+            await self._stage.delivery.finish(self._stage.clock.monotonic())
+
+
+def test_no_further_part_is_sent_once_the_program_was_told_to_stop(database: Database, amo: AmoStandin) -> None:
+    stage = with_talks(database, amo, LONG)
+    stage.limiter = Ending(stage)
+    turn = cut_for_instagram(stage)
+
+    async def play(answering: Answering) -> None:
+        answer = asyncio.create_task(answering.answer(turn))
+        while stage.clock.monotonic() < 100:  # it tries again and again
+            await asyncio.sleep(0)
+        answer.cancel()
+
+    stage.run(play)
+    assert states(stage, turn) == [parts.SENT, parts.TO_SEND]
+    assert len(amo.chats.told(LEAD)) == 1
+
+
+def test_who_hung_after_the_last_look_sends_nothing_also_where_the_clock_was_set_back(
+    database: Database, amo: AmoStandin
+) -> None:
+    stage = with_talks(database, amo)
+    (turn,) = stage.client_writes()
+
+    @sa.event.listens_for(database.writes, "commit")
+    def hang(connection: sa.Connection) -> None:
+        if connection.scalar(sa.select(sa.exists().where(parts.parts.c.state == parts.GIVEN))):
+            connection.execute(turns.turns.update().values(owner="another"))
+            stage.clock.advance(60)
+            stage.clock.jump(-60)
+
+    assert answered(stage, turn) == NOT_OURS
+    assert amo.chats.told(LEAD) == []
 
 
 # Kommo's own call

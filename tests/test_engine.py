@@ -3,13 +3,21 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from dbos._dbos import _get_dbos_instance
+from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
 
+from otvet.database import PATIENCE
 from otvet.engine import Engine
 from tests.test_database import with_options
+from tests.workflows import kept
+
+Result = TypeVar("Result")
 
 
 def run(url: str, me: str, answer: Callable[[int], Awaitable[str]], play: Callable[[Engine], Awaitable[None]]) -> None:
@@ -77,24 +85,55 @@ def test_what_a_dead_process_left_behind_is_forgotten(database_url: str) -> None
     run(database_url, "the second", cut_off, tidy)
 
 
-def settings_of_a_connection(url: str) -> tuple[str, str]:
-    """(idle_in_transaction_session_timeout, statement_timeout) of what DBOS itself works with."""
+def test_an_error_that_quotes_a_client_is_neither_kept_nor_logged(database_url: str) -> None:
+    words = "What does the purple umbrella cost?"
+    failures = [
+        UnicodeEncodeError("utf-8", words, 0, 1, "surrogates not allowed"),
+        IntegrityError(None, None, psycopg.errors.CheckViolation(f"refused\nDETAIL:  Failing row contains ({words})")),
+    ]
+    ended: list[int] = []
+
+    async def answer(turn_id: int) -> str:
+        ended.append(turn_id)
+        raise failures[turn_id]
+
+    async def begin(engine: Engine) -> None:
+        for turn_id in range(len(failures)):
+            await engine.begin(f"turn-{turn_id}", turn_id)
+        while kept(database_url).count("ERROR") < len(failures):
+            await asyncio.sleep(0.01)
+
+    with capture_logs() as log:
+        run(database_url, "this process", answer, begin)
+    assert "purple umbrella" not in kept(database_url)
+    assert [line["error"] for line in log if "error" in line] == ["UnicodeEncodeError", "IntegrityError"]
+    assert "purple umbrella" not in str(log)
+
+
+def with_a_connection(url: str, look: Callable[[sa.Connection], Result]) -> Result:
+    """What is seen with a connection that DBOS itself works with."""
+
+    found: list[Result] = []
 
     async def answer(_turn_id: int) -> str:
         return "sent"
 
-    async def running() -> tuple[str, str]:
-        engine = Engine(url, "this process")
-        engine.start(answer)
-        try:
-            with _get_dbos_instance()._sys_db.engine.connect() as connection:
-                names = ("idle_in_transaction_session_timeout", "statement_timeout")
-                first, second = (str(connection.scalar(sa.text(f"SHOW {name}"))) for name in names)
-                return first, second
-        finally:
-            await engine.stop()
+    async def play(_engine: Engine) -> None:
+        with _get_dbos_instance()._sys_db.engine.connect() as connection:
+            found.append(look(connection))
 
-    return asyncio.run(running())
+    run(url, "this process", answer, play)
+    return found[0]
+
+
+def settings_of_a_connection(url: str) -> tuple[str, ...]:
+    names = ("idle_in_transaction_session_timeout", "statement_timeout")
+    return with_a_connection(url, lambda one: tuple(str(one.scalar(sa.text(f"SHOW {name}"))) for name in names))
+
+
+def test_the_engine_too_takes_a_silent_server_for_gone_within_seconds(postgres_url: str) -> None:
+    told = with_a_connection(postgres_url, lambda one: one.connection.driver_connection.info.get_parameters())  # type: ignore[union-attr]
+    assert told.items() >= PATIENCE.items()
 
 
 def test_the_engines_connections_do_not_idle_in_a_transaction(postgres_url: str) -> None:

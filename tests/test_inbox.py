@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,23 @@ from otvet.conversations import chats, clients, conversations, messages
 from otvet.database import Database
 from otvet.errors import StorageError
 from otvet.inbox import Inbox, Received, Stored, quarantine, store
+from otvet.responders.base import Reply
 from otvet.schema import prepare
 from tests.clocks import FakeClock
 from tests.running import wait_for
+from tests.test_database import AMOCRM_WAITS, held, run
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 SENT_AT = int(NOW.timestamp()) - 60
 
 Deliver = Callable[..., list[Stored]]
+
+IN_TIME = inbox.ANSWER_SECONDS
+
+
+@pytest.fixture(autouse=True)
+def _a_slow_machine_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "ANSWER_SECONDS", 60)
 
 
 def said(id_: str | None, *, lead: int | None = 5, chat: str | None = "chat", **changes: Any) -> dict[str, Any]:
@@ -913,3 +922,57 @@ def test_a_message_does_not_join_a_turn_that_is_being_taken_in_hand(postgres_url
     assert {row.content: states[row.turn_id] for row in rows(mine, messages)} == {"a": "answering", "b": "waiting"}
     mine.close()
     theirs.close()
+
+
+def test_a_manager_who_writes_as_a_reply_is_committed_waits_without_keeping_it(postgres_url: str) -> None:
+    """Both lock the turn first and the conversation then, so that neither is undone for the other's sake."""
+    replying, telling = Database(postgres_url), Database(postgres_url)
+    prepare(replying, NOW)
+    take(replying, received(body(said("a"))))
+    (turn,) = rows(replying, turns.turns)
+    with replying.writes.begin() as connection:
+        assert turns.claim(connection, turn.id, "me", NOW)
+        assert turns.take(connection, turn.id, "me")
+        assert turns.write_down(connection, turn.id, "me", Reply("An answer.", "template"))
+
+    with ThreadPoolExecutor(1) as pool:
+        told: list[Future[list[Stored]]] = []
+
+        @sa.event.listens_for(replying.writes, "before_cursor_execute")
+        def a_manager_writes(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+            if statement.startswith("UPDATE conversations"):
+                told.append(pool.submit(take, telling, received(body(written_by_manager("b")))))
+                waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                wait_for(lambda: replying.look(lambda looking: looking.scalar(waits)), "a manager's word that waits")
+
+        with replying.writes.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL deadlock_timeout = '5ms'")
+            assert turns.commit_to_send(connection, turn.id, "me", NOW)
+        (stored,) = told[0].result(10)
+
+    assert stored.saved == 1
+    replying.close()
+    telling.close()
+
+
+# A database that takes its time.
+
+
+def test_a_delivery_that_is_not_stored_in_time_is_refused_stored_all_the_same_and_known_when_it_comes_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert IN_TIME < AMOCRM_WAITS
+
+    async def scenario() -> Stored:
+        taking = Inbox(database, FakeClock(NOW), lambda turn_ids: None)
+        async with held(database):
+            monkeypatch.setattr(inbox, "ANSWER_SECONDS", 0.05)
+            with pytest.raises(StorageError, match="in time"):
+                await taking.receive(body(said("a")))
+            monkeypatch.setattr(inbox, "ANSWER_SECONDS", 60)
+        return await taking.receive(body(said("a")))
+
+    stored = run(database, scenario)
+    assert (stored.saved, stored.duplicates) == (0, 1)
+    assert texts_by_lead(database) == {5: ["a"]}
+    assert database.look(lambda connection: turns.idle(connection, "me", NOW)) == [1]  # the next sweep begins it

@@ -5,25 +5,23 @@ with a kill at its own point; the program is started again, amoCRM delivers agai
 come to rest. Then the stand-in amoCRM, the stand-in Manus and the database are asked what became of it. The program
 that recovers from one kill is the one that is killed at the next point, as a service that crashes again and again.
 
-On SQLite every point is tried, on PostgreSQL every second one: there are about as many, and the difference between the
-two is in the database, not in the order of the work.
+``test_kill_matrix_people`` has another play.
 """
 
 import signal
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import httpx2
 import psycopg
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -35,6 +33,7 @@ from otvet.limits import places
 from otvet.processes import processes
 from otvet.turns import OPEN, SENT, turns
 from tests import killable
+from tests.forked import Forked
 from tests.running import Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.manus import ManusStandin, digest, manus_standin
@@ -44,6 +43,7 @@ from tests.test_end_to_end import connected
 AT_ONCE = 4  # mostly they wait
 FIRST_LEAD = 5000
 NEVER = 1_000_000
+KINDS = ("sqlite", "postgresql")
 LEAST_POINTS = 40  # fewer, and the points are not where the work is
 
 
@@ -52,18 +52,11 @@ class Killable(Otvet):
 
     at = NEVER
 
-    def start(self) -> Self:
+    def _begin(self) -> Forked:
         self.log = self.folder / f"killed-at-{self.at}.log"
-        with self.log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, killable.__file__],
-                cwd=self.folder,
-                env={**self.environment, "KILL_AT": str(self.at)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        wait_for(self._ready, f"a ready Otvet; its log: {self.log}")
-        return self
+        self.log.touch()
+        environment = {**self.environment, "KILL_AT": str(self.at)}
+        return Forked(killable.run, str(self.folder), str(self.log), environment)
 
     @property
     def dead(self) -> bool:
@@ -95,14 +88,19 @@ def open_turns(connection: Connection, leads: Sequence[int]) -> int:
     return connection.scalar(query) or 0
 
 
-def wrongs(connection: Connection, deal: Deal, amo: AmoStandin, manus: ManusStandin | None = None) -> Iterator[str]:
-    """What is wrong with a deal that has come to rest; nothing if the promise was kept."""
-    said = connection.execute(
+def said_in(connection: Connection, deal: Deal) -> Sequence[Any]:
+    """What the client said in a deal, in its order, and the turns that it is in."""
+    return connection.execute(
         sa.select(messages.c.amocrm_message_id, messages.c.turn_id)
         .join(conversations)
         .where(conversations.c.amocrm_lead_id == deal.lead, messages.c.sender_type == "client")
         .order_by(messages.c.id)
     ).all()
+
+
+def wrongs(connection: Connection, deal: Deal, amo: AmoStandin, manus: ManusStandin | None = None) -> Iterator[str]:
+    """What is wrong with a deal that has come to rest; nothing if the promise was kept."""
+    said = said_in(connection, deal)
     if [row.amocrm_message_id for row in said] != deal.acknowledged:
         yield f"{deal.acknowledged} were acknowledged, {said} are stored"
     name = connection.scalar(sa.text("SELECT value FROM installation WHERE name = 'name'"))
@@ -147,24 +145,31 @@ def let_time_pass(connection: Connection) -> None:
     connection.execute(parts.update().values(given_at=a_minute_ago).where(parts.c.given_at.is_not(None)))
 
 
+def _at_once() -> bool:
+    return True
+
+
+@dataclass
+class Step:
+    """What happens from outside as soon as it may: a request to the service. ``done``: it got its 200."""
+
+    name: str
+    ask: Callable[[], httpx2.Response]
+    when: Callable[[], bool] = _at_once
+    done: Callable[[], object] = lambda: None
+
+
+@dataclass
 class Run:
-    """Two deals and their messages, some of which are still to be acknowledged."""
+    """Deals, and what is still to happen to them."""
 
+    number: int
     deals: Sequence[Deal]
-    follow_up: tuple[Deal, str] | None
-
-    def __init__(self, number: int) -> None:
-        burst, dialogue = (Deal(FIRST_LEAD + 2 * number + which) for which in (0, 1))
-        self.number = number
-        self.deals = burst, dialogue
-        self.to_deliver = deque((deal, f"{deal.lead}-{which}") for deal in self.deals for which in (1, 2))
-        self.follow_up = self.to_deliver[-1]  # the client waits for the reply before
+    steps: deque[Step] = field(default_factory=deque)
 
 
 class Chain:
-    """One service that is killed again and again, with stand-ins of its own. run: what it works at each time."""
-
-    run: type[Run] = Run
+    """One service that is killed again and again, with stand-ins of its own."""
 
     def __init__(self, folder: Path, url: str, amo: AmoStandin, manus: ManusStandin) -> None:
         self._amo = amo
@@ -175,6 +180,26 @@ class Chain:
 
     def _settings(self) -> dict[str, str]:
         return connected(self._amo, self._manus)
+
+    def _new_run(self, number: int) -> Run:
+        burst, dialogue = (Deal(FIRST_LEAD + 2 * number + which) for which in (0, 1))
+        run = Run(number, (burst, dialogue))
+        run.steps += [self._delivery(burst, 1), self._delivery(burst, 2), self._delivery(dialogue, 1)]
+        run.steps.append(self._delivery(dialogue, 2, lambda: self._has_reply(dialogue)))
+        return run
+
+    def _delivery(
+        self, deal: Deal, number: int, when: Callable[[], bool] = _at_once, body: bytes | None = None
+    ) -> Step:
+        message = f"{deal.lead}-{number}"
+        content = body or deal.body(message)
+        return Step(message, lambda: self._post(content), when, lambda: deal.acknowledged.append(message))
+
+    def _post(self, content: bytes) -> httpx2.Response:
+        return self._http.post(self._server.webhook, content=content, headers=headers("1"))
+
+    def _has_reply(self, deal: Deal) -> bool:
+        return bool(self._amo.notes(deal.lead))
 
     def go_on(self, points: Iterator[int]) -> dict[int, list[str]]:
         """Be killed at each of the points that it takes; gives what went wrong at which. Ends with one not reached."""
@@ -206,7 +231,7 @@ class Chain:
 
     def _be_killed(self, number: int, found: dict[int, list[str]]) -> Run | None:
         """The run that was cut off; None if it came to its end."""
-        run = self.run(number)
+        run = self._new_run(number)
         self._http.get(self._server.webhook).raise_for_status()  # from here on its points are counted
         self._play(run)
         wait_for(lambda: self._server.dead or self._at_rest(run), f"a kill at point {number} or the end of the run")
@@ -218,22 +243,20 @@ class Chain:
         return run
 
     def _play(self, run: Run) -> None:
-        """Deliver what is still to be acknowledged, in its order, as long as there is somebody to take it."""
-        while run.to_deliver:
-            deal, message = run.to_deliver[0]
-            if (deal, message) == run.follow_up:
-                self._wait_for_reply(deal, run)
+        """Do what is still to be done, in its order, as long as there is somebody to do it to."""
+        while run.steps:
+            step = run.steps[0]
+            wait_for(lambda: self._server.dead or step.when(), f"time for {step.name} at point {run.number}")  # noqa: B023
+            if not self._server.dead:
+                step.when = _at_once  # also where it has to be repeated
             try:
-                answer = self._http.post(self._server.webhook, content=deal.body(message), headers=headers("1"))
+                answer = step.ask()
             except httpx2.TransportError:
                 wait_for(lambda: self._server.dead, "the end of what does not answer any more")
                 return
             answer.raise_for_status()
-            deal.acknowledged.append(message)
-            run.to_deliver.popleft()
-
-    def _wait_for_reply(self, deal: Deal, run: Run) -> None:
-        wait_for(lambda: self._amo.notes(deal.lead) or self._server.dead, f"a reply at point {run.number}")
+            step.done()
+            run.steps.popleft()
 
     def _at_rest(self, run: Run) -> bool:
         leads = [deal.lead for deal in run.deals]
@@ -241,9 +264,13 @@ class Chain:
 
     def _judge(self, run: Run, found: dict[int, list[str]]) -> None:
         with self._database.reads.connect() as connection:
-            wrong = [one for deal in run.deals for one in wrongs(connection, deal, self._amo, self._manus)]
+            wrong = list(self._wrongs(connection, run))
         if wrong:
             found[run.number] = [_last_words(self._server.folder, run.number), *wrong]
+
+    def _wrongs(self, connection: Connection, run: Run) -> Iterator[str]:
+        for deal in run.deals:
+            yield from wrongs(connection, deal, self._amo, self._manus)
 
 
 def _last_words(folder: Path, number: int) -> str:
@@ -275,18 +302,18 @@ def matrix(
     return killed, wrong
 
 
-def test_a_kill_at_any_point_on_sqlite(tmp_path: Path) -> None:
-    urls = [f"sqlite:///{tmp_path / f'chain-{number}' / 'conversations.db'}" for number in range(AT_ONCE)]
-    killed, wrong = matrix(tmp_path, urls, count(1))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kill_at_any_point(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
+    killed, wrong = matrix(tmp_path, databases(kind, tmp_path, request), count(1))
     assert wrong == {}
     assert len(killed) >= LEAST_POINTS
 
 
-def test_a_kill_at_every_second_point_on_postgresql(tmp_path: Path, postgres: str) -> None:
-    urls = [made_database(postgres) for _ in range(AT_ONCE)]
-    killed, wrong = matrix(tmp_path, urls, count(1, 2))
-    assert wrong == {}
-    assert len(killed) >= LEAST_POINTS / 2
+def databases(kind: str, folder: Path, request: pytest.FixtureRequest) -> list[str]:
+    """An empty one for each chain."""
+    if kind == "sqlite":
+        return [f"sqlite:///{folder / f'chain-{number}' / 'conversations.db'}" for number in range(AT_ONCE)]
+    return [made_database(request.getfixturevalue("postgres")) for _ in range(AT_ONCE)]
 
 
 def made_database(postgres: str) -> str:

@@ -24,13 +24,12 @@ from otvet.conversations import conversations, messages
 from otvet.deliver import parts
 from otvet.deliver.channels import limit_of, split
 from otvet.turns import FAILED, SENT, turns
-from tests.running import wait_for
 from tests.standins.amocrm import AmoStandin
 from tests.standins.chats import Seen
 from tests.standins.manus import ManusStandin, digest
 from tests.standins.sender import headers, incoming, outgoing
 from tests.test_end_to_end import connected
-from tests.test_kill_matrix import AT_ONCE, FIRST_LEAD, LEAST_POINTS, Chain, Deal, Run, made_database, matrix
+from tests.test_kill_matrix import FIRST_LEAD, KINDS, LEAST_POINTS, Chain, Deal, Run, databases, matrix, said_in
 
 BOT = 17
 CHANNEL = "instagram_business"
@@ -65,12 +64,9 @@ class ChatChain(Chain):
         self._send_back()
         return super()._at_rest(run) and not self._undelivered
 
-    def _wait_for_reply(self, deal: Deal, run: Run) -> None:
-        def answered() -> bool:
-            self._send_back()
-            return self._server.dead or self._turns_closed(deal)
-
-        wait_for(answered, f"a reply at point {run.number}")
+    def _has_reply(self, deal: Deal) -> bool:
+        self._send_back()
+        return self._turns_closed(deal)
 
     def _turns_closed(self, deal: Deal) -> bool:
         closed = sa.select(sa.func.count()).select_from(turns).join(conversations)
@@ -89,42 +85,25 @@ class ChatChain(Chain):
                 return
             self._undelivered.pop(0)
 
-    def _judge(self, run: Run, found: dict[int, list[str]]) -> None:
-        with self._database.reads.connect() as connection:
-            wrong = [one for deal in run.deals for one in chat_wrongs(connection, deal, self._amo)]
-        if wrong:
-            log = (self._server.folder / f"killed-at-{run.number}.log").read_text().splitlines()
-            found[run.number] = [next((line for line in log if line.startswith("SIGKILL")), "not killed"), *wrong]
-
-
-class OneReply(Run):
-    """One message in one deal."""
-
-    def __init__(self, number: int) -> None:
-        deal = Deal(FIRST_LEAD + number)
-        self.number = number
-        self.deals = (deal,)
-        self.to_deliver = deque([(deal, f"{deal.lead}-1")])
-        self.follow_up = None
+    def _wrongs(self, connection: Connection, run: Run) -> Iterator[str]:
+        for deal in run.deals:
+            yield from chat_wrongs(connection, deal, self._amo)
 
 
 class DeliveryChain(ChatChain):
-    """Killed while a reply is delivered."""
-
-    run = OneReply
+    """One message in one deal; killed while the reply to it is delivered."""
 
     def _settings(self) -> dict[str, str]:
         return super()._settings() | {"KILL_FROM": "before PATCH /api/v4/leads/"}
 
+    def _new_run(self, number: int) -> Run:
+        deal = Deal(FIRST_LEAD + number)
+        return Run(number, (deal,), deque([self._delivery(deal, 1)]))
+
 
 def chat_wrongs(connection: Connection, deal: Deal, amo: AmoStandin) -> Iterator[str]:
     """What is wrong with a deal that has come to rest."""
-    said = connection.execute(
-        sa.select(messages.c.amocrm_message_id, messages.c.turn_id)
-        .join(conversations)
-        .where(conversations.c.amocrm_lead_id == deal.lead, messages.c.sender_type == "client")
-        .order_by(messages.c.id)
-    ).all()
+    said = said_in(connection, deal)
     if [row.amocrm_message_id for row in said] != deal.acknowledged:
         yield f"{deal.acknowledged} were acknowledged, {said} are stored"
     seen = deque(amo.chats.told(deal.lead))
@@ -158,20 +137,12 @@ def _to_instagram(deal: Deal, message: str) -> bytes:
     return incoming(deal.text(message), origin=CHANNEL, **about)
 
 
-@pytest.fixture
-def chain(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> type[ChatChain]:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kill_at_any_point(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     monkeypatch.setattr(Deal, "body", _to_instagram)
-    return ChatChain if pytestconfig.getoption("whole_matrix") else DeliveryChain
-
-
-def test_a_kill_at_any_point_on_sqlite(tmp_path: Path, chain: type[ChatChain]) -> None:
-    urls = [f"sqlite:///{tmp_path / f'chain-{number}' / 'conversations.db'}" for number in range(AT_ONCE)]
-    killed, wrong = matrix(tmp_path, urls, count(1), chain)
+    chain = ChatChain if request.config.getoption("whole_matrix") else DeliveryChain
+    killed, wrong = matrix(tmp_path, databases(kind, tmp_path, request), count(1), chain)
     assert wrong == {}
     assert len(killed) >= LEAST[chain]
-
-
-def test_a_kill_at_every_third_point_on_postgresql(tmp_path: Path, postgres: str, chain: type[ChatChain]) -> None:
-    killed, wrong = matrix(tmp_path, [made_database(postgres) for _ in range(AT_ONCE)], count(1, 3), chain)
-    assert wrong == {}
-    assert len(killed) >= LEAST[chain] / 3

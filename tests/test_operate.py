@@ -4,7 +4,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
+import pytest
 
+from otvet.amocrm.events import read_delivery
+from otvet.commands import operate
+from otvet.config import load_settings
+from otvet.database import Database
+from otvet.inbox import Received, store
 from tests.running import Otvet, command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.sender import incoming, outgoing
@@ -43,6 +49,24 @@ def test_the_operators_list_and_retry(tmp_path: Path) -> None:
         wait_for(lambda: not server.get("/api/turns?state=person")["turns"], "an empty list")
         assert len(amo.notes(LEAD)) == 1
         assert command(tmp_path, "retry", str(turn["id"])).returncode == 1
+
+
+def test_what_could_not_be_stored_is_on_the_operators_list(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings(database_url=database.url)
+
+    def shown(state: str | None = None) -> str:
+        capsys.readouterr()
+        operate.show(settings, state)
+        return " ".join(capsys.readouterr().out.split())
+
+    assert shown() == "nothing is waiting for a person"
+    now = datetime.now(UTC)
+    with database.writes.begin() as connection:
+        store(connection, [Received(b"{", read_delivery(b"{", now), now)])
+    assert shown().startswith("1 delivery of amoCRM was not understood or could not be stored")
+    assert shown("failed") == "no such turns"
 
 
 def test_retry_over_the_api(tmp_path: Path) -> None:

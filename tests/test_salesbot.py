@@ -14,6 +14,7 @@ from otvet.amocrm.events import read_delivery
 from otvet.database import Database
 from otvet.deliver import bot_calls, parts
 from otvet.deliver.bot_calls import NotBelieved, Refused, is_ours, read_call
+from otvet.deliver.verdicts import NOT_OURS
 from otvet.deliver.ways import How
 from otvet.inbox import Received, store
 from tests.running import SECRET, otvet, wait_for
@@ -233,12 +234,60 @@ def test_a_bot_goes_on_without_a_reply_where_that_is_left_to_a_person(database: 
         connection.execute(turns.turns.update().values(owner=stage.me))
 
     async def play(_answering: Any) -> None:
-        await stage.delivery.release_bot(turn)
-        await stage.delivery.release_bot(turn)
+        for _time in range(2):
+            await stage.delivery.release_bot(stage.turn(turn).conversation_id)
 
     stage.run(play)
     ((_path, body),) = amo.chats.continued
     assert body["data"] == {"status": "none", "reply": "", "parts": 0}
+
+
+def test_every_bot_of_a_conversation_that_is_left_to_a_person_goes_on(database: Database, amo: AmoStandin) -> None:
+    stage = waiting(database, amo)
+    stage.manager_writes()
+    for text in ("How much?", "And by post?"):  # one entry of the operator's list
+        (turn,) = stage.client_writes(text)
+        assert bot_asks(stage, amo, text) == []
+        assert answered(stage, turn) in (turns.HANDED, NOT_OURS)
+    assert [body["data"]["status"] for _path, body in amo.chats.continued] == ["none", "none"]
+
+
+def test_a_bot_waits_for_the_reply_to_what_the_client_wrote_on(database: Database, amo: AmoStandin) -> None:
+    stage = waiting(database, amo)
+    (turn,) = stage.client_writes("How much?")
+    hand_over(stage, turn)
+    stage.client_writes("And by post?")
+    assert bot_asks(stage, amo, "And by post?") == []
+
+    async def play(_answering: Any) -> None:
+        await stage.delivery.release_bot(stage.turn(turn).conversation_id)
+
+    stage.run(play)
+    assert amo.chats.continued == []
+
+
+def test_a_turn_whose_bot_went_on_is_answered_with_what_the_client_wrote_on(
+    database: Database, amo: AmoStandin
+) -> None:
+    stage = waiting(database, amo)
+    (turn,) = stage.client_writes("How much?")
+    assert bot_asks(stage, amo) == []
+    hand_over(stage, turn)
+
+    async def play(_answering: Any) -> None:
+        await stage.delivery.release_bot(stage.turn(turn).conversation_id)
+
+    stage.run(play)
+    (newer,) = stage.client_writes("And by post?")
+    with database.writes.begin() as connection:
+        assert turns.retry(connection, turn, stage.clock.now()) == newer
+
+
+def hand_over(stage: Stage, turn: int) -> None:
+    """As it is when the client comes too late."""
+    with stage.database.writes.begin() as connection:
+        assert turns.claim(connection, turn, stage.me, stage.clock.now())
+        assert turns.hand_to_person(connection, turn, stage.me, turns.STALE, stage.clock.now())
 
 
 def test_a_bot_that_went_on_without_us_is_told_to_a_person(database: Database, amo: AmoStandin) -> None:

@@ -1,9 +1,11 @@
+import itertools
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 import otvet
@@ -24,6 +28,7 @@ from otvet.conversations import chats
 from otvet.database import Database, UtcDateTime
 from otvet.errors import DatabaseUnfit
 from otvet.schema import LATEST, metadata, prepare
+from tests.running import wait_for
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 THREE_TABLES = "CREATE TABLE clients ({}); CREATE TABLE conversations ({}); CREATE TABLE messages ({});"
@@ -263,6 +268,77 @@ def test_starts_at_the_same_time_do_not_disturb_each_other(postgres_url: str) ->
     assert not any(one.is_alive() for one in starts)
     with closing(Database(postgres_url)) as database:
         assert database.look(schema.version) == LATEST
+
+
+PREVIOUS = f"{int(LATEST) - 1:04}"
+
+
+@pytest.fixture
+def older(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a database that the version before has left."""
+    monkeypatch.setattr(schema, "PAUSE_SECONDS", 0.01)
+    with closing(Database(postgres_url)) as database, database.writes.begin() as connection:
+        upgrade(connection, PREVIOUS)
+        connection.execute(sa.text("INSERT INTO clients (id) VALUES (1)"))
+        connection.execute(sa.text("INSERT INTO conversations (client_id, last_activity) VALUES (1, now())"))
+    return postgres_url
+
+
+SAY = sa.text(
+    "INSERT INTO messages (conversation_id, sender_type, content, metadata, timestamp)"
+    " SELECT id, 'client', :text, '{}', now() FROM conversations RETURNING id"
+)
+
+
+def test_a_migration_gives_way_to_whom_it_would_wait_for(older: str) -> None:
+    impatient = make_url(older).update_query_dict({"options": "-c lock_timeout=100ms"})
+    with (
+        closing(Database(older)) as other,
+        closing(Database(impatient.render_as_string(hide_password=False))) as database,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with other.writes.begin() as connection:
+            connection.exec_driver_sql("LOCK TABLE turns IN ROW EXCLUSIVE MODE")
+            starting = pool.submit(prepare, database, NOW)
+            waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            wait_for(lambda: other.look(lambda looking: looking.scalar(waits)), "a migration that waits")
+            connection.execute(SAY, {"text": "hello"})  # not a deadlock with it
+        starting.result(30)
+        assert database.look(schema.version) == LATEST
+
+
+def test_starts_at_the_same_time_bring_an_older_schema_up_to_date_while_an_old_process_serves(older: str) -> None:
+    stopping = threading.Event()
+    stored: list[str] = []
+
+    def serve() -> None:
+        with closing(Database(older)) as database:
+            for number in itertools.count():
+                if stopping.is_set():
+                    return
+                with suppress(OperationalError):  # as after a 503
+                    with database.writes.begin() as connection:
+                        connection.execute(SAY, {"text": f"{number}"})
+                    stored.append(f"{number}")
+
+    def begin() -> None:
+        with closing(Database(older)) as database:
+            prepare(database, NOW)
+
+    with ThreadPoolExecutor(4) as pool:
+        serving = pool.submit(serve)
+        wait_for(lambda: len(stored) > 10, "an old process at work")
+        for one in [pool.submit(begin) for _ in range(3)]:
+            one.result(30)
+        migrated = len(stored)
+        wait_for(lambda: len(stored) > migrated + 10, "an old process that goes on")
+        stopping.set()
+        serving.result(30)
+
+    with closing(Database(older)) as database:
+        assert database.look(schema.version) == LATEST
+        said = sa.text("SELECT content FROM messages ORDER BY id")
+        assert database.look(lambda connection: connection.scalars(said).all()) == stored
 
 
 @pytest.mark.parametrize("taken", ["clients (uid integer)", "alembic_version (version_num varchar(32))"])

@@ -2,17 +2,30 @@
 
 import contextlib
 import json
+import os
+import queue
 import re
 import signal
 import socket
 import sqlite3
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
+import pytest
+import uvicorn
+from fastapi import FastAPI
 
+from otvet import app, only_one
+from otvet.commands import serve
+from otvet.errors import DatabaseUnfit
 from tests.running import SECRET, Otvet, command, otvet, wait_for
+from tests.standins.amocrm import amocrm_standin
 from tests.standins.sender import incoming
+from tests.test_end_to_end import LEAD, connected
 
 
 def test_it_prints_the_webhooks_address_and_what_is_missing(tmp_path: Path) -> None:
@@ -52,6 +65,65 @@ def test_sigterm_ends_it_in_peace_and_leaves_one_whole_file(tmp_path: Path) -> N
     assert kept == (1,)
 
 
+class Hurried(Otvet):
+    """With less time for a stop."""
+
+    program = (
+        sys.executable,
+        "-c",
+        "from otvet import app, config\n"
+        "from otvet.commands import serve\n"
+        "serve.GRACE_SECONDS, app.FINISH_SECONDS = 0.5, 1\n"
+        "serve.serve(config.load_settings())\n",
+    )
+
+
+def test_sigterm_has_one_deadline_for_all_that_is_under_way(tmp_path: Path) -> None:
+    """A delivery that never ends, and a note that amoCRM does not answer."""
+    assert serve.GRACE_SECONDS < app.FINISH_SECONDS < serve.STOP_SECONDS < 20
+    with amocrm_standin() as amo:
+        amo.any_lead = True
+        amo.fault(path="/api/v4/leads/*/notes", method="POST", delay=30)
+        server = Hurried(tmp_path, **connected(amo)).start()
+        with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) as stuck:
+            stuck.sendall(f"POST /webhook/amocrm/{SECRET} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n-".encode())
+            server.deliver(incoming("hello"))
+            wait_for(lambda: any(one["method"] == "POST" for one in amo.log), "a note on its way")
+            begun = time.monotonic()
+            assert server.end(signal.SIGTERM) == 0  # in order: the turn is nobody's now
+            assert 1 <= time.monotonic() - begun < serve.STOP_SECONDS
+    with closing(sqlite3.connect(tmp_path / "conversations.db")) as connection:
+        assert connection.execute("SELECT state, owner FROM turns").fetchall() == [("sending", None)]
+        assert connection.execute("SELECT * FROM processes").fetchall() == []
+
+
+def test_sigterm_lets_a_note_on_its_way_arrive_and_marks_it_as_sent(tmp_path: Path) -> None:
+    with amocrm_standin() as amo:
+        amo.any_lead = True
+        amo.fault(path="/api/v4/leads/*/notes", method="POST", delay=1)
+        server = Otvet(tmp_path, **connected(amo)).start()
+        server.deliver(incoming("hello"))
+        wait_for(lambda: any(one["method"] == "POST" for one in amo.log), "a note on its way")
+        assert server.end(signal.SIGTERM) == 0
+        assert len(amo.notes(LEAD)) == 1
+    with closing(sqlite3.connect(tmp_path / "conversations.db")) as connection:
+        assert connection.execute("SELECT state FROM turns").fetchall() == [("sent",)]
+
+
+def test_what_hangs_for_good_is_ended_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = queue.SimpleQueue[int]()
+    monkeypatch.setattr(serve, "STOP_SECONDS", 0.01)
+    monkeypatch.setattr(os, "_exit", ended.put)
+    clock = SimpleNamespace(monotonic=lambda: 5.0)
+    service = SimpleNamespace(clock=clock, told_to_stop_at=None)
+    server = serve._Server(uvicorn.Config(FastAPI()), service)  # type: ignore[arg-type]
+    for _signal in range(2):
+        server.handle_exit(signal.SIGTERM, None)
+    assert (ended.get(timeout=10), service.told_to_stop_at, server.should_exit) == (1, 5.0, True)
+    with pytest.raises(queue.Empty):
+        ended.get(timeout=0.1)
+
+
 def test_a_running_servers_file_is_whole_when_it_is_copied(tmp_path: Path) -> None:
     def copied() -> bool:
         copy = tmp_path / "copy.db"
@@ -72,6 +144,13 @@ def test_a_second_server_on_the_same_file_does_not_start(tmp_path: Path) -> None
     assert second.returncode == 1
     (line,) = second.stderr.splitlines()
     assert "conversations.db" in line
+
+
+def test_a_file_has_one_lock_by_whichever_name_it_is_called(tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "conversations.db")
+    with only_one.hold(tmp_path / "conversations.db"), pytest.raises(DatabaseUnfit, match="another Otvet"):
+        only_one.hold(link)
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_health_and_ready(server: Otvet) -> None:
         "database_writable": True,
         "workflows_running": True,
         "amocrm": "not connected",
+        "quarantined": 0,
     }
 
 
@@ -58,7 +59,9 @@ def test_another_secret_is_nowhere(server: Otvet, method: str) -> None:
 )
 def test_what_is_not_understood_gets_a_200_and_is_kept_raw(server: Otvet, body: bytes) -> None:
     assert server.deliver(body).status_code == 200
-    assert (body,) in rows(server, "SELECT body FROM quarantine")
+    kept = rows(server, "SELECT body FROM quarantine")
+    assert (body,) in kept
+    assert server.get("/ready")["quarantined"] == len(kept)
 
 
 def test_a_body_without_end_is_cut_and_kept(server: Otvet) -> None:

@@ -110,8 +110,8 @@ class Answering:
                 await self._admit(turn_id)
                 await self._write(turn_id)
                 state = await self._deliver_in_time(turn_id)
-            await self._let_the_next_one_in(turn_id)
-            await self._delivery.release_bot(turn_id)
+            self._let_the_next_one_in(turn.conversation_id)
+            await self._delivery.release_bot(turn.conversation_id)
             await self._summarise(turn_id)
             return state
         finally:
@@ -219,12 +219,9 @@ class Answering:
             return None
         return self._rules.admission.decide(connection, turn, self._me, self._clock.now())
 
-    async def _let_the_next_one_in(self, turn_id: int) -> None:
-        if not self._closed:
-            return
-        turn = await self._database.read(lambda connection: turns.get(connection, turn_id))
-        if turn is not None and turn.conversation_id in self._closed:
-            self._closed.pop(turn.conversation_id).set()
+    def _let_the_next_one_in(self, conversation_id: int) -> None:
+        if closed := self._closed.pop(conversation_id, None):
+            closed.set()
 
     async def _summarise(self, turn_id: int) -> None:
         """Bring the conversation's summary up to date; no step of the turn, for what a crash cuts off is due again."""

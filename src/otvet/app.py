@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from ssl import SSLContext
 from typing import IO
 from uuid import uuid4
 
@@ -59,6 +60,10 @@ from otvet.writing import Checks, Writing
 log = structlog.get_logger(__name__)
 
 REPORT_SECONDS = 600.0
+FINISH_SECONDS = 16.0  # from the word to stop until what is on its way is waited for no longer
+
+CONNECTIONS = 20  # a call looks through all of its client's: a crowd of answers at one moment would hold up the webhook
+AMOCRM_CONNECTIONS = 8  # of its own, so that no note waits for one behind a slow AI
 
 JUST_READ = timedelta(minutes=5)
 """What decides whether a deal is answered is not taken from an older reading."""
@@ -76,6 +81,7 @@ class Service:
     inbox: Inbox
     dispatcher: Dispatcher
     http: httpx2.AsyncClient
+    amocrm_http: httpx2.AsyncClient
     answering: Answering
     delivery: Delivery
     lookout: Lookout | None  # none while amoCRM is not connected
@@ -90,6 +96,7 @@ class Service:
     manus: Manus | None
     voice: Voice | None
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    told_to_stop_at: float | None = None  # by the monotonic clock; none: when it stops
 
     async def start(self) -> None:
         self.database.start()
@@ -109,6 +116,8 @@ class Service:
             self.tasks.append(asyncio.create_task(self.watch.run()))
 
     async def stop(self) -> None:
+        told_at = self.clock.monotonic() if self.told_to_stop_at is None else self.told_to_stop_at
+        until = told_at + FINISH_SECONDS
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -117,10 +126,10 @@ class Service:
         if self.manus:
             await self.manus.stop()
         await self.dispatcher.stop()
-        await self.delivery.finish()
+        await self.delivery.finish(until)
         await self.engine.stop()
         if isinstance(self.source, Tokens):
-            await self.source.finish()
+            await self.source.finish(until)
         with contextlib.suppress(StorageError):  # without it the others take the turns over a little later
             await self.database.write(self._leave)
         await self.database.stop()
@@ -129,6 +138,7 @@ class Service:
         if self.voice:
             await self.voice.aclose()
         await self.http.aclose()
+        await self.amocrm_http.aclose()
         if self.lock:
             self.lock.close()
 
@@ -170,15 +180,12 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
             if settings.webhook_secret
             else installation.recall_or_make(connection, "webhook_secret", bytes_of_chance=24)
         )
-    http = httpx2.AsyncClient(
-        timeout=httpx2.Timeout(20, connect=5),  # a call whose answer is lost may have been carried out all the same
-        # Both services take few calls a second; a crowd of answers at one moment would hold up the webhook.
-        limits=httpx2.Limits(max_connections=20, max_keepalive_connections=20),
-    )
+    certificates = httpx2.create_ssl_context()  # read once
+    http, amocrm_http = _http(certificates, CONNECTIONS), _http(certificates, AMOCRM_CONNECTIONS)
     me = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     engine = Engine(settings.workflow_url, me)
-    source = account.token_source(settings, clock, http, database)
-    amocrm = account.client(settings, clock, http, database, source)
+    source = account.token_source(settings, clock, amocrm_http, database)
+    amocrm = account.client(settings, clock, amocrm_http, database, source)
     delivery = Delivery(database, clock, amocrm, installation_name=name, me=me, how=how)
     who = writers(settings, clock, http, database, model)
     lookout = Lookout(database, clock, amocrm, delivery.hurry) if amocrm else None
@@ -208,12 +215,13 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         inbox=inbox,
         dispatcher=dispatcher,
         http=http,
+        amocrm_http=amocrm_http,
         answering=answering,
         delivery=delivery,
         lookout=lookout,
         watch=watch,
         source=source,
-        consenting=Consenting(database, clock, http, partial(account.vault_of, settings)),
+        consenting=Consenting(database, clock, amocrm_http, partial(account.vault_of, settings)),
         finder=finder,
         deals=deals,
         webhook_secret=secret,
@@ -221,6 +229,14 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         manus=who.manus,
         voice=voice,
         lock=lock,
+    )
+
+
+def _http(certificates: SSLContext, connections: int) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        verify=certificates,
+        timeout=httpx2.Timeout(20, connect=5),  # a call whose answer is lost may have been carried out all the same
+        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
     )
 
 

@@ -58,7 +58,19 @@ LOCK_SECONDS = 1.5  # amoCRM waits 2 s for the answer; a 503 in time is better t
 IDLE_SECONDS = 1.0
 WAL_PAGES = 8000  # 32 MB before a commit has to wait for a checkpoint; a quiet second makes one anyway
 
-DEADLOCK, SERIALIZATION_FAILURE = "40P01", "40001"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
+# A server that is silent is taken for gone within seconds; the kernel alone would wait for a quarter of an hour. Names
+# and units are libpq's: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+PATIENCE = {
+    "connect_timeout": "3",
+    "tcp_user_timeout": "5000",
+    "keepalives": "1",
+    "keepalives_idle": "3",
+    "keepalives_interval": "1",
+    "keepalives_count": "2",
+}
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+DEADLOCK, SERIALIZATION_FAILURE, LOCK_NOT_AVAILABLE = "40P01", "40001", "55P03"
 
 
 def insert(dialect: str, table: sa.Table) -> Any:
@@ -95,7 +107,7 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         engine = sa.create_engine(
-            _without_long_idling(parsed.set(drivername="postgresql+psycopg")),
+            _without_long_waits(impatient(parsed.set(drivername="postgresql+psycopg"))),
             json_serializer=_readable_json,
             pool_pre_ping=True,
             hide_parameters=True,
@@ -127,15 +139,21 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
     return engine
 
 
-def _without_long_idling(url: URL) -> URL:
+def impatient(url: URL) -> URL:
+    """The address of PostgreSQL with PATIENCE, as far as it says nothing else itself."""
+    return url.update_query_dict({name: value for name, value in PATIENCE.items() if name not in url.query})
+
+
+def _without_long_waits(url: URL) -> URL:
     """A process that hangs in the middle of a write must not keep the others from those rows.
 
     Said before the address's own options, so that these win.
     """
     given = url.query.get("options", "")
     own = given if isinstance(given, str) else " ".join(given)
-    limit = f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_MS}"
-    return url.update_query_dict({"options": f"{limit} {own}".strip()})
+    limits = {"idle_in_transaction_session_timeout": IDLE_TRANSACTION_MS, "lock_timeout": int(LOCK_SECONDS * 1000)}
+    ours = " ".join(f"-c {name}={value}" for name, value in limits.items())
+    return url.update_query_dict({"options": f"{ours} {own}".strip()})
 
 
 Work = Callable[[Connection, Sequence[Any]], Sequence[Any]]

@@ -23,17 +23,22 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy import event
 from sqlalchemy.engine import Engine as SqlEngine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
-from otvet.database import IDLE_TRANSACTION_MS
+from otvet.database import IDLE_TRANSACTION_MS, impatient
+from otvet.errors import OtvetError
 
 log = structlog.get_logger(__name__)
 
 # Any version of the program continues the turns of another: what is to be done is decided by the turn's state.
 APPLICATION_VERSION = "otvet"
-UNDER_WAY = frozenset(("PENDING", "ENQUEUED", "DELAYED"))
 FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 MOST_FORGOTTEN_AT_ONCE = 1000
 MOST_THREADS = 8  # its writes are short; a thread for each waiting one would only keep the webhook from running
+
+
+class CutShort(Exception):
+    """A turn's work ended with an error; the engine keeps this in place of it, for an error may quote a client."""
 
 
 class Engine:
@@ -48,6 +53,7 @@ class Engine:
 
     def start(self, answer: Callable[[int], Awaitable[str]]) -> None:
         """Launch on the running event loop."""
+        url = make_url(self._url)
         config: DBOSConfig = {
             "name": "otvet",
             "application_version": APPLICATION_VERSION,
@@ -58,8 +64,10 @@ class Engine:
             # As for our own connections; an address whose options say otherwise is obeyed.
             "sys_db_idle_transaction_timeout_sec": IDLE_TRANSACTION_MS / 1000,
         }
-        if make_url(self._url).get_backend_name() == "sqlite":
+        if url.get_backend_name() == "sqlite":
             config["system_database_engine"] = _sqlite_engine(self._url)
+        else:
+            config["system_database_url"] = impatient(url).render_as_string(hide_password=False)
         DBOS(config=config)
         logger = logging.getLogger("dbos")
         logger.handlers.clear()  # its lines go where ours go
@@ -73,6 +81,11 @@ class Engine:
             self._running[turn_id] += 1
             try:
                 return await answer(turn_id)
+            except Exception as error:
+                quotes = isinstance(error, (DBAPIError, OtvetError))
+                name = type(error).__name__
+                log.error("a turn's work ended with an error", turn=turn_id, error=name, exc_info=not quotes)
+                raise CutShort(name) from None
             finally:
                 self._running[turn_id] -= 1
                 if not self._running[turn_id]:
@@ -103,19 +116,17 @@ class Engine:
             await DBOS.start_workflow_async(self._workflow, turn_id)
 
     async def begin_again(self, workflow_id: str, turn_id: int, alive: Collection[str]) -> None:
-        """Have a turn's workflow go on that nothing runs; nothing if a living process does.
+        """Have a turn's workflow run anew, unless a living process runs it; whoever began it, and of what version.
 
-        alive: the ids of the processes that are. One that ended without closing its turn is started anew. One of
-        this very process may have ended without the engine being able to write that down: on a full disk.
+        alive: the ids of the processes that are. One of this very process may have ended without the engine being
+        able to write that down: on a full disk.
         """
         status = await DBOS.get_workflow_status_async(workflow_id)
-        if status is None:
-            await self.begin(workflow_id, turn_id)
-        elif status.status == "PENDING" and not self._runs(status.executor_id, turn_id, alive):
-            await DBOS.resume_workflow_async(workflow_id)
-        elif status.status not in UNDER_WAY:
+        if status is not None:
+            if status.status == "PENDING" and self._runs(status.executor_id, turn_id, alive):
+                return
             await DBOS.delete_workflow_async(workflow_id)
-            await self.begin(workflow_id, turn_id)
+        await self.begin(workflow_id, turn_id)
 
     def _runs(self, executor_id: str | None, turn_id: int, alive: Collection[str]) -> bool:
         return self._running[turn_id] > 0 if executor_id == self._me else executor_id in alive

@@ -4,6 +4,7 @@ Deliveries that wait at the same time are stored together: a handful of statemen
 disk. ``store`` is the whole of it; it runs in the writer's thread.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ Item = TypeVar("Item")
 
 log = structlog.get_logger(__name__)
 
+ANSWER_SECONDS = 1.8  # amoCRM waits 2 s
 MOST_AT_ONCE = 10_000  # PostgreSQL takes 65,535 values a statement, and a message has more than one
 
 quarantine = sa.Table(
@@ -44,7 +46,14 @@ quarantine = sa.Table(
 )
 
 
+_QUARANTINED = sa.select(sa.func.count()).select_from(quarantine)
+
 DEFAULT_PAUSE = timedelta(minutes=30)
+
+
+def quarantined(connection: Connection) -> int:
+    """How many deliveries were put aside: what a client said there is answered by nobody but a person."""
+    return connection.scalar(_QUARANTINED) or 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +95,14 @@ class Inbox:
         self._store = partial(store, manager_pause=manager_pause, with_bots=with_bots)
 
     async def receive(self, body: bytes) -> Stored:
-        """Store a delivery; when this returns it is committed. Raises StorageError if it was not."""
+        """Store a delivery; when this returns it is committed. Raises StorageError if that is not known in time."""
         now = self._clock.now()
         delivery = self._ours(read_delivery(body, now))
         if delivery.messages or delivery.ignored:  # anything else does not show that amoCRM's messages arrive
             self.last_delivery_at = now
         received = Received(body, delivery, now)
         try:
-            stored: Stored = await self._database.writer.submit(self._store, received, urgent=True)
+            stored = await self._write(received)
         except StorageError:
             raise
         except Exception as error:
@@ -121,8 +130,16 @@ class Inbox:
 
     async def set_aside(self, body: bytes, reason: str) -> None:
         """Keep a body as it came."""
-        received = Received(body, Delivery(puzzles=(reason,)), self._clock.now())
-        await self._database.writer.submit(self._store, received, urgent=True)
+        await self._write(Received(body, Delivery(puzzles=(reason,)), self._clock.now()))
+
+    async def _write(self, received: Received) -> Stored:
+        """In time for the answer. What takes longer stays queued: it is known when amoCRM sends it again."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                stored: Stored = await self._database.writer.submit(self._store, received, urgent=True)
+        except TimeoutError as error:
+            raise StorageError(_("the database has not answered in time")) from error
+        return stored
 
 
 def store(
@@ -300,9 +317,8 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     asked = {id_ for id_, those in by_conversation.items() if any(one.event.sender == "client" for one in those)}
     turn_of, opened = turns.open_for(connection, asked, now)
     connection.execute(_ADD_MESSAGES, [_row(one, turn_of) for one in new])
-    for one in new:
-        if one.event.sender == "manager":
-            _give_way(connection, one, now, manager_pause)
+    of_managers = [one for one in new if one.event.sender == "manager"]
+    _give_way(connection, of_managers, now, manager_pause)
     connection.execute(
         _TOUCH_CONVERSATION,
         [
@@ -313,17 +329,21 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     answerable = {one.conversation.final().id for one in new if one.conversation.final().now_answerable}  # type: ignore[union-attr]
     known_lead = {one.conversation.final().id for one in new if one.conversation.final().lead_id}  # type: ignore[union-attr]
     to_answer = {turn_of[id_] for id_ in asked & known_lead if turn_of[id_] in opened}
-    if any(one.event.sender == "manager" for one in new):  # who may just have cancelled some of them
+    if of_managers:  # who may just have cancelled some of them
         to_answer &= turns.waiting_in(connection, asked)
     new[0].result.to_answer += sorted(to_answer | turns.waiting_in(connection, answerable))
 
 
-def _give_way(connection: Connection, one: _New, now: datetime, pause: timedelta) -> None:
-    """A manager, or another bot, wrote: the assistant leaves the conversation to them for a while."""
-    conversation = one.conversation.final().id  # type: ignore[union-attr]
-    wrote_at = min(one.event.created_at or one.at, now)
-    conversations_.pause_for_manager(connection, conversation, wrote_at + pause, now)
-    turns.cancel_for_manager(connection, conversation, wrote_at, now)
+def _give_way(connection: Connection, new: Sequence[_New], now: datetime, pause: timedelta) -> None:
+    """Managers, or other bots, wrote: the assistant leaves the conversations to them for a while.
+
+    Turns before conversations, as everywhere: two processes that lock them the other way round wait for each other.
+    """
+    wrote = [(one.conversation.final().id, min(one.event.created_at or one.at, now)) for one in new]  # type: ignore[union-attr]
+    for conversation, at in wrote:
+        turns.cancel_for_manager(connection, conversation, at, now)
+    for conversation, at in wrote:
+        conversations_.pause_for_manager(connection, conversation, at + pause, now)
 
 
 def _row(one: _New, turn_of: dict[int, int]) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def hold_if_there(path: Path) -> IO[bytes] | None:
 
 
 def _lock_of(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
+    """Beside the file itself, by whichever link it is named."""
+    file = path.resolve()
+    return file.with_name(file.name + ".lock")
 
 
 def _taken(lock: IO[bytes]) -> bool:

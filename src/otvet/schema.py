@@ -1,6 +1,7 @@
 """The database made ready at start: what it is, adopted, migrated; or left untouched with a clear error."""
 
 import sqlite3
+import time
 from collections.abc import Set
 from contextlib import closing
 from datetime import datetime
@@ -26,7 +27,7 @@ from otvet import (  # noqa: F401
     turns,
 )
 from otvet.connection import consents, tokens, watched  # noqa: F401
-from otvet.database import Database, metadata
+from otvet.database import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, Database, metadata
 from otvet.deliver import bot_waits, parts  # noqa: F401
 from otvet.errors import DatabaseUnfit
 from otvet.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
@@ -39,6 +40,10 @@ log = structlog.get_logger(__name__)
 LATEST = "0009"
 """The newest migration. Known here so that a start with nothing to do need not load Alembic."""
 
+MOST_TRIES = 20
+PAUSE_SECONDS = 1.0  # in which those who work with the tables go on
+
+_PASSES = (DEADLOCK, SERIALIZATION_FAILURE, LOCK_NOT_AVAILABLE)
 _MIGRATION_LOCK = 7_305_817_263  # any number that nobody else takes on the same PostgreSQL
 _ALWAYS_OURS = {"alembic_version", "installation", "conversations", "messages"}
 
@@ -48,13 +53,26 @@ def prepare(database: Database, now: datetime) -> None:
     shown = database.writes.url.render_as_string(hide_password=True)
     if database.is_sqlite:
         _check_file(Path(database.writes.url.database or ""), now)
-    try:
-        with database.writes.begin() as connection:
-            if not database.is_sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            _migrate(connection, shown, now)
-    except DBAPIError as error:
-        raise _cannot_be_opened(shown, str(error.orig).strip()) from error
+    for tries_left in reversed(range(MOST_TRIES)):
+        try:
+            with database.writes.begin() as connection:
+                if not database.is_sqlite:
+                    _wait_for_other_starts(connection)
+                _migrate(connection, shown, now)
+        except DBAPIError as error:
+            if not tries_left or getattr(error.orig, "sqlstate", None) not in _PASSES:
+                raise _cannot_be_opened(shown, str(error.orig).strip()) from error
+            log.warning("the tables are in use; the schema is brought up to date in a moment")
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+def _wait_for_other_starts(connection: Connection) -> None:
+    """However long they migrate. Whoever works with the tables is not kept from them for longer than usual."""
+    connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+    connection.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
 
 
 def _cannot_be_opened(shown: str, cause: object) -> DatabaseUnfit:

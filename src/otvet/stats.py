@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from otvet import counters, turns
 from otvet.conversations import clients, conversations, messages
-from otvet.inbox import quarantine
+from otvet.inbox import quarantined
 from otvet.tries import REPLIED, SUMMARY, tries
 
 _STARTED = time.monotonic()
@@ -48,7 +48,7 @@ def read(connection: Connection) -> dict[str, Any]:
         "turns_open": sum(by_state.get(state, 0) for state in turns.OPEN),
         "clients": connection.scalar(sa.select(sa.func.count()).select_from(clients)),
         "conversations": connection.scalar(sa.select(sa.func.count()).select_from(conversations)),
-        "quarantined": connection.scalar(sa.select(sa.func.count()).select_from(quarantine)),
+        "quarantined": quarantined(connection),
         "messages": {sender: by_sender.get(sender, 0) for sender in ("client", "assistant", "manager")},
         "turns": {state: by_state.get(state, 0) for state in turns.STATES},
         "ignored_events": {

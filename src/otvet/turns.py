@@ -28,10 +28,10 @@ from sqlalchemy.engine import Connection, Row
 from otvet import processes
 from otvet.conversations import conversations, messages
 from otvet.database import Id, Json, UtcDateTime, metadata
-from otvet.deliver import parts
+from otvet.deliver import bot_waits, parts
 from otvet.i18n import N_, _
 from otvet.responders.base import Reply
-from otvet.tries import tries
+from otvet.tries import WRITINGS, tries
 
 WAITING, ANSWERING, SENDING = "waiting", "answering", "sending"
 SENT, KEPT, FAILED, CANCELLED, HANDED = "sent", "kept", "failed", "cancelled", "handed"
@@ -253,6 +253,20 @@ def idle(connection: Connection, me: str, now: datetime) -> Sequence[int]:
     return connection.scalars(_IDLE, {"others": _others(connection, me, now)}).all()
 
 
+_LAST: sa.Select[Any] = (
+    sa.select(turns.c.id, turns.c.state, conversations.c.amocrm_lead_id)
+    .join(conversations)
+    .where(turns.c.conversation_id == sa.bindparam("conversation"))
+    .order_by(turns.c.id.desc())
+    .limit(1)
+)
+
+
+def last(connection: Connection, conversation_id: int) -> Row[Any] | None:
+    """The newest turn of a conversation: its id, state and lead."""
+    return connection.execute(_LAST, {"conversation": conversation_id}).one_or_none()
+
+
 def owns(connection: Connection, turn_id: int, me: str) -> bool:
     """Whether the turn is still this process's."""
     return bool(connection.scalar(sa.select(sa.exists().where(turns.c.id == turn_id, turns.c.owner == me))))
@@ -335,13 +349,23 @@ def absorb_newer(connection: Connection, turn_id: int, me: str) -> bool:
 
 
 def join_newer(connection: Connection, turn: Row[Any], me: str) -> bool:
-    """The client wrote on before anything was written: that is part of the same turn, and it waits for quiet again."""
+    """The client wrote on before anybody was asked: that is part of the same turn, and it waits for quiet again.
+
+    Who was asked without it, before a crash perhaps, answers without it: that draft is dropped at the last look.
+    """
     if turn.state != ANSWERING or turn.owner != me or turn.reply is not None:
         return False
     newer = _waiting(connection, turn.conversation_id)
-    if newer is not None:
-        _join(connection, newer.id, turn.id, {"last_message_at": newer.last_message_at})
-    return newer is not None
+    if newer is None or _is_asked(connection, turn):
+        return False
+    _join(connection, newer.id, turn.id, {"last_message_at": newer.last_message_at})
+    return True
+
+
+def _is_asked(connection: Connection, turn: Row[Any]) -> bool:
+    """Whether anybody was asked for the present draft."""
+    of_it = (tries.c.turn_id == turn.id, tries.c.draft >= turn.redrafts * WRITINGS)
+    return bool(connection.scalar(sa.select(sa.exists().where(*of_it))))
 
 
 def commit_to_send(
@@ -621,6 +645,7 @@ def _join(connection: Connection, source: int, target: int, values: Mapping[str,
     """What was said in one turn becomes part of another; the first one is gone."""
     connection.execute(messages.update().where(messages.c.turn_id == source).values(turn_id=target))
     connection.execute(tries.delete().where(tries.c.turn_id == source))  # of a draft that nobody will see
+    bot_waits.hand_over(connection, source, target)
     connection.execute(turns.delete().where(turns.c.id == source))
     connection.execute(turns.update().where(turns.c.id == target).values(**values))
 

@@ -35,7 +35,7 @@ Reason = Literal[
 Read = Callable[[int], Awaitable[Mapping[str, Any] | None]]
 
 _WRITING = ("POST", "PATCH", "PUT", "DELETE")
-TIMEOUT = httpx2.Timeout(connect=5, read=15, write=15, pool=15)  # seconds
+TIMEOUT = httpx2.Timeout(connect=5, read=15, write=15, pool=2)  # seconds; what was made sure of before must still hold
 PAGE = 50  # notes in one request of find_note
 PAGES = 2
 DETAIL_LENGTH = 200  # characters of amoCRM's own explanation that a sentence may hold

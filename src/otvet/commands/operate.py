@@ -1,19 +1,21 @@
 """What a person does to turns and conversations from the terminal; a running server notices within seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from otvet import gaps, turns
 from otvet.commands import view
 from otvet.config import Settings
 from otvet.conversations import MODES, pause_end, set_mode, set_pause
 from otvet.errors import UsageError
-from otvet.i18n import N_, _
+from otvet.i18n import N_, _, ngettext
+from otvet.inbox import quarantined
 
 STATES = {
     turns.WAITING: N_("waiting"),
@@ -120,14 +122,32 @@ def show(settings: Settings, state: str | None) -> None:
     database = view.open_database(settings)
     try:
         rows = database.look(lambda connection: turns.listed(connection, states, MOST_SHOWN))
+        aside = 0 if state else database.look(quarantined)
     finally:
         database.close()
+    console = Console()
+    if rows:
+        console.print(_table(rows))
+    elif not aside:
+        console.print(_("no such turns") if state else _("nothing is waiting for a person"))
+    if aside:
+        told = ngettext(
+            "{count} delivery of amoCRM was not understood or could not be stored, and nobody is answered for it: see "
+            "docs/webhook.md, Quarantine",
+            "{count} deliveries of amoCRM were not understood or could not be stored, and nobody is answered for them: "
+            "see docs/webhook.md, Quarantine",
+            aside,
+        )
+        console.print(told.format(count=aside))
+
+
+def _table(rows: Sequence[Row[Any]]) -> Table:
     table = Table(_("Turn"), _("Deal"), _("State"), _("Since"), _("Why"))
     for row in rows:
         since = (row.closed_at or row.last_message_at).astimezone().strftime("%d.%m.%Y %H:%M")
         why = Text(view.printable(view.reason(row.reason) or ""))
         table.add_row(str(row.id), str(row.amocrm_lead_id or "?"), _(STATES[row.state]), since, why)
-    Console().print(table if rows else _("nothing is waiting for a person") if not state else _("no such turns"))
+    return table
 
 
 def show_gaps(settings: Settings, days: int, limit: int) -> None:

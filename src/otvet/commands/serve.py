@@ -1,8 +1,11 @@
 """``otvet serve``: the service on its address until it is told to stop."""
 
 import gc
+import os
 import signal
 import socket
+import threading
+from types import FrameType
 
 import uvicorn
 
@@ -14,6 +17,9 @@ from otvet.i18n import _, ngettext
 from otvet.responders.knowledge.passages import read_folder
 from otvet.web.application import create
 
+GRACE_SECONDS = 5  # for requests that are being answered
+STOP_SECONDS = 19.0  # to the end of the process; no more than 20 are promised
+
 
 def serve(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C. Raises OtvetError with one line if it cannot start."""
@@ -22,22 +28,42 @@ def serve(settings: Settings) -> None:
     # 0 asked for any free port; from here on the real one is shown.
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     service = wire(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create(service),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=20,
-        )
+    config = uvicorn.Config(
+        create(service),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    server = _Server(config, service)
     _introduce(service)
     for told in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when it has stopped in peace
         signal.signal(told, lambda _number, _frame: None)
     gc.collect()
     gc.freeze()  # what is loaded now stays: the collector need not go through it while a webhook waits
     server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """From the moment it is told to stop it has STOP_SECONDS for everything."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            self._service.told_to_stop_at = self._service.clock.monotonic()
+            _end_in_any_case()
+        super().handle_exit(sig, frame)
+
+
+def _end_in_any_case() -> None:
+    """A disk or a database that hangs must not keep the process: what is open goes on as after a kill."""
+    timer = threading.Timer(STOP_SECONDS, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 def _listen(host: str, port: int) -> socket.socket:

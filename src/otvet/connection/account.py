@@ -51,6 +51,10 @@ def token_source(settings: Settings, clock: Clock, http: httpx2.AsyncClient, dat
     return Tokens(database, clock, http, vault, settings.amocrm_base_url, keys, calls)
 
 
+RENEWED_WITHIN_SECONDS = 20.0
+"""So long a command that is broken off waits for a renewal that has begun."""
+
+
 @asynccontextmanager
 async def tokens(
     settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database
@@ -61,7 +65,7 @@ async def tokens(
         yield source
     finally:
         if isinstance(source, Tokens):
-            await source.finish()
+            await source.finish(clock.monotonic() + RENEWED_WITHIN_SECONDS)
 
 
 def client(

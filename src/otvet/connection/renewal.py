@@ -110,10 +110,10 @@ class Tokens:
                 raise AmoError(_(BEING_RENEWED), reason="unavailable")
             await self._clock.sleep(LOOK_SECONDS)
 
-    async def finish(self) -> None:
-        """Before a stop: a pair that amoCRM has given is not thrown away."""
+    async def finish(self, until: float) -> None:
+        """Before a stop: a pair that amoCRM has given is not thrown away. until: by the monotonic clock."""
         if self._renewal is not None:
-            await asyncio.wait([self._renewal])
+            await asyncio.wait([self._renewal], timeout=max(0, until - self._clock.monotonic()))
 
     async def _kept(self) -> Kept:
         try:

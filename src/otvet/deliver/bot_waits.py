@@ -47,3 +47,9 @@ def take(connection: Connection, id_: int, turn_id: int) -> bool:
     """The turn's reply goes to this bot, and no other's does."""
     free = bot_waits.update().where(bot_waits.c.id == id_, bot_waits.c.turn_id.is_(None))
     return connection.execute(free.values(turn_id=turn_id)).rowcount == 1
+
+
+def hand_over(connection: Connection, from_turn: int, to_turn: int) -> None:
+    """A turn becomes part of another, and its bots with it."""
+    mine = bot_waits.update().where(bot_waits.c.turn_id == from_turn)
+    connection.execute(mine.values(turn_id=to_turn))

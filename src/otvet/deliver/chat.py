@@ -1,6 +1,5 @@
 """A reply into the client's chat, part by part. No part is given to amoCRM twice unless it surely did not take it."""
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,6 +18,7 @@ from otvet.database import Database
 from otvet.deals.hours import Hours
 from otvet.deliver import parts
 from otvet.deliver.last_look import look_again
+from otvet.deliver.on_their_way import OnTheirWay
 from otvet.deliver.verdicts import NOT_OURS, SURE_FOR_SECONDS
 from otvet.deliver.ways import SETTLE_SECONDS, Way
 from otvet.i18n import N_, _
@@ -52,7 +52,7 @@ class Chat:
         ways: Mapping[str, Way],
         me: str,
         mode: str,
-        on_their_way: set[asyncio.Task[Any]],
+        on_their_way: OnTheirWay,
         *,
         hours: Hours | None = None,
     ) -> None:
@@ -99,11 +99,20 @@ class Chat:
             await self._refuse(turn, ids, str(error))
             return None
         await self._amocrm.place()  # before the last look: in a backlog this may take a while
-        now = self._clock.now()
-        verdict = await self._database.write(lambda connection: self._last_look(connection, turn.id, ids, now))
-        if verdict is not None:
-            return verdict
-        return await self._hand_in(turn, batch, way, talk_id, now)
+        return await self._hand_in(turn, batch, way, talk_id)
+
+    async def _hand_in(self, turn: Row[Any], batch: Sequence[Row[Any]], way: Way, talk_id: str) -> str | None:
+        ids = [part.id for part in batch]
+        with self._on_their_way.one():
+            now, at = self._clock.now(), self._clock.monotonic()
+            verdict = await self._database.write(lambda connection: self._last_look(connection, turn.id, ids, now))
+            if verdict is not None:
+                return verdict
+            hung = self._clock.monotonic() - at > SURE_FOR_SECONDS
+            if hung and not await self._ours(turn.id):
+                return NOT_OURS
+            await self._call(turn, batch, way, talk_id, now)
+        return None
 
     def _last_look(self, connection: Connection, turn_id: int, ids: Sequence[int], now: datetime) -> str | None:
         """All that decides whether it is sent now, in one commit right before it is. None: it is."""
@@ -112,19 +121,6 @@ class Chat:
             log.info("a reply to the client's chat goes no further", turn=turn_id, verdict=verdict)
             return verdict
         return None if parts.give(connection, ids, now) else NOT_OURS
-
-    async def _hand_in(
-        self, turn: Row[Any], batch: Sequence[Row[Any]], way: Way, talk_id: str, given_at: datetime
-    ) -> str | None:
-        """What is on its way when the program is told to stop is waited for, not cut off."""
-        hung = self._clock.now() - given_at > timedelta(seconds=SURE_FOR_SECONDS)
-        if hung and not await self._ours(turn.id):
-            return NOT_OURS
-        sending = asyncio.create_task(self._call(turn, batch, way, talk_id, given_at))
-        self._on_their_way.add(sending)
-        sending.add_done_callback(self._on_their_way.discard)
-        await asyncio.shield(sending)
-        return None
 
     async def _call(
         self, turn: Row[Any], batch: Sequence[Row[Any]], way: Way, talk_id: str, given_at: datetime

@@ -19,6 +19,7 @@ from otvet.deliver import bot_waits, drafts, parts
 from otvet.deliver.by_channel import SALESBOT, WIDGET, way_for
 from otvet.deliver.chat import Chat, origin_of
 from otvet.deliver.last_look import look_again
+from otvet.deliver.on_their_way import OnTheirWay, Stopping
 from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS, SURE_FOR_SECONDS, UNSURE_FOR
 from otvet.deliver.ways import How, Salesbot, ready
 from otvet.errors import OtvetError, ServiceError
@@ -28,7 +29,6 @@ log = structlog.get_logger(__name__)
 
 _CLOCK_SET_BACK = "clock set back"
 GIVE_UP_AFTER = timedelta(days=1)
-STOP_SECONDS = 10.0
 TASK_WITHIN = timedelta(hours=1)
 
 GAVE_UP = N_("amoCRM did not take the reply for a day: {reason}")
@@ -80,7 +80,7 @@ class Delivery:
         self._me = me
         self._how = how
         self._ways = ready(database, clock, amocrm, how) if amocrm else {}
-        self._on_their_way: set[asyncio.Task[Any]] = set()
+        self._on_their_way = OnTheirWay(clock)
         self._taken = asyncio.Event()  # replaced whenever amoCRM takes a reply
         self._unsure: dict[int, float] = {}  # turns that amoCRM is not to be asked for yet, and for how many seconds
 
@@ -131,25 +131,28 @@ class Delivery:
             if turn.state == turns.SENDING:
                 return await self._go_on(turn, self._amocrm)
             return await self._send(turn, self._amocrm)
-        except gates.GateClosed:
+        except (gates.GateClosed, Stopping):
             return LATER
         except AmoError as error:
             return await self._not_delivered(turn_id, error)
 
-    async def release_bot(self, turn_id: int) -> None:
+    async def release_bot(self, conversation_id: int) -> None:
         """Let a bot go on without a reply where that is left to a person: no other bot can work in the deal meanwhile.
 
         Tried once: a bot that is not reached waits until its own time is over.
         """
         if self._amocrm is None or WIDGET not in self._ways:
             return
-        return_url = await self._database.write(lambda connection: self._take_bot_without_reply(connection, turn_id))
+        return_url = await self._database.write(
+            lambda connection: self._take_bot_without_reply(connection, conversation_id)
+        )
         if return_url is not None:
             try:
                 await self._amocrm.place()
                 await go_on(self._amocrm, return_url, {"status": "none", "reply": "", "parts": 0}, ())
             except ServiceError as error:
-                log.info("a bot could not be told that there is no reply for it", turn=turn_id, reason=str(error))
+                why = str(error)
+                log.info("a bot could not be told that there is no reply", conversation=conversation_id, reason=why)
                 await self._heed(error)
 
     async def _heed(self, error: OtvetError) -> None:
@@ -158,23 +161,20 @@ class Delivery:
             heed = partial(gates.heed, name=gates.AMOCRM, error=error, now=self._clock.now())
             await self._database.write(heed)
 
-    def _take_bot_without_reply(self, connection: Connection, turn_id: int) -> str | None:
-        turn = turns.get(connection, turn_id)
+    def _take_bot_without_reply(self, connection: Connection, conversation_id: int) -> str | None:
+        turn = turns.last(connection, conversation_id)
         if turn is None or turn.state not in (turns.HANDED, turns.CANCELLED, turns.FAILED):
             return None
         if turn.amocrm_lead_id is None or gates.closed(connection, gates.AMOCRM) is not None:
             return None
         waits = bot_waits.newest(connection, turn.amocrm_lead_id, self._clock.now())
-        if waits is None or not bot_waits.take(connection, waits.id, turn_id):
+        if waits is None or not bot_waits.take(connection, waits.id, turn.id):
             return None
         return str(waits.return_url)
 
-    async def finish(self) -> None:
-        """Before a stop: let the notes on their way arrive and be marked as sent."""
-        deadline = self._clock.monotonic() + STOP_SECONDS
-        while self._on_their_way and self._clock.monotonic() < deadline:
-            await asyncio.wait(self._on_their_way, timeout=STOP_SECONDS)
-            await self._clock.sleep(0.1)  # for the commit that follows
+    async def finish(self, until: float) -> None:
+        """Before a stop: let what is on its way arrive and be marked as sent, and begin nothing else."""
+        await self._on_their_way.finish(until)
 
     def _look(self, connection: Connection, turn_id: int) -> tuple[str | None, Any]:
         """Whether there is a call to make: (how it ends without one or None, the turn)."""
@@ -212,14 +212,19 @@ class Delivery:
             if note_id is not None:
                 return await self._drafted(turn, note_id, amocrm)
         await amocrm.place()  # before the last look: in a backlog this may take a while
-        begun = await self._database.write(lambda connection: self._last_look(connection, turn.id))
-        if begun.turn is None:
-            return begun.verdict or NOT_OURS
-        if begun.turn.state == turns.ANSWERING:
-            text = drafts.note(begun.turn, self._installation_name, _remarks(begun.turn))
-            return await self._drafted(begun.turn, await self._write_note(begun, amocrm, text), amocrm)
-        if begun.turn.way is not None:
-            return await self._into_chat(begun.turn, amocrm)
+        with self._on_their_way.one():
+            begun = await self._database.write(lambda connection: self._last_look(connection, turn.id))
+            if begun.turn is None:
+                return begun.verdict or NOT_OURS
+            if begun.turn.state == turns.ANSWERING:
+                text = drafts.note(begun.turn, self._installation_name, _remarks(begun.turn))
+                return await self._drafted(begun.turn, await self._write_note(begun, amocrm, text), amocrm)
+            if begun.turn.way is None:
+                return await self._as_note(begun, amocrm)
+        return await self._into_chat(begun.turn, amocrm)
+
+    async def _as_note(self, begun: _Begun, amocrm: AmoClient) -> str:
+        assert begun.turn is not None
         note_id = await self._write_note(begun, amocrm, self._text(begun.turn))
         return await self._written(begun.turn, note_id, amocrm) if note_id is not None else NOT_OURS
 
@@ -298,11 +303,12 @@ class Delivery:
             if found is not None:
                 return found
         await amocrm.place()
-        now = self._clock.now()
-        if not await self._note_down(turn.id, tried_at=now):
-            return None
-        begun = _Begun(None, turn, self._clock.monotonic())
-        return await self._write_note(begun, amocrm, f"{text}\n\n[{marker}]")
+        with self._on_their_way.one():
+            now = self._clock.now()
+            if not await self._note_down(turn.id, tried_at=now):
+                return None
+            begun = _Begun(None, turn, self._clock.monotonic())
+            return await self._write_note(begun, amocrm, f"{text}\n\n[{marker}]")
 
     async def _go_on(self, turn: Row[Any], amocrm: AmoClient) -> str:
         """After a crash or a time-out the note may be there already: amoCRM is asked before it is sent again."""
@@ -310,11 +316,9 @@ class Delivery:
         if note_id is not None:
             return await self._written(turn, note_id, amocrm)
         await amocrm.place()
-        begun = await self._database.write(lambda connection: self._last_look_again(connection, turn.id))
-        if begun.turn is None:
-            return begun.verdict or NOT_OURS
-        written = await self._write_note(begun, amocrm, self._text(begun.turn))
-        return await self._written(begun.turn, written, amocrm) if written is not None else NOT_OURS
+        with self._on_their_way.one():
+            begun = await self._database.write(lambda connection: self._last_look_again(connection, turn.id))
+            return begun.verdict or NOT_OURS if begun.turn is None else await self._as_note(begun, amocrm)
 
     def _last_look(self, connection: Connection, turn_id: int) -> _Begun:
         """All that decides whether it is sent now, in one commit right before it is."""
@@ -411,18 +415,12 @@ class Delivery:
         return f"{turn.reply}{_remarks(turn)}\n\n[{self._marker(turn)}]"
 
     async def _write_note(self, begun: _Begun, amocrm: AmoClient, text: str) -> int | None:
-        """Its id; None when the turn is not ours any more.
-
-        What is on its way when the program is told to stop is waited for, not cut off.
-        """
+        """Its id; None when the turn is not ours any more."""
         turn = begun.turn
         assert turn is not None
         if self._clock.monotonic() - begun.at > SURE_FOR_SECONDS and not await self._still_ours(turn.id):
             return None
-        sending = asyncio.create_task(amocrm.add_note(turn.amocrm_lead_id, text, has_place=True))
-        self._on_their_way.add(sending)
-        sending.add_done_callback(self._on_their_way.discard)
-        return await asyncio.shield(sending)
+        return await amocrm.add_note(turn.amocrm_lead_id, text, has_place=True)
 
     async def _still_ours(self, turn_id: int) -> bool:
         return await self._database.read(lambda connection: turns.owns(connection, turn_id, self._me))
