@@ -81,7 +81,7 @@ _TOWARDS = re.compile(
 _LESS = re.compile(rf"\bбез\s(четверти|\d{{1,2}}|{SPELLED.pattern})(?:\sминут\w?)?\s(час|{_HOUR})(?![a-zа-яё\d])")
 _PAST = re.compile(rf"\b(?:(half)|a?\s?(quarter)|(\d{{1,2}}|{SPELLED.pattern})\sminutes)\s(past|to)\s({_HOUR})")
 _NAMED = re.compile(r"\b(?:(полдень|полудн[яюе]|полднем|noon|midday)|полноч[ьи]|полуноч[ьи]|полночью|midnight)(?![a-zа-яё])")
-_HOUR_AND_MINUTES = re.compile(rf"(?<![a-zа-яё])(?:{_BEFORE_HOUR})\s((?!\d){_HOUR})\s({_MINUTES_SAID})")
+_HOUR_AND_MINUTES = re.compile(rf"(?<![a-zа-яё])(?:{_BEFORE_HOUR})\s(час|(?!\d){_HOUR})\s({_MINUTES_SAID})")
 _HOURS = re.compile(
     rf"(?<![a-zа-яё])({_BEFORE_HOUR})\s({_HOUR})(?:-?ти)?\s?(?:ч|час(?:а|ов|ам)?)(?![a-zа-яё])"
     r"(?!\.?\s(?:до|назад|после)(?![а-яё]))"

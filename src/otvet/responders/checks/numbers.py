@@ -25,8 +25,9 @@ _NUMBER = re.compile(
 )
 _HALVES = re.compile(r"\bhalf an? (hour|year)\b")
 _PAIR_OF = re.compile(r"\bпар[ауы]\s(?=(?:час|дн[яе]|сут|недел|месяц|лет\b|год|раз\b|штук|сот|тыс|процент))")
+_AN_HOUR_AND = re.compile(rf"(?=\bчас\s(?:{units.SPELLED.pattern}|\d{{1,2}}(?!\d)))")
 _WITHIN = re.compile(
-    r"\b(?:через|в\sтечение|спустя|within|in)\s(?:(?:an?|one)\s)?(час|часа|часик|часок|сутки|суток|неделю|недели|недельку"
+    r"\b(?:через|в\sтечение|спустя|около|порядка|примерно|within|in|about)\s(?:(?:an?|one)\s)?(час|часа|часик|часок|сутки|суток|неделю|недели|недельку"
     r"|месяц|месяца|год|года|hour|week|month|year)(?![a-zа-яё])"
     r"|\b(?:гаранти\w+(?:\sна\s\w+)?|срок\w*(?:\s\w+)?|длится|занимает|займ[её]т|действует|хранится|храним|ждать|ехать)"
     r"(?:\s-|:)?\s(час|день|сутки|неделю|неделя|месяц|год)(?=\s*(?:[.,;!?\n]|\Z))"
@@ -48,7 +49,7 @@ _FOLDS = {"вдвое": 2.0, "втрое": 3.0, "вчетверо": 4.0}
 _FOLD = re.compile(rf"\b(?:{'|'.join(_FOLDS)})(?![а-яё])")
 _QUARTER_OF_AN_HOUR = re.compile(r"\bчетверт(?:ь|и|ью)\sчаса\b|\bquarter of an hour\b")
 
-_TIGHT = re.compile(r"-|\s?\*\s?|\s(?:до|to)\s")
+_TIGHT = re.compile(r"-|\s?\*\s?| (?:до|to) ")
 _SOFT = re.compile(r"\s?(?:,|/|и|или|на|and|or|by)\s?|\s-\s")
 _LIST_MARK = re.compile(r"(?:^|\n)[ \t]*\d{1,2}[.)](?=\s)")
 
@@ -63,6 +64,8 @@ _PLACE = re.compile(
     r"|подъезд\w*|номер\w*|размер\w*|зал\w*|комнат\w|street|room|suite|building|apartment|apt|size|number|no)\.?|№|#)"
     r"\s?(?:[а-яё]+,\s)?\Z"
 )
+_HOUR = (("minute", 60.0),)
+_MINUTE = (("minute", 1.0),)
 _JOINT = re.compile(r"(?:(?<![^\W\d_]{4})\.)? ?(?:и )?")
 _REST_OF_THOUSAND = re.compile(rf"\s(?:(\d{{1,3}})(?!\d| \d{{3}}|[.,]\d)|({units.SPELLED.pattern}))")
 _ALONE_BEFORE = re.compile(r"(?:\A|[,.!]\s|\n)\Z")
@@ -72,7 +75,7 @@ _CELL_AFTER = re.compile(r"\s*(?:$|[|;\t\n]|,\s*[^\d\s]|\.(?:\s|$))")
 _LABEL_WORD = re.compile(r"[a-zа-яё%²³]+")
 _ANY_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _HAGGLED = re.compile(r"\b(?:за|по|for)\s\Z")
-_IS_PRICE = re.compile(r"\s?-?\s?(?:это\s)?(?:цен|скид|стои|отда|устро|ваша цена|price|discount)")
+_IS_PRICE = re.compile(r"\s?-?\s?(?:это\s)?(?:цен|скид|стои|отда|устро|(?:за|for)\b|price|discount)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,7 @@ def _plain(text: str) -> list[_Number]:
         (units.JOINED, units.joined_value),
         (units.ORDINAL_FLOOR, units.ordinal_value),
         (_PAIR_OF, lambda _: 2.0),
+        (_AN_HOUR_AND, lambda _: 1.0),
     ):
         for match in pattern.finditer(text):
             written = match[0].rstrip()
@@ -251,6 +255,8 @@ def _join_parts(text: str, numbers: list[_Number]) -> list[_Number]:
     joined: list[_Number] = []
     for number in numbers:
         last = joined[-1] if joined else None
+        if last and _are_minutes(text, last, number):
+            number = replace(number, unit=_MINUTE)
         if last and _JOINT.fullmatch(text, last.end, number.start) and (both := _both(last, number)):
             joined[-1] = both
         elif number.currency == "KOPECK":
@@ -258,6 +264,12 @@ def _join_parts(text: str, numbers: list[_Number]) -> list[_Number]:
         else:
             joined.append(number)
     return joined
+
+
+def _are_minutes(text: str, hours: _Number, number: _Number) -> bool:
+    """Bare ones after hours, as in "an hour fifteen"."""
+    beside = hours.unit == _HOUR and text[hours.end : number.start] == " " and not number.named
+    return beside and 0 < max(number.values) < 60 and no_noun_follows(text, number.end)
 
 
 def _both(first: _Number, second: _Number) -> _Number | None:
@@ -278,7 +290,9 @@ def _facts(text: str, chain: list[_Number]) -> Iterator[Fact]:
     clock = _is_clock(chain)
     for number in chain:
         kind, needed, given = _meaning(text, number, (chain[0].start, chain[-1].end))
-        gives |= given | {("number", _round(value)) for value in number.values}
+        gives |= given
+        if ("percent", 1) not in number.unit:  # a share counts nothing, so it proves no count
+            gives |= {("number", _round(value)) for value in number.values}
         hours = _clock_hours(number, exact=max(chain[-1].values) > 12) if clock else frozenset()
         gives |= hours
         if kind and not number.between:
