@@ -92,6 +92,7 @@ _RANGE = re.compile(
 _ALONE = re.compile(
     rf"(?<![a-zа-яё])(?:(в|во|к|после|at|after)|до|с|(?<!\d\s)на|by|until|till)\s({_HOUR})"
 )
+_HOURS_BEFORE = re.compile(rf"\b(?:час(?:ов|ика|иков)?|часам)\s(?:в|к|до|около|после)\s({_HOUR})")
 _OBLIQUE = re.compile(HOURS_FROM)
 _ALL_DAY = re.compile(
     r"\b24\s?/\s?7\b|\b24\s?(?:ч|час\w*|hours)\.?\s(?:в\s(?:сутки|день)|a\sday)\b|(круглосуточн\w+|around the clock)"
@@ -280,6 +281,10 @@ def _said_hours(text: str) -> Iterator[Fact]:
             lasting: Keys = frozenset({("minute", hour * 60.0)}) if lasts else frozenset()
             yield _at(match.start(2), match.end(), hours(hour) | lasting)
     text = _HOURS.sub(lambda match: text[match.start() : match.start(2)] + "\0" * (match.end() - match.start(2)), text)
+    for match in _HOURS_BEFORE.finditer(text):
+        if _number(match[1]) <= 24:
+            yield _at(match.start(1), match.end(), hours(_number(match[1])))
+    text = _HOURS_BEFORE.sub(_blanked, text)
     for match in _RANGE.finditer(text):
         said = [_number(hour) for hour in match.groups() if hour and "\0" not in hour]
         if said and max(said) <= 24 and (not match[2] or _stands_alone(text, match.end())):

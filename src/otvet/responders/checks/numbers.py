@@ -4,7 +4,7 @@ The text is in lower case and has neither addresses nor dates any more, see ``fa
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from otvet.responders.checks import units
@@ -13,6 +13,9 @@ from otvet.responders.checks.moments import hours, no_noun_follows
 
 SMALL = 10
 """A number below it that counts nothing known is no fact: "two ways", "1." of a list."""
+
+BARE = ("number", "count", "loose")
+"""Names of keys by which a number is known that counts nothing, or what it counts."""
 
 HOME = "RUB"
 """What a price without a currency is in."""
@@ -32,8 +35,9 @@ _WITHIN = re.compile(
     r"|\b(?:гаранти\w+(?:\sна\s\w+)?|срок\w*(?:\s\w+)?|длится|занимает|займ[её]т|действует|хранится|храним|ждать|ехать)"
     r"(?:\s-|:)?\s(час|день|сутки|неделю|неделя|месяц|год)(?=\s*(?:[.,;!?\n]|\Z))"
 )
+_IN_ONE = re.compile(r"\bза\s(час|сутки|день|неделю|месяц|год)(?![a-zа-яё])")
 _IMPLIED = re.compile(
-    r"(?:[:-]|\b(?:за|через|на|в|раз\sв|в\sтечение|около|каждый|каждую|гаранти\w+|сроко?м?|длится|занимает|идёт|a|an|per|every|один))\s"
+    r"(?:[:/-]|\b(?:за|через|на|в|раз\sв|в\sтечение|около|каждый|каждую|гаранти\w+|сроко?м?|длится|занимает|идёт|a|an|per|every|один))\s?"
     r"(час|часа|день|дня|сутки|суток|неделю|недели|месяц|месяца|год|года|hour|day|week|month|year)(?![a-zа-яё])"
 )
 _RATE = re.compile(r"(?:₽|руб\w*|[рp]|[$€]|тыс\w*|usd|eur\w*)\.?\s?\Z")
@@ -50,6 +54,7 @@ _FOLD = re.compile(rf"\b(?:{'|'.join(_FOLDS)})(?![а-яё])")
 _QUARTER_OF_AN_HOUR = re.compile(r"\bчетверт(?:ь|и|ью)\sчаса\b|\bquarter of an hour\b")
 
 _TIGHT = re.compile(r"-|\s?\*\s?| (?:до|to) ")
+_SIZE_BEFORE = re.compile(r"\d\s?\*\s?\Z")
 _SOFT = re.compile(r"\s?(?:,|/|и|или|на|and|or|by)\s?|\s-\s")
 _LIST_MARK = re.compile(r"(?:^|\n)[ \t]*\d{1,2}[.)](?=\s)")
 
@@ -72,9 +77,11 @@ _ALONE_BEFORE = re.compile(r"(?:\A|[,.!]\s|\n)\Z")
 _ALONE_AFTER = re.compile(r"\s*(?:\Z|[.!?\n])(?!\d)")
 _CELL_BEFORE = re.compile(r"(?:\A|[|;:\t=\n]|\s-)\s*\Z")
 _CELL_AFTER = re.compile(r"\s*(?:$|[|;\t\n]|,\s*[^\d\s]|\.(?:\s|$))")
+_COUNTED_THING = re.compile(r"\s?(?![а-яё]+(?:ый|ий|ой|ая|яя|ое|ее|ые|ие|ых|их)(?![а-яё]))[a-zа-яё]{3,}")
 _LABEL_WORD = re.compile(r"[a-zа-яё%²³]+")
 _ANY_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _HAGGLED = re.compile(r"\b(?:за|по|for)\s\Z")
+_DEAL = re.compile(r"\s*(?:[.,!?;\n]|\Z|(?:сдела|отда|устро|договор|соглас|прода|уступ|будет))")
 _IS_PRICE = re.compile(r"\s?-?\s?(?:это\s)?(?:цен|скид|стои|отда|устро|(?:за|for)\b|price|discount)")
 
 
@@ -127,7 +134,7 @@ def implied(text: str) -> Iterator[Key]:
 def figures(text: str) -> Iterator[Key]:
     """Every number of a text that is a part of something else, such as a name."""
     for written in set(_ANY_NUMBER.findall(text)):
-        yield from (("number", value) for value in _values(written))
+        yield from _each(("number", "count"), [*_values(written)])
 
 
 def haggled(text: str) -> Iterator[Key]:
@@ -138,7 +145,7 @@ def haggled(text: str) -> Iterator[Key]:
         if not number.named and (
             named or (_HAGGLED.search(before) and no_noun_follows(text, number.end)) or _OFF.search(before)
         ):
-            yield from _bare(number.values)
+            yield from _each(BARE, [_round(value) for value in number.values])
 
 
 def _with_units(text: str) -> list[_Number]:
@@ -155,12 +162,17 @@ def _with_units(text: str) -> list[_Number]:
             continue
         if _TIGHT.fullmatch(gap):
             numbers[index] = _inherited(number, following, soft=following.soft)
-        elif following.named and _SOFT.fullmatch(gap) and not (number.spelled and following.currency):
+        elif following.named and _SOFT.fullmatch(gap) and not (following.currency and _is_no_price(text, number)):
             numbers[index] = _inherited(number, following, soft=True)
     for before, number, following in zip(numbers, numbers[1:], numbers[2:], strict=False):
         if before.soft and number.soft and _in_a_row(before, number) and _in_a_row(number, following):
             numbers[numbers.index(number)] = replace(number, between=True)
     return numbers
+
+
+def _is_no_price(text: str, number: _Number) -> bool:
+    """Whether a number before a price is none itself: "10×15 — 19 ₽", "two — 19 ₽"."""
+    return number.spelled or bool(_SIZE_BEFORE.search(text, max(0, number.start - 3), number.start))
 
 
 def _in_a_row(number: _Number, following: _Number) -> bool:
@@ -290,9 +302,7 @@ def _facts(text: str, chain: list[_Number]) -> Iterator[Fact]:
     clock = _is_clock(chain)
     for number in chain:
         kind, needed, given = _meaning(text, number, (chain[0].start, chain[-1].end))
-        gives |= given
-        if ("percent", 1) not in number.unit:  # a share counts nothing, so it proves no count
-            gives |= {("number", _round(value)) for value in number.values}
+        gives |= given | {(name, _round(value)) for name in _proves(number) for value in number.values}
         hours = _clock_hours(number, exact=max(chain[-1].values) > 12) if clock else frozenset()
         gives |= hours
         if kind and not number.between:
@@ -302,6 +312,15 @@ def _facts(text: str, chain: list[_Number]) -> Iterator[Fact]:
                 needs.append(frozenset({("currency", number.currency)}))
     if chain and (needs or gives):
         yield Fact(kinds[-1] if kinds else "number", chain[0].start, chain[-1].end, tuple(needs), frozenset(gives))
+
+
+def _proves(number: _Number) -> Iterator[str]:
+    """As what a number may stand elsewhere without its unit: a share as nothing, a price or a length as no count."""
+    names = {name for name, _ in number.unit}
+    if "percent" not in names:
+        yield "number"
+        if not number.currency and (not names or names & units.COUNTED):
+            yield "count"
 
 
 def _is_clock(chain: list[_Number]) -> bool:
@@ -369,7 +388,10 @@ def _nameless(text: str, number: _Number, whole: tuple[int, int]) -> tuple[str, 
         gives.update(_of_cell(text, number, values))
     if biggest < SMALL and not _PLACE.search(before):
         return "", frozenset(), gives
-    return "number", frozenset(("number", value) for value in values), gives
+    counts = whole == (number.start, number.end) and _COUNTED_THING.match(text, number.end)
+    if not counts or _PLACE.search(before) or no_noun_follows(text, number.end):
+        return "number", _each(("number",), values), gives
+    return "number", _each(("count", "any price") if biggest >= 100 else ("count",), values), gives
 
 
 def _each(names: tuple[str, ...], values: list[float]) -> Keys:
@@ -389,7 +411,11 @@ def _of_cell(text: str, number: _Number, values: list[float]) -> Iterator[Key]:
 
 
 def _is_price(text: str, number: _Number, before: str, value: float) -> bool:
-    if not no_noun_follows(text, number.end) or _PLACE.search(before) or number.joined:
+    if number.joined or _PLACE.search(before):
+        return False
+    if _HAGGLED.search(before) and value >= SMALL and _DEAL.match(text, number.end):
+        return True
+    if not no_noun_follows(text, number.end):
         return False
     if _PRICE_WORD.search(before):
         return True
@@ -410,6 +436,10 @@ def _durations(text: str) -> Iterator[Fact]:
     for match in _PART.finditer(text):
         part: Keys = frozenset({("percent", _round(_PARTS[(match.lastindex or 1) - 1][1]))})
         yield Fact("percent", match.start(), match.end(), (part,), part)
+    for match in _IN_ONE.finditer(text):
+        if not _RATE.search(text, max(0, match.start() - 12), match.start()):
+            one = frozenset(_amounts(1, units.amounts_of(match[1])))
+            yield Fact("quantity", match.start(), match.end(), (one,), one)
     for match in _WITHIN.finditer(text):
         keys = frozenset(_amounts(1, units.amounts_of(match[1] or match[2])))
         yield Fact("quantity", match.start(), match.end(), (keys,), keys)
@@ -421,11 +451,6 @@ def _amounts(value: float, unit: tuple[units.Amount, ...]) -> Iterator[Key]:
         yield (name, amount)
         if name == "minute" and amount and amount % units.DAY == 0:  # 24 hours
             yield ("day", amount / units.DAY)
-
-
-def _bare(values: Iterable[float]) -> Iterator[Key]:
-    for value in values:
-        yield from ((name, _round(value)) for name in ("number", "loose"))
 
 
 def _values(written: str) -> tuple[float, ...]:
