@@ -73,7 +73,8 @@ def _sources(context: Context) -> tuple[list[str], list[str], list[str]]:
     for passage in context.knowledge:
         passages += ["\n".join((*passage.above, passage.heading)), passage.text]
     # A summary mixes both sides, so a price that only it names may be one that the client made up.
-    company, client = [], [context.summary]
+    company: list[str] = []
+    client = [context.summary]
     for name, value in context.known:
         (client if name in context.names else company).append(f"{name}: {value}")
     for line in (*context.history, *context.question):

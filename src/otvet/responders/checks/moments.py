@@ -1,18 +1,11 @@
 """Dates and times of day in a text, Russian and English. The text is in lower case, see ``fact.lower``."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from otvet.responders.checks.fact import Fact, Key, Keys, blank
-from otvet.responders.checks.units import (
-    AFTER_NUMBER,
-    HOURS_FROM,
-    HOURS_IN,
-    ORDINAL,
-    SPELLED,
-    ordinal_value,
-    spelled_value,
-)
+from otvet.responders.checks.spelled import HOURS_FROM, HOURS_IN, ORDINAL, SPELLED, ordinal_value, spelled_value
+from otvet.responders.checks.units import AFTER_NUMBER
 
 _MONTHS = (
     r"янв(?:ар\w+)?|jan(?:uary)?",
@@ -29,8 +22,8 @@ _MONTHS = (
     r"дек(?:абр\w+)?|dec(?:ember)?",
 )
 _MONTH = rf"({'|'.join(_MONTHS)})(?![a-zа-яё])"
-_FIGURES = r"(?<![\d.,:])\d{1,2}(?:-?(?:го|е|ое|му|st|nd|rd|th))?(?![\d.,]\d)"
-_DAY = rf"(?:{_FIGURES}|\b(?:{ORDINAL}))"
+_DAY_FIGURES = r"(?<![\d.,:])\d{1,2}(?:-?(?:го|е|ое|му|st|nd|rd|th))?(?![\d.,]\d)"
+_DAY = rf"(?:{_DAY_FIGURES}|\b(?:{ORDINAL}))"
 _TO = r"\s*(?:-|\bдо\b|\bпо\b|\bto\b)\s*"
 _OR = r"\s*\b(?:и|или|and|or)\b\s*"
 _DAYS = rf"(?:{_DAY}(?:\s*,\s*{_DAY}){{0,6}}{_OR}|{_DAY}{_TO})?{_DAY}"
@@ -46,13 +39,13 @@ _DAYS_AFTER = re.compile(rf"\b{_MONTH}\s+(?:the\s)?({_DAYS}){_YEAR}")
 _DAY_ONLY = re.compile(rf"({_DAYS})\s+числ\w+|(?<![\d.,])(\d{{1,2}}-го)\b")
 _ONE_DAY = re.compile(rf"\d+|\b(?:{ORDINAL})")
 _MONTH_ONLY = re.compile(
-    r"\b(?:в|к|до|с|от|по|на|in|by|until|since|from)\s(?:(?:начал|середин|конц)\w+\s)?"
-    r"((?:январ|феврал|апрел|июн|июл|сентябр|октябр|ноябр|декабр)[а-яё]{1,3}|март[аеу]?|ма[яею]|август\w?|january|february"
+    r"(\b(?:в|к|до|с|от|по|на|in|by|until|since|from)\s(?:(?:начал|середин|конц)\w+\s)?)?"
+    r"\b((?:январ|феврал|апрел|июн|июл|сентябр|октябр|ноябр|декабр)[а-яё]{1,3}|март[аеу]?|ма[йяею]|август\w?|january|february"
     r"|march|april|june|july|august|september|october|november|december)(?![a-zа-яё])"
 )
 _YEAR_ONLY = re.compile(r"(?<![\d.,])((?:19|20)\d\d)(?:\s?(?:года|году|год|гг?\b\.?))")
 
-_HOUR = rf"(?:\d{{1,2}}|(?:двадцат[ьи]\s)?(?:{HOURS_IN}|{HOURS_FROM}))(?![a-zа-яё\d])"
+_HOUR = rf"(?:\d{{1,2}}(?!\d)|(?:двадцат[ьи]\s)?(?:{HOURS_IN}|{HOURS_FROM})(?![a-zа-яё]))"
 _BEFORE_HOUR = r"в|во|к|до|с|со|после|около|at|by|until|till|after|from"
 _MINUTES_SAID = (
     r"(?:десять|десяти|пятнадцат[ьи]|двадцат[ьи]|тридцат[ьи]|сорока?|пят(?:ьдесят|идесяти)|ten|fifteen|twenty|thirty"
@@ -80,7 +73,9 @@ _TOWARDS = re.compile(
 )
 _LESS = re.compile(rf"\bбез\s(четверти|\d{{1,2}}|{SPELLED.pattern})(?:\sминут\w?)?\s(час|{_HOUR})(?![a-zа-яё\d])")
 _PAST = re.compile(rf"\b(?:(half)|a?\s?(quarter)|(\d{{1,2}}|{SPELLED.pattern})\sminutes)\s(past|to)\s({_HOUR})")
-_NAMED = re.compile(r"\b(?:(полдень|полудн[яюе]|полднем|noon|midday)|полноч[ьи]|полуноч[ьи]|полночью|midnight)(?![a-zа-яё])")
+_NAMED = re.compile(
+    r"\b(?:(полдень|полудн[яюе]|полднем|noon|midday)|полноч[ьи]|полуноч[ьи]|полночью|midnight)(?![a-zа-яё])"
+)
 _HOUR_AND_MINUTES = re.compile(rf"(?<![a-zа-яё])(?:{_BEFORE_HOUR})\s(час|(?!\d){_HOUR})\s({_MINUTES_SAID})")
 _HOURS = re.compile(
     rf"(?<![a-zа-яё])({_BEFORE_HOUR})\s({_HOUR})(?:-?ти)?\s?(?:ч|час(?:а|ов|ам)?)(?![a-zа-яё])"
@@ -89,9 +84,7 @@ _HOURS = re.compile(
 _RANGE = re.compile(
     rf"(?<![a-zа-яё])(?:с|со|from|between)\s({_HOUR}|\0+)(?:\sчас\w*)?\s(?:до|по|to|till|until|and)\s({_HOUR}|(?=\0))"
 )
-_ALONE = re.compile(
-    rf"(?<![a-zа-яё])(?:(в|во|к|после|at|after)|до|с|(?<!\d\s)на|by|until|till)\s({_HOUR})"
-)
+_ALONE = re.compile(rf"(?<![a-zа-яё])(?:(в|во|к|после|at|after)|до|с|(?<!\d\s)на|by|until|till)\s({_HOUR})")
 _HOURS_BEFORE = re.compile(rf"\b(?:час(?:ов|ика|иков)?|часам)\s(?:в|к|до|около|после)\s({_HOUR})")
 _OBLIQUE = re.compile(HOURS_FROM)
 _ALL_DAY = re.compile(
@@ -152,8 +145,8 @@ def _dates(text: str) -> Iterator[Fact]:
         keys = [_day(day) for day in _said_days(match[1] or match[2])]
         yield Fact("date", match.start(), match.end(), tuple(frozenset({key}) for key in keys), frozenset(keys))
     for match in _MONTH_ONLY.finditer(text):
-        month = frozenset({_of_year(_month(match[1]))})
-        yield Fact("date", match.start(1), match.end(), (month,), month)
+        named: Keys = frozenset({_of_year(_month(match[2]))})
+        yield Fact("date", match.start(2), match.end(), (named,) if match[1] else (), named)
     for match in _YEAR_ONLY.finditer(text):
         year = _year(match[1])
         yield Fact("date", match.start(), match.end(), (year,), year)
@@ -208,57 +201,81 @@ def _month(written: str) -> int:
 
 
 def _clock(text: str) -> Iterator[Fact]:
-    for pattern in (_CLOCK, _CLOCK_SAID):
+    """Times of day; what one reader has found, the next does not see."""
+    for pattern, reader in _CLOCK_READERS:
         for match in pattern.finditer(text):
-            half = _HALF_AFTER.match(text, match.end())
-            hour = _in_half(int(match[1]), half[1]) if half else int(match[1])
-            key = frozenset({_time(hour, int(match[match.lastindex or 2]))})
-            yield Fact("time", match.start(), half.end() if half else match.end(), (key,), key)
+            yield from reader(text, match)
         text = pattern.sub(_blanked, text)
-    for match in _ALL_DAY.finditer(text):
-        all_day = frozenset({("clock", "all day")})
-        yield Fact("time", match.start(), match.end(), () if match[1] else (all_day,), all_day)
-    yield from _said_clock(_ALL_DAY.sub(_blanked, text))
 
 
-def _said_clock(text: str) -> Iterator[Fact]:
-    """Times that are said in words, in the order in which the rest of the text is read."""
-    for match in _NAMED.finditer(text):
-        yield _at(match.start(), match.end(), frozenset({_time(12 if match[1] else 0)}))
-    text = _NAMED.sub(_blanked, text)
-    for match in _TOWARDS.finditer(text):
-        half, quarter, minutes, hour = match.groups()
-        minute = 30 if half else 15 if quarter else _number(minutes)
-        yield from _half_after(text, match, (_next(hour) - 1) or 12, minute)
-    text = _TOWARDS.sub(_blanked, text)
-    for match in _LESS.finditer(text):
-        minute = 15 if match[1] == "четверти" else _number(match[1])
-        yield from _half_after(text, match, (_number(match[2]) - 1) or 12, 60 - minute)
-    text = _LESS.sub(_blanked, text)
-    for match in _PAST.finditer(text):
-        minute = 30 if match[1] else 15 if match[2] else _number(match[3])
-        hour = _number(match[5])
-        before = match[4] == "to"
-        yield from _half_after(text, match, ((hour - 1) or 12) if before else hour, 60 - minute if before else minute)
-    text = _PAST.sub(_blanked, text)
-    for match in _HOUR_AND_MINUTES.finditer(text):
-        if _stands_alone(text, match.end()) or _HALF_AFTER.match(text, match.end()):
-            yield from _half_after(text, match, _number(match[1]), _number(match[2]), match.start(1))
-    text = _HOUR_AND_MINUTES.sub(_blanked, text)
-    for match in _HOUR_OF_HALF.finditer(text):
-        yield from _hour_of_half(text, match, _number(match[1] or match[3]), match[2] or match[4])
-    text = _HOUR_OF_HALF.sub(_blanked, text)
-    for match in _HOUR_OF_DAY.finditer(text):
-        if 1 < _number(match[1]) <= 12:
-            yield from _hour_of_half(text, match, _number(match[1]), match[2])
+def _figures(text: str, match: re.Match[str]) -> Iterator[Fact]:
+    return _half_after(text, match, int(match[1]), int(match[match.lastindex or 2]), exact=True)
 
 
-def _half_after(text: str, match: re.Match[str], hour: int, minute: int, start: int | None = None) -> Iterator[Fact]:
-    """A time of which the half of the day may be said behind it."""
+def _all_day(_text: str, match: re.Match[str]) -> Iterator[Fact]:
+    all_day: Keys = frozenset({("clock", "all day")})
+    yield Fact("time", match.start(), match.end(), () if match[1] else (all_day,), all_day)
+
+
+def _named(_text: str, match: re.Match[str]) -> Iterator[Fact]:
+    yield _at(match.start(), match.end(), frozenset({_time(12 if match[1] else 0)}))
+
+
+def _towards(text: str, match: re.Match[str]) -> Iterator[Fact]:
+    half, quarter, minutes, hour = match.groups()
+    minute = 30 if half else 15 if quarter else _number(minutes)
+    return _half_after(text, match, _hour_before(_next(hour)), minute)
+
+
+def _less(text: str, match: re.Match[str]) -> Iterator[Fact]:
+    minute = 15 if match[1] == "четверти" else _number(match[1])
+    return _half_after(text, match, _hour_before(_number(match[2])), 60 - minute)
+
+
+def _past(text: str, match: re.Match[str]) -> Iterator[Fact]:
+    minute, hour = 30 if match[1] else 15 if match[2] else _number(match[3]), _number(match[5])
+    if match[4] == "to":
+        hour, minute = _hour_before(hour), 60 - minute
+    return _half_after(text, match, hour, minute)
+
+
+def _hour_and_minutes(text: str, match: re.Match[str]) -> Iterator[Fact]:
+    if _stands_alone(text, match.end()) or _HALF_AFTER.match(text, match.end()):
+        yield from _half_after(text, match, _number(match[1]), _number(match[2]), match.start(1))
+
+
+def _of_half(text: str, match: re.Match[str]) -> Iterator[Fact]:
+    return _hour_of_half(text, match, _number(match[1] or match[3]), match[2] or match[4])
+
+
+def _of_day(text: str, match: re.Match[str]) -> Iterator[Fact]:
+    hour = _number(match[1])
+    return _hour_of_half(text, match, hour, match[2]) if 1 < hour <= 12 else iter(())
+
+
+_CLOCK_READERS: tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], Iterator[Fact]]], ...] = (
+    (_CLOCK, _figures),
+    (_CLOCK_SAID, _figures),
+    (_ALL_DAY, _all_day),
+    (_NAMED, _named),
+    (_TOWARDS, _towards),
+    (_LESS, _less),
+    (_PAST, _past),
+    (_HOUR_AND_MINUTES, _hour_and_minutes),
+    (_HOUR_OF_HALF, _of_half),
+    (_HOUR_OF_DAY, _of_day),
+)
+
+
+def _half_after(
+    text: str, match: re.Match[str], hour: int, minute: int, start: int | None = None, *, exact: bool = False
+) -> Iterator[Fact]:
+    """A time of which the half of the day may be said behind it; exact: without, it is of a clock of 24 hours."""
     half = _HALF_AFTER.match(text, match.end())
     if hour <= 24 and minute < 60:
-        keys = frozenset({_time(_in_half(hour, half[1]), minute)}) if half else hours(hour, minute)
-        yield _at(match.start() if start is None else start, half.end() if half else match.end(), keys)
+        keys = frozenset({_time(_in_half(hour, half[1]) if half else hour, minute)})
+        known = keys if half or exact else hours(hour, minute)
+        yield _at(match.start() if start is None else start, half.end() if half else match.end(), known)
 
 
 def _hour_of_half(text: str, match: re.Match[str], hour: int, half: str) -> Iterator[Fact]:
@@ -313,6 +330,10 @@ def _number(said: str) -> int:
     if said.startswith("час"):
         return 1
     return int(said) if said.isdigit() else int(spelled_value(said))
+
+
+def _hour_before(hour: int) -> int:
+    return hour - 1 or 12
 
 
 def _next(said: str) -> int:

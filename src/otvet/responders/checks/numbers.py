@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from otvet.responders.checks import units
+from otvet.responders.checks import spelled, units
 from otvet.responders.checks.fact import Fact, Key, Keys
 from otvet.responders.checks.moments import hours, no_noun_follows
 
@@ -28,16 +28,16 @@ _NUMBER = re.compile(
 )
 _HALVES = re.compile(r"\bhalf an? (hour|year)\b")
 _PAIR_OF = re.compile(r"\bпар[ауы]\s(?=(?:час|дн[яе]|сут|недел|месяц|лет\b|год|раз\b|штук|сот|тыс|процент))")
-_AN_HOUR_AND = re.compile(rf"(?=\bчас\s(?:{units.SPELLED.pattern}|\d{{1,2}}(?!\d)))")
+_AN_HOUR_AND = re.compile(rf"(?=\bчас\s(?:{spelled.SPELLED.pattern}|\d{{1,2}}(?!\d)))")
 _WITHIN = re.compile(
     r"\b(?:через|в\sтечение|спустя|около|порядка|примерно|within|in|about)\s(?:(?:an?|one)\s)?(час|часа|часик|часок|сутки|суток|неделю|недели|недельку"
     r"|месяц|месяца|год|года|hour|week|month|year)(?![a-zа-яё])"
     r"|\b(?:гаранти\w+(?:\sна\s\w+)?|срок\w*(?:\s\w+)?|длится|занимает|займ[её]т|действует|хранится|храним|ждать|ехать)"
     r"(?:\s-|:)?\s(час|день|сутки|неделю|неделя|месяц|год)(?=\s*(?:[.,;!?\n]|\Z))"
 )
-_IN_ONE = re.compile(r"\bза\s(час|сутки|день|неделю|месяц|год)(?![a-zа-яё])")
+_IN_ONE = re.compile(r"\bза\s(час|сутки|день|неделю|месяц|год)(?![a-zа-яё]|\s?[-:]?\s?\d)")
 _IMPLIED = re.compile(
-    r"(?:[:/-]|\b(?:за|через|на|в|раз\sв|в\sтечение|около|каждый|каждую|гаранти\w+|сроко?м?|длится|занимает|идёт|a|an|per|every|один))\s?"
+    r"(?:[:-]|\b(?:за|через|на|в\sтечение|около|гаранти\w+|сроко?м?|длится|занимает|идёт|an?|один))\s"
     r"(час|часа|день|дня|сутки|суток|неделю|недели|месяц|месяца|год|года|hour|day|week|month|year)(?![a-zа-яё])"
 )
 _RATE = re.compile(r"(?:₽|руб\w*|[рp]|[$€]|тыс\w*|usd|eur\w*)\.?\s?\Z")
@@ -72,12 +72,12 @@ _PLACE = re.compile(
 _HOUR = (("minute", 60.0),)
 _MINUTE = (("minute", 1.0),)
 _JOINT = re.compile(r"(?:(?<![^\W\d_]{4})\.)? ?(?:и )?")
-_REST_OF_THOUSAND = re.compile(rf"\s(?:(\d{{1,3}})(?!\d| \d{{3}}|[.,]\d)|({units.SPELLED.pattern}))")
+_REST_OF_THOUSAND = re.compile(rf"\s(?:(\d{{1,3}})(?!\d| \d{{3}}|[.,]\d)|({spelled.SPELLED.pattern}))")
 _ALONE_BEFORE = re.compile(r"(?:\A|[,.!]\s|\n)\Z")
 _ALONE_AFTER = re.compile(r"\s*(?:\Z|[.!?\n])(?!\d)")
 _CELL_BEFORE = re.compile(r"(?:\A|[|;:\t=\n]|\s-)\s*\Z")
 _CELL_AFTER = re.compile(r"\s*(?:$|[|;\t\n]|,\s*[^\d\s]|\.(?:\s|$))")
-_COUNTED_THING = re.compile(r"\s?(?![а-яё]+(?:ый|ий|ой|ая|яя|ое|ее|ые|ие|ых|их)(?![а-яё]))[a-zа-яё]{3,}")
+_COUNTED_THING = re.compile(r"\s?(?![а-яё]+(?:ая|яя|ое|ее|ые|ие|ых|их)(?![а-яё]))[a-zа-яё]{3,}")
 _LABEL_WORD = re.compile(r"[a-zа-яё%²³]+")
 _ANY_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _HAGGLED = re.compile(r"\b(?:за|по|for)\s\Z")
@@ -183,7 +183,9 @@ def _guessed(text: str, number: _Number, before: list[_Number]) -> _Number:
     """The number with the unit that stands before it: "минут сорок", "часов восемь-десять"."""
     if not number.named and before and before[-1].guess and _TIGHT.fullmatch(text, before[-1].end, number.start):
         before[-1] = replace(before[-1], joined=True)
-        return _times(replace(number, unit=before[-1].unit, currency=before[-1].currency, guess=True), before[-1].factor)
+        return _times(
+            replace(number, unit=before[-1].unit, currency=before[-1].currency, guess=True), before[-1].factor
+        )
     about = units.ABOUT.search(text, max(0, number.start - 25), number.start)
     if not about or (before and before[-1].end > about.start()):
         return number
@@ -194,7 +196,7 @@ def _guessed(text: str, number: _Number, before: list[_Number]) -> _Number:
     amounts, currency = units.amounts_of(unit), units.currency_of(unit)
     guessed = replace(number, start=about.start(), guess=True)
     if not amounts and not currency:
-        return _times(guessed, units.multiplier_of(unit))
+        return _times(guessed, spelled.multiplier_of(unit))
     return number if number.named else replace(guessed, unit=amounts, currency=currency)
 
 
@@ -217,9 +219,9 @@ def _inherited(number: _Number, following: _Number, *, soft: bool) -> _Number:
 def _plain(text: str) -> list[_Number]:
     found = [_Number(match.start(), match.end(), _values(match[0])) for match in _NUMBER.finditer(text)]
     for pattern, value in (
-        (units.SPELLED, units.spelled_value),
-        (units.JOINED, units.joined_value),
-        (units.ORDINAL_FLOOR, units.ordinal_value),
+        (spelled.SPELLED, spelled.spelled_value),
+        (units.JOINED, spelled.beginning_value),
+        (spelled.ORDINAL_FLOOR, spelled.ordinal_value),
         (_PAIR_OF, lambda _: 2.0),
         (_AN_HOUR_AND, lambda _: 1.0),
     ):
@@ -232,11 +234,11 @@ def _plain(text: str) -> list[_Number]:
 def _measured(text: str, number: _Number, taken: int) -> _Number:
     """The number with the unit beside it; what stands before ``taken`` is that of another."""
     if number.spelled:
-        number = replace(number, factor=units.factor_of(text[number.start : number.end]))
+        number = replace(number, factor=spelled.factor_of(text[number.start : number.end]))
     after = units.AFTER_NUMBER.match(text, number.end)
     before = units.CURRENCY_BEFORE.search(text, max(taken, number.start - 5), number.start)
     if after and after["multiplier"]:
-        number = replace(_times(number, units.multiplier_of(after["multiplier"])), end=after.end("multiplier"))
+        number = replace(_times(number, spelled.multiplier_of(after["multiplier"])), end=after.end("multiplier"))
         if not after["currency"]:
             number = _with_rest(text, number)
             after = units.AFTER_NUMBER.match(text, number.end)
@@ -252,12 +254,12 @@ def _measured(text: str, number: _Number, taken: int) -> _Number:
 def _with_rest(text: str, number: _Number) -> _Number:
     """ "38 тысяч 900" is one number, unless the second counts something else."""
     rest = _REST_OF_THOUSAND.match(text, number.end)
-    if not rest or number.factor < units.THOUSAND:
+    if not rest or number.factor < spelled.THOUSAND:
         return number
-    value = float(rest[1]) if rest[1] else units.spelled_value(rest[2])
+    value = float(rest[1]) if rest[1] else spelled.spelled_value(rest[2])
     after = units.AFTER_NUMBER.match(text, rest.end())
-    counts = after and (after["unit"] or after["multiplier"])
-    if counts or value >= units.THOUSAND or not (after and after["currency"] or no_noun_follows(text, rest.end())):
+    counts, paid = after and (after["unit"] or after["multiplier"]), after and after["currency"]
+    if counts or value >= spelled.THOUSAND or not (paid or no_noun_follows(text, rest.end())):
         return number
     return replace(number, values=tuple(each + value for each in number.values), end=rest.end())
 

@@ -1,9 +1,9 @@
-"""Units, currencies and number words, Russian and English, with their cases and short forms. Tables only."""
+"""Units and currencies, Russian and English, with their cases and short forms. Tables only."""
 
 import re
-from collections.abc import Iterable
 from functools import cache
-from itertools import product
+
+from otvet.responders.checks.spelled import BEGINNING, MULTIPLIERS
 
 Amount = tuple[str, float]
 """What is counted and how many of its smallest unit."""
@@ -106,12 +106,6 @@ _COUNTED = "night times piece person lesson session floor module set pack bottle
 COUNTED = frozenset(_COUNTED.split())
 """Things that a text often names otherwise than a reply does, so that the number alone may stand for them."""
 
-_MULTIPLIERS = {
-    100.0: r"сот(?:ня|ни|ню|ен|ней|ням)|hundred",
-    1_000.0: r"тыс(?:яч\w*|\.)?|thousand",
-    1_000_000.0: r"млн\.?|миллион\w*|million",
-    1_000_000_000.0: r"млрд\.?|миллиард\w*|billion",
-}
 _SHORT_THOUSAND = r"т(?=\.?\s?р(?:\b|уб))|т\.(?=\s?р)"
 # "5к", and "5 К" where nothing follows that it could be of: "д. 5 к. 2", "с 5 к 7".
 _LETTER_THOUSAND = r"[кk]\b|\s[кk](?=\s?(?:[!?,;)₽]|руб|р\b|\.?\s*\Z|\.\s+[^\W\d]))"
@@ -121,119 +115,15 @@ _ADJECTIVE = (
     r"|business|working|calendar|full|whole|academic|more|раб\.|кал\.)\s"
 )
 
-_WORDS = {
-    1: "один одна одно одного одной одну одному одним one",
-    1.5: "полтора полторы полутора",
-    2: "два две двух двум двумя двое двоих two",
-    3: "три трех трем тремя трое троих three",
-    4: "четыре четырех четырем четырьмя четверо четверых four",
-    5: "пять пяти пятью пятеро five",
-    6: "шесть шести шестью шестеро six",
-    7: "семь семи семью семеро seven",
-    8: "восемь восьми восемью восьмью eight",
-    9: "девять девяти девятью nine",
-    10: "десять десяти десятью ten",
-    11: "одиннадцать одиннадцати eleven",
-    12: "двенадцать двенадцати twelve",
-    13: "тринадцать тринадцати thirteen",
-    14: "четырнадцать четырнадцати fourteen",
-    15: "пятнадцать пятнадцати fifteen",
-    16: "шестнадцать шестнадцати sixteen",
-    17: "семнадцать семнадцати seventeen",
-    18: "восемнадцать восемнадцати eighteen",
-    19: "девятнадцать девятнадцати nineteen",
-    20: "двадцать двадцати twenty",
-    30: "тридцать тридцати thirty",
-    40: "сорок сорока forty",
-    50: "пятьдесят пятидесяти полтинник fifty",
-    60: "шестьдесят шестидесяти sixty",
-    70: "семьдесят семидесяти seventy",
-    80: "восемьдесят восьмидесяти eighty",
-    90: "девяносто девяноста ninety",
-    100: "сто ста",
-    200: "двести двухсот",
-    300: "триста трехсот",
-    400: "четыреста четырехсот",
-    500: "пятьсот пятисот",
-    600: "шестьсот шестисот",
-    700: "семьсот семисот",
-    800: "восемьсот восьмисот",
-    900: "девятьсот девятисот",
-    1000: "тысяча тысячу",
-    1_000_000: "миллион",
-}
-_ORDINAL_STEMS = (
-    "перв втор трет четверт пят шест седьм восьм девят десят одиннадцат двенадцат тринадцат четырнадцат пятнадцат"
-    " шестнадцат семнадцат восемнадцат девятнадцат двадцат"
-).split()
-_ORDINALS = {**{stem: number for number, stem in enumerate(_ORDINAL_STEMS, 1)}, "тридцат": 30}
-_ENGLISH_ORDINAL_WORDS = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth"
-    " sixteenth seventeenth eighteenth nineteenth twentieth"
-).split()
-_ENGLISH_ORDINALS = {**{word: number for number, word in enumerate(_ENGLISH_ORDINAL_WORDS, 1)}, "thirtieth": 30}
-
-NUMBER_WORDS = {word: float(value) for value, words in _WORDS.items() for word in words.split()}
-
-
-def _any_of(words: Iterable[str]) -> str:
-    """A pattern for one of the words, the longest first, with ё where е stands too."""
-    return "|".join(sorted(words, key=len, reverse=True)).replace("е", "[её]")
-
-
-_word = _any_of((*NUMBER_WORDS, "hundred", "thousand", "million", "сотня", "сотню"))
-_more = rf"{_word}|(?:{'|'.join(_MULTIPLIERS.values())})(?![a-zа-яё])|с\sполовиной|and\sa\shalf"
-SPELLED = re.compile(rf"\b(?:{_word})(?![a-zа-яё])(?:(?: |(?<=ty)-)(?:{_more})(?![a-zа-яё])){{0,7}}")
-"""A number in words: "тысяча двести", "две с половиной тысячи", "twenty-five"."""
-
-ORDINAL = (
-    rf"(?:(?:двадцать|тридцать)\s)?(?:{_any_of(_ORDINALS)})(?:о(?:го|му|м|е)|ь?е(?:го|му|м)?|ь?им|ым)(?![а-яё])"
-    rf"|(?:(?:twenty|thirty)[\s-])?(?:{'|'.join(_ENGLISH_ORDINALS)})(?![a-z])"
-)
-"""A day of the month or an hour in words: "двадцать пятого", "third"."""
-
-_TENS_JOINED = "двадцати тридцати сорока пятидесяти шестидесяти семидесяти восьмидесяти девяноста".split()
-_ONES_JOINED = "одно двух трех четырех пяти шести семи восьми девяти".split()
-_OTHERS_JOINED = (
-    "пол полу полутора десяти одиннадцати двенадцати тринадцати четырнадцати пятнадцати шестнадцати семнадцати"
-    " восемнадцати девятнадцати ста двухсот трехсот четырехсот пятисот"
-).split()
-_JOINED = {
-    word: sum(NUMBER_WORDS.get(part, {"одно": 1.0}.get(part, 0.5)) for part in parts)
-    for parts in (
-        *((one,) for one in (*_TENS_JOINED, *_ONES_JOINED, *_OTHERS_JOINED)),
-        *product(_TENS_JOINED, _ONES_JOINED),
-    )
-    for word in ("".join(parts),)
-}
-
-HOURS_IN = _any_of(
-    "два три четыре пять шесть семь восемь девять десять одиннадцать двенадцать тринадцать четырнадцать пятнадцать"
-    " шестнадцать семнадцать восемнадцать девятнадцать двадцать two three four five six seven eight nine ten eleven"
-    " twelve".split()
-)
-"""Hours in words, as in "at seven"."""
-
-HOURS_FROM = _any_of(
-    "часу двух двум трех трем четырех четырем пяти шести семи восьми девяти десяти одиннадцати двенадцати тринадцати"
-    " четырнадцати пятнадцати шестнадцати семнадцати восемнадцати девятнадцати двадцати".split()
-)
-"""The same in Russian after "from", "until", "after" and the like."""
-
-ORDINAL_FLOOR = re.compile(
-    rf"\b(?:(?:{_any_of(_ORDINALS)})\w{{1,3}}\s(?=этаж)|(?:{'|'.join(_ENGLISH_ORDINALS)})\s(?=floor))"
-)
-
 CURRENCY_BEFORE = re.compile(r"(?:(usd|\$)|(eur|€)|(gbp|£)|(₽|rub)|(¥)|(₸)) ?\Z")
 _BEFORE_CODES = ("USD", "EUR", "GBP", "RUB", "CNY", "KZT")
 
-THOUSAND = 1000.0
 DAY = 1440.0
-_MULTIPLIER = re.compile("|".join(_MULTIPLIERS.values()))
+"""Minutes."""
 
 _currency = "|".join(_CURRENCIES.values())
 _unit = "|".join(pattern for _, _, pattern in UNITS)
-_multiplier = "|".join((*_MULTIPLIERS.values(), _SHORT_THOUSAND))
+_multiplier = "|".join((*MULTIPLIERS.values(), _SHORT_THOUSAND))
 # The letters after a short form decide: "5 м" is a length, "5 мячей" is not.
 AFTER_NUMBER = re.compile(
     rf"(?P<multiplier>(?: ?(?:{_multiplier})(?![a-zа-яё])|{_LETTER_THOUSAND})\.?)?"
@@ -241,8 +131,8 @@ AFTER_NUMBER = re.compile(
     rf"|[ -]?(?:{_ADJECTIVE})??(?P<unit>(?:{_unit})(?![a-zа-яё0-9²³])))?"
 )
 
-JOINED = re.compile(rf"\b(?:{_any_of(_JOINED)})(?=-?(?:{_unit}|{_currency}|{_multiplier})(?![a-zа-яё]))")
-"""A number that is one word with what it counts: "двухдневный", "полкило", "полтысячи"."""
+JOINED = re.compile(rf"{BEGINNING}(?=-?(?:{_unit}|{_currency}|{_multiplier})(?![a-zа-яё]))")
+"""The beginning of a word that says how many: "двухдневный", "полкило", "полтысячи"."""
 
 _FEW = "минуты часа дня недели месяца года рубля штуки метра километра килограмма литра процента тысячи сотни"
 _MANY = (
@@ -268,50 +158,6 @@ def amounts_of(written: str) -> tuple[Amount, ...]:
     return tuple((name, size) for name, size, pattern in UNITS if re.fullmatch(pattern, written))
 
 
-@cache
-def multiplier_of(written: str) -> float:
-    """A hundred, a thousand, a million; a thousand may be a single letter."""
-    written = written.strip()
-    found = (size for size, pattern in _MULTIPLIERS.items() if re.fullmatch(rf"(?:{pattern})\.?", written))
-    return next(found, 1_000.0)
-
-
 def currency_before(match: re.Match[str]) -> str:
     """The code of a currency whose sign stands before the number."""
     return next(code for code, group in zip(_BEFORE_CODES, match.groups(), strict=True) if group)
-
-
-def spelled_value(words: str) -> float:
-    """The number that a run of number words is."""
-    total = group = 0.0
-    for word in re.split(r"[ -]", words.replace("ё", "е")):
-        value = NUMBER_WORDS.get(word, 0.0)
-        if value >= THOUSAND or (not value and _MULTIPLIER.fullmatch(word)):
-            size = multiplier_of(word)
-            if size < THOUSAND:
-                group = (group or 1.0) * size
-            else:
-                total, group = total + (group or 1.0) * size, 0.0
-        elif value >= 100 > group > 0:  # "five two hundred": that is how prices are said
-            total, group = total + group * THOUSAND, value
-        else:
-            group += 0.5 if word in ("половиной", "half") else value
-    return total + group
-
-
-def factor_of(words: str) -> float:
-    """What the last of some number words multiplies by: 1 if it is no "thousand" or the like."""
-    last = words.rpartition(" ")[2]
-    return multiplier_of(last) if _MULTIPLIER.fullmatch(last) else 1.0
-
-
-def joined_value(word: str) -> float:
-    """The number that the beginning of a word is."""
-    return _JOINED[word.replace("ё", "е")]
-
-
-def ordinal_value(words: str) -> int:
-    """The number that an ordinal is."""
-    *before, last = re.split(r"[ -]", words.strip().replace("ё", "е"))
-    stem = max((stem for stem in (*_ORDINALS, *_ENGLISH_ORDINALS) if last.startswith(stem)), key=len)
-    return int(sum(NUMBER_WORDS[word] for word in before)) + (_ORDINALS | _ENGLISH_ORDINALS)[stem]

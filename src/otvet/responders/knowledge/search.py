@@ -135,7 +135,7 @@ class Index:
         return "сколько" in question_words(text) or _PRICE in self._terms(text)
 
     def knows_all(self, text: str) -> bool:
-        """Whether each of its words stands in a passage, or is a place of which one speaks; nothing has to be guessed."""
+        """Whether nothing has to be guessed: each word stands in a passage, or is a place of which one speaks."""
         terms = [family(stem(word)) for word in words(text)]
         return all(term in self._numbers or any(each in self._numbers for each in broader(term)) for term in terms)
 
@@ -164,7 +164,9 @@ class Index:
 
     def _are_two(self, first: str, second: str) -> bool:
         asks = first in QUESTION_WORDS
-        return (asks or min(len(first), len(second)) >= _PART_OF_TWO) and self._is_known(first) and self._is_known(second)
+        return (
+            (asks or min(len(first), len(second)) >= _PART_OF_TWO) and self._is_known(first) and self._is_known(second)
+        )
 
     def _scores(self, own: Mapping[str, float], earlier: Sequence[tuple[str, float]]) -> tuple[Numbers, float]:
         """What each passage scores, and the most that one could."""
