@@ -1,19 +1,31 @@
-"""The number guard: what it catches in prepared bad replies, and where it is wrong in good ones; ``replies.json``."""
+"""The number guard: what it catches in prepared bad replies, and where it is wrong in good ones; ``replies*.json``."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evals.section import Section
+from evals.local import FOLDER as SHOP
+from evals.section import Section, percent
 from otvet.i18n import language_of
 from otvet.responders.base import Context, Line
 from otvet.responders.checks.guard import Finding, check
-from otvet.responders.knowledge.passages import Passage
+from otvet.responders.knowledge.passages import Passage, read_folder
 
-REPLIES = Path(__file__).with_name("replies.json")
+FOLDER = Path(__file__).parent
+FILES = {
+    "replies.json": "tuned",
+    "replies_more.json": "tuned",
+    "replies_others.json": "others",
+    "replies_last.json": "last",
+}
+PARTS = ("aside", "others", "last", "tuned")
+HELD_OUT = PARTS[:-1]
+MUST = ("aside", "tuned")
+"""The others are reported as they are: they were written to find what the guard does not see."""
 
 CATCH_AIM = 0.98
 ALARM_AIM = 0.02
@@ -23,10 +35,10 @@ _THEN = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One prepared reply. ``invented``: the pieces that must be found; none in a good reply."""
+    """One prepared reply. ``invented``: the pieces that must be found; none in a good reply. ``part``: one of PARTS."""
 
     situation: str
-    aside: bool
+    part: str
     context: Context
     reply: str
     invented: tuple[str, ...]
@@ -38,7 +50,7 @@ class Count:
 
     caught: bad replies of which every invented piece was found.
     alarms: good replies with a finding; surplus: findings in bad replies beside what was invented.
-    misses: a line for each reply that went wrong.
+    wrong: each reply that went wrong, behind "not caught" or "false alarm".
     """
 
     good: int = 0
@@ -46,7 +58,7 @@ class Count:
     caught: int = 0
     alarms: int = 0
     surplus: int = 0
-    misses: list[str] = field(default_factory=list)
+    wrong: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def catch_rate(self) -> float:
@@ -57,77 +69,63 @@ class Count:
         return self.alarms / self.good
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """Counts of the part that the guard was tuned on, of the third set aside, and of both together."""
-
-    tuning: Count
-    aside: Count
-    whole: Count
-
-
-def measure() -> Measure:
-    """Have the guard judge every prepared reply."""
-    result = Measure(Count(), Count(), Count())
+def measure() -> dict[str, Count]:
+    """Have the guard judge every prepared reply; a count for each of PARTS that has any, and one for all."""
+    counts = {part: Count() for part in (*PARTS, "all")}
     for case in cases():
         findings = check(case.reply, case.context)
-        for count in (result.aside if case.aside else result.tuning, result.whole):
-            _count(count, case, findings)
-    return result
+        for part in (case.part, "all"):
+            _count(counts[part], case, findings)
+    return {part: count for part, count in counts.items() if count.bad}
 
 
-def failures(count: Count) -> list[str]:
-    """Which aims are missed, each as a sentence."""
-    found = []
-    if not count.bad or count.catch_rate < CATCH_AIM:
-        found.append(f"the guard caught {count.caught} of {count.bad} bad replies, the aim is {CATCH_AIM:.0%}")
-    if not count.good or count.alarm_rate > ALARM_AIM:
-        found.append(f"the guard has {count.alarms} false alarms of {count.good}, the aim is {ALARM_AIM:.0%}")
-    return found
+def missed(count: Count) -> list[str]:
+    """The aims that a part does not reach, as the names of their columns."""
+    found = [] if count.bad and count.catch_rate >= CATCH_AIM else ["caught"]
+    return found + ([] if count.good and count.alarm_rate <= ALARM_AIM else ["false alarms"])
+
+
+def failures(result: Mapping[str, Count]) -> list[str]:
+    """What makes the measurement fail: a missed aim of the parts that have to reach all of them."""
+    return [f"{name}: {part}" for part in MUST for name in missed(result.get(part, Count()))]
 
 
 def section() -> Section:
     """The measurement, for the page."""
     result = measure()
-    missed = failures(result.whole)
-    return Section(
-        {language: page(result, language) for language in WORDS}, (*missed, *(result.whole.misses if missed else ()))
-    )
+    return Section({language: page(result, language) for language in WORDS}, tuple(failures(result)))
 
 
-def page(result: Measure, language: str) -> str:
+def page(result: Mapping[str, Count], language: str) -> str:
     """The section in a language."""
     introduction = Path(__file__).with_name(f"guard.{language}.md").read_text(encoding="utf-8")
     words = WORDS[language]
-    lines = [words["header"], "| --- |" + " ---: |" * 7]
-    for name, count in (("aside", result.aside), ("tuned", result.tuning), ("all", result.whole)):
-        rates = (
-            count.bad,
-            count.caught,
-            _percent(count.catch_rate),
-            count.good,
-            count.alarms,
-            _percent(count.alarm_rate),
-        )
-        lines.append("| " + " | ".join(map(str, (words[name], *rates, count.surplus))) + " |")
-    return f"{introduction}\n" + "\n".join(lines) + "\n"
+    lines = [words["header"], "| --- |" + " ---: |" * 7 + " --- |"]
+    for part, count in result.items():
+        caught, alarms = percent(count.catch_rate), percent(count.alarm_rate)
+        aims = ", ".join(words.get(aim, aim) for aim in missed(count)) or words["met"]
+        cells = (words[part], count.bad, count.caught, caught, count.good, count.alarms, alarms, count.surplus, aims)
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    wrong = [f"- {words[kind]}: {reply}" for part in HELD_OUT if part in result for kind, reply in result[part].wrong]
+    return "\n".join((introduction, *lines, "", words["wrong"], "", *wrong, ""))
 
 
 def cases() -> Iterator[Case]:
-    """The prepared replies with their contexts, in the order of the file."""
-    for situation in json.loads(REPLIES.read_text(encoding="utf-8"))["situations"]:
-        for reply in situation["replies"]:
-            yield Case(
-                situation["name"],
-                situation["aside"],
-                _context(situation, reply),
-                reply["reply"],
-                tuple(reply.get("invented", ())),
-            )
+    """The prepared replies with their contexts, in the order of the files."""
+    for name, part in FILES.items():
+        for situation in json.loads((FOLDER / name).read_text(encoding="utf-8"))["situations"]:
+            for reply in situation["replies"]:
+                yield Case(
+                    situation["name"],
+                    "aside" if situation.get("aside") else part,
+                    _context(situation, reply),
+                    reply["reply"],
+                    tuple(reply.get("invented", ())),
+                )
 
 
 def _context(situation: dict[str, Any], reply: dict[str, Any]) -> Context:
-    history = [*situation["history"], *reply.get("history", ())]
+    history = [*situation.get("history", ()), *reply.get("history", ())]
     return Context(
         turn_id=1,
         conversation_id=1,
@@ -135,48 +133,70 @@ def _context(situation: dict[str, Any], reply: dict[str, Any]) -> Context:
         history=tuple(Line(sender, text, _THEN) for sender, text in history),
         question=tuple(Line("client", text, _THEN) for text in reply["ask"].split("\n")),
         language=language_of(reply["ask"]),
-        instructions=situation["instructions"],
-        known=tuple((name, value) for name, value in situation["known"]),
-        knowledge=tuple(Passage("knowledge.md", heading, text) for heading, text in situation["knowledge"]),
+        instructions=situation.get("instructions", ""),
+        known=tuple((name, value) for name, value in situation.get("known", ())),
+        knowledge=tuple(_knowledge(situation, reply)),
     )
+
+
+def _knowledge(situation: dict[str, Any], reply: dict[str, Any]) -> Iterator[Passage]:
+    if "knowledge" in reply:
+        yield Passage("knowledge.md", "", reply["knowledge"])
+    for heading, text in situation.get("knowledge", ()):
+        yield Passage("knowledge.md", heading, text)
+    for name in situation.get("passages", ()):
+        yield _shop()[name]
+
+
+@cache
+def _shop() -> dict[str, Passage]:
+    passages, _ = read_folder(SHOP, with_examples=True)
+    return {f"{passage.file} > {passage.heading}": passage for passage in passages}
 
 
 def _count(count: Count, case: Case, findings: list[Finding]) -> None:
     found = [finding.text for finding in findings]
-    where = f"{case.situation}: {case.reply!r} found {found}"
     if not case.invented:
         count.good += 1
-        if found:
-            count.alarms += 1
-            count.misses.append(f"false alarm: {where}")
+        count.alarms += bool(found)
+        count.wrong += [("false alarm", case.reply)] if found else []
         return
+    caught = all(any(_overlap(text, piece) for text in found) for piece in case.invented)
     count.bad += 1
+    count.caught += caught
     count.surplus += sum(not any(_overlap(text, piece) for piece in case.invented) for text in found)
-    if all(any(_overlap(text, piece) for text in found) for piece in case.invented):
-        count.caught += 1
-    else:
-        count.misses.append(f"not caught: {where}, not {list(case.invented)}")
+    count.wrong += [] if caught else [("not caught", case.reply)]
 
 
 def _overlap(found: str, invented: str) -> bool:
     return found.rstrip(".") in invented or invented.rstrip(".") in found
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
 WORDS = {
     "en": {
-        "header": "| | bad replies | caught | | good replies | false alarms | | found too much |",
+        "header": "| | bad replies | caught | | good replies | false alarms | | found too much | aims missed |",
         "aside": "the third set aside",
+        "others": "another author's",
+        "last": "written after the tuning",
         "tuned": "the two thirds that the guard was tuned on",
         "all": "**all**",
+        "met": "–",
+        "wrong": "What went wrong of those that the guard was not tuned on:",
+        "not caught": "not caught",
+        "false alarm": "false alarm",
     },
     "ru": {
-        "header": "| | плохих ответов | поймано | | хороших ответов | ложных тревог | | найдено лишнего |",
+        "header": "| | плохих | поймано | | хороших | ложных тревог | | лишних находок | не достигнуто |",
         "aside": "отложенная треть",
+        "others": "ответы другого автора",
+        "last": "написанные после настройки",
         "tuned": "две трети, на которых настраивали",
         "all": "**все**",
+        "met": "–",
+        "wrong": "В чём ошиблась на том, под что её не настраивали:",
+        "caught": "поймано",
+        "false alarms": "ложные тревоги",
+        "not caught": "не поймано",
+        "false alarm": "ложная тревога",
     },
 }

@@ -1,12 +1,12 @@
 """The search and the local answer: what is found, what is answered, what is refused."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from evals.questions import KINDS, Question, load
-from evals.section import Section
+from evals.questions import HELD_OUT, KINDS, PARTS, Question, load
+from evals.section import Section, percent
 from otvet.clock import SystemClock
 from otvet.responders.knowledge.passages import Passage
 from otvet.responders.knowledge.responder import Knowledge
@@ -80,19 +80,21 @@ def share(results: Sequence[Result], holds: Callable[[Result], bool]) -> float |
     return sum(map(holds, searched)) / len(searched) if searched else None
 
 
+def missed(results: Sequence[Result]) -> list[str]:
+    """The aims that these results do not reach, as the names of their columns."""
+    shares = (("hit@1", _first, FIRST_AIM), ("hit@3", _three, THREE_AIM))
+    found = [name for name, holds, aim in shares if (reached := share(results, holds)) is None or reached < aim]
+    return [*found, *({"invented"} if any(one.outcome is Outcome.INVENTED for one in results) else ())]
+
+
 def failures(results: Sequence[Result]) -> list[str]:
-    """Which aims are missed, each as a sentence."""
-    found = []
-    for name, holds, aim in (("hit@1", _first, FIRST_AIM), ("hit@3", _three, THREE_AIM)):
-        reached = share(results, holds)
-        if reached is None or reached < aim:
-            found.append(f"{name} is {_percent(reached)}, the aim is {_percent(aim)}")
-    found += [
+    """What makes the measurement fail: aims that all together miss, and every invented answer."""
+    found = [f"{name} of all questions" for name in missed(results) if name != "invented"]
+    return found + [
         f"invented: {result.question.text} -> {result.answer}"
         for result in results
         if result.outcome is Outcome.INVENTED
     ]
-    return found
 
 
 def _first(result: Result) -> bool:
@@ -113,40 +115,51 @@ def page(results: Sequence[Result], language: str) -> str:
     """The section in a language."""
     introduction = Path(__file__).with_name(f"local.{language}.md").read_text(encoding="utf-8")
     words = WORDS[language]
-    tables = {
-        "aside": [result for result in results if result.question.aside],
-        "later": [result for result in results if result.question.later],
-        "tuned": [result for result in results if not result.question.aside and not result.question.later],
-        "whole": results,
-    }
-    return introduction + "".join(f"\n### {words[name]}\n\n{_table(chosen, words)}" for name, chosen in tables.items())
+    by_part = {part: [one for one in results if one.question.part == part] for part in PARTS}
+    held_out = [one for one in results if one.question.part in HELD_OUT]
+    by_kind = {kind: [one for one in held_out if one.question.kind == kind] for kind in KINDS}
+    return "\n".join(
+        (
+            introduction + f"\n### {words['today']}\n",
+            _table({**by_part, "all": results}, words, aims=True),
+            f"{words['kinds']}\n",
+            _table({**by_kind, "all": held_out}, words, aims=False),
+            f"{words['not found']}\n",
+            *(f"- {one.question.text}" for one in held_out if one.searched and not one.three),
+            "",
+        )
+    )
 
 
-def _table(results: Sequence[Result], words: dict[str, str]) -> str:
-    kinds = [(words[kind], [result for result in results if result.question.kind == kind]) for kind in KINDS]
-    rows = [(name, chosen) for name, chosen in kinds if chosen]
-    lines = [words["header"], "| --- |" + " ---: |" * 7]
-    lines += [_row(name, chosen) for name, chosen in (*rows, (words["all"], results))]
+def _table(groups: Mapping[str, Sequence[Result]], words: Mapping[str, str], *, aims: bool) -> str:
+    lines = [words["header"] + (f" {words['aims']} |" if aims else ""), "| --- |" + " ---: |" * 8 + " --- |" * aims]
+    lines += [_row(words[name], results, words if aims else None) for name, results in groups.items() if results]
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, results: Sequence[Result]) -> str:
-    counts = [sum(result.outcome is outcome for result in results) for outcome in Outcome]
-    cells = [name, len(results), _percent(share(results, _first)), _percent(share(results, _three)), *counts]
+def _row(name: str, results: Sequence[Result], words: Mapping[str, str] | None) -> str:
+    right, honest, silent, invented = (sum(one.outcome is outcome for one in results) for outcome in Outcome)
+    could = sum(bool(one.question.expect) for one in results)
+    cells = [name, len(results), percent(share(results, _first)), percent(share(results, _three))]
+    cells += [right, honest, silent, percent(silent / could if could else None), invented]
+    if words:
+        cells.append(", ".join(words.get(aim, aim) for aim in missed(results)) or words["met"])
     return "| " + " | ".join(map(str, cells)) + " |"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f} %"
 
 
 WORDS = {
     "en": {
-        "aside": "The third set aside, today",
-        "later": "The questions written later, today",
-        "tuned": "The two thirds that the search was tuned on",
-        "whole": "All of them",
-        "header": "| | questions | hit@1 | hit@3 | right | honestly refused | wrongly refused | invented |",
+        "today": "Today",
+        "kinds": "What was not tuned to, by the kind of question:",
+        "not found": "Of these, the right passage was not among the first three for:",
+        "aside": "the thirds set aside",
+        "later": "written after the first tuning",
+        "others": "another author's",
+        "last": "written after all tuning",
+        "tuned": "the two thirds that the search was tuned on",
+        "header": "| | questions | hit@1 | hit@3 | right | honestly refused | wrongly refused | | invented |",
+        "aims": "aims missed",
+        "met": "–",
         "plain": "one plain question",
         "typo": "misspelt",
         "burst": "several messages",
@@ -157,11 +170,17 @@ WORDS = {
         "all": "**all**",
     },
     "ru": {
-        "aside": "Отложенная треть, сегодня",
-        "later": "Вопросы, написанные позже, сегодня",
-        "tuned": "Две трети, на которых настраивали",
-        "whole": "Все вместе",
-        "header": "| | вопросов | первым | в тройке | верно | честный отказ | лишний отказ | выдумано |",
+        "today": "Сегодня",
+        "kinds": "То, под что не настраивали, по видам вопросов:",
+        "not found": "Из них нужной записи не было среди первых трёх для таких:",
+        "aside": "отложенные трети",
+        "later": "написаны после первой настройки",
+        "others": "вопросы другого автора",
+        "last": "написаны после всей настройки",
+        "tuned": "две трети, на которых настраивали",
+        "header": "| | вопросов | первым | в тройке | верно | честный отказ | лишний отказ | | выдумано |",
+        "aims": "не достигнуто",
+        "met": "–",
         "plain": "один простой вопрос",
         "typo": "с опечатками",
         "burst": "несколько сообщений",
@@ -169,6 +188,9 @@ WORDS = {
         "unknown": "в папке этого нет",
         "near": "в папке есть похожее, но не это",
         "injection": "приказы помощнику",
+        "hit@1": "первым",
+        "hit@3": "в тройке",
+        "invented": "выдумано",
         "all": "**все**",
     },
 }

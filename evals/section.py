@@ -10,3 +10,8 @@ class Section:
 
     text: Mapping[str, str]
     failures: tuple[str, ...] = ()
+
+
+def percent(value: float | None) -> str:
+    """A share, as the page shows it: with one decimal, so that nothing is rounded up to an aim."""
+    return "–" if value is None else f"{100 * value:.1f} %"

@@ -14,8 +14,10 @@ from otvet.conversations import clients
 from otvet.database import Database
 from otvet.instructions import Instructions
 from otvet.responders.base import Context, Journal, Reply
+from otvet.responders.checks.guard import Finding, check
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.template import TemplateResponder
+from otvet.writing import Checks
 from tests.test_answer import Stage
 from tests.test_writing import Writer
 
@@ -111,6 +113,28 @@ def test_a_manager_is_marked_and_a_reply_that_was_never_sent_is_left_out(databas
     stage.run(play)
     history = [(line.sender, line.text) for line in manus.told[1].history]
     assert history == [("client", "How much?"), ("manager", "Three hundred.")]
+
+
+def test_what_was_doubted_in_a_reply_is_told_with_it(database: Database) -> None:
+    manus = Writer("manus", "It is 250 ₽.", "Gladly.", "Gladly.")
+    stage = Stage(database, manus, TemplateResponder())
+    stage.writing = {"checks": Checks("note")}
+
+    async def play(answering: Answering) -> None:
+        for text in ("How much?", "250?", "Sure?"):
+            (turn,) = stage.client_writes(text)
+            await answering.answer(turn)
+            stage.clock.advance(60)
+
+    stage.run(play)
+    said = [line for line in manus.told[2].history if line.sender == "assistant"]
+    assert [(line.text, line.doubted) for line in said] == [("It is 250 ₽.", ("250 ₽",)), ("Gladly.", ())]
+    assert check("It is 250 ₽.", manus.told[2]) == [Finding("price", "250 ₽")]
+
+
+def test_names_are_told_apart_from_what_the_company_knows(database: Database) -> None:
+    context = told(database, "Сколько?", "Анна")
+    assert {"Имя клиента", "Сделка"} == context.names
 
 
 # As it was then

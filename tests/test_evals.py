@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from evals import guard, local, run
 from evals.local import Outcome, Result, measure
-from evals.questions import EVERY, KINDS, Question, load
-from evals.section import Section
+from evals.questions import EVERY, FILES, KINDS, PARTS, Question, load, read
+from evals.section import Section, percent
 
 from otvet.responders.base import Line
 from otvet.responders.knowledge.passages import read_folder
@@ -30,17 +30,34 @@ def test_the_local_answer_invents_nothing(results: list[Result]) -> None:
 
 
 def test_the_search_reaches_its_aims(results: list[Result]) -> None:
-    first, three = local.share(results, lambda one: one.first), local.share(results, lambda one: one.three)
-    assert first is not None
-    assert three is not None
-    assert first >= 0.85
-    assert three >= 0.97
+    assert (local.FIRST_AIM, local.THREE_AIM) == (0.85, 0.97)
     assert local.failures(results) == []
+
+
+def test_each_part_reaches_its_aims_but_for_what_the_page_says(results: list[Result]) -> None:
+    missed = {part: local.missed([one for one in results if one.question.part == part]) for part in PARTS}
+    assert missed == {"tuned": [], "last": [], "aside": ["hit@3"], "later": ["hit@3"], "others": ["hit@3"]}
 
 
 def test_it_is_not_by_silence_that_nothing_is_invented(results: list[Result]) -> None:
     could = [one for one in results if one.question.expect]
-    assert sum(one.outcome is Outcome.RIGHT for one in could) / len(could) > 0.55
+    assert sum(one.outcome is Outcome.RIGHT for one in could) / len(could) > 0.62
+
+
+def test_the_guard_reaches_its_aims() -> None:
+    judged = guard.measure()
+    assert (guard.CATCH_AIM, guard.ALARM_AIM) == (0.98, 0.02)
+    assert guard.failures(judged) == []
+    missed = {part: guard.missed(judged[part]) for part in guard.PARTS}
+    assert missed == {"tuned": [], "aside": [], "others": ["caught"], "last": ["caught"]}
+    assert judged["others"].catch_rate > 0.92
+    assert judged["last"].catch_rate > 0.95
+
+
+def test_there_are_enough_prepared_replies() -> None:
+    judged = guard.measure()
+    for part, least in {"tuned": 100, "aside": 50, "others": 100, "last": 50}.items():
+        assert min(judged[part].good, judged[part].bad) >= least, part
 
 
 # The questions
@@ -67,9 +84,11 @@ def test_the_passages_they_name_are_there() -> None:
 
 
 def test_every_third_of_each_kind_is_set_aside() -> None:
-    for kind in KINDS:
-        of_kind = [question for question in QUESTIONS if question.kind == kind and not question.later]
-        assert [one.aside for one in of_kind] == [number % EVERY == 0 for number in range(1, len(of_kind) + 1)]
+    for name, part in FILES.items():
+        for kind in KINDS:
+            aside = [one.part == "aside" for one in read(name) if one.kind == kind]
+            tuned = part == "tuned"
+            assert aside == [tuned and number % EVERY == 0 for number in range(1, len(aside) + 1)], name
 
 
 def test_kinds_are_what_they_say() -> None:
@@ -133,9 +152,15 @@ def test_nothing_to_find_does_not_count_for_the_search() -> None:
 
 def test_missed_aims_are_told() -> None:
     good, bad = Result(question(["a"]), ("a",), "a"), Result(question(["a"]), ("x",), "x")
-    assert local.failures([good]) == []
+    assert local.missed([good]) == local.failures([good]) == []
+    assert local.missed([bad]) == ["hit@1", "hit@3", "invented"]
     assert [failure.split()[0] for failure in local.failures([bad])] == ["hit@1", "hit@3", "invented:"]
     assert local.failures([]) != [], "nothing measured is no success"
+
+
+def test_no_share_is_rounded_up_to_an_aim() -> None:
+    assert percent(61 / 63) == "96.8 %"
+    assert percent(None) == "–"
 
 
 # The page
@@ -150,9 +175,11 @@ def test_the_page_is_of_today(results: list[Result]) -> None:
 
 
 def test_the_guards_missed_aims_are_told() -> None:
-    assert guard.failures(guard.Count(good=100, bad=100, caught=98, alarms=2)) == []
-    assert len(guard.failures(guard.Count(good=100, bad=100, caught=97, alarms=3))) == 2
-    assert len(guard.failures(guard.Count())) == 2, "nothing measured is no success"
+    good, bad = guard.Count(good=100, bad=100, caught=98, alarms=2), guard.Count(good=100, bad=100, caught=97, alarms=3)
+    assert guard.missed(good) == []
+    assert guard.missed(bad) == ["caught", "false alarms"]
+    assert guard.missed(guard.Count()) == ["caught", "false alarms"], "nothing measured is no success"
+    assert guard.failures({"tuned": good, "aside": bad, "others": bad}) == ["caught: aside", "false alarms: aside"]
     assert guard.section().failures == ()
 
 

@@ -5,7 +5,8 @@ with a kill at its own point; the program is started again, amoCRM delivers agai
 come to rest. Then the stand-in amoCRM, the stand-in Manus and the database are asked what became of it. The program
 that recovers from one kill is the one that is killed at the next point, as a service that crashes again and again.
 
-``test_kill_matrix_people`` has another play.
+The killed processes are copies of one that has loaded the program (see ``forked``), which makes a start cheap enough for
+every point on both databases. ``test_kill_matrix_people`` has another play.
 """
 
 import signal
@@ -130,7 +131,7 @@ def _wrongs_with_manus(deal: Deal, said: Sequence[Any], states: dict[int, Any], 
     asked = {digest(content): content for content in (*created, *sent)}
     for row in said:
         turn = states.get(row.turn_id)
-        if turn is not None and turn.responder == "manus":
+        if turn is not None and turn.responder == "manus" and turn.reply:
             content = asked.get(turn.reply.split()[1].rstrip("."), "")
             if deal.text(row.amocrm_message_id) not in content:
                 yield f"the reply to {row.amocrm_message_id} answers {content!r}"

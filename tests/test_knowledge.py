@@ -16,7 +16,7 @@ from otvet.responders.knowledge.passages import Passage, read_folder, split
 from otvet.responders.knowledge.responder import CHECK_SECONDS, Knowledge, KnowledgeResponder
 from otvet.responders.knowledge.search import Index
 from otvet.responders.knowledge.typos import Guess, Speller, distance, heard
-from otvet.responders.knowledge.words import family, question_words, stem, words
+from otvet.responders.knowledge.words import denied, family, question_words, stem, words
 from tests.clocks import FakeClock
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -434,6 +434,15 @@ def test_not_belongs_to_its_word() -> None:
     assert words("it didn't arrive") == ["notarrive"]
 
 
+def test_what_is_denied_is_told() -> None:
+    assert denied("посылка не пришла, неделю жду") == ["непришла"]
+
+
+def test_latin_letters_in_a_russian_word_are_russian() -> None:
+    assert words("достaвка и paссрочка") == words("доставка и рассрочка")
+    assert words("iPhone и СССР") == ["iphone", "ссср"]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "mistakes"),
     [
@@ -494,6 +503,39 @@ def test_a_mistake_in_an_ending_is_found_by_the_whole_word() -> None:
     assert index.search("рижим работы")[0].coverage > 0.7
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Сколко стоит доставка", "сколько стоит доставка"),
+        ("подскажтие, скольок", "подскажите, сколько"),
+        ("cколько", "сколько"),
+        ("сколькостоит доставка", "сколько стоит доставка"),
+        ("гдевы", "где вы"),
+        ("стоитдоставка", "стоит доставка"),
+        ("потоп", "потоп"),  # as near to what a passage speaks of as to a small word
+        ("слоновник", "слоновник"),
+    ],
+)
+def test_small_words_are_put_right(written: str, meant: str) -> None:
+    index = index_of(("Сколько стоит доставка", "350 ₽"), ("Поток зрителей", "С 9."), ("Оплата", "Картой."))
+    assert index.corrected(written) == meant
+
+
+def test_a_small_word_that_is_misspelt_is_not_asked_about() -> None:
+    index = index_of(("Сколько стоит доставка", "350 ₽"), ("Когда доставка", "Завтра."), ("Оплата", "Картой."))
+    for question in ("скольок стоит доставка", "здраствуйти сколко стоит доставка", "сколькостоит доставка"):
+        hit = choose(index, [question])
+        assert hit, question
+        assert hit.passage.text == "350 ₽"
+
+
+def test_how_much_and_a_name_asks_for_its_price() -> None:
+    index = index_of(("Сколько стоит доставка", "350 ₽"), ("Сколько дней доставка", "Два."), ("Оплата", "Картой."))
+    for question in ("доставка сколько", "сколько доставка?"):
+        assert choose(index, [question]).passage.text == "350 ₽"  # type: ignore[union-attr]
+    assert choose(index, ["доставка сколько дней"]).passage.text == "Два."  # type: ignore[union-attr]
+
+
 def test_a_hit_tells_what_stands_in_its_headings_and_what_elsewhere() -> None:
     index = index_of(("Возврат денег", "На карту за 10 дней."), ("Доставка", "Каждый день."), ("Оплата", "Картой."))
     best = index.search("возврат денег на карту")[0]
@@ -529,6 +571,22 @@ def test_why_is_answered_only_by_a_heading_that_asks_so() -> None:
     assert choose(index_of(*passages), ["отменить заказ"])
     assert choose(index_of(*passages), ["почему отменили мой заказ"]) is None
     assert choose(index_of(*passages, ("Почему отменили заказ", "Нет оплаты.")), ["почему отменили мой заказ"])
+
+
+def test_what_has_not_come_is_not_answered_with_something_else_that_has_not() -> None:
+    cheque = Passage("a.md", "Дадите ли вы чек", "Напишите номер заказа.", other_words="не пришёл чек, чек не пробит")
+    index = Index([cheque, *(Passage("a.md", name, "Да.") for name in ("Адрес", "Гарантия", "Полка", "Доставка"))])
+    assert choose(index, ["чек не пришел"])
+    assert choose(index, ["чек за заказ не пришел"])
+    assert index.search("заказ не пришел")[0].of_another
+    assert choose(index, ["заказ не пришел"]) is None
+    assert choose(index, ["номер заказа не пробит"]) is None
+
+
+def test_who_asks_how_to_do_it_himself_asks_for_no_service() -> None:
+    index = index_of(("Установка полки", "Повесим за 900 ₽."), ("Забрать самому", "Да."), ("Адрес", "Тут."))
+    assert choose(index, ["повесить полку"])
+    assert choose(index, ["как повесить полку самому"]) is None
 
 
 def test_two_texts_that_mention_it_are_not_chosen_between() -> None:
@@ -667,6 +725,11 @@ def test_every_heading_of_the_starter_folder_finds_its_own_passage(starter: Know
         ("самовывоз есть?", "Можно ли забрать заказ самому"),
         ("парковка есть?", "Есть ли у вас парковка"),
         ("как с вами связаться", "Какой у вас телефон"),
+        ("заказ не пришел", "Где мой заказ"),
+        ("сколько доставка", "Сколько стоит доставка"),
+        ("а сколько стоит доставка до дома", "Сколько стоит доставка"),
+        ("возврат", "Как вернуть товар"),
+        ("есть ли скидка на первый заказ", "Какие есть скидки"),
     ],
 )
 def test_everyday_questions_find_their_passage(starter: Knowledge, question: str, heading: str) -> None:
@@ -697,6 +760,11 @@ def test_everyday_questions_find_their_passage(starter: Knowledge, question: str
         "работаете ли вы с дизайнерами",
         "есть ли у вас магазин в Самаре",
         "заказ не привезли, жду третий день",
+        "плед не пришел",
+        "не пришла почта",
+        "письмо не пришло",
+        "сатин или лен лучше?",
+        "как повесить полку самому",
         "курьер не приехал",
         "курьер сломал дверь",
         "я не получил возврат",

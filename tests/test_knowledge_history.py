@@ -39,10 +39,18 @@ SHOP = """\
 Да, бесплатно.
 """
 
+PRICES = """\
+Название;Цена, ₽
+Наволочка;600
+Простыня;1700
+Лампа настольная;2900
+"""
+
 
 @pytest.fixture
 def knowledge(tmp_path: Path) -> Knowledge:
     (tmp_path / "shop.md").write_text(SHOP, encoding="utf-8")
+    (tmp_path / "prices.csv").write_text(PRICES, encoding="utf-8")
     return Knowledge(tmp_path, FakeClock())
 
 
@@ -60,6 +68,7 @@ def answer(knowledge: Knowledge, question: str, history: list[Line]) -> str | No
 
 
 PLAID = said(("client", "сколько стоит хлопковый плед?"), ("assistant", "Хлопковый — 1 900 ₽, шерстяной — 4 600 ₽."))
+PILLOWCASE = said(("client", "почём наволочка?"), ("assistant", "Наволочка — 600 ₽"))
 DELIVERY = said(("client", "сколько стоит доставка?"), ("assistant", "По городу 350 ₽."))
 
 
@@ -100,6 +109,11 @@ def test_every_passage_comes_with_its_score_best_first(knowledge: Knowledge) -> 
     assert hits[0].score > hits[1].score > 0
 
 
+def test_what_the_folder_would_answer_is_told_first(knowledge: Knowledge) -> None:
+    found = [hit.passage.heading for hit in knowledge.passages(client("а простыня?"), PILLOWCASE, k=2)]
+    assert found == ["Простыня", "Наволочка"]
+
+
 # What the folder answers itself
 
 
@@ -112,6 +126,8 @@ def test_every_passage_comes_with_its_score_best_first(knowledge: Knowledge) -> 
         ("сколько?", said(("client", "доставка есть?"), ("assistant", "Есть.")), "Сколько стоит доставка"),
         ("самовывоз есть?", PLAID, "Можно ли забрать заказ самому"),
         ("а гарантия на товары какая?", PLAID, "Какая гарантия на товары"),
+        ("а простыня?", PILLOWCASE, "Простыня"),
+        ("а за границу отправляете?", DELIVERY, "Отправляете ли вы за границу"),
     ],
 )
 def test_a_follow_up_is_answered(knowledge: Knowledge, question: str, history: list[Line], heading: str) -> None:
@@ -126,6 +142,10 @@ def test_a_follow_up_is_answered(knowledge: Knowledge, question: str, history: l
         ("беру", PLAID),
         ("а на доставку?", said(("client", "какая гарантия на полки?"), ("assistant", "Два года."))),
         ("а гарантия?", DELIVERY),
+        ("а лампочка?", PILLOWCASE),  # is no lamp
+        ("а простыня?", said(("client", "наволочка из чего?"), ("assistant", "Из льна."))),
+        ("а самовывоз?", PILLOWCASE),
+        ("а стирать?", PILLOWCASE),
         ("а сколько стоит?", said(("client", "диван есть?"), ("assistant", "Нет."))),
         ("сколько?", said(("client", "за границу отправляете?"), ("assistant", "Отправляем в Беларусь."))),
         ("и почём?", []),

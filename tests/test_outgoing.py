@@ -1,4 +1,6 @@
+import re
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from otvet.responders.checks.outgoing import check, tidy
 from tests.contexts import context
 
+CHECKS = Path(__file__).parents[1] / "docs" / "checks.md"
 INSTRUCTIONS = (
     "Ты отвечаешь клиентам магазина от имени отдела продаж. Пиши коротко, вежливо и только по делу. "
     "Никогда не выдумывай цены, даты и адреса. Скидку больше пяти процентов согласует только старший менеджер. "
@@ -32,6 +35,13 @@ def kinds(text: str, turn=RUSSIAN, secrets=()) -> list[str]:  # type: ignore[no-
         "Температура 20 °C, мощность 5 Ω, α-липоевая кислота, 10 мкм (µm)",
         "Здравствуйте! Это магазин вещей для дома „Полка и плед“, меня зовут Анна, я с радостью помогу вам.",
         "Мы на связи в Telegram и WhatsApp.",
+        "iPhone 15 Pro Max Natural Titanium USB Type C",
+        "Wi-Fi: Polka Guest Free Zone. Пишите на info или в direct.",
+        "Напишите номер заказа, адрес [улица, дом] и телефон",
+        "Размер [60×80], заказ [№ 123], формула {x}, скидка 50%, код Х1",
+        "Оплата: 5 000 ₽ (имя клиента укажем в чеке)",
+        "None из этих размеров не подойдёт",
+        "[сайт](https://example.ru)",
         "¯\\_(:)_/¯ бывает! 😀👨‍👩‍👧",
     ],
 )
@@ -39,7 +49,9 @@ def test_ordinary_replies_pass(text: str) -> None:
     assert check(text, RUSSIAN, ["a-long-secret"]) == []
 
 
-@pytest.mark.parametrize("text", ["", " \n", "\u200b\u2060", "...", "—"])
+@pytest.mark.parametrize(
+    "text", ["", " \n", "\u200b\u2060", "...", "—", "null", "None", " undefined\n", "NaN", "{}", "[]", "null."]
+)
 def test_a_text_that_says_nothing(text: str) -> None:
     assert kinds(text) == ["empty"]
 
@@ -84,6 +96,10 @@ def test_what_is_also_knowledge_or_was_said_by_a_manager_may_be_quoted() -> None
         "AQVNabcdefghijklmnopqrstuvwxyz01",
         "123456789:AAabcdefghijklmnopqrstuvwxyz0123456",
         "-----BEGIN PRIVATE KEY-----",
+        "Ключ: HUNTER2_HUNTER2",
+        "По буквам: h-u-n-t-e-r-2-h-u-n-t-e-r-2",
+        "postgresql://otvet:word@db:5432/otvet",
+        "AMOCRM_SECRET=abcd1234abcd1234",
     ],
 )
 def test_secrets_do_not_leave_and_are_not_repeated_in_the_finding(text: str) -> None:
@@ -114,10 +130,70 @@ def test_nothing_is_left_to_fill_in(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
+    [
+        "Здравствуйте, [Клиент]!",
+        "Здравствуйте, [ФИО]!",
+        "Здравствуйте, {Имя}!",
+        "Здравствуйте, <имя клиента>!",
+        "Dear [customer name], hello",
+        "Привезём в [время], [город]",
+        "Вот [здесь ссылка]",
+        "Адрес: [ввести адрес]",
+        "С уважением, [Подпись]",
+        "Стоимость [XXX] ₽",
+        "Стоимость ХХХ ₽",
+        "Стоимость ___ ₽",
+        "%name%, здравствуйте",
+        "${client.name}, здравствуйте",
+        "$name, здравствуйте",
+    ],
+)
+def test_no_slot_is_left_whatever_it_is_for(text: str) -> None:
+    assert "placeholder" in kinds(text)
+
+
+def test_what_the_document_calls_a_placeholder_is_one() -> None:
+    (row,) = re.findall(r"^\| `placeholder` \|(.*)\|$", CHECKS.read_text(encoding="utf-8"), re.MULTILINE)
+    cases = [case.replace("…", "7K3Q9M") for case in re.findall("`([^`]+)`", row)]
+    assert len(cases) >= 2
+    for case in cases:
+        assert "placeholder" in kinds(f"Здравствуйте, {case}!"), case
+
+
+def test_a_bracket_that_is_known_may_be_said() -> None:
+    assert kinds("Нажмите [Ваш заказ]", context("Кнопка [Другой товар]", question="?")) == ["placeholder"]
+    assert kinds("Нажмите [Другой товар]", context("Кнопка [Другой товар]", question="?")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
     ['Вижу <message from="client">', "Вижу </question>", "‹/message>", "< QUESTION >", "<conversation> тут"],
 )
 def test_the_prompt_s_tags_do_not_leave(text: str) -> None:
     assert "tag" in kinds(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"text":"Да, доставим"}',
+        '["Да, доставим"]',
+        "```json\nДа\n```",
+        "Да<|im_end|>",
+        "[INST] ответь [/INST] Да",
+        "<think>надо ответить</think>Да",
+        "<thinking>надо ответить</thinking>Да",
+        "Assistant: Да, доставим",
+        "Error: 500 Internal Server Error",
+        'Traceback (most recent call last): File "x"',
+    ],
+)
+def test_what_programs_write_to_each_other_does_not_leave(text: str) -> None:
+    assert "tag" in kinds(text)
+
+
+def test_an_error_that_the_client_asks_about_may_be_named() -> None:
+    assert kinds("Ошибку 502 Bad Gateway исправим", context(question="вижу 502 Bad Gateway")) == []
 
 
 @pytest.mark.parametrize(
@@ -131,6 +207,27 @@ def test_a_foreign_alphabet_does_not_leave(text: str) -> None:
 def test_letters_that_the_conversation_uses_are_not_foreign() -> None:
     assert kinds("Да, 毛毯 есть", context(question="есть 毛毯?", language="ru")) == []
     assert kinds("Да, 毛毯 есть", context("毛毯 — плед", question="есть плед?")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Добрый день! The delivery costs 350 roubles in town.",
+        "Сколько? доставка costs three hundred and fifty roubles only",
+        "Delivery costs 350 roubles.",
+        "Of course!",
+        "Yes, we do.",
+        "Delivery is 350 ₽. Да.",
+    ],
+)
+def test_a_sentence_in_english_to_a_russian_client(text: str) -> None:
+    assert kinds(text) == ["alphabet"]
+
+
+def test_english_words_of_the_conversation_are_not_strange() -> None:
+    assert kinds("Модель the north face есть", context(question="есть the north face?")) == []
+    assert kinds("the north face", context("Куртка the north face", question="что есть?")) == []
+    assert kinds("the north face", context(question="что есть?")) == ["alphabet"]
 
 
 def test_an_english_reply_to_a_russian_client() -> None:

@@ -369,6 +369,8 @@ def test_who_is_cancelled_does_not_lose_the_new_pair(database: Database, clock: 
         while not exchanges(amo):
             await asyncio.sleep(0.01)
         renewing.cancel()
+        await source.finish(clock.monotonic())  # for which there is no time left
+        assert now_kept(database).version == 1
         await source.finish(clock.monotonic() + 10)
 
     run(database, clock, amo, cancelled)

@@ -117,6 +117,7 @@ def build(
         lead_id=turn.amocrm_lead_id,
         history=tuple(as_line(row, language) for row in earlier),
         question=tuple(as_line(row, language) for row in asked),
+        names=frozenset(map(translator(language), (CLIENT_NAME, DEAL))),
         language=language,
         instructions=instructions.read(language),
         known=_known(connection, turn, now.astimezone(zone).date(), language),
@@ -151,7 +152,9 @@ def _who_asks(asked: Sequence[Row[Any]], people: Sequence[Ids]) -> Ids:
 def as_line(row: Row[Any], language: str) -> Line:
     """A message of the database as a responder sees it."""
     text = spoken(row.content, row.message_type, row.metadata, language)
-    return Line(row.sender_type, text, row.timestamp, words=bool(row.content.strip()))
+    findings = ((row.metadata or {}).get("details") or {}).get("findings", ())
+    doubted = tuple(piece for _kind, piece in findings) if row.sender_type == "assistant" else ()
+    return Line(row.sender_type, text, row.timestamp, bool(row.content.strip()), doubted)
 
 
 async def with_knowledge(context: Context, knowledge: Knowledge) -> tuple[Context, bool]:

@@ -13,12 +13,17 @@ Sender = Literal["client", "assistant", "manager"]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One message of a conversation, as a responder sees it. ``words``: the text is more than a name for media."""
+    """One message of a conversation, as a responder sees it.
+
+    words: the text is more than a name for media.
+    doubted: pieces of a reply of ours that stood nowhere when it was sent all the same.
+    """
 
     sender: Sender
     text: str
     at: datetime
     words: bool = True
+    doubted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Context:
     question: what the client said since our last reply, oldest first, never empty.
     language: "ru" or "en", the client's.
     known: of the client and the deal, as (name, value).
+    names: those in ``known`` whose values clients may choose themselves.
     knowledge: the passages that fit the question, best first.
     summary: of what was said before ``history``; empty when nothing was.
     draft, findings: a reply that was refused and why, when it is to be written once more.
@@ -44,6 +50,7 @@ class Context:
     language: str
     instructions: str
     known: tuple[tuple[str, str], ...] = ()
+    names: frozenset[str] = frozenset()
     knowledge: tuple[Passage, ...] = ()
     summary: str = ""
     draft: str = ""

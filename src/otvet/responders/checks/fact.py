@@ -29,12 +29,13 @@ _SPACES = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000\t]")
 _DASHES = re.compile(r"[\u2010-\u2015\u2212\ufe63\uff0d]")
 _OTHER_DIGITS = re.compile(r"(?![0-9])\d")
 _TIMES = re.compile(r"(?<=\d)[xх×](?=\s?\d)|(?<=\d\s)[xх×](?=\s\d)")
+_BOXED = re.compile(r"(?:\d\u20e3){2,}")
 INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufe0e\ufe0f]")
 
 
 def visible(text: str) -> str:
-    """The text without characters that nobody sees."""
-    return INVISIBLE.sub("", text)
+    """The text without characters that nobody sees, nor the boxes around the figures of one number."""
+    return _BOXED.sub(lambda match: match[0].replace("\u20e3", ""), INVISIBLE.sub("", text))
 
 
 def plain(text: str) -> str:

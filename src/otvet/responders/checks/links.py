@@ -28,6 +28,7 @@ _EMAIL = re.compile(
     re.IGNORECASE,
 )
 _TELEGRAM = re.compile(r"(?:t|telegram)\.me/([a-z]\w{3,31})")
+_OF_PHONE = re.compile(r"(?:wa\.me/|api\.whatsapp\.com/send[/?]+phone=|t\.me/)\+?(\d{10,15})(?:[/?&].*)?")
 _TRAILING = ".,;:!?)]}*_'\"»…"
 
 
@@ -62,6 +63,12 @@ def find_links(text: str) -> Iterator[Address]:
 def root_of(address: str) -> str:
     """The site that a link leads to."""
     return re.split(r"[/?#]", address, maxsplit=1)[0]
+
+
+def phone_of(address: str) -> str:
+    """The telephone number, E.164, that a messenger's link leads to; empty if it leads elsewhere."""
+    match = _OF_PHONE.fullmatch(address)
+    return f"+{match[1]}" if match else ""
 
 
 def _is_link(match: re.Match[str]) -> bool:

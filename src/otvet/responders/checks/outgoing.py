@@ -50,11 +50,13 @@ _KEY_SHAPES = re.compile(
     r"|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bxox[abprs]-[\w-]{10,}"
     r"|\bAKIA[0-9A-Z]{12,}|\bAIza[\w-]{20,}|\bAQVN[\w-]{20,}|\bt1\.[\w-]{30,}"
     r"|(?<!\d)\d{8,10}:[\w-]{30,}"
+    r"|\b[a-z][a-z0-9+]{1,20}://[^\s/@:]{1,80}:[^\s/@]{1,80}@"
+    r"|\b[A-Z][A-Z0-9]{0,30}(?:_[A-Z0-9]{1,30}){0,5}_(?:SECRET|TOKEN|KEY|PASSWORD)\s?[=:]\s?\S{6,}"
     r"|-----BEGIN [A-Z ]+-----"
 )
 _TAG = re.compile(
-    r"[<‹]\s*/?\s*(?:message|question|conversation|instructions?|knowledge|known|summary|earlier|refused|draft|review|manager|findings?|history|system"
-    r"|assistant|passage|context)\b[^<>]{0,80}>?",
+    r"[<‹]\s*/?\s*(?:message|question|conversation|instructions?|knowledge|known|summary|earlier|refused|draft|review"
+    r"|manager|findings?|history|system|assistant|passage|context)\b[^<>]{0,80}>?",
     re.IGNORECASE,
 )
 # What a model leaves for somebody else to fill in.
@@ -64,6 +66,39 @@ _BLANK = re.compile(
     r"|your|name|insert|company|link|date|address|number|price|amount|client)(?![^\W_])[^\[\]\n]{0,40}\]",
     re.IGNORECASE,
 )
+
+# A slot: brackets around words of which one says what belongs there, or around nothing that is said to anybody.
+_SLOT_WORDS = (
+    r"им[яе]|фамили\w|отчеств\w|фио|ваш\w*|клиент\w*|покупател\w|менеджер\w*|оператор\w*|сотрудник\w*|компани\w|магазин\w*"
+    r"|организаци\w|названи\w|товар\w*|услуг\w|продукт\w*|номер\w*|адрес\w*|город\w*|дат[аыу]|день|врем\w+|час\w*|срок\w*"
+    r"|сумм\w|цен\w|стоимост\w|[сc]сылк\w|сайт\w*|промокод\w*|подпис\w+|укажите|указать|вставь\w*|вставить|введ\w+|ввести"
+    r"|заполн\w+|здесь|текст[ау]?"
+    r"|names?|customer|client|user|product|item|service|company|shop|store|manager|agent|city|address|date|time|day|number"
+    r"|price|amount|sum|link|url|website|signature|insert|your|here|text"
+)
+_SLOT = re.compile(
+    rf"\[(?=[^\[\]]*(?<![^\W_])(?:{_SLOT_WORDS})(?![^\W_]))[^\W\d][^\[\]\n\d,]{{1,40}}\](?!\()"
+    r"|[{<‹][а-яё][а-яё _-]{1,40}[}>›]|%[a-zа-яё_]{2,30}%|\$\{[\w.]{2,30}\}|(?<![\w$])\$[a-z]\w{2,30}"
+    r"|(?<![^\W_])(?:[XХ]{3,}|\[[XХ]{2,}\])(?![^\W_])|_{3,}",
+    re.IGNORECASE,
+)
+# What programs and models write to each other.
+_MACHINE = re.compile(
+    r"<\|[\w ]{1,40}\|>|\[/?INST\]|<<?/?SYS>>?|</?think(?:ing)?>|```"
+    r"|^\s*(?:assistant|system|user|ассистент)\s*:|^\s*[{\[]\s*\"[^\"\n]{1,60}\"\s*[:,\]]"
+    r"|^Traceback \(most recent|\b(?:Internal Server Error|Bad Gateway|Service Unavailable|Too Many Requests)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NOTHING = frozenset(("null", "none", "nil", "undefined", "nan", "true", "false", "n/a", "{}", "[]", '""'))
+"""What programs write where there is no text."""
+
+_SENTENCE_END = re.compile(r"[.!?…]+(?=\s|$)|\n")
+_CYRILLIC_WORD = re.compile(r"[а-яё]{2,}", re.IGNORECASE)
+_ENGLISH_WORDS = (
+    "the a an and or of to in on for with from at by is are was be we you i it our your this that yes no not can do"
+    " have will please thank thanks hello hi"
+)
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
 
 _NOBODY = Line("client", "", datetime(2000, 1, 1, tzinfo=UTC))
 _FRAME = re.sub(r"<[^>]*>", " . ", write_prompt(Context(0, 0, 0, (), (_NOBODY,), "en", "")))
@@ -91,8 +126,8 @@ def check(text: str, context: Context, secrets: Iterable[str] = ()) -> list[Find
     found = [
         *_instructions(text, context),
         *_secrets(text, secrets),
-        *(Finding("placeholder", piece) for piece in (*placeholders(text), *_matches(_BLANK, text))),
-        *(Finding("tag", piece) for piece in _matches(_TAG, text)),
+        *(Finding("placeholder", piece) for piece in _blanks(text, context)),
+        *(Finding("tag", piece) for piece in _tags(text, context)),
         *_alphabets(text, context),
     ]
     return list(dict.fromkeys(found))
@@ -113,7 +148,23 @@ def tidy(text: str, limit: int) -> str:
 
 
 def _says_something(text: str) -> bool:
+    if text.strip().strip(".").casefold() in _NOTHING:
+        return False
     return any(unicodedata.category(char)[0] in "LNS" for char in text)
+
+
+def _blanks(text: str, context: Context) -> Iterator[str]:
+    """What is still to be filled in; a bracket that stands in the conversation or the knowledge may be said."""
+    known = "\n".join(_all_texts(context)).casefold()
+    yield from placeholders(text)
+    yield from _matches(_BLANK, text)
+    yield from (piece for piece in _matches(_SLOT, text) if piece.casefold() not in known)
+
+
+def _tags(text: str, context: Context) -> Iterator[str]:
+    asked = context.question_text.casefold()
+    yield from _matches(_TAG, text)
+    yield from (piece.strip() for piece in _matches(_MACHINE, text) if piece.casefold().strip() not in asked)
 
 
 def _instructions(text: str, context: Context) -> Iterator[Finding]:
@@ -156,11 +207,16 @@ def _public(context: Context) -> Iterator[str]:
 
 
 def _secrets(text: str, secrets: Iterable[str]) -> Iterator[Finding]:
-    closed = re.sub(r"\s", "", text)
-    if any(len(secret) >= _SECRET_LENGTH and re.sub(r"\s", "", secret) in closed for secret in secrets):
+    closed = _closed(text)
+    if any(len(_closed(secret)) >= _SECRET_LENGTH and _closed(secret) in closed for secret in secrets):
         yield Finding(A_KEY, "***")
     for piece in _matches(_KEY_SHAPES, text):
         yield Finding(A_KEY, f"{piece[:4]}***")
+
+
+def _closed(text: str) -> str:
+    """Letters and figures alone, so that neither case nor what is put between them hides a secret."""
+    return re.sub(r"[\W_]", "", text).casefold()
 
 
 def _alphabets(text: str, context: Context) -> Iterator[Finding]:
@@ -171,8 +227,8 @@ def _alphabets(text: str, context: Context) -> Iterator[Finding]:
         for alphabet, words in foreign.items():
             if alphabet not in used:
                 yield Finding("alphabet", words[0])
-    if context.language == "ru" and "CYRILLIC" not in foreign and len(_latin_words(text)) > 4:
-        yield Finding("alphabet", " ".join(_latin_words(text))[:_SHOWN])
+    if context.language == "ru" and (said := _in_english(text, context)):
+        yield Finding("alphabet", said[:_SHOWN])
 
 
 def _written_in(text: str) -> dict[str, list[str]]:
@@ -196,9 +252,24 @@ def _alphabet(char: str) -> str:
     return name if name in _ALPHABETS else ""
 
 
+def _in_english(text: str, context: Context) -> str:
+    """The first sentence that is not in the client's Russian; names of things and words of the conversation may be."""
+    if _latin_words(context.question_text) and not _CYRILLIC_WORD.search(context.question_text):
+        return ""
+    known = set(re.findall(r"[a-z]+", "\n".join(_all_texts(context)).casefold()))
+    for sentence in _SENTENCE_END.split(text):
+        strange = [word for word in _latin_words(sentence) if word.casefold() not in known]
+        plain = [word for word in strange if word.islower() and len(word) > 2]
+        russian = len(_CYRILLIC_WORD.findall(sentence))
+        english = len(plain) > 1 or any(word.casefold() in _ENGLISH for word in strange)
+        if english and len(plain) >= russian:
+            return " ".join(strange)
+    return ""
+
+
 def _latin_words(text: str) -> list[str]:
     words = (word for word in text.split() if not _LINK.search(word))
-    return [word for text in words for word in re.findall(r"[A-Za-z]{2,}", text)]
+    return [word for text in words for word in re.findall(r"[A-Za-z]+", text)]
 
 
 def _all_texts(context: Context) -> Iterator[str]:

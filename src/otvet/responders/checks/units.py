@@ -1,7 +1,9 @@
-"""Units, currencies and number words, Russian and English, with their cases and short forms. Tables only."""
+"""Units and currencies, Russian and English, with their cases and short forms. Tables only."""
 
 import re
 from functools import cache
+
+from otvet.responders.checks.spelled import BEGINNING, MULTIPLIERS
 
 Amount = tuple[str, float]
 """What is counted and how many of its smallest unit."""
@@ -17,10 +19,23 @@ _CURRENCIES = {
     "CNY": r"¥|cny|юан\w+|yuan",
     "UZS": r"uzs|сум(?:ов|а)?",
     "TRY": r"₺|лир\w?",
+    "UAH": r"₴|uah|грив(?:ен|н\w+)",
+    "KGS": r"сом(?:ов|а)?",
+    "GEL": r"₾|лари",
+    "AMD": r"֏|amd|драм(?:ов|а)?",
+    "AZN": r"₼|azn|манат\w*",
+    "AED": r"aed|дирхам\w*|dirhams?",
+    "ILS": r"₪|шекел\w+|shekels?",
+    "INR": r"₹|inr|рупи\w+|rupees?",
+    "THB": r"฿|thb|бат(?:ов|а)?",
+    "PLN": r"pln|злот\w+",
+    "JPY": r"jpy|[ий]ен[аы]?|yen",
+    "CHF": r"chf|франк\w*|francs?",
+    "VND": r"₫|vnd|донг\w*",
 }
 
 # What is counted, how many of its smallest unit one is, and how it is written.
-_UNITS: tuple[tuple[str, float, str], ...] = (
+UNITS: tuple[tuple[str, float, str], ...] = (
     ("percent", 1, r"%|процент\w*|percent|per\scent|pct"),
     ("g", 0.001, r"мг|миллиграмм\w*|mg"),
     ("g", 1, r"г|гр|грамм\w*|g|grams?|grammes?"),
@@ -45,20 +60,21 @@ _UNITS: tuple[tuple[str, float, str], ...] = (
     ("l", 1000, r"м³|м3|куб\.?\s?м\w*|кубометр\w*|куб(?:а|ов|ах)?|m³|m3|cubic\smet\w+"),
     ("minute", 1 / 60, r"сек|секунд\w*|sec|secs|seconds?"),
     ("minute", 1, r"мин|минут\w*|min|mins|minutes?"),
-    ("minute", 60, r"ч|час|часа|часов|часу|часам|часами|часах|часов\w+|h|hr|hrs|hours?"),
+    ("minute", 60, r"ч|час|часик\w*|часок|часа|часов|часу|часам|часами|часах|часов\w+|h|hr|hrs|hours?"),
     ("minute", 1440, r"сут|сутк\w+|суток|суточн\w+"),
     ("day", 1, r"дн|дня|день|дней|дню|дням|днями|днях|дневн\w+|day|days|сут|сутк\w+|суток|суточн\w+"),
     ("day", 7, r"нед|недел\w+|weeks?|wks?"),
     ("month", 1, r"мес|месяц\w*|месячн\w*|months?"),
     ("month", 3, r"квартал\w*"),
-    ("month", 12, r"год|года|годы|году|годом|годов\w*|лет|летн\w+|летий|years?|yrs?"),
+    ("month", 12, r"год|года|годы|году|годом|годов\w*|годичн\w+|годовал\w+|лет|летн\w+|летий|years?|yrs?"),
     ("night", 1, r"ноч\w+|nights?"),
-    ("time", 1, r"раз|раза|times"),
+    ("times", 1, r"раз|раза|разов\w+|times"),
     ("piece", 1, r"шт|штук\w*|pcs|pieces?|ед|items?"),
     (
         "person",
         1,
-        r"чел|человек\w*|персон\w*|гост\w+|взросл\w+|дет(?:ей|и|ям)|people|persons?|guests?|adults?|children",
+        r"чел|человек\w*|персон\w*|гост\w+|взросл\w+|дет(?:ей|и|ям)|people|persons?|guests?|adults?|children"
+        r"|мест|места|местн\w+|seats?",  # for a person each
     ),
     ("lesson", 1, r"урок\w*|заняти\w+|lessons?|classes"),
     ("session", 1, r"процедур\w*|сеанс\w*|визит\w*|sessions?|visits?"),
@@ -69,7 +85,6 @@ _UNITS: tuple[tuple[str, float, str], ...] = (
     ("bottle", 1, r"бутыл\w+|bottles?"),
     ("portion", 1, r"порци\w+|portions?|servings?"),
     ("pair", 1, r"пара|пары|паре|pairs?"),
-    ("seat", 1, r"мест|места|местн\w+|seats?"),
     ("room", 1, r"комнат\w*|rooms?|bedrooms?"),
     ("bonus", 1, r"бонус\w*|балл\w*|points?"),
     ("star", 1, r"зв[её]зд\w*|stars?"),
@@ -87,135 +102,62 @@ _UNITS: tuple[tuple[str, float, str], ...] = (
     ("hertz", 1, r"гц|герц\w*|hz"),
 )
 
-_COUNTED = "night time piece person lesson session floor module set pack bottle portion pair seat room bonus star page"
+_COUNTED = "night times piece person lesson session floor module set pack bottle portion pair room bonus star page"
 COUNTED = frozenset(_COUNTED.split())
 """Things that a text often names otherwise than a reply does, so that the number alone may stand for them."""
 
-_MULTIPLIERS = {
-    1_000.0: r"тыс(?:яч\w*|\.)?|thousand|т(?=\.?\s?р(?:\b|уб))|т\.(?=\s?р)",
-    1_000_000.0: r"млн\.?|миллион\w*|million",
-}
-_GLUED_THOUSAND = r"[кk]\b"
+_SHORT_THOUSAND = r"т(?=\.?\s?р(?:\b|уб))|т\.(?=\s?р)"
+# "5к", and "5 К" where nothing follows that it could be of: "д. 5 к. 2", "с 5 к 7".
+_LETTER_THOUSAND = r"[кk]\b|\s[кk](?=\s?(?:[!?,;)₽]|руб|р\b|\.?\s*\Z|\.\s+[^\W\d]))"
 
 _ADJECTIVE = (
     r"(?:(?!кажд|люб|следующ|ближайш|этот)[а-яё]{3,}(?:ых|их|ый|ий|ой|ого|его|ая|ую|ые|ие|ое)"
     r"|business|working|calendar|full|whole|academic|more|раб\.|кал\.)\s"
 )
 
-_WORDS = {
-    1: "один одна одно одного одной одну одному одним one",
-    1.5: "полтора полторы полутора",
-    2: "два две двух двум двумя двое двоих two",
-    3: "три трех трем тремя трое троих three",
-    4: "четыре четырех четырем четырьмя четверо четверых four",
-    5: "пять пяти пятью пятеро five",
-    6: "шесть шести шестью шестеро six",
-    7: "семь семи семью семеро seven",
-    8: "восемь восьми восемью восьмью eight",
-    9: "девять девяти девятью nine",
-    10: "десять десяти десятью ten",
-    11: "одиннадцать одиннадцати eleven",
-    12: "двенадцать двенадцати twelve",
-    13: "тринадцать тринадцати thirteen",
-    14: "четырнадцать четырнадцати fourteen",
-    15: "пятнадцать пятнадцати fifteen",
-    16: "шестнадцать шестнадцати sixteen",
-    17: "семнадцать семнадцати seventeen",
-    18: "восемнадцать восемнадцати eighteen",
-    19: "девятнадцать девятнадцати nineteen",
-    20: "двадцать двадцати twenty",
-    30: "тридцать тридцати thirty",
-    40: "сорок сорока forty",
-    50: "пятьдесят пятидесяти fifty",
-    60: "шестьдесят шестидесяти sixty",
-    70: "семьдесят семидесяти seventy",
-    80: "восемьдесят восьмидесяти eighty",
-    90: "девяносто девяноста ninety",
-    100: "сто ста",
-    200: "двести двухсот",
-    300: "триста трехсот",
-    400: "четыреста четырехсот",
-    500: "пятьсот пятисот",
-    600: "шестьсот шестисот",
-    700: "семьсот семисот",
-    800: "восемьсот восьмисот",
-    900: "девятьсот девятисот",
-    1000: "тысяча тысячу",
-}
-THOUSAND = 1000.0
-_ORDINALS = {
-    1: "перв",
-    2: "втор",
-    3: "трет",
-    4: "четверт",
-    5: "пят",
-    6: "шест",
-    7: "седьм",
-    8: "восьм",
-    9: "девят",
-    10: "десят",
-}
-NUMBER_WORDS = {word: float(value) for value, words in _WORDS.items() for word in words.split()}
-_word = "|".join(sorted(NUMBER_WORDS, key=len, reverse=True)).replace("е", "[её]")
-SPELLED = re.compile(rf"\b(?:{_word})(?:(?: |(?<=ty)-)(?:{_word})){{0,5}}\b(?:\s(?:с\sполовиной|and\sa\shalf))?")
-ORDINAL_FLOOR = re.compile(
-    rf"\b({'|'.join(_ORDINALS.values())})\w{{1,3}}\s(?=этаж)|\b(first|second|third|fourth|fifth)\s(?=floor)".replace(
-        "е", "[её]"
-    )
-)
-_ENGLISH_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
+CURRENCY_BEFORE = re.compile(r"(?:(usd|\$)|(eur|€)|(gbp|£)|(₽|rub)|(¥)|(₸)) ?\Z")
+_BEFORE_CODES = ("USD", "EUR", "GBP", "RUB", "CNY", "KZT")
 
-CURRENCY_BEFORE = re.compile(r"(?:(usd|\$)|(eur|€)|(gbp|£)|(₽)|(rub)|(¥))\s?\Z")
-_BEFORE_CODES = ("USD", "EUR", "GBP", "RUB", "RUB", "CNY")
+DAY = 1440.0
+"""Minutes."""
 
 _currency = "|".join(_CURRENCIES.values())
-_unit = "|".join(pattern for _, _, pattern in _UNITS)
-_multiplier = "|".join(_MULTIPLIERS.values())
+_unit = "|".join(pattern for _, _, pattern in UNITS)
+_multiplier = "|".join((*MULTIPLIERS.values(), _SHORT_THOUSAND))
 # The letters after a short form decide: "5 м" is a length, "5 мячей" is not.
 AFTER_NUMBER = re.compile(
-    rf"(?P<multiplier>(?:\s?(?:{_multiplier})(?![a-zа-яё])|{_GLUED_THOUSAND})\.?)?"
-    rf"(?:\s?(?P<currency>(?:{_currency})(?![a-zа-яё]))"
-    rf"|[\s-]?(?:{_ADJECTIVE})??(?P<unit>(?:{_unit})(?![a-zа-яё0-9²³])))?"
+    rf"(?P<multiplier>(?: ?(?:{_multiplier})(?![a-zа-яё])|{_LETTER_THOUSAND})\.?)?"
+    rf"(?: ?(?P<currency>(?:{_currency})(?![a-zа-яё]))"
+    rf"|[ -]?(?:{_ADJECTIVE})??(?P<unit>(?:{_unit})(?![a-zа-яё0-9²³])))?"
 )
+
+JOINED = re.compile(rf"{BEGINNING}(?=-?(?:{_unit}|{_currency}|{_multiplier})(?![a-zа-яё]))")
+"""The beginning of a word that says how many: "двухдневный", "полкило", "полтысячи"."""
+
+_FEW = "минуты часа дня недели месяца года рубля штуки метра километра килограмма литра процента тысячи сотни"
+_MANY = (
+    "минут часов дней суток недель месяцев лет рублей штук человек метров километров килограммов литров процентов"
+    " тысяч сотен"
+)
+ABOUT = re.compile(
+    rf"\b(?:(?P<few>{'|'.join(_FEW.split())})|(?P<many>{'|'.join(_MANY.split())}))"
+    r"(?:\s(?:за|через|на|по|до|около|от|в))?\s\Z"
+)
+"""What stands before its number when that is a guess: "минут сорок", "часа через два"."""
 
 
 @cache
 def currency_of(written: str) -> str:
-    """The code of a currency as it is written, in lower case."""
-    return next(code for code, pattern in _CURRENCIES.items() if re.fullmatch(pattern, written))
+    """The code of a currency as it is written, in lower case; empty for what is none."""
+    return next((code for code, pattern in _CURRENCIES.items() if re.fullmatch(pattern, written)), "")
 
 
 @cache
 def amounts_of(written: str) -> tuple[Amount, ...]:
     """What a unit may mean; most mean one thing."""
-    return tuple((name, size) for name, size, pattern in _UNITS if re.fullmatch(pattern, written))
-
-
-@cache
-def multiplier_of(written: str) -> float:
-    """A thousand or a million."""
-    written = written.strip().rstrip(".")
-    return 1_000_000.0 if written.startswith(("млн", "милл", "mill")) else 1_000.0
+    return tuple((name, size) for name, size, pattern in UNITS if re.fullmatch(pattern, written))
 
 
 def currency_before(match: re.Match[str]) -> str:
     """The code of a currency whose sign stands before the number."""
     return next(code for code, group in zip(_BEFORE_CODES, match.groups(), strict=True) if group)
-
-
-def spelled_value(words: str) -> float:
-    """The number that a run of number words is: hundreds, tens and ones add up."""
-    half = 0.5 if words.endswith(("половиной", "half")) else 0.0
-    total = 0.0
-    for word in re.split(r"[ -]", words.replace("ё", "е")):
-        value = NUMBER_WORDS.get(word, 0.0)
-        total = total * value if value == THOUSAND and total else total + value
-    return total + half
-
-
-def ordinal_value(match: re.Match[str]) -> float:
-    """The number that an ordinal is."""
-    if match[2]:
-        return float(_ENGLISH_ORDINALS[match[2]])
-    stem = match[1].replace("ё", "е")
-    return float(next(value for value, word in _ORDINALS.items() if word == stem))

@@ -33,10 +33,10 @@ def choose(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> Hi
 
     before: what the client had asked last, which a short question may rest on ("and the woollen one?").
     """
-    question = "\n".join(lines)
+    question = index.corrected("\n".join(lines))
     if not before or not _rests_on_earlier(question):
         return _alone(index, question)
-    return _together(index, question, "\n".join((*before, question)))
+    return _together(index, question, index.corrected("\n".join(before)))
 
 
 def _alone(index: Index, question: str) -> Hit | None:
@@ -54,18 +54,43 @@ def _rests_on_earlier(question: str) -> bool:
     return not own or bool(_GOES_ON.match(question)) or all(map(_ADJECTIVE.fullmatch, own))
 
 
-def _together(index: Index, question: str, conversation: str) -> Hit | None:
+def _together(index: Index, question: str, before: str) -> Hit | None:
     """The passage that clearly fits both, holds every word of the question, and names a price if one is asked for."""
+    conversation = f"{before}\n{question}"
+    best = _clear(conversation, index.search(conversation))
+    if not words(question):
+        return best if best and _asks_price(question) and _AMOUNT.search(best.passage.text) else None
+    if best and any(hit.passage is best.passage and hit.missing == 0 for hit in index.search(question, _PART_RIVALS)):
+        return best
     alone = _alone(index, question)
     if alone and alone.missing == 0 and alone.by_headings and len(set(words(question))) > 1:
         return alone
-    best = _clear(conversation, index.search(conversation))
-    if best is None:
+    return _instead(index, question, before, conversation)
+
+
+def _instead(index: Index, question: str, before: str, conversation: str) -> Hit | None:
+    """The passage with the price of this after that of something else: "how much is the sheet?", "and the pillow?".
+
+    It stands in the file that answered the earlier question, holds every word of the new one, and of the earlier one
+    all but so many as the new ones may stand for.
+    """
+    answered = _alone(index, before) if index.asks_price(before) and index.knows_all(question) else None
+    if answered is None:
         return None
-    if words(question):
-        hits = index.search(question, _PART_RIVALS)
-        return best if any(hit.passage is best.passage and hit.missing == 0 for hit in hits) else None
-    return best if _asks_price(question) and _AMOUNT.search(best.passage.text) else None
+    own, both = index.size(question), index.size(conversation)
+    said = [hit.passage for hit in index.search(question, _PART_RIVALS) if hit.missing == 0]
+    fitting = [
+        hit
+        for hit in index.search(conversation, _PART_RIVALS)
+        if hit.passage in said
+        and hit.passage.file == answered.passage.file
+        and round(hit.missing * both) <= own
+        and _AMOUNT.search(hit.passage.text)
+    ]
+    fitting.sort(key=lambda hit: hit.missing)
+    if len(fitting) > 1 and fitting[1].missing == fitting[0].missing and _rivals(fitting[0], fitting[1], set()):
+        return None
+    return fitting[0] if fitting else None
 
 
 def _asks_price(question: str) -> bool:
@@ -92,6 +117,7 @@ def _clear(text: str, hits: Sequence[Hit]) -> Hit | None:
         best.coverage >= _COVERAGE
         and best.missing <= _MISSING
         and not best.elsewhere
+        and not best.of_another
         # What only the text mentions may be there for another reason, so that takes more.
         and best.score >= (_SCORE if best.headed >= _HEADED else _SCORE_OF_TEXT)
         # One word says what it is about, but not what is asked: "colours" may mean the choice or an exchange.

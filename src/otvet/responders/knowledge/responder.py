@@ -72,12 +72,18 @@ class Knowledge:
             return choose(self._fresh_index(), [line.text for line in question], _before(question, history))
 
     def passages(self, question: Sequence[Line], history: Sequence[Line] = (), k: int = 3) -> "list[Hit]":
-        """The passages nearest to a question, best first, whether or not one clearly fits.
+        """The passages nearest to a question, best first, whether or not one clearly fits; one that does is the first.
 
         history: what was said before, oldest first; its newest messages are searched too, with less weight.
         """
+        from otvet.responders.knowledge.choice import choose  # heavy, see below
+
         with self._lock:
-            return self._fresh_index().search(_text(question), k, _earlier(history))
+            index = self._fresh_index()
+            fits = choose(index, [line.text for line in question], _before(question, history))
+            hits = index.search(_text(question), k, _earlier(history))
+        others = [hit for hit in hits if fits is None or hit.passage is not fits.passage]
+        return [fits, *others][:k] if fits else others
 
     @property
     def problems(self) -> tuple[Problem, ...]:

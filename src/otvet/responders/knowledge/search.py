@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from math import log
@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from otvet.responders.knowledge.passages import Passage
+from otvet.responders.knowledge.stopwords import ASKED_AS, NEGATIONS, QUESTION_WORDS, STOPWORDS
 from otvet.responders.knowledge.typos import Speller
-from otvet.responders.knowledge.words import broader, family, question_words, stem, words
+from otvet.responders.knowledge.words import broader, denied, family, folded, question_words, stem, words
 
 _HEADING_WEIGHT = 3
-_QUESTION_WORD_WEIGHT = 0.15
+_ASKED_SO = 1.4
 _MOST_WORDS = 50
 
 _ROUNDING = 0.01
@@ -28,6 +29,12 @@ _KINDRED_TRUST = 0.5
 Numbers = npt.NDArray[np.float32]
 
 _PHRASE_END = re.compile(r"[,;\n]")
+
+_SMALL_WORDS = STOPWORDS | NEGATIONS
+_SMALL_SPELLER = Speller(dict.fromkeys(_SMALL_WORDS, 1) | dict.fromkeys(QUESTION_WORDS, 2))
+_MAY_BE_MISSPELT = re.compile(r"[а-яa-z]{5,}")
+_PART_OF_TWO = 4
+_PRICE = family(stem("цена"))
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it asks for DEBUG by itself
 
@@ -42,6 +49,7 @@ class Hit:
     headed: the share that its heading and the other wordings of it hold.
     missing: the share of the question's words that it does not hold, each counting the same.
     elsewhere: a word that it does not hold stands in a heading of another passage, which is then asked about too.
+    of_another: what the question denies, its headings deny only of something that the question does not name.
     asked: the words like "where" that both the question and a heading ask with.
     titled: the question is the heading or one of its other wordings, or one word that no other heading has.
     """
@@ -52,6 +60,7 @@ class Hit:
     headed: float
     missing: float
     elsewhere: bool
+    of_another: bool
     asked: frozenset[str]
     titled: bool
 
@@ -73,6 +82,7 @@ class Index:
         self._named: defaultdict[str, list[int]] = defaultdict(list)
         self._headed: defaultdict[str, list[int]] = defaultdict(list)
         self._asking: defaultdict[str, list[int]] = defaultdict(list)
+        self._denied: defaultdict[tuple[str, int], list[frozenset[str]]] = defaultdict(list)
         documents = [self._document(number, passage) for number, passage in enumerate(passages)]
         self._spread = Counter(term for document in documents for term in set(document))
         self._speller = Speller(self._stems)
@@ -86,6 +96,7 @@ class Index:
 
         earlier: what was said before, each text with its weight from 0 to 1 beside the question's own words.
         """
+        text = self.corrected(text)
         own = self._terms(text, price_alone=bool(earlier))
         scores, possible = self._scores(own, earlier)
         coverage, headed, held, weight = self._coverage(own)
@@ -93,9 +104,9 @@ class Index:
         if not speaks.any():
             return []
         asked = question_words(text)
-        titled = self._titled.get(_title(own, asked)) or self._named_by_one(own, asked)
+        titled = self._titled_by(own, asked) or self._named_by_one(own, asked)
         scores /= possible
-        scores[[number for word in asked for number in self._asking.get(word, ())]] += _QUESTION_WORD_WEIGHT
+        scores[[number for word in asked for number in self._asking.get(word, ())]] *= _ASKED_SO
         scores[titled] += 1
         scores[~speaks] = 0
         best = np.argsort(-scores, kind="stable")[:k]
@@ -107,12 +118,55 @@ class Index:
                 headed=float(headed[i] / weight),
                 missing=1 - float(held[i]) / max(len(own), 1),
                 elsewhere=any(term in self._headed and not self._holds(i, term) for term in own),
+                of_another=any(not self._denies(i, term, own.keys()) for term in own),
                 asked=frozenset(word for word in asked if i in self._asking.get(word, ())),
                 titled=i in titled,
             )
             for i in best
             if scores[i] > 0
         ]
+
+    def size(self, text: str) -> int:
+        """How many different things a text asks about."""
+        return len(self._terms(text))
+
+    def asks_price(self, text: str) -> bool:
+        """Whether a text asks what something costs."""
+        return "сколько" in question_words(text) or _PRICE in self._terms(text)
+
+    def knows_all(self, text: str) -> bool:
+        """Whether nothing has to be guessed: each word stands in a passage, or is a place of which one speaks."""
+        terms = [family(stem(word)) for word in words(text)]
+        return all(term in self._numbers or any(each in self._numbers for each in broader(term)) for term in terms)
+
+    def corrected(self, text: str) -> str:
+        """The text with its small words put right, and words that run together set apart.
+
+        Only where no passage holds such a word: "сколко" is not asked about, and neither is "сколькостоит".
+        """
+        return _MAY_BE_MISSPELT.sub(lambda word: self._put_right(word[0]), folded(text))
+
+    def _put_right(self, word: str) -> str:
+        if self._is_known(word):
+            return word
+        small = _SMALL_SPELLER.nearest(word)
+        if small and small.mistakes == 1 and (small.word in QUESTION_WORDS or not self._is_nearly_known(word)):
+            return ASKED_AS.get(small.word, small.word)
+        halves = ((word[:i], word[i:]) for i in range(2, len(word) - 1))
+        return next((f"{first} {second}" for first, second in halves if self._are_two(first, second)), word)
+
+    def _is_known(self, word: str) -> bool:
+        return word in _SMALL_WORDS or family(stem(word)) in self._numbers
+
+    def _is_nearly_known(self, word: str) -> bool:
+        guesses = (self._speller.nearest(stem(word)), self._whole_words.nearest(word))
+        return any(guess and guess.mistakes == 1 for guess in guesses)
+
+    def _are_two(self, first: str, second: str) -> bool:
+        asks = first in QUESTION_WORDS
+        return (
+            (asks or min(len(first), len(second)) >= _PART_OF_TWO) and self._is_known(first) and self._is_known(second)
+        )
 
     def _scores(self, own: Mapping[str, float], earlier: Sequence[tuple[str, float]]) -> tuple[Numbers, float]:
         """What each passage scores, and the most that one could."""
@@ -149,6 +203,11 @@ class Index:
     def _holds(self, number: int, term: str) -> bool:
         return bool(self._bm25.get_scores([self._numbers[term]])[number] > 0)
 
+    def _denies(self, number: int, term: str, said: Set[str]) -> bool:
+        """Whether the passage's headings deny this of what is said too; most terms deny nothing."""
+        phrases = self._denied.get((term, number))
+        return phrases is None or any(phrase <= said for phrase in phrases)
+
     def _document(self, number: int, passage: Passage) -> list[int]:
         for term in set(self._learn(passage.heading)):
             self._named[term].append(number)
@@ -159,6 +218,8 @@ class Index:
             self._titled[_title(terms, asked)].append(number)
             for word in asked:
                 self._asking[word].append(number)
+            for word in denied(phrase):
+                self._denied[family(stem(word)), number].append(frozenset(terms))
             title += terms
         for term in set(title):
             self._headed[term].append(number)
@@ -199,6 +260,11 @@ class Index:
         """The most that BM25 gives for a word; an unknown one is as rare as any known."""
         spread = self._spread[self._numbers[term]] if term in self._numbers else 1
         return log(1 + (len(self._passages) - spread + 0.5) / (spread + 0.5))
+
+    def _titled_by(self, terms: Iterable[str], asked: Sequence[str]) -> list[int] | None:
+        """The passages that have the question as a heading; who asks "how much" and no more asks for the price."""
+        price = [_PRICE] if "сколько" in asked else []
+        return self._titled.get(_title(terms, asked)) or self._titled.get(_title([*terms, *price], asked))
 
     def _named_by_one(self, terms: Iterable[str], asked: Iterable[str]) -> list[int]:
         """The passage whose heading is this one word and at most another, if no other heading has it.

@@ -1,6 +1,7 @@
 """From what people write to what is searched: Russian and English words without their endings."""
 
 import re
+from collections.abc import Iterator
 
 import Stemmer
 
@@ -13,6 +14,8 @@ _GREETING = re.compile(
     r"|good (?:morning|day|afternoon|evening)|my name is \w+)"
 )
 _WORD = re.compile(r"[^\W_]+")
+_TWO_ALPHABETS = re.compile(r"\b(?=\w*[а-я])(?=\w*[a-z])\w+")
+_LOOK_ALIKE = str.maketrans("abcehkmoptxy", "авсенкмортху")
 _LATIN = re.compile(r"[a-z]+")
 _NOT = re.compile(r"n['’]t\b")
 _TIMES = re.compile(r"(?<=\d)[xх*](?=\d)")
@@ -49,20 +52,34 @@ def words(text: str, *, price_alone: bool = False) -> list[str]:
     "Not" becomes a part of its word: who writes that a parcel has not come does not ask how parcels come.
     What asks for nothing but a price has none, unless ``price_alone``: it is about something said earlier.
     """
-    found = []
-    negated = ""
+    found = [negation + word for negation, word in _with_negations(text)]
+    return [] if not price_alone and WITHOUT_SUBJECT.issuperset(found) else found
+
+
+def denied(text: str) -> list[str]:
+    """Of ``words`` those that "not" is a part of."""
+    return [negation + word for negation, word in _with_negations(text) if negation]
+
+
+def _with_negations(text: str) -> Iterator[tuple[str, str]]:
+    negation = ""
     for word in _all_words(text):
         if word in NEGATIONS:
-            negated = word
+            negation = word
         elif word not in STOPWORDS:
-            found.append(negated + word)
-            negated = ""
-    return [] if not price_alone and WITHOUT_SUBJECT.issuperset(found) else found
+            yield negation, word
+            negation = ""
 
 
 def question_words(text: str) -> list[str]:
     """Where, when, how: they do not say what is asked about, but tell two passages about it apart."""
     return [ASKED_AS.get(word, word) for word in _all_words(text) if word in QUESTION_WORDS]
+
+
+def folded(text: str) -> str:
+    """The text in one spelling: small letters, е for ё, and no Latin letter inside a Russian word."""
+    text = text.casefold().replace("ё", "е")
+    return _TWO_ALPHABETS.sub(lambda word: word[0].translate(_LOOK_ALIKE), text)
 
 
 def stem(word: str) -> str:
@@ -84,7 +101,7 @@ def broader(family: str) -> tuple[str, ...]:
 
 
 def _all_words(text: str) -> list[str]:
-    text = _ADDRESS.sub(" ", text.casefold().replace("ё", "е"))
+    text = _ADDRESS.sub(" ", folded(text))
     text = _NOT.sub(" not", _GREETING.sub(" ", text))
     text = _AMOUNT.sub(lambda amount: "".join(amount[1].split()), _TIMES.sub(" ", text))
     for said, meant in _PHRASES:
