@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help run test check format lock messages docs eval bench chaos clean
@@ -14,7 +15,7 @@ run: $(VENV)/.installed ## Install what is needed and start the service
 	@$(BIN)/otvet serve
 
 test: $(VENV)/.installed-dev ## Install what is needed and run all tests
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, layers and generated files: what CI asks besides the tests
 	$(BIN)/ruff format --check .

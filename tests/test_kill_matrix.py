@@ -5,8 +5,8 @@ with a kill at its own point; the program is started again, amoCRM delivers agai
 come to rest. Then the stand-in amoCRM, the stand-in Manus and the database are asked what became of it. The program
 that recovers from one kill is the one that is killed at the next point, as a service that crashes again and again.
 
-The killed processes are copies of one that has loaded the program (see ``forked``), which makes a start cheap enough for
-every point on both databases. ``test_kill_matrix_people`` has another play.
+The killed processes are copies of one that has loaded the program (see ``forked``), which makes a start cheap enough
+for every point on both databases. ``test_kill_matrix_people`` has another play.
 """
 
 import signal
