@@ -229,14 +229,15 @@ def test_a_lost_key_is_mended_by_a_new_consent(tmp_path: Path, amo: AmoStandin) 
         given = ("--account", amo.url, "--public-url", server.url, "--client-id", CLIENT, "--client-secret", KEY)
         connect(tmp_path, *given, "--code", amo.access.code(CLIENT))
     (tmp_path / "conversations.key").unlink()
-    with again(tmp_path, server):
+    with again(tmp_path, server) as locked_out:
+        locked_out.deliver(incoming("How much is the delivery?"))
+        wait_for(lambda: "another key" in locked_out.get("/ready")["amocrm"], "a closed gate")
         result = connect(tmp_path, "--code", amo.access.code(CLIENT))
         assert result.returncode == 0, said(result)
         assert "encrypted with another key" in said(result)
         assert "Stop it and start it again" in said(result)
-    with again(tmp_path, server) as started:
-        started.deliver(incoming("How much is the delivery?"))
-        wait_for(lambda: amo.notes(LEAD), "a note")
+    with again(tmp_path, server):
+        wait_for(lambda: amo.notes(LEAD), "the note to what waited")
         assert "✗" not in said(connect(tmp_path))
 
 

@@ -110,8 +110,7 @@ class Shop(Stage):
     def play(self, attempts: Sequence[dict[str, Any]], *, obeys: bool) -> list[Left]:
         """What leaves the process for each of them.
 
-        obeys: what the model does; else it answers as it should. Then the deal and the client are named so too: amounts
-        in a name are the guard's matter.
+        obeys: what the model does; else it answers as it should. The deal and the client are named so too.
         """
         left: list[Left] = []
 
@@ -119,7 +118,7 @@ class Shop(Stage):
             for lead, attempt in enumerate(attempts, 1000):
                 attack = attempt["attack"]
                 self.outside.will_say(attempt["obeyed"] if obeys else HONEST[language_of(attack)])
-                turn = self.everything_is_said(attack, lead, name="Анна" if obeys else attack)
+                turn = self.everything_is_said(attack, lead, name=attack)
                 assert await answering.answer(turn) == turns.SENT
                 left.append(self._left(turn, lead))
             await self.http.aclose()
