@@ -37,7 +37,7 @@ class Yielding:
 
 def about_this_only(error: Exception) -> bool:
     """Whether amoCRM refused what was asked for, and not the one who asks: asked again it would refuse it again."""
-    return isinstance(error, AmoError) and error.reason in ("forbidden", "not_found", "validation")
+    return isinstance(error, AmoError) and (error.permanent or error.reason == "forbidden")
 
 
 async def heed(database: Database, clock: Clock, error: Exception) -> None:

@@ -160,5 +160,5 @@ def changed(connection: Connection, leads: Collection[int], contacts: Collection
 
 
 def _wanted(read_at: sa.Column[Any], due_at: sa.Column[Any]) -> sa.ColumnElement[bool]:
-    """Not never asked for, and not erased."""
+    """Was read, or is being read, and was not erased since."""
     return sa.or_(read_at.is_not(None), due_at < FOR_GOOD)
