@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -125,7 +126,8 @@ class Stage:
         return AmoClient(http, self._amo.url, self._amo.token, self.limiter, gate)
 
     def answering(self, client: AmoClient | None) -> Answering:
-        self.delivery = Delivery(self.database, self.clock, client, installation_name="test", me=self.me, how=self.how)
+        how = replace(self.how, stale=self.rules.stale)
+        self.delivery = Delivery(self.database, self.clock, client, installation_name="test", me=self.me, how=how)
         if client:
             self.lookout = Lookout(self.database, self.clock, client, self.delivery.hurry)
         return Answering(
@@ -727,7 +729,7 @@ def test_a_ban_stops_all_calls_and_keeps_the_reply(database: Database) -> None:
         amo.add_lead(LEAD)
         amo.fault(path="/api/*", method="*", status=403, body="<html>403 Forbidden</html>", times=1)
         stage = Stage(database, amo=amo)
-        stage.how = How(stale=timedelta(days=1000))  # the lookout's sleeps move the clock as fast as they can
+        stage.rules = Rules(stale=timedelta(days=1000))  # the lookout's sleeps move the clock as fast as they can
         (turn,) = stage.client_writes()
 
         async def play(answering: Answering) -> None:
@@ -799,7 +801,7 @@ def test_the_day_of_attempts_begins_when_calls_are_taken_at_all(database: Databa
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)
         stage = Stage(database, amo=amo)
-        stage.how = How(stale=timedelta(days=1000))
+        stage.rules = Rules(stale=timedelta(days=1000))
         (turn,) = stage.client_writes()
         amo.fault(path="/api/*", method="*", status=402, times=2)
         amo.fault(path="/api/*", method="POST", status=429, times=1)
@@ -1272,3 +1274,25 @@ def test_another_bot_does_not_take_the_ceiling_off_the_list(database: Database) 
     stage.run(play)
     stage.manager_writes("boop")
     assert stage.turn(turn).state == turns.HANDED
+
+
+def test_a_manager_who_comes_while_the_handover_is_sent_is_the_person_that_was_asked_for(database: Database) -> None:
+    with amocrm_standin() as amo:
+        amo.add_lead(LEAD)
+        stage = Stage(database, amo=amo)
+        (turn,) = stage.client_writes("позовите менеджера")
+
+        async def play(answering: Answering) -> None:
+            stage.clock.advance(5)
+            await write(answering, turn)
+            add_note = AmoClient.add_note
+
+            async def manager_first(client: AmoClient, *given: Any, **how: Any) -> int:
+                stage.manager_writes()
+                return await add_note(client, *given, **how)
+
+            stage.delivery._amocrm.add_note = partial(manager_first, stage.delivery._amocrm)  # type: ignore[union-attr,method-assign]
+            assert await stage.delivery.deliver(turn) == turns.SENT
+
+        stage.run(play)
+        assert stage.turn(turn).paused_until != FOR_GOOD

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,9 @@ def test_the_widgets_step_is_given_and_the_server_knows_its_address(amo: AmoStan
     assert "{{json.reply}}" in result.stdout
     server.end()
     with otvet(server.folder, OTVET_PORT=server.url.rpartition(":")[2]):
-        said_there = request(amo.chats.wait(LEAD), "How much is it?", token(entity_id=LEAD, iss=amo.url))
+        said_there = request(
+            amo.chats.wait(LEAD), "How much is it?", token(entity_id=LEAD, iss=amo.url, exp=time.time() + 300)
+        )
         answer = httpx2.post(step["params"]["url"], content=said_there, trust_env=False)
     assert answer.status_code == 200
 

@@ -1,5 +1,6 @@
 """Drafts for a manager's approval, and an assistant that is switched off."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def test_a_crash_while_the_draft_is_written_makes_one_note(database: Database, a
 
 def test_a_draft_waits_although_its_note_cannot_be_written(database: Database, amo: AmoStandin) -> None:
     stage = drafting(database, amo)
+    stage.rules = Rules(stale=timedelta(days=1000))
     (turn,) = stage.client_writes()
     amo.fault(path="/api/v4/leads/*/notes", method="POST", status=503, times=None)
     assert answered(stage, turn) == turns.DRAFT

@@ -404,6 +404,14 @@ _MANAGER_WROTE_SINCE = sa.exists().where(
 )
 
 
+_HAS_A_PERSON = sa.select(turns.c.id).where(turns.c.id == sa.bindparam("turn"), _MANAGER_WROTE_SINCE)
+
+
+def has_a_person(connection: Connection, turn_id: int) -> bool:
+    """Whether a manager has written since the client asked."""
+    return connection.execute(_HAS_A_PERSON, {"turn": turn_id}).first() is not None
+
+
 def send_again(
     connection: Connection, turn_id: int, me: str, now: datetime, *, tried_at: datetime | None = None
 ) -> bool:

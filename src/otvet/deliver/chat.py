@@ -151,8 +151,7 @@ class Chat:
         outside_id: str | None = None,
     ) -> None:
         def write(connection: Connection) -> None:
-            parts.end(connection, ids, given_at, state, outside_id)
-            if reason is not None:
+            if parts.end(connection, ids, given_at, state, outside_id) and reason is not None:
                 turns.note_down(connection, turn_id, self._me, reason=reason)
 
         await self._database.write(write)

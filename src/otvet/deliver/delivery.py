@@ -441,7 +441,9 @@ class Delivery:
 
     def _pause_if_asked(self, connection: Connection, turn_id: int) -> None:
         turn = turns.get(connection, turn_id)
-        if turn is not None and turn.responder == handover.RESPONDER:
+        if turn is None or turn.responder != handover.RESPONDER:
+            return
+        if not turns.has_a_person(connection, turn_id):
             conversations.pause_for_client(connection, turn.conversation_id)
 
     async def _make_task(self, turn: Row[Any], note_id: int | None, amocrm: AmoClient) -> bool:

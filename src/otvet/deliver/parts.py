@@ -53,10 +53,14 @@ def give(connection: Connection, ids: Collection[int], now: datetime) -> bool:
     return connection.execute(todo.values(state=GIVEN, given_at=now)).rowcount == len(ids)
 
 
-def end(connection: Connection, ids: Collection[int], given_at: datetime, state: str, outside_id: str | None) -> None:
-    """given -> any other state, by whoever gave them at that moment: not by one who hung and comes back."""
+def end(connection: Connection, ids: Collection[int], given_at: datetime, state: str, outside_id: str | None) -> bool:
+    """given -> any other state, by whoever gave them at that moment: not by one who hung and comes back.
+
+    What has come back meanwhile is in the chat, whatever is thought of it; gives whether any of the others were left.
+    """
     mine = parts.update().where(parts.c.id.in_(ids), parts.c.state == GIVEN, parts.c.given_at == given_at)
-    connection.execute(mine.values(state=state, outside_id=outside_id))
+    connection.execute(mine.where(parts.c.echo_id.is_not(None)).values(state=SENT))
+    return connection.execute(mine.values(state=state, outside_id=outside_id)).rowcount > 0
 
 
 def refuse(connection: Connection, ids: Collection[int]) -> None:
