@@ -488,7 +488,7 @@ def test_no_answer_in_time_leaves_open_whether_the_note_is_there(amo: AmoStandin
     assert (error.reason, error.ambiguous, error.permanent) == ("network", True, False)
     assert error_of(amo, find_note, transport=Impatient()).ambiguous is False
     assert with_client(amo, find_note) == amo.notes(LEAD)[0]["id"]
-    assert transport.asked == [{"connect": 5, "read": 15, "write": 15, "pool": 15}]
+    assert transport.asked == [{"connect": 5, "read": 15, "write": 15, "pool": 2}]
 
 
 def test_what_could_not_be_sent_was_not_carried_out(amo: AmoStandin) -> None:
