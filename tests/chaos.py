@@ -415,7 +415,9 @@ class Judge:
     def _asked_for(self, lead: int) -> Iterator[tuple[datetime, datetime]]:
         """When it waited for a manager because the client had asked for one: until the next one's word was stored."""
         for asked in self.asked[lead]:
-            ends = [self._stored_by(row) for row in self.managers[lead] if row.timestamp >= asked.timestamp]
+            # A manager's word of the same second may have come before: then nobody came yet.
+            came = (row for row in self.managers[lead] if (row.timestamp, row.id) > (asked.timestamp, asked.id))
+            ends = [self._stored_by(row) for row in came]
             yield asked.timestamp, min(ends, default=FOR_GOOD)
 
     def _stored_by(self, row: Any) -> datetime:
