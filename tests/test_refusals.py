@@ -244,8 +244,8 @@ def test_a_block_that_is_met_when_a_bot_is_released_is_heeded(database: Database
         connection.execute(turns.turns.update().values(state=turns.HANDED, reason=turns.STALE))
 
     async def play(_answering: Answering) -> None:
-        await stage.delivery.release_bot(first)
-        await stage.delivery.release_bot(other)
+        for turn in (first, other):
+            await stage.delivery.release_bot(stage.turn(turn).conversation_id)
 
     stage.run(play)
     assert gate_of(database) is not None
