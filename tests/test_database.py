@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from otvet import installation
 from otvet.conversations import clients
-from otvet.database import MOST_OTHERS_AT_ONCE, MOST_WAITING, PATIENCE, Database
+from otvet.database import LEAST_OTHERS_AT_ONCE, MOST_OTHERS_AT_ONCE, MOST_WAITING, PATIENCE, Database
 from otvet.errors import StorageError
 from otvet.inbox import quarantine
 from otvet.schema import prepare
@@ -186,10 +186,10 @@ def test_a_caller_that_goes_away_does_not_stop_its_write(database: Database) -> 
 def test_writes_that_wait_together_share_a_commit(database: Database) -> None:
     commits = commits_of(database)
 
-    results = run(database, lambda: all_held(database, *(note(f"{number}") for number in range(50))))
+    results = run(database, lambda: all_held(database, *(note(f"{number}") for number in range(30))))
 
-    assert results == [f"{number}" for number in range(50)]
-    assert len(noted(database)) == 50
+    assert results == [f"{number}" for number in range(30)]
+    assert len(noted(database)) == 30
     assert len(commits) == 2  # one for the write that the others waited for
 
 
@@ -224,6 +224,41 @@ def test_what_is_urgent_goes_before_all_others(database: Database) -> None:
 
     run(database, scenario)
     assert order == ["urgent", *["other"] * 10]
+
+
+def test_what_is_urgent_waits_for_only_a_few_others_that_have_begun(database: Database) -> None:
+    order: list[str] = []
+    urgent: list[asyncio.Future[Any]] = []
+
+    def store(_connection: Connection, items: Sequence[Any]) -> Sequence[Any]:
+        order.append("urgent")
+        return items
+
+    async def scenario() -> None:
+        loop, queued = asyncio.get_running_loop(), threading.Event()
+
+        def queue_something_urgent() -> None:
+            urgent.append(database.writer.submit(store, 1, urgent=True))
+            queued.set()
+
+        def meanwhile(_connection: Connection) -> None:
+            order.append("other")
+            loop.call_soon_threadsafe(queue_something_urgent)
+            assert queued.wait(10)
+
+        async with held(database):
+            others = [
+                asyncio.ensure_future(database.write(work))
+                for work in (meanwhile, *[lambda _connection: order.append("other")] * (MOST_OTHERS_AT_ONCE - 1))
+            ]
+            await asyncio.sleep(0)  # each has been queued
+        await asyncio.gather(*others, *urgent)
+
+    commits = commits_of(database)
+    run(database, scenario)
+    assert order.index("urgent") == LEAST_OTHERS_AT_ONCE
+    assert len(order) == 1 + MOST_OTHERS_AT_ONCE
+    assert len(commits) == 1 + 3  # the one that held them, the others in two parts, what is urgent between them
 
 
 def test_a_commit_is_not_shared_by_too_many(sqlite: Database) -> None:

@@ -107,12 +107,12 @@ class Answering:
             while state == AGAIN:
                 turn = await self._wait_until_due(turn)
                 await self._know_the_deal(turn)
-                await self._admit(turn_id)
-                await self._write(turn_id)
+                told = await self._write(turn_id)
                 state = await self._deliver_in_time(turn_id)
             self._let_the_next_one_in(turn.conversation_id)
             await self._delivery.release_bot(turn.conversation_id)
-            await self._summarise(turn_id)
+            if told is None or summaries.may_be_due(told, self._rules.history_messages):
+                await self._summarise(turn_id)
             return state
         finally:
             self.active.discard(turn_id)
@@ -205,20 +205,6 @@ class Answering:
             return turns.CEILING
         return None
 
-    async def _admit(self, turn_id: int) -> None:
-        """End the turn here, or have its text, if the settings say so; nothing waits between this and the writing."""
-        reason = await self._database.write(lambda connection: self._decide(connection, turn_id))
-        if reason:
-            log.info("not answered, by the settings", turn=turn_id, reason=reason)
-
-    def _decide(self, connection: Connection, turn_id: int) -> str | None:
-        turn = turns.get(connection, turn_id)
-        if turn is None or turn.owner != self._me or turn.state != turns.ANSWERING or turn.reply is not None:
-            return None
-        if turn.forced:
-            return None
-        return self._rules.admission.decide(connection, turn, self._me, self._clock.now())
-
     def _let_the_next_one_in(self, conversation_id: int) -> None:
         if closed := self._closed.pop(conversation_id, None):
             closed.set()
@@ -255,27 +241,46 @@ class Answering:
         due = summaries.due(connection, turn, self._rules.history_messages)
         return (due, self._notes(connection, turn, tries.SUMMARY)) if due is not None else None
 
-    async def _write(self, turn_id: int) -> None:
-        """Have the reply written, and keep it with the turn."""
-        if self._voice is not None:
-            await self._voice.listen(turn_id)
-        gathered = await self._database.read(lambda connection: self._gather(connection, turn_id))
+    async def _write(self, turn_id: int) -> Context | None:
+        """Have the reply written, and keep it with the turn; gives what it was written from, if it was."""
+        gathered = await self._database.write(lambda connection: self._admit_and_gather(connection, turn_id))
+        if gathered is not None and self._voice is not None and await self._voice.listen(turn_id):
+            gathered = await self._database.read(lambda connection: self._gather(connection, turn_id))
         if gathered is None:
-            return
+            return None
         told, notes = gathered
         if handover.asks_for_person(told.question, self._rules.person_phrases):
             await self._pass_on(told)
-            return
+            return told
         told, known = await context.with_knowledge(told, self._knowledge)
         written = await self._writing.write(told, notes)
         gap = not known or written.reply.responder == self._writing.last.name
         await self._write_down(told, notes, written, gap=gap and not told.nothing_to_read)
+        return told
+
+    def _admit_and_gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes] | None:
+        """What to write from; or None, the turn being ended or having its text, where the settings say so."""
+        turn = self._to_write(connection, turn_id)
+        if turn is not None and not turn.forced:
+            reason = self._rules.admission.decide(connection, turn, self._me, self._clock.now())
+            if reason is not None:
+                log.info("not answered, by the settings", turn=turn_id, reason=reason)
+                return None
+        return self._told(connection, turn) if turn is not None else None
 
     def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes] | None:
-        """What the responders are told, and what is kept of asking them; None when there is nothing for us to write."""
+        turn = self._to_write(connection, turn_id)
+        return self._told(connection, turn) if turn is not None else None
+
+    def _to_write(self, connection: Connection, turn_id: int) -> Row[Any] | None:
+        """The turn, if there is a reply for us to write."""
         turn = turns.get(connection, turn_id)
         if turn is None or turn.state != turns.ANSWERING or turn.owner != self._me or turn.reply is not None:
             return None
+        return turn
+
+    def _told(self, connection: Connection, turn: Row[Any]) -> tuple[Context, tries.Notes]:
+        """What the responders are told, and what is kept of asking them."""
         rules = self._rules
         told = context.build(
             connection, turn, rules.history_messages, rules.instructions, self._clock.now(), rules.zone
@@ -299,9 +304,8 @@ class Answering:
     async def _write_down(self, told: Context, notes: tries.Notes, written: Written, *, gap: bool) -> None:
         def write(connection: Connection) -> None:
             notes.save(connection)  # in any case: it was paid for
-            if not turns.write_down(connection, told.turn_id, self._me, written.reply):
+            if not turns.write_down(connection, told.turn_id, self._me, written.reply, gap=gap):
                 return
-            turns.mark_gap(connection, told.turn_id, gap)
             if written.doubts:
                 turns.ask_for_person(
                     connection,

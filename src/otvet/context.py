@@ -108,8 +108,9 @@ def build(
     # Where the deal has a summary, nothing older than what that covers stands before it in full.
     room = 0 if summary else history_messages - len(earlier)
     before = ""
-    if history_messages:
-        elsewhere, before = _other_deals(connection, turn, room, until, language, as_of_then)
+    who = conversations.asker(connection, turn)
+    if history_messages and who:
+        elsewhere, before = _other_deals(connection, turn, who, room, until, language, as_of_then)
         earlier = sorted([*elsewhere, *earlier], key=lambda row: row.timestamp)
     return Context(
         turn_id=turn_id,
@@ -120,7 +121,7 @@ def build(
         names=frozenset(map(translator(language), (CLIENT_NAME, DEAL))),
         language=language,
         instructions=instructions.read(language),
-        known=_known(connection, turn, now.astimezone(zone).date(), language),
+        known=_known(connection, turn, who, now.astimezone(zone).date(), language),
         summary="\n".join(filter(None, [before, summary])),
         shared=shared,
     )
@@ -129,17 +130,17 @@ def build(
 def _other_deals(
     connection: Connection,
     turn: Row[Any],
+    who: conversations.Asker,
     room: int,
     until: datetime | None,
     language: str,
     as_of_then: bool,
 ) -> tuple[list[Row[Any]], str]:
     """What was said with the client in other deals: (at most ``room`` messages for the history, the rest in short)."""
-    rows = conversations.elsewhere(connection, turn, OTHER_DEALS_MESSAGES, until)
+    rows, summary = conversations.elsewhere(connection, turn, who, OTHER_DEALS_MESSAGES, until)
     in_full = list(rows[-room:]) if room > 0 else []
     short = [as_line(row, language) for row in rows[: len(rows) - len(in_full)]]
-    before = "" if as_of_then else conversations.summary_elsewhere(connection, turn)
-    return in_full, digest(short, before, OTHER_DEALS_CHARACTERS)
+    return in_full, digest(short, "" if as_of_then else summary, OTHER_DEALS_CHARACTERS)
 
 
 def _who_asks(asked: Sequence[Row[Any]], people: Sequence[Ids]) -> Ids:
@@ -168,11 +169,12 @@ async def with_knowledge(context: Context, knowledge: Knowledge) -> tuple[Contex
     return replace(context, knowledge=tuple(hit.passage for hit in hits)), fits
 
 
-def _known(connection: Connection, turn: Row[Any], today: date, language: str) -> tuple[tuple[str, str], ...]:
+def _known(
+    connection: Connection, turn: Row[Any], who: conversations.Asker | None, today: date, language: str
+) -> tuple[tuple[str, str], ...]:
     """Of the deal, and of the one client who asks: nothing of a client where several do."""
     say = translator(language)
     row = connection.execute(_DEAL, {"conversation": turn.conversation_id}).one()
-    who = conversations.asker(connection, turn)
     client = connection.execute(_CLIENT, {"client": who.client_id}).one() if who else None
     deal, card = row.deal or {}, (client and client.card) or {}
     name = _as_a_name((client and client.name) or "")

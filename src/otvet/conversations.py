@@ -405,15 +405,18 @@ _ELSEWHERE = (
 )
 
 
-def elsewhere(connection: Connection, turn: Row[Any], limit: int, until: datetime | None = None) -> Sequence[Row[Any]]:
-    """The newest ``limit`` messages with the asker in other deals: before this one, or in the same chat.
+def elsewhere(
+    connection: Connection, turn: Row[Any], who: Asker, limit: int, until: datetime | None = None
+) -> tuple[Sequence[Row[Any]], str]:
+    """What was said with the asker in other deals: (its newest ``limit`` messages, oldest first; a summary).
 
-    turn: as ``turns.get`` gives it. Oldest first. Nobody else's words, also where both wrote in one deal; of a deal in
-    which somebody else wrote last, nothing.
+    turn: as ``turns.get`` gives it. The messages are from before this deal, or of the same chat, and nobody else's
+    words, also where both wrote in one deal; of a deal in which somebody else wrote last, nothing. The summary is of
+    the deal that was written in last, of those in which nobody else wrote: it does not tell whose words it is made of.
     """
-    who, deals = _other_deals(connection, turn)
-    if who is None:
-        return ()
+    deals = _other_deals(connection, turn, who)
+    if not deals:
+        return (), ""
     values = {
         "contact": who.contact_id,
         "chats": who.chats,
@@ -424,25 +427,12 @@ def elsewhere(connection: Connection, turn: Row[Any], limit: int, until: datetim
         "most": limit,
     }
     rows: Sequence[Any] = connection.execute(_ELSEWHERE, values).all()
-    return rows[::-1]
+    summaries = (deal.summary for deal in deals if who.contact_id and deal.summary and not deal.shared)
+    return rows[::-1], next(summaries, "")
 
 
-def summary_elsewhere(connection: Connection, turn: Row[Any]) -> str:
-    """The summary of the asker's other deal that was written in last; empty when there is none.
-
-    Of those in which nobody else wrote: a summary does not tell whose words it is made of.
-    """
-    who, deals = _other_deals(connection, turn)
-    if who is None or not who.contact_id:
-        return ""
-    return next((deal.summary for deal in deals if deal.summary and not deal.shared), "")
-
-
-def _other_deals(connection: Connection, turn: Row[Any]) -> tuple[Asker | None, Sequence[Row[Any]]]:
-    """(who asks, their other deals): those in which they wrote last."""
-    who = asker(connection, turn)
-    if who is None:
-        return None, ()
+def _other_deals(connection: Connection, turn: Row[Any], who: Asker) -> Sequence[Row[Any]]:
+    """Those in which the asker wrote last."""
     values = {
         "client": who.client_id,
         "contact": who.contact_id,
@@ -450,4 +440,5 @@ def _other_deals(connection: Connection, turn: Row[Any]) -> tuple[Asker | None, 
         "conversation": turn.conversation_id,
         "lead": turn.amocrm_lead_id,
     }
-    return who, connection.execute(_OTHER_DEALS, values).all()
+    rows: Sequence[Any] = connection.execute(_OTHER_DEALS, values).all()
+    return rows

@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,7 +48,8 @@ Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # only INTEGER numbers 
 Json = sa.JSON().with_variant(JSONB(), "postgresql")
 
 MOST_SHARING_A_COMMIT = 512
-MOST_OTHERS_AT_ONCE = 64  # what is urgent waits no longer than for these
+MOST_OTHERS_AT_ONCE = 32
+LEAST_OTHERS_AT_ONCE = 8  # what is urgent waits no longer than for these
 MOST_WAITING = 20_000
 MOST_READERS = 4
 MOST_TRIES = 8
@@ -179,6 +180,7 @@ class Writer:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._urgent: deque[_Job] = deque()  # taken from the queue, and not yet begun
         self._others: deque[_Job] = deque()
+        self._urgent_put = self._urgent_taken = 0  # each changed by one thread only
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -207,6 +209,7 @@ class Writer:
         if self.waiting > MOST_WAITING:
             raise StorageError(_("more writes are waiting than can be carried out in time"))
         future: asyncio.Future[Any] = self._loop.create_future()
+        self._urgent_put += urgent
         self._jobs.put(_Job(work, item, future, urgent))
         return future
 
@@ -220,7 +223,8 @@ class Writer:
                 dirty = False
                 continue
             if batch := self._batch():
-                self._commit(batch)
+                done = self._commit(batch)
+                self._others.extendleft(reversed(batch[done:]))
                 dirty = True
 
     def _take(self, patience: float | None) -> bool:
@@ -229,6 +233,7 @@ class Writer:
             job = self._jobs.get(timeout=patience)
             if job is None:
                 return False
+            self._urgent_taken += job.urgent
             (self._urgent if job.urgent else self._others).append(job)
         return True
 
@@ -236,9 +241,11 @@ class Writer:
         jobs, most = (self._urgent, MOST_SHARING_A_COMMIT) if self._urgent else (self._others, MOST_OTHERS_AT_ONCE)
         return [jobs.popleft() for _ in range(min(most, len(jobs)))]
 
-    def _commit(self, batch: list[_Job]) -> None:
+    def _commit(self, batch: list[_Job]) -> int:
+        """How many of them are answered now; the rest has to be taken up again."""
+        done = len(batch)
         try:
-            self._transact(batch)
+            done = self._transact(batch)
         except Exception as error:  # the thread must outlive whatever a write met
             if not isinstance(error, DBAPIError):
                 log.exception("a write failed in an unexpected way")
@@ -246,13 +253,14 @@ class Writer:
                 job.outcome = StorageError(_sentence(error))
         loop = cast(asyncio.AbstractEventLoop, self._loop)
         if not loop.is_closed():
-            loop.call_soon_threadsafe(_answer, batch)
+            loop.call_soon_threadsafe(_answer, batch[:done])
+        return done
 
-    def _transact(self, batch: list[_Job]) -> None:
+    def _transact(self, batch: list[_Job]) -> int:
         for tries_left in reversed(range(MOST_TRIES)):
             try:
                 with self._engine.begin() as connection:
-                    _together(connection, batch)
+                    done = self._together(connection, batch)
             except OperationalError as error:
                 # Disk full, locked, server gone: nothing of it can stand. But where PostgreSQL undid it for the sake
                 # of another process, it may simply be run again, at a moment of its own.
@@ -263,9 +271,21 @@ class Writer:
                 # One of them is at fault, or another process wrote the same row just now: a second look finds it.
                 with self._engine.begin() as connection:
                     _one_by_one(connection, batch)
-                return
+                return len(batch)
             else:
-                return
+                return done
+        raise AssertionError("the last try returns or raises")
+
+    def _together(self, connection: Connection, batch: list[_Job]) -> int:
+        """Carry them out, or as many as have begun when something urgent comes; gives how many that are."""
+        done = 0
+        for group in _alike(batch):
+            if done and not batch[0].urgent and self._urgent_put != self._urgent_taken:
+                break
+            for job, result in zip(group, group[0].work(connection, [job.item for job in group]), strict=True):
+                job.outcome = result
+            done += len(group)
+        return done
 
     def _settle(self) -> None:
         """When nothing is happening, bring the SQLite file up to date, so that a plain copy of it is whole."""
@@ -281,11 +301,12 @@ class Writer:
             log.debug("checkpoint postponed", reason=str(error))
 
 
-def _together(connection: Connection, batch: list[_Job]) -> None:
-    for work, jobs in itertools.groupby(batch, key=lambda job: job.work):
-        group = list(jobs)
-        for job, result in zip(group, work(connection, [job.item for job in group]), strict=True):
-            job.outcome = result
+def _alike(batch: list[_Job]) -> Iterator[list[_Job]]:
+    """In their order, those for the same work together; of what is not urgent, a few at a time."""
+    most = MOST_SHARING_A_COMMIT if batch[0].urgent else LEAST_OTHERS_AT_ONCE
+    for _work, jobs in itertools.groupby(batch, key=lambda job: job.work):
+        while group := list(itertools.islice(jobs, most)):
+            yield group
 
 
 def _one_by_one(connection: Connection, batch: list[_Job]) -> None:

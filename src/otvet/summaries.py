@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations import NEVER_SAID, conversations, messages, of_lead, people
+from otvet.responders.base import Context
 
 CHARACTERS = 8000
 """A summary is due when the messages since the last one are longer than that, or more than a responder is told."""
@@ -30,6 +31,12 @@ class Due:
     def until(self) -> datetime:
         moment: datetime = self.rows[-1].timestamp
         return moment
+
+
+def may_be_due(told: Context, history_messages: int) -> bool:
+    """Whether it is worth looking, by what the turn's reply was written from: a first guess that costs nothing."""
+    lines = (*told.history, *told.question)
+    return len(lines) >= history_messages or sum(len(line.text) for line in lines) > CHARACTERS // 2
 
 
 def due(connection: Connection, turn: Row[Any], history_messages: int) -> Due | None:

@@ -305,20 +305,18 @@ def take(connection: Connection, turn_id: int, me: str) -> bool:
     return row is None or row.state != WAITING or row.owner != me
 
 
-def write_down(connection: Connection, turn_id: int, me: str, reply: Reply) -> bool:
-    """Keep the draft with the turn; nothing of it is a message yet."""
-    values = {"reply": reply.text, "responder": reply.responder, "model": reply.model}
+def write_down(connection: Connection, turn_id: int, me: str, reply: Reply, *, gap: bool = False) -> bool:
+    """Keep the draft with the turn; nothing of it is a message yet.
+
+    gap: the knowledge folder knew nothing of what was asked.
+    """
+    values = {"reply": reply.text, "responder": reply.responder, "model": reply.model, "gap": gap}
     return _move(connection, turn_id, me, ANSWERING, {**values, "details": dict(reply.details)})
 
 
 def ask_for_person(connection: Connection, turn_id: int, reason: str, summary: str) -> None:
     """Keep with the turn that a person is needed besides the reply, why, and what the person should know."""
     connection.execute(turns.update().where(turns.c.id == turn_id).values(reason=reason, summary=summary))
-
-
-def mark_gap(connection: Connection, turn_id: int, gap: bool) -> None:
-    """Keep whether the knowledge folder knew nothing of what was asked."""
-    connection.execute(turns.update().where(turns.c.id == turn_id).values(gap=gap))
 
 
 _NOTHING_WRITTEN = {"reply": None, "reason": None, "summary": None, "gap": False}
@@ -330,21 +328,20 @@ def drop_reply(connection: Connection, turn_id: int, me: str) -> bool:
     return _move(connection, turn_id, me, ANSWERING, {**_NOTHING_WRITTEN, "responder": None, "model": None})
 
 
-def absorb_newer(connection: Connection, turn_id: int, me: str) -> bool:
+def absorb_newer(connection: Connection, turn: Row[Any], me: str) -> bool:
     """The client wrote on while the reply was written: drop the draft, and answer the newer words with it.
 
     False when there are none, or the draft was dropped for newer words MOST_REDRAFTS times already.
     """
-    row = get(connection, turn_id)
-    if row is None or row.state != ANSWERING or row.owner != me or row.redrafts >= MOST_REDRAFTS:
+    if turn.state != ANSWERING or turn.owner != me or turn.redrafts >= MOST_REDRAFTS:
         return False
-    newer = _waiting(connection, row.conversation_id)
+    newer = _waiting(connection, turn.conversation_id)
     if newer is None:
         return False
     # The quiet period begins anew with the newer words.
     moments = {"first_message_at": newer.first_message_at, "last_message_at": newer.last_message_at}
-    fresh = {**_NOTHING_WRITTEN, "redrafts": row.redrafts + 1, "approved": False, "tried_at": None}
-    _join(connection, newer.id, turn_id, {**moments, **fresh})
+    fresh = {**_NOTHING_WRITTEN, "redrafts": turn.redrafts + 1, "approved": False, "tried_at": None}
+    _join(connection, newer.id, turn.id, {**moments, **fresh})
     return True
 
 
@@ -370,20 +367,19 @@ def _is_asked(connection: Connection, turn: Row[Any]) -> bool:
 
 def commit_to_send(
     connection: Connection, turn_id: int, me: str, now: datetime, way: str | None = None, texts: Sequence[str] = ()
-) -> bool:
+) -> Row[Any] | None:
     """answering -> sending, with the reply saved as a message: from here on it counts as said.
 
     way, texts: how it reaches the client's chat, and in which parts; without, it goes into the deal as a note.
 
-    The last look, in one UPDATE: the turn is ours, and the conversation is not in a person's hands. True only for
-    the call that made the step: that one may send without asking amoCRM first.
+    The last look, in one UPDATE: the turn is ours, and the conversation is not in a person's hands. Gives the turn
+    as it is then, and only to the call that made the step: that one may send without asking amoCRM first.
     """
     values = {"state": SENDING, "way": way, "tried_at": now if way is None else None, "note_id": None}
-    if not _say(connection, turn_id, me, values, {"state": SENDING, "way": way or "note"}, now):
-        return False
-    if way is not None:
+    turn = _say(connection, turn_id, me, values, {"state": SENDING, "way": way or "note"}, now)
+    if turn is not None and way is not None:
         parts.plan(connection, turn_id, texts)
-    return True
+    return turn
 
 
 _the_note = messages.alias("the_note")
@@ -473,14 +469,20 @@ def reject(connection: Connection, turn_id: int, now: datetime) -> str | None:
     return None if rejected else _(NO_DRAFT).format(turn=turn_id)
 
 
+_DRAFTED = (
+    sa.select(_other.c.id)
+    .join(turns, sa.and_(_other.c.conversation_id == turns.c.conversation_id, _other.c.state == DRAFT))
+    .where(turns.c.id == sa.bindparam("turn"))
+    .with_for_update(of=_other)
+)
+
+
 def _replace_draft(connection: Connection, turn_id: int) -> None:
     """The client wrote on while a draft waited: what it was to answer becomes part of this turn, and it is gone.
 
     Not the other way round: whoever approves the draft they saw must not send one that they did not see.
     """
-    drafted = sa.and_(_other.c.conversation_id == turns.c.conversation_id, _other.c.state == DRAFT)
-    query = sa.select(_other.c.id).join(turns, drafted).where(turns.c.id == turn_id).with_for_update(of=_other)
-    for id_ in connection.scalars(query).all():
+    for id_ in connection.scalars(_DRAFTED, {"turn": turn_id}).all():
         _join(connection, id_, turn_id, {"reply": None})
 
 
@@ -488,7 +490,7 @@ def keep(connection: Connection, turn_id: int, me: str, now: datetime) -> bool:
     """answering -> kept: the reply is saved as a message that was not sent."""
     values = {"state": KEPT, "reason": NOT_CONNECTED, "closed_at": now}
     delivery = {"state": KEPT, "reason": NOT_CONNECTED}
-    return _say(connection, turn_id, me, values, delivery, now)
+    return _say(connection, turn_id, me, values, delivery, now) is not None
 
 
 def mark_sent(connection: Connection, turn_id: int, me: str, note_id: int | None, now: datetime) -> bool:
@@ -711,10 +713,11 @@ def _say(
     values: Mapping[str, Any],
     delivery: Mapping[str, Any],
     now: datetime,
-) -> bool:
+) -> Row[Any] | None:
+    """The turn as it is then; None when it is not to be said."""
     ours = {"_turn": turn_id, "_me": me, "_from": ANSWERING, "_now": now}
     if connection.execute(_saying(frozenset(values)), {**ours, **values}).rowcount != 1:
-        return False
+        return None
     turn = get(connection, turn_id)
     assert turn is not None
     said = {
@@ -736,7 +739,7 @@ def _say(
     }
     connection.execute(_ADD_MESSAGE, message)
     connection.execute(_TOUCH_CONVERSATION, {"conversation": turn.conversation_id, "at": now})
-    return True
+    return turn
 
 
 def _close(

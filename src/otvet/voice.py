@@ -47,14 +47,15 @@ class Voice:
         self._transcription = transcription
         self._seconds = seconds
 
-    async def listen(self, turn_id: int) -> None:
-        """Each voice message of a turn that is being answered, once: also a failure is kept."""
+    async def listen(self, turn_id: int) -> bool:
+        """Each voice message of a turn that is being answered, once: also a failure is kept. Gives whether any is."""
         rows = await self._database.read(lambda connection: _unheard(connection, turn_id))
         if not rows:
-            return
+            return False
         deadline = asyncio.get_running_loop().time() + self._seconds
         changes = await asyncio.gather(*(self._hear(row, deadline) for row in rows))
         await self._database.write(lambda connection: [connection.execute(change) for change in changes])
+        return True
 
     async def _hear(self, row: Row[Any], deadline: float) -> sa.Update:
         """What to keep with a message: its words, or that there are none."""

@@ -18,6 +18,7 @@ from otvet.responders.knowledge.passages import read_folder
 from otvet.web.application import create
 
 GRACE_SECONDS = 5  # for requests that are being answered
+COLLECT_AFTER = (1000, 10, 50)  # with a thousand turns under way, the whole takes a third of a second: it comes seldom
 STOP_SECONDS = 19.0  # to the end of the process; no more than 20 are promised
 
 
@@ -42,6 +43,7 @@ def serve(settings: Settings) -> None:
         signal.signal(told, lambda _number, _frame: None)
     gc.collect()
     gc.freeze()  # what is loaded now stays: the collector need not go through it while a webhook waits
+    gc.set_threshold(*COLLECT_AFTER)
     server.run(sockets=[listener])
 
 

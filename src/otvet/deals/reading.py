@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import structlog
-from sqlalchemy.engine import Row
+from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm import cards
 from otvet.amocrm.client import AmoClient, AmoError
@@ -111,17 +111,17 @@ class Deals:
 
     async def _read_what_is_due(self, conversation_id: int) -> None:
         now = self._clock.now()
-        row = await self._database.read(lambda connection: known.get(connection, conversation_id))
-        if row is None:
-            return
-        deal = known.deal_is_due(row, now, self._max_age, self._fields)
-        card = known.card_is_due(row, now, self._fields)
-        if not (deal or card):
-            return
         token = now + known.AFTER_A_FAILURE
-        deal, card = await self._database.write(
-            lambda connection: known.claim(connection, row, token, deal=deal, card=card)
-        )
+
+        def claim(connection: Connection) -> tuple[Any, bool, bool]:
+            row = known.get(connection, conversation_id)
+            if row is None:
+                return None, False, False
+            deal = known.deal_is_due(row, now, self._max_age, self._fields)
+            card = known.card_is_due(row, now, self._fields)
+            return row, *known.claim(connection, row, token, deal=deal, card=card)
+
+        row, deal, card = await self._database.write(claim)
         if deal:
             await self._if_allowed(conversation_id, self._read_deal(row, token, now))
         if card:

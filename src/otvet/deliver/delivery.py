@@ -211,7 +211,8 @@ class Delivery:
             note_id = await amocrm.find_note(turn.amocrm_lead_id, drafts.marker(self._installation_name, turn))
             if note_id is not None:
                 return await self._drafted(turn, note_id, amocrm)
-        await amocrm.place()  # before the last look: in a backlog this may take a while
+        # Before the last look, which looks at the gate again: in a backlog this may take a while.
+        await amocrm.place(past_gate=turn.tried_at is None)
         with self._on_their_way.one():
             begun = await self._database.write(lambda connection: self._last_look(connection, turn.id))
             if begun.turn is None:
@@ -236,7 +237,7 @@ class Delivery:
             return NOT_OURS
 
         def write(connection: Connection) -> bool:
-            self._pause_if_asked(connection, turn.id)
+            self._pause_if_asked(connection, turn)
             return turns.show_draft(connection, turn.id, self._me, note_id)
 
         shown = await self._database.write(write)
@@ -284,7 +285,7 @@ class Delivery:
 
         def write(connection: Connection) -> None:
             turns.fail(connection, turn.id, self._me, reason, now)
-            self._pause_if_asked(connection, turn.id)
+            self._pause_if_asked(connection, turn)
 
         await self._database.write(write)
         return turns.FAILED
@@ -323,22 +324,24 @@ class Delivery:
     def _last_look(self, connection: Connection, turn_id: int) -> _Begun:
         """All that decides whether it is sent now, in one commit right before it is."""
         now = self._clock.now()
-        if turns.absorb_newer(connection, turn_id, self._me):
+        turn = turns.get(connection, turn_id)
+        if turn is None:
+            return _Begun(NOT_OURS)
+        if turns.absorb_newer(connection, turn, self._me):
             log.info("the client wrote on; the reply is written anew", turn=turn_id)
             return _Begun(AGAIN)
         if gates.closed(connection, gates.AMOCRM) is not None:
             return _Begun(LATER)
-        turn = turns.get(connection, turn_id)
-        if turn is not None and admission.is_over(turn, self._how.hours, now):
+        if admission.is_over(turn, self._how.hours, now):
             return _Begun(AGAIN if turns.drop_reply(connection, turn_id, self._me) else NOT_OURS)
-        if turn is not None and self._is_stale(connection, turn):
+        if self._is_stale(connection, turn):
             left = turns.hand_to_person(connection, turn_id, self._me, turns.STALE, now)
             return _Begun(turns.HANDED if left else NOT_OURS)
-        if turn is not None and (verdict := self._by_mode(connection, turn)) is not None:
+        if (verdict := self._by_mode(connection, turn)) is not None:
             return verdict
-        if turn is not None and self._commit(connection, turn):
-            return _Begun(None, turns.get(connection, turn_id), self._clock.monotonic())
-        if turn is not None and _is_paused(turn, now):  # somebody took the conversation over
+        if (committed := self._commit(connection, turn)) is not None:
+            return _Begun(None, committed, self._clock.monotonic())
+        if _is_paused(turn, now):  # somebody took the conversation over
             turns.hand_to_person(connection, turn_id, self._me, turns.PAUSED, now)
         turn = turns.get(connection, turn_id)
         return _Begun(LATER if turn and turn.state == turns.SENDING else turn.state if turn else NOT_OURS)
@@ -364,8 +367,8 @@ class Delivery:
             return _Begun(NOT_OURS)
         return _Begun(None, turns.get(connection, turn.id), self._clock.monotonic())
 
-    def _commit(self, connection: Connection, turn: Row[Any]) -> bool:
-        """To the client's chat, where that is set for its channel, or as a note."""
+    def _commit(self, connection: Connection, turn: Row[Any]) -> Row[Any] | None:
+        """To the client's chat, where that is set for its channel, or as a note; see turns.commit_to_send."""
         now = self._clock.now()
         origin = origin_of(connection, turn.id)
         name = way_for(self._how.via, origin)
@@ -387,22 +390,24 @@ class Delivery:
         return _Begun(None, turns.get(connection, turn_id), self._clock.monotonic())
 
     def _without_amocrm(self, connection: Connection, turn_id: int) -> str:
-        if turns.absorb_newer(connection, turn_id, self._me):
+        turn = turns.get(connection, turn_id)
+        if turn is None:
+            return NOT_OURS
+        if turns.absorb_newer(connection, turn, self._me):
             log.info("the client wrote on; the reply is written anew", turn=turn_id)
             return AGAIN
         now = self._clock.now()
-        turn = turns.get(connection, turn_id)
-        if turn is not None and turn.owner == self._me and turn.state == turns.ANSWERING and turn.reply is not None:
+        if turn.owner == self._me and turn.state == turns.ANSWERING and turn.reply is not None:
             mode = turn.mode or self._how.mode
             if mode == conversations.OFF and not turn.forced:
                 turns.leave_alone(connection, turn_id, self._me, turns.OFF, now)
                 return turns.CANCELLED
             if mode == conversations.DRAFT and not (turn.approved or admission.is_own_text(turn)):
-                self._pause_if_asked(connection, turn_id)
+                self._pause_if_asked(connection, turn)
                 turns.show_draft(connection, turn_id, self._me, None)
                 return turns.DRAFT
         if turns.keep(connection, turn_id, self._me, now):
-            self._pause_if_asked(connection, turn_id)
+            self._pause_if_asked(connection, turn)
         elif not turns.hand_to_person(connection, turn_id, self._me, turns.PAUSED, now):
             turns.fail(connection, turn_id, self._me, _(DISCONNECTED), now)
         turn = turns.get(connection, turn_id)
@@ -432,18 +437,15 @@ class Delivery:
 
         def write(connection: Connection) -> None:
             turns.mark_sent(connection, turn.id, self._me, note_id, self._clock.now())
-            self._pause_if_asked(connection, turn.id)
+            self._pause_if_asked(connection, turn)
 
         await self._database.write(write)
         self.hurry()
         log.info("replied", turn=turn.id, lead=turn.amocrm_lead_id, responder=turn.responder, note=note_id)
         return turns.SENT
 
-    def _pause_if_asked(self, connection: Connection, turn_id: int) -> None:
-        turn = turns.get(connection, turn_id)
-        if turn is None or turn.responder != handover.RESPONDER:
-            return
-        if not turns.has_a_person(connection, turn_id):
+    def _pause_if_asked(self, connection: Connection, turn: Row[Any]) -> None:
+        if turn.responder == handover.RESPONDER and not turns.has_a_person(connection, turn.id):
             conversations.pause_for_client(connection, turn.conversation_id)
 
     async def _make_task(self, turn: Row[Any], note_id: int | None, amocrm: AmoClient) -> bool:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CHECK_SECONDS = 1.0
 """The folder is looked at no more often than that."""
 
+REMEMBERED = 64
+"""So many questions keep the passage that was found for them."""
+
 _SAME_TALK = timedelta(hours=1)
 """A question rests on what was said no longer ago than that."""
 
@@ -59,6 +62,7 @@ class Knowledge:
         self._looked_at = 0.0
         self._snapshot: Snapshot = ()
         self._index: Index | None = None
+        self._chosen: dict[tuple[tuple[str, ...], tuple[str, ...]], Hit | None] = {}
         self._problems: tuple[Problem, ...] = ()
 
     def answer(self, question: Sequence[Line], history: Sequence[Line] = ()) -> "Hit | None":
@@ -66,21 +70,17 @@ class Knowledge:
 
         history: what was said before, oldest first; a short question may rest on the client's last one.
         """
-        from otvet.responders.knowledge.choice import choose  # heavy, see below
-
         with self._lock:
-            return choose(self._fresh_index(), [line.text for line in question], _before(question, history))
+            return self._choose(self._fresh_index(), question, history)
 
     def passages(self, question: Sequence[Line], history: Sequence[Line] = (), k: int = 3) -> "list[Hit]":
         """The passages nearest to a question, best first, whether or not one clearly fits; one that does is the first.
 
         history: what was said before, oldest first; its newest messages are searched too, with less weight.
         """
-        from otvet.responders.knowledge.choice import choose  # heavy, see below
-
         with self._lock:
             index = self._fresh_index()
-            fits = choose(index, [line.text for line in question], _before(question, history))
+            fits = self._choose(index, question, history)
             hits = index.search(_text(question), k, _earlier(history))
         others = [hit for hit in hits if fits is None or hit.passage is not fits.passage]
         return [fits, *others][:k] if fits else others
@@ -92,6 +92,17 @@ class Knowledge:
             self._fresh_index()
             return self._problems
 
+    def _choose(self, index: "Index", question: Sequence[Line], history: Sequence[Line]) -> "Hit | None":
+        """Every responder is told the passages before the local one is asked for its answer: it is found once."""
+        from otvet.responders.knowledge.choice import choose  # heavy, see below
+
+        asked = tuple(line.text for line in question), tuple(_before(question, history))
+        if asked not in self._chosen:
+            if len(self._chosen) >= REMEMBERED:
+                self._chosen.clear()
+            self._chosen[asked] = choose(index, *asked)
+        return self._chosen[asked]
+
     def _fresh_index(self) -> "Index":
         now = self._clock.monotonic()
         if self._index is None or now - self._looked_at >= CHECK_SECONDS:
@@ -100,6 +111,7 @@ class Knowledge:
             seen = snapshot(self._folder)
             if self._index is None or seen != self._snapshot:
                 self._index = self._build()
+                self._chosen.clear()
                 self._snapshot = seen
         return self._index
 
