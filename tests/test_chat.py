@@ -9,6 +9,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from otvet.errors import SettingsError
 from otvet.responders.base import Context, Declined, Line, Reply, ResponderError, Sender
 from otvet.responders.chat.answer import for_client, read_completion
 from otvet.responders.chat.api import OpenAiModel
+from otvet.responders.chat.client import POOLS, Client
 from otvet.responders.chat.messages import (
     QUESTION_FLOOR,
     SHORTENED,
@@ -749,3 +751,23 @@ def test_the_client_is_loaded_with_the_first_question_only() -> None:
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout == "[]\n"
+
+
+# The connections.
+
+
+def test_calls_under_way_are_spread_over_the_pools_and_calls_in_turn_share_one() -> None:
+    async def scenario() -> None:
+        client = Client("http://127.0.0.1:9/v1", None)
+        async with client.ready() as first:
+            pass
+        async with AsyncExitStack() as stack:
+            at_once = [await stack.enter_async_context(client.ready()) for _ in range(2 * POOLS)]
+        assert at_once[0] is first
+        assert [at_once.count(one) for one in set(at_once)] == [2] * POOLS
+        async with client.ready() as last:
+            assert last is first
+        await client.aclose()
+        assert all(one.is_closed() for one in at_once)
+
+    asyncio.run(scenario())

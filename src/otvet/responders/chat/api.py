@@ -53,10 +53,10 @@ class OpenAiModel:
 
     async def complete(self, messages: Sequence[Message], *, max_tokens: int, seconds: float) -> object:
         """See Model."""
-        client = await self._client.get()
         error = None
         for _attempt in range(3):  # a model may refuse two of our parameters
-            answer, error = await self._try(client, messages, max_tokens, seconds)
+            async with self._client.ready() as client:
+                answer, error = await self._try(client, messages, max_tokens, seconds)
             if error is None:
                 return answer
             if not self._give_in(error):

@@ -6,6 +6,9 @@ service, and it follows redirects. Both would take a key or a client's words whe
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -13,9 +16,20 @@ import httpx2
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+POOLS = 8
+"""At each call the HTTP client goes through all its connections: a thousand under way are spread over so many."""
+
+MOST_CONNECTIONS = 2000
+
+
+@dataclass(eq=False, slots=True)
+class _Pool:
+    client: "AsyncOpenAI"
+    under_way: int = 0
+
 
 class Client:
-    """One AsyncOpenAI, for all calls to an address.
+    """AsyncOpenAI, for all calls to an address.
 
     api_key: sent as ``Authorization: Bearer``; None where the address needs none.
     trust: whose certificates are accepted; None: those that the system accepts.
@@ -28,16 +42,22 @@ class Client:
         self._api_key = api_key
         self._trust = trust
         self._max_retries = max_retries
-        self._client: AsyncOpenAI | None = None
+        self._pools: list[_Pool] = []
         self._opening = asyncio.Lock()
 
-    async def get(self) -> "AsyncOpenAI":
-        """The open client."""
+    @asynccontextmanager
+    async def ready(self) -> "AsyncIterator[AsyncOpenAI]":
+        """The client with open connections, for one call."""
         async with self._opening:
-            if self._client is None:
+            if not self._pools:
                 # Loading takes a third of a second, in which the webhook must go on.
-                self._client = await asyncio.to_thread(self._open)
-            return self._client
+                self._pools = await asyncio.to_thread(self._open)
+        pool = min(self._pools, key=lambda one: one.under_way)  # mostly the first one, which has a connection already
+        pool.under_way += 1
+        try:
+            yield pool.client
+        finally:
+            pool.under_way -= 1
 
     @property
     def headers(self) -> dict[str, Any]:
@@ -48,11 +68,15 @@ class Client:
 
     async def aclose(self) -> None:
         """Close the connections; the next call opens them anew."""
-        if self._client:
-            await self._client.close()
-            self._client = None
+        pools, self._pools = self._pools, []
+        for pool in pools:
+            await pool.client.close()
 
-    def _open(self) -> "AsyncOpenAI":
+    def _open(self) -> list[_Pool]:
+        certificates = self._trust or httpx2.create_ssl_context()  # read once
+        return [_Pool(self._open_one(certificates)) for _ in range(POOLS)]
+
+    def _open_one(self, certificates: ssl.SSLContext) -> "AsyncOpenAI":
         from openai import AsyncOpenAI
 
         client = AsyncOpenAI(
@@ -60,10 +84,10 @@ class Client:
             api_key=self._api_key or "none",
             max_retries=self._max_retries,
             http_client=httpx2.AsyncClient(
-                verify=self._trust or True,
+                verify=certificates,
                 follow_redirects=False,
                 # A question that waits for a connection spends its budget; one that waits for an answer costs little.
-                limits=httpx2.Limits(max_connections=2000, max_keepalive_connections=20),
+                limits=httpx2.Limits(max_connections=MOST_CONNECTIONS // POOLS, max_keepalive_connections=20),
             ),
         )
         client.organization = client.project = client.admin_api_key = None

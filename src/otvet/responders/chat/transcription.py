@@ -45,15 +45,15 @@ class Transcription:
         kind = kind_of(content)
         if kind is None:
             raise NotTranscribed("it is no sound file that is known")
-        client = await self._client.get()
-        import openai
+        async with self._client.ready() as client:
+            import openai
 
-        try:
-            told = await client.audio.transcriptions.create(
-                model=self.model, file=(f"voice.{kind}", content), extra_headers=self._client.headers
-            )
-        except openai.OpenAIError as error:
-            raise NotTranscribed(type(error).__name__) from error
+            try:
+                told = await client.audio.transcriptions.create(
+                    model=self.model, file=(f"voice.{kind}", content), extra_headers=self._client.headers
+                )
+            except openai.OpenAIError as error:
+                raise NotTranscribed(type(error).__name__) from error
         text = getattr(told, "text", None)
         if not isinstance(text, str) or not text.strip():
             raise NotTranscribed("nothing is said in it")
