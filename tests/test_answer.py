@@ -85,6 +85,20 @@ class Stage:
     def manager_writes(self, text: str = "I am here", lead_id: int = LEAD, **more: Any) -> None:
         self.receive(outgoing(text, **{**self._new(lead_id), **more}))
 
+    def others_go_on(self) -> None:
+        """In another deal a client asks and is answered."""
+        self.clock.advance(2)
+        (turn_id,) = self.client_writes(lead_id=LEAD + 1)
+        answered = turns.turns.update().where(turns.turns.c.id == turn_id)
+        reply = {"sender_type": "assistant", "content": "Yes.", "message_type": "text", "metadata": {}}
+        now = self.clock.now()
+        with self.database.writes.begin() as connection:
+            here = turns.get(connection, turn_id)
+            assert here is not None
+            connection.execute(answered.values(state=turns.SENT, reply="Yes.", closed_at=now))
+            told = {**reply, "conversation_id": here.conversation_id, "timestamp": now, "turn_id": turn_id}
+            connection.execute(messages.insert().values(**told))
+
     def _new(self, lead_id: int) -> dict[str, Any]:
         self._count += 1
         said_at = int(self.clock.now().timestamp())
@@ -1173,6 +1187,7 @@ def test_a_manager_who_wrote_while_amocrm_was_away_is_not_talked_over_after_the_
             if not wrote_at and stage.turn(turn).state == turns.SENDING:
                 wrote_at.append(stage.clock.monotonic())
                 stage.manager_writes()
+                stage.others_go_on()
             if wrote_at and stage.clock.monotonic() > wrote_at[0] + 3600:
                 amo.app.clear()
 
@@ -1289,6 +1304,7 @@ def test_a_manager_who_comes_while_the_handover_is_sent_is_the_person_that_was_a
 
             async def manager_first(client: AmoClient, *given: Any, **how: Any) -> int:
                 stage.manager_writes()
+                stage.others_go_on()
                 return await add_note(client, *given, **how)
 
             stage.delivery._amocrm.add_note = partial(manager_first, stage.delivery._amocrm)  # type: ignore[union-attr,method-assign]

@@ -391,11 +391,13 @@ _MANAGER_WROTE_SINCE = sa.exists().where(
     _of_manager.c.id
     > sa.select(sa.func.max(_the_note.c.id))
     .where(_the_note.c.turn_id == turns.c.id, _the_note.c.sender_type == "assistant")
+    .correlate(turns)  # two levels up, which is not seen by itself: it would be the newest note of all turns
     .scalar_subquery(),
     # One that was written before the question and only came in late answers nothing.
     _of_manager.c.timestamp
     >= sa.select(sa.func.max(_asked.c.timestamp))
     .where(_asked.c.turn_id == turns.c.id, _asked.c.sender_type == "client")
+    .correlate(turns)
     .scalar_subquery(),
 )
 
