@@ -57,6 +57,7 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
 QUESTIONS = ("Сколько стоит доставка?", "Есть ли синий?", "Когда привезёте?", "What does it cost?", "Спасибо, а ещё?")
 FOR_A_PERSON = "Позовите менеджера"
 TOKEN = re.compile(r"\bm\d+\b")
+_CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
 MARKER = re.compile(r"\[otvet:(\d+)-[0-9a-f]+\]")
 
 
@@ -201,7 +202,7 @@ class Play:
         self._delivered = asyncio.Event()
         self._sent = 0
         amo.any_lead, amo.rate = True, 100_000
-        manus.answer = lambda content: " ".join(["Answer to", *dict.fromkeys(TOKEN.findall(content))])
+        manus.answer = _answer
         chosen = self._dice.choices(list(SCENARIOS), list(SCENARIOS.values()), k=3 * options.messages)
         manus.scenario(*chosen)  # type: ignore[arg-type]
 
@@ -327,6 +328,11 @@ def _something(token: str, lead: int, dice: random.Random) -> Said:
     by_manager = dice.random() < 0.1
     text = FOR_A_PERSON if not by_manager and dice.random() < 0.01 else dice.choice(QUESTIONS)
     return Said(token, lead, text, by_manager, twice=dice.random() < 0.1)
+
+
+def _answer(content: str) -> str:
+    """What Manus replies: every message that it was told, in the language of who asks, else it is not sent."""
+    return " ".join(["Ответ на" if _CYRILLIC.search(content) else "Answer to", *dict.fromkeys(TOKEN.findall(content))])
 
 
 @dataclass
