@@ -16,6 +16,7 @@ from otvet.errors import StorageError
 from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
 from otvet.responders.checks.masking import Masker
 from otvet.responders.template import TemplateResponder
+from otvet.writing import Checks
 from tests.test_answer import Stage
 from tests.test_writing import PHONE, Short, Writer
 
@@ -90,6 +91,14 @@ def test_long_messages_are_summarised_earlier(database: Database) -> None:
     talk(stage_with(database, short), "long " * (summaries.CHARACTERS // 5), "short")
     assert [len(lines) for lines, _before in short.shown] == [1]
     assert short.shown[0][0][0].text.startswith("long long")
+
+
+def test_a_long_reply_counts_too(database: Database) -> None:
+    short = Short("In short.")
+    stage = stage_with(database, short, "Long reply. " * (summaries.CHARACTERS * 3 // 4 // 12))
+    stage.writing["checks"] = Checks(limit=summaries.CHARACTERS)
+    talk(stage, "long " * (summaries.CHARACTERS // 2 // 5))
+    assert [len(lines) for lines, _before in short.shown] == [1]
 
 
 def test_one_message_alone_is_not_summarised_however_long(database: Database) -> None:

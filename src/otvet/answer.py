@@ -26,7 +26,7 @@ from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS
 from otvet.errors import StorageError
 from otvet.i18n import language_of
 from otvet.instructions import Instructions
-from otvet.responders.base import Context
+from otvet.responders.base import Context, Reply
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.voice import Voice
 from otvet.writing import Writing, Written
@@ -107,11 +107,11 @@ class Answering:
             while state == AGAIN:
                 turn = await self._wait_until_due(turn)
                 await self._know_the_deal(turn)
-                told = await self._write(turn_id)
+                long = await self._write(turn_id)
                 state = await self._deliver_in_time(turn_id)
             self._let_the_next_one_in(turn.conversation_id)
             await self._delivery.release_bot(turn.conversation_id)
-            if told is None or summaries.may_be_due(told, self._rules.history_messages):
+            if long:
                 await self._summarise(turn_id)
             return state
         finally:
@@ -241,36 +241,34 @@ class Answering:
         due = summaries.due(connection, turn, self._rules.history_messages)
         return (due, self._notes(connection, turn, tries.SUMMARY)) if due is not None else None
 
-    async def _write(self, turn_id: int) -> Context | None:
-        """Have the reply written, and keep it with the turn; gives what it was written from, if it was."""
-        gathered = await self._database.write(lambda connection: self._admit_and_gather(connection, turn_id))
+    async def _write(self, turn_id: int) -> bool:
+        """Have the reply written, and keep it with the turn; gives whether the talk may be long enough to sum it up."""
+        gathered = await self._database.read(lambda connection: self._gather(connection, turn_id))
         if gathered is not None and self._voice is not None and await self._voice.listen(turn_id):
             gathered = await self._database.read(lambda connection: self._gather(connection, turn_id))
         if gathered is None:
-            return None
+            await self._leave_out(turn_id)
+            return True
         told, notes = gathered
         if handover.asks_for_person(told.question, self._rules.person_phrases):
-            await self._pass_on(told)
-            return told
+            return summaries.may_be_due(told, await self._pass_on(told), self._rules.history_messages)
         told, known = await context.with_knowledge(told, self._knowledge)
         written = await self._writing.write(told, notes)
         gap = not known or written.reply.responder == self._writing.last.name
         await self._write_down(told, notes, written, gap=gap and not told.nothing_to_read)
-        return told
+        return summaries.may_be_due(told, written.reply, self._rules.history_messages)
 
-    def _admit_and_gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes] | None:
-        """What to write from; or None, the turn being ended or having its text, where the settings say so."""
-        turn = self._to_write(connection, turn_id)
-        if turn is not None and not turn.forced:
-            reason = self._rules.admission.decide(connection, turn, self._me, self._clock.now())
-            if reason is not None:
-                log.info("not answered, by the settings", turn=turn_id, reason=reason)
-                return None
-        return self._told(connection, turn) if turn is not None else None
+    async def _leave_out(self, turn_id: int) -> None:
+        """End the turn here, or have its text, if the settings say so."""
+        reason = await self._database.write(lambda connection: self._decide(connection, turn_id))
+        if reason:
+            log.info("not answered, by the settings", turn=turn_id, reason=reason)
 
-    def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes] | None:
+    def _decide(self, connection: Connection, turn_id: int) -> str | None:
         turn = self._to_write(connection, turn_id)
-        return self._told(connection, turn) if turn is not None else None
+        if turn is None or turn.forced:
+            return None
+        return self._rules.admission.decide(connection, turn, self._me, self._clock.now())
 
     def _to_write(self, connection: Connection, turn_id: int) -> Row[Any] | None:
         """The turn, if there is a reply for us to write."""
@@ -279,8 +277,13 @@ class Answering:
             return None
         return turn
 
-    def _told(self, connection: Connection, turn: Row[Any]) -> tuple[Context, tries.Notes]:
-        """What the responders are told, and what is kept of asking them."""
+    def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes] | None:
+        """What the responders are told, and what is kept of asking them; None when nothing is to be asked of them."""
+        turn = self._to_write(connection, turn_id)
+        if turn is None:
+            return None
+        if not turn.forced and self._rules.admission.refuses(connection, turn, self._clock.now()):
+            return None
         rules = self._rules
         told = context.build(
             connection, turn, rules.history_messages, rules.instructions, self._clock.now(), rules.zone
@@ -291,7 +294,7 @@ class Answering:
         ceilings = self._rules.ceilings
         return tries.Notes(connection, self._database, self._clock, turn.id, draft, turn.conversation_id, ceilings)
 
-    async def _pass_on(self, told: Context) -> None:
+    async def _pass_on(self, told: Context) -> Reply:
         """The client wants a person: say so, keep why, and keep still from now on."""
         reply, summary = handover.reply(told), handover.summary(told)
 
@@ -300,6 +303,7 @@ class Answering:
                 turns.ask_for_person(connection, told.turn_id, turns.ASKED, summary or turns.ASKED)
 
         await self._database.write(write)
+        return reply
 
     async def _write_down(self, told: Context, notes: tries.Notes, written: Written, *, gap: bool) -> None:
         def write(connection: Connection) -> None:

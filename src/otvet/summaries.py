@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations import NEVER_SAID, conversations, messages, of_lead, people
-from otvet.responders.base import Context
+from otvet.responders.base import Context, Reply
 
 CHARACTERS = 8000
 """A summary is due when the messages since the last one are longer than that, or more than a responder is told."""
@@ -33,10 +33,10 @@ class Due:
         return moment
 
 
-def may_be_due(told: Context, history_messages: int) -> bool:
-    """Whether it is worth looking, by what the turn's reply was written from: a first guess that costs nothing."""
-    lines = (*told.history, *told.question)
-    return len(lines) >= history_messages or sum(len(line.text) for line in lines) > CHARACTERS // 2
+def may_be_due(told: Context, reply: Reply, history_messages: int) -> bool:
+    """Whether it is worth looking, by a turn's reply and what it was written from: a first guess that costs nothing."""
+    texts = [line.text for line in (*told.history, *told.question)]
+    return len(texts) + 1 > history_messages or sum(map(len, (*texts, reply.text))) > CHARACTERS
 
 
 def due(connection: Connection, turn: Row[Any], history_messages: int) -> Due | None:

@@ -40,18 +40,26 @@ class Admission:
 
         turn: one that is being answered, without a reply yet, and that no person wants answered.
         """
-        asked = connection.execute(_ASKED, {"turn": turn.id}).all()
-        if reason := self._leaves_out(asked[-1]):
+        reason = self.refuses(connection, turn, now)
+        if reason is None:
+            return None
+        if self.hours is None or reason != OUT_OF_HOURS:
             turns.leave_alone(connection, turn.id, me, reason, now)
             return reason
-        if self.hours is None or self.out_of_hours == "answer" or self.hours.open_at(now):
-            return None
+        asked = connection.execute(_ASKED, {"turn": turn.id}).all()
         if self.out_of_hours == "text" and not _told_since(connection, turn, self.hours.closed_since(now)):
             if turns.write_down(connection, turn.id, me, Reply(self.text, RESPONDER)):
                 turns.ask_for_person(connection, turn.id, OUT_OF_HOURS, _summary(asked))
             return OUT_OF_HOURS
         turns.hand_to_person(connection, turn.id, me, OUT_OF_HOURS, now)
         return OUT_OF_HOURS
+
+    def refuses(self, connection: Connection, turn: Row[Any], now: datetime) -> str | None:
+        """Why the turn is not the assistant's to answer, or None; see decide."""
+        if reason := self.leaves_out(connection, turn.id):
+            return reason
+        closed = self.hours is not None and self.out_of_hours != "answer" and not self.hours.open_at(now)
+        return OUT_OF_HOURS if closed else None
 
     def leaves_out(self, connection: Connection, turn_id: int) -> str | None:
         """Why the deal or the channel of a turn is not the assistant's, or None."""

@@ -330,6 +330,9 @@ class Delivery:
         if turns.absorb_newer(connection, turn, self._me):
             log.info("the client wrote on; the reply is written anew", turn=turn_id)
             return _Begun(AGAIN)
+        turn = turns.get(connection, turn_id)  # as it is now: the look for newer words may have waited for a lock
+        if turn is None:
+            return _Begun(NOT_OURS)
         if gates.closed(connection, gates.AMOCRM) is not None:
             return _Begun(LATER)
         if admission.is_over(turn, self._how.hours, now):
@@ -396,6 +399,9 @@ class Delivery:
         if turns.absorb_newer(connection, turn, self._me):
             log.info("the client wrote on; the reply is written anew", turn=turn_id)
             return AGAIN
+        turn = turns.get(connection, turn_id)  # see _last_look
+        if turn is None:
+            return NOT_OURS
         now = self._clock.now()
         if turn.owner == self._me and turn.state == turns.ANSWERING and turn.reply is not None:
             mode = turn.mode or self._how.mode

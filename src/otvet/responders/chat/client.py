@@ -69,8 +69,7 @@ class Client:
     async def aclose(self) -> None:
         """Close the connections; the next call opens them anew."""
         pools, self._pools = self._pools, []
-        for pool in pools:
-            await pool.client.close()
+        await asyncio.gather(*(pool.client.close() for pool in pools), return_exceptions=True)
 
     def _open(self) -> list[_Pool]:
         certificates = self._trust or httpx2.create_ssl_context()  # read once
