@@ -46,12 +46,12 @@ class Outage(Stage):
     async def begin(self, answering: Answering) -> list[asyncio.Task[str]]:
         """Their turns, each at work."""
         (first,), (other,) = self.client_writes("one", FIRST), self.client_writes("other", SECOND)
-        begun = [asyncio.create_task(answering.answer(turn)) for turn in (first, other)]
         self.clock.advance(60)
-        await until(lambda: self.turn(first).state == turns.SENDING)
+        begun = [asyncio.create_task(answering.answer(first))]
+        await until(lambda: self.turn(first).state == turns.SENDING)  # before the other one closes the gate for both
         (next_one,) = self.client_writes("two", FIRST)
-        begun.append(asyncio.create_task(answering.answer(next_one)))
         self.clock.advance(60)
+        begun += [asyncio.create_task(answering.answer(turn)) for turn in (other, next_one)]
         return begun
 
     def gate(self) -> gates.Closed | None:
