@@ -50,7 +50,7 @@ bench: $(VENV)/.installed-bench $(VENV)/.installed-dev ## Measure the intake (ne
 	$(BIN)/python -m benchmarks.answer
 	$(BIN)/python -m benchmarks.local
 
-chaos: $(VENV)/.installed-dev ## The long chaos run on both databases and all kill points, about a quarter of an hour
+chaos: $(VENV)/.installed-dev ## The long chaos run on both databases and all kill points, about twenty minutes
 	$(BIN)/python -m tests.chaos --database sqlite --messages 5000 --conversations 500 --processes 1
 	$(BIN)/python -m tests.chaos --database postgresql --messages 5000 --conversations 500 --processes 3
 	$(BIN)/pytest tests/test_kill_matrix_salesbot.py --whole-matrix
