@@ -13,8 +13,11 @@ from rich.console import Console
 from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import read_delivery
+from otvet.amocrm.token import Keys, Pair
 from otvet.commands import copy_database
 from otvet.commands.copy_database import copy
+from otvet.config import Settings, load_settings
+from otvet.connection import account, tokens
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database
 from otvet.errors import UsageError
@@ -167,3 +170,75 @@ def test_a_bar_shows_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     copy(source, target)
     for table in ("messages", "turns"):
         assert re.search(rf"{table}\s+\S*━.*100%", shown.getvalue())
+
+
+# The key of amoCRM's tokens, which is not in the database
+
+
+@pytest.fixture
+def consented(database: Database) -> Settings:
+    """The settings of a database that holds a consent's tokens, with a key of its own."""
+    settings = load_settings(database_url=database.url)
+    pair = Pair("an access token", "a refresh token", 86_400)
+    keys = Keys("client-id", "client-secret", "https://otvet.example.com/oauth/amocrm")
+    with database.writes.begin() as connection:
+        tokens.keep_consent(connection, account.vault_of(settings), "https://a.amocrm.ru", keys, pair, NOW)
+    return settings
+
+
+@pytest.fixture
+def elsewhere(database: Database, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """The settings of an empty database of the other kind, whose key is looked for in another place."""
+    url = (
+        request.getfixturevalue("postgres_url") if database.is_sqlite else f"sqlite:///{tmp_path / 'new' / 'target.db'}"
+    )
+    (tmp_path / "new").mkdir()
+    return load_settings(database_url=str(url))
+
+
+def refresh_token(settings: Settings) -> str:
+    """As whoever starts with these settings reads it."""
+    with closing(Database(settings.database_url)) as database:
+        kept = database.look(lambda connection: tokens.kept(connection, account.vault_of(settings)))
+    assert kept is not None
+    return kept.refresh
+
+
+def test_the_tokens_can_be_read_under_the_new_address(
+    consented: Settings, elsewhere: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy(consented.database_url, elsewhere.database_url)
+    assert refresh_token(elsewhere) == "a refresh token"
+    assert elsewhere.key_file.stat().st_mode & 0o777 == 0o600
+    told = capsys.readouterr().out
+    assert f"copied to {elsewhere.key_file}" in told
+    assert ("OTVET_SECRET_KEY_FILE" in told) is not elsewhere.is_sqlite
+
+
+def test_another_key_in_the_new_place_is_left_there_and_named(
+    consented: Settings, elsewhere: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere.key_file.write_text("the key of something else\n")
+    copy(consented.database_url, elsewhere.database_url)
+    assert elsewhere.key_file.read_text() == "the key of something else\n"
+    assert f"{elsewhere.key_file} holds another key" in capsys.readouterr().out
+    assert refresh_token(elsewhere.model_copy(update={"secret_key_file": consented.key_file})) == "a refresh token"
+
+
+def test_a_key_that_is_not_there_is_said(
+    consented: Settings, elsewhere: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    consented.key_file.unlink()
+    copy(consented.database_url, elsewhere.database_url)
+    assert "could not be copied" in capsys.readouterr().out
+    assert not elsewhere.key_file.exists()
+
+
+def test_a_key_of_the_settings_needs_no_copy(
+    database: Database, elsewhere: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("OTVET_SECRET_KEY", "the key of all machines, long enough")
+    request.getfixturevalue("consented")
+    copy(database.url, elsewhere.database_url)
+    assert not elsewhere.key_file.exists()
+    assert refresh_token(load_settings(database_url=elsewhere.database_url)) == "a refresh token"

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from otvet import only_one, processes, schema
 from otvet.config import Settings, load_settings
+from otvet.connection import vault
 from otvet.database import Database, metadata
 from otvet.errors import UsageError
 from otvet.i18n import _
@@ -50,6 +51,8 @@ def copy(source_url: str, target_url: str) -> None:
             _number_on(writing)
         for name, count in counts.items():
             console.print(f"  {name}: {count}")
+        for line in _bring_key(source_settings, target_settings, has_tokens=counts["tokens"] > 0):
+            console.print(line, markup=False, soft_wrap=True)
         console.print(
             _("copied to {url}; set OTVET_DATABASE_URL to it and start Otvet").format(url=target_settings.shown_url)
         )
@@ -91,6 +94,37 @@ def _refuse_if_alive(connection: Connection, database: Database) -> None:
 def _tables() -> Iterator[sa.Table]:
     """Parents before children."""
     return (table for table in metadata.sorted_tables if table.name not in OF_ONE_PLACE)
+
+
+def _bring_key(source: Settings, target: Settings, *, has_tokens: bool) -> Iterator[str]:
+    """The tokens are read with a key that is not in the database; what was done about it, a sentence each."""
+    file, place = source.key_file, target.key_file
+    if source.secret_key or source.secret_key_file or not (has_tokens or file.exists()):
+        return  # the key is the same wherever the database is, or there is none
+    try:
+        brought = vault.bring(file, place)
+    except (OSError, UnicodeDecodeError) as error:
+        cause = getattr(error, "strerror", None) or type(error).__name__
+        sentence = _(
+            "the key of the tokens could not be copied from {file} to {place} ({cause}): copy it yourself, or connect "
+            "anew with: otvet connect"
+        )
+        yield sentence.format(file=file, place=place, cause=cause)
+        return
+    if not brought:
+        sentence = _(
+            "{place} holds another key and was left as it is; the tokens need the one in {file}: set "
+            "OTVET_SECRET_KEY_FILE to that file"
+        )
+        yield sentence.format(place=place, file=file)
+    elif file.resolve() != place.resolve():
+        yield _("the key of the tokens is copied to {place}").format(place=place)
+    if not target.is_sqlite:
+        sentence = _(
+            "each machine needs the key that is in {file}: as OTVET_SECRET_KEY, or as a file that "
+            "OTVET_SECRET_KEY_FILE names"
+        )
+        yield sentence.format(file=file)
 
 
 def _refuse_unless_empty(connection: Connection, url: str) -> None:

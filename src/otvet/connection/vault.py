@@ -67,12 +67,25 @@ def key_in(file: Path) -> str:
     return key
 
 
+def bring(file: Path, place: Path) -> bool:
+    """The key file copied to where another database's is looked for; False where another key is in that place."""
+    key = file.read_text("utf-8")
+    if not place.exists():
+        _write(place, key)
+    return place.read_text("utf-8").strip() == key.strip()
+
+
 def _make(file: Path) -> None:
-    """Whole or not at all, and one for all processes that start at the same moment."""
+    """One for all processes that start at the same moment."""
+    _write(file, secrets.token_urlsafe(32) + "\n")
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all, for its owner alone, and never over one that is there."""
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(secrets.token_urlsafe(32) + "\n")
+            out.write(text)
             out.flush()
             os.fsync(out.fileno())
         with contextlib.suppress(FileExistsError):
