@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from otvet import turns
 from otvet.answer import Rules
+from otvet.commands import operate, view
+from otvet.config import load_settings
 from otvet.conversations import messages, set_mode
 from otvet.database import Database
 from otvet.deliver.delivery import GIVE_UP_AFTER
@@ -268,6 +270,34 @@ def test_without_amocrm_a_draft_waits_here(database: Database) -> None:
     assert answered(stage, turn) == turns.DRAFT
     assert approve(stage, turn) is None
     assert answered(stage, turn) == turns.KEPT
+
+
+def test_the_terminal_shows_what_was_asked_and_the_draft(
+    database: Database, amo: AmoStandin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Stage(database, Writer("template", "[bold]300[/bold] roubles\x1b[31m.\nOr more."), amo=amo)
+    stage.how = How(mode="draft")
+    (turn,) = stage.client_writes("[red]How much[/red]\x1b[31m is it?\n" + "Tell me. " * 50)
+    assert answered(stage, turn) == turns.DRAFT
+    settings = load_settings(database_url=database.url)
+    capsys.readouterr()
+
+    operate.show(settings, None)
+    listed = capsys.readouterr().out
+    view.show(settings, LEAD)
+    viewed = capsys.readouterr().out
+    for shown in (listed, viewed):
+        assert "[bold]300[/bold] roubles\ufffd[31m." in shown
+        assert f"otvet approve {turn if shown is viewed else 'TURN'}" in shown
+        assert "\x1b" not in shown
+    assert "client: [red]How much[/red]\ufffd[31m is it? Tell me." in listed
+    assert listed.count("Tell me.") < 30
+    assert "draft, not sent" in viewed
+
+    with database.writes.begin() as connection:
+        turns.reject(connection, turn, stage.clock.now())
+    view.show(settings, LEAD)
+    assert "300" not in capsys.readouterr().out
 
 
 def test_drafts_from_the_terminal_and_over_the_api(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What a person does to turns and conversations from the terminal; a running server notices within seconds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -121,13 +121,14 @@ def show(settings: Settings, state: str | None) -> None:
         raise UsageError(_("the states are: {states}").format(states=", ".join(turns.STATES)), exit_code=2)
     database = view.open_database(settings)
     try:
-        rows = database.look(lambda connection: turns.listed(connection, states, MOST_SHOWN))
+        rows, asked = database.look(lambda connection: _listed(connection, states))
         aside = 0 if state else database.look(quarantined)
     finally:
         database.close()
     console = Console()
     if rows:
         console.print(_table(rows))
+        _show_drafts(console, rows, asked)
     elif not aside:
         console.print(_("no such turns") if state else _("nothing is waiting for a person"))
     if aside:
@@ -139,6 +140,29 @@ def show(settings: Settings, state: str | None) -> None:
             aside,
         )
         console.print(told.format(count=aside))
+
+
+def _listed(connection: Connection, states: Sequence[str]) -> tuple[Sequence[Row[Any]], dict[int, str]]:
+    """The turns, and of those that are drafts what the client asked."""
+    rows = turns.listed(connection, states, MOST_SHOWN)
+    return rows, {row.id: view.asked(connection, row.id) for row in rows if row.state == turns.DRAFT}
+
+
+def _show_drafts(console: Console, rows: Sequence[Row[Any]], asked: Mapping[int, str]) -> None:
+    """What a manager has to have read before a draft is approved."""
+    drafts = [row for row in rows if row.state == turns.DRAFT]
+    for row in drafts:
+        title = _("Draft {turn}, deal {lead}").format(turn=row.id, lead=row.amocrm_lead_id or "?")
+        told = Text("\n").append(title, "bold")
+        told.append("\n  ").append(_(view.SENDERS["client"]), view.COLOURS["client"]).append(f": {asked[row.id]}")
+        told.append("\n  ").append(_("draft"), view.COLOURS["assistant"]).append(f": {view.indented(row.reply or '')}")
+        console.print(told, soft_wrap=True)
+    if drafts:
+        how = _(
+            "To send a draft: otvet approve TURN; with another text: otvet approve TURN --text TEXT; "
+            "to drop it: otvet reject TURN"
+        )
+        console.print(Text(f"\n{how}"))
 
 
 def _table(rows: Sequence[Row[Any]]) -> Table:

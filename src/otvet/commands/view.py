@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection, Row
 
-from otvet import schema
+from otvet import schema, turns
 from otvet.config import Settings
 from otvet.conversations import clients, conversations, messages, of_lead
 from otvet.database import Database
@@ -31,6 +31,7 @@ DELIVERIES = {
     "cancelled": N_("not sent: {reason}"),
 }
 
+QUESTION_SHOWN = 200
 
 REASONS = {
     "amocrm_not_connected": N_("amoCRM is not connected"),
@@ -62,6 +63,18 @@ def printable(text: str) -> str:
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "\ufffd" for char in text
     )
+
+
+def asked(connection: Connection, turn_id: int) -> str:
+    """What the client said in a turn, on one line and no longer than is needed to know it again."""
+    said = connection.execute(
+        sa.select(messages.c.content, messages.c.message_type, messages.c.metadata)
+        .where(messages.c.turn_id == turn_id, messages.c.sender_type == "client")
+        .order_by(messages.c.timestamp, messages.c.id)
+    )
+    texts = (spoken(one.content, one.message_type, one.metadata, interface_language()) for one in said)
+    line = printable(" ".join(" ".join(texts).split()))
+    return line if len(line) <= QUESTION_SHOWN else line[: QUESTION_SHOWN - 1] + "…"
 
 
 def delivery(data: Mapping[str, Any] | None) -> str:
@@ -144,6 +157,7 @@ def _show_conversation(connection: Connection, console: Console, row: Row[Any]) 
     )
     for message in said:
         _show_message(console, message)
+    _show_draft(connection, console, row.id)
     console.print()
 
 
@@ -159,8 +173,24 @@ def _show_message(console: Console, message: Row[Any]) -> None:
         if about:
             line.append(f" ({printable(about)})", style="dim")
     text = spoken(message.content, message.message_type, message.metadata, interface_language())
-    line.append(": " + printable(text).replace("\n", "\n      "))
+    line.append(": " + indented(text))
     console.print(line)
+
+
+def indented(text: str) -> str:
+    """A text whose further lines cannot be taken for lines of ours."""
+    return printable(text).replace("\n", "\n      ")
+
+
+def _show_draft(connection: Connection, console: Console, conversation_id: int) -> None:
+    """A draft is no message yet: nobody was told it."""
+    waits = (turns.turns.c.conversation_id == conversation_id, turns.turns.c.state == turns.DRAFT)
+    for draft in connection.execute(sa.select(turns.turns).where(*waits).order_by(turns.turns.c.id)):
+        line = Text("  ")
+        line.append(_("draft, not sent"), style="magenta")
+        line.append(" (" + _("to send it: otvet approve {turn}").format(turn=draft.id) + ")", style="dim")
+        line.append(": " + indented(draft.reply or ""))
+        console.print(line)
 
 
 def _show_usage(connection: Connection, console: Console, lead_id: int | None) -> None:
