@@ -12,6 +12,7 @@ from tests.running import command, environment, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.manus import manus_standin
 from tests.standins.sender import incoming, outgoing
+from tests.test_end_to_end import connected
 
 ROOT = Path(__file__).parent.parent
 LEAD = 27754599
@@ -109,6 +110,34 @@ def test_simulate_says_one_message_and_shows_the_reply(tmp_path: Path) -> None:
         result = command(tmp_path, "simulate", "Сколько стоит доставка?", "--lead", "77", "--url", server.url)
         assert [one["sender_type"] for one in server.messages(77)] == ["client", "assistant"]
     assert result.returncode == 0
+
+
+def simulated(folder: Path, url: str) -> tuple[int, str]:
+    """The exit code and what was shown, in a window in which no sentence is broken."""
+    shown = command(folder, "simulate", "Сколько стоит доставка?", "--url", url, "--live", COLUMNS="200")
+    return shown.returncode, shown.stdout
+
+
+def test_simulate_does_not_take_a_failed_reply_for_a_good_one(tmp_path: Path) -> None:
+    with amocrm_standin() as amo, otvet(tmp_path, **connected(amo)) as server:  # there is no such deal
+        code, shown = simulated(tmp_path, server.url)
+        assert server.get("/api/turns?state=failed")["turns"]
+    assert (code, "✗" in shown, "✓" in shown) == (1, True, False)
+
+
+def test_simulate_does_not_wait_for_a_draft(tmp_path: Path) -> None:
+    with otvet(tmp_path, OTVET_MODE="draft") as server:
+        code, shown = simulated(tmp_path, server.url)
+        (draft,) = server.get("/api/turns?state=draft")["turns"]
+    assert f"draft {draft['id']} waits for approval: otvet turns" in shown
+    assert (code, "✗" in shown) == (0, False)
+
+
+def test_simulate_says_why_nobody_is_answered(tmp_path: Path) -> None:
+    with otvet(tmp_path, OTVET_STALE_MINUTES="0.000001") as server:
+        code, shown = simulated(tmp_path, server.url)
+    assert "left to a person: it came too late" in shown
+    assert (code, "✗" in shown) == (1, True)
 
 
 def test_simulate_without_a_server_is_one_line(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """``otvet simulate``: plays amoCRM against the running server over HTTP and looks at what came of it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otvet import installation
+from otvet import installation, turns
 from otvet.commands import view
 from otvet.commands.scenario import Case, scene, single
 from otvet.config import Settings
@@ -22,6 +22,8 @@ from otvet.i18n import _
 
 POLL_SECONDS = 0.2
 MARGIN_SECONDS = 20.0
+SAID = (turns.SENT, turns.KEPT, turns.FAILED)
+ENDED_UNSAID = (turns.DRAFT, turns.HANDED, turns.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,30 @@ class Outcome:
     case: Case
     saved: int
     replies: Sequence[dict[str, Any]]
+    turns: Mapping[int, str]
+    """What the client said, by turn, and the turn's state."""
 
     @property
     def settled(self) -> bool:
         """Whether there is nothing left to wait for."""
-        return self.saved >= self.case.saved and len(self.replies) >= self.case.replies
+        all_said = len(self.replies) >= self.case.replies or (self.turns and not self.turns.keys() - self.unsaid)
+        return self.saved >= self.case.saved and bool(all_said)
+
+    @property
+    def unsaid(self) -> set[int]:
+        """The turns that ended, for now or for good, with nothing said to the client."""
+        return {id_ for id_, state in self.turns.items() if state in ENDED_UNSAID}
+
+    @property
+    def drafted(self) -> bool:
+        """Whether a manager has to say first whether it is sent."""
+        return turns.DRAFT in self.turns.values()
 
     @property
     def good(self) -> bool:
-        return self.saved == self.case.saved and len(self.replies) == self.case.replies
+        drafts = sum(state == turns.DRAFT for state in self.turns.values())
+        failed = any(one["turn"]["state"] == turns.FAILED for one in self.replies)
+        return self.saved == self.case.saved and len(self.replies) + drafts == self.case.replies and not failed
 
 
 class Server:
@@ -69,6 +86,11 @@ class Server:
             raise UsageError(_("the API answered {status}: {body}").format(status=answer.status_code, body=answer.text))
         found: list[dict[str, Any]] = answer.json()["messages"]
         return found
+
+    def why(self, turn_id: int) -> str | None:
+        """Why a turn ended as it did, as a sentence."""
+        answer = self._http.get(f"/api/turns/{turn_id}")
+        return answer.json()["why"] if answer.is_success else None
 
 
 def connect(settings: Settings, base_url: str | None, *, live: bool) -> Server:
@@ -132,11 +154,17 @@ def _play(settings: Settings, cases: list[Case], base_url: str | None, *, live: 
         patience = settings.quiet_max_seconds + settings.reply_budget_seconds + MARGIN_SECONDS
         with console.status(_("waiting for the replies...")):
             outcomes = _wait(server, cases, before, patience)
+        table = _table(server, outcomes)
     except httpx2.TransportError as error:
         raise not_running(server.base_url) from error
-    console.print(_table(outcomes))
+    console.print(table)
     good = all(outcome.good for outcome in outcomes)
-    console.print(_("all as it must be") if good else _("not as it must be; see the lines marked with ✗"))
+    if not good:
+        console.print(_("not as it must be; see the lines marked with ✗"))
+    elif any(outcome.drafted for outcome in outcomes):
+        console.print(_("as it must be in draft mode: nothing is sent before it is approved; see otvet turns"))
+    else:
+        console.print(_("all as it must be"))
     return good
 
 
@@ -151,11 +179,12 @@ def _wait(server: Server, cases: list[Case], before: dict[int, int], patience: f
 
 def _outcome(case: Case, messages: list[dict[str, Any]]) -> Outcome:
     replies = [one for one in messages if one["sender_type"] == "assistant"]
-    finished = [one for one in replies if (one["turn"] or {}).get("state") in ("sent", "kept", "failed")]
-    return Outcome(case, len(messages) - len(replies), finished)
+    finished = [one for one in replies if (one["turn"] or {}).get("state") in SAID]
+    asked = [one["turn"] for one in messages if one["sender_type"] == "client" and one["turn"]]
+    return Outcome(case, len(messages) - len(replies), finished, {turn["id"]: turn["state"] for turn in asked})
 
 
-def _table(outcomes: list[Outcome]) -> Table:
+def _table(server: Server, outcomes: list[Outcome]) -> Table:
     table = Table()
     table.add_column("")
     table.add_column(_("What was played"), max_width=24)
@@ -165,14 +194,26 @@ def _table(outcomes: list[Outcome]) -> Table:
         case = outcome.case
         played = Text(_(case.title)).append("\n" + _("Deal {lead}").format(lead=case.lead_id), style="dim")
         sign = "[green]✓[/]" if outcome.good else "[red]✗[/]"
-        table.add_row(sign, played, f"{outcome.saved}/{case.saved}", _replies(outcome))
+        told = _replies(outcome, {turn: server.why(turn) for turn in sorted(outcome.unsaid)})
+        table.add_row(sign, played, f"{outcome.saved}/{case.saved}", told)
     return table
 
 
-def _replies(outcome: Outcome) -> Text:
-    """Each reply, and below it who wrote it and what became of it."""
+def _replies(outcome: Outcome, unsaid: Mapping[int, str | None]) -> Text:
+    """Each reply, and below it who wrote it and what became of it; and why there is none."""
     text = Text()
     for one in outcome.replies:
         became = f"{one['metadata']['responder']}: {view.delivery(one['metadata'].get('delivery'))}"
         text.append("\n" if text else "").append(view.printable(one["content"]) + "\n").append(became, style="dim")
+    for turn, why in unsaid.items():
+        text.append("\n" if text else "").append(_unsaid(turn, outcome.turns[turn], why))
     return text or Text("—")
+
+
+def _unsaid(turn: int, state: str, why: str | None) -> str:
+    if state == turns.DRAFT:
+        return _("draft {turn} waits for approval: otvet turns").format(turn=turn)
+    why = view.printable(why or "?")
+    if state == turns.HANDED:
+        return _("left to a person: {why}").format(why=why)
+    return _("not answered: {why}").format(why=why)
