@@ -44,7 +44,9 @@ def test_the_operators_list_and_retry(tmp_path: Path) -> None:
         assert str(LEAD) in listed.stdout
 
         amo.add_lead(LEAD)
-        assert command(tmp_path, "retry", str(turn["id"])).returncode == 0
+        tried = command(tmp_path, "retry", str(turn["id"]))
+        assert tried.returncode == 0
+        assert "the running server takes it up" in tried.stdout
         wait_for(lambda: amo.notes(LEAD), "the note of the second try")
         wait_for(lambda: not server.get("/api/turns?state=person")["turns"], "an empty list")
         assert len(amo.notes(LEAD)) == 1
@@ -67,6 +69,25 @@ def test_what_could_not_be_stored_is_on_the_operators_list(
         store(connection, [Received(b"{", read_delivery(b"{", now), now)])
     assert shown().startswith("1 delivery of amoCRM was not understood or could not be stored")
     assert shown("failed") == "no such turns"
+
+
+def test_a_kept_turn_stays_kept_until_amocrm_is_connected(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        server.deliver(incoming("hello"))
+        wait_for(server.settled, "the turn closed")
+        (turn,) = server.get("/api/turns?state=kept")["turns"]
+        refused = command(tmp_path, "retry", str(turn["id"]))
+        assert refused.returncode == 1
+        assert "otvet connect" in refused.stderr
+        answer = post(server, f"/api/turns/{turn['id']}/retry")
+        assert (answer.status_code, "otvet connect" in answer.json()["detail"]) == (409, True)
+        assert server.get("/api/turns?state=kept")["turns"] == [turn]
+        server.end()
+    with amocrm_standin() as amo:
+        amo.any_lead = True
+        assert "as soon as the server runs" in command(tmp_path, "retry", str(turn["id"]), **connected(amo)).stdout
+        with otvet(tmp_path, **connected(amo)):
+            wait_for(lambda: amo.notes(LEAD), "the note of the kept reply")
 
 
 def test_retry_over_the_api(tmp_path: Path) -> None:

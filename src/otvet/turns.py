@@ -56,6 +56,11 @@ DOUBTED = "doubted"  # what was written could not be sent, so a person has to an
 NO_DRAFT = N_("the turn {turn} is no draft that waits for a manager")
 WROTE_ON = N_("the client has written on since the draft {turn}; a new one is being written")
 
+STILL_KEPT = N_(
+    "the turn {turn} is kept because amoCRM is not connected: connect it with otvet connect, start the server again, "
+    "then try this once more"
+)
+
 MOST_REDRAFTS = 2
 
 
@@ -578,6 +583,12 @@ _BEFORE = (
     .limit(1)
     .with_for_update(of=turns)  # so that nobody has it answered while it grows
 )
+
+
+def still_kept(connection: Connection, turn_id: int, *, connected: bool) -> str | None:
+    """A reply that is kept has nowhere to go before amoCRM is connected; gives the sentence then."""
+    row = None if connected else get(connection, turn_id)
+    return _(STILL_KEPT).format(turn=turn_id) if row is not None and row.state == KEPT else None
 
 
 def retry(connection: Connection, turn_id: int, now: datetime) -> int | None:

@@ -1,6 +1,7 @@
 """What a person does to turns and conversations from the terminal; a running server notices within seconds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection, Row
 
-from otvet import gaps, turns
+from otvet import gaps, processes, turns
 from otvet.commands import view
 from otvet.config import Settings
 from otvet.conversations import MODES, pause_end, set_mode, set_pause
@@ -53,13 +54,9 @@ def resume(settings: Settings, lead_id: int) -> None:
 
 
 def _set(settings: Settings, lead_id: int, until: datetime | None) -> None:
-    database = view.open_database(settings)
-    try:
-        with database.writes.begin() as connection:
-            if not set_pause(connection, lead_id, until):
-                raise UsageError(_("no conversation of the deal {lead} is known").format(lead=lead_id))
-    finally:
-        database.close()
+    with _writing(settings) as connection:
+        if not set_pause(connection, lead_id, until):
+            raise UsageError(_("no conversation of the deal {lead} is known").format(lead=lead_id))
 
 
 def mode(settings: Settings, lead_id: int, wanted: str) -> None:
@@ -67,13 +64,9 @@ def mode(settings: Settings, lead_id: int, wanted: str) -> None:
     known = (*MODES, AS_SET)
     if wanted not in known:
         raise UsageError(_("the modes are: {modes}").format(modes=", ".join(known)), exit_code=2)
-    database = view.open_database(settings)
-    try:
-        with database.writes.begin() as connection:
-            if not set_mode(connection, lead_id, None if wanted == AS_SET else wanted):
-                raise UsageError(_("no conversation of the deal {lead} is known").format(lead=lead_id))
-    finally:
-        database.close()
+    with _writing(settings) as connection:
+        if not set_mode(connection, lead_id, None if wanted == AS_SET else wanted):
+            raise UsageError(_("no conversation of the deal {lead} is known").format(lead=lead_id))
     Console().print(_("deal {lead}: mode {mode}").format(lead=lead_id, mode=wanted))
 
 
@@ -81,37 +74,49 @@ def approve(settings: Settings, turn_id: int, text: str | None) -> None:
     """Send a draft to the client, with another text if one is given."""
     if text is not None and not text.strip():
         raise UsageError(_("the text is empty"), exit_code=2)
-    _decide(settings, lambda connection: turns.approve(connection, turn_id, text, datetime.now(UTC)))
-    Console().print(_("turn {turn}: the running server takes it up within seconds").format(turn=turn_id))
+    with _writing(settings) as connection:
+        if (why_not := turns.approve(connection, turn_id, text, datetime.now(UTC))) is not None:
+            raise UsageError(why_not)
+        told = _when_taken_up(connection)
+    Console().print(told.format(turn=turn_id))
 
 
 def reject(settings: Settings, turn_id: int) -> None:
     """Drop a draft."""
-    _decide(settings, lambda connection: turns.reject(connection, turn_id, datetime.now(UTC)))
+    with _writing(settings) as connection:
+        if (why_not := turns.reject(connection, turn_id, datetime.now(UTC))) is not None:
+            raise UsageError(why_not)
     Console().print(_("turn {turn}: the draft is dropped, nothing is sent").format(turn=turn_id))
-
-
-def _decide(settings: Settings, how: Callable[[Connection], str | None]) -> None:
-    database = view.open_database(settings)
-    try:
-        with database.writes.begin() as connection:
-            if (why_not := how(connection)) is not None:
-                raise UsageError(why_not)
-    finally:
-        database.close()
 
 
 def retry(settings: Settings, turn_id: int) -> None:
     """Have a turn answered that ended without a reply."""
+    with _writing(settings) as connection:
+        if why_not := turns.still_kept(connection, turn_id, connected=settings.amocrm_connected):
+            raise UsageError(why_not)
+        answers = turns.retry(connection, turn_id, datetime.now(UTC))
+        if answers is None:
+            raise UsageError(_("the turn {turn} is not one that can be tried again").format(turn=turn_id))
+        told = _when_taken_up(connection)
+    Console().print(told.format(turn=answers))
+
+
+def _when_taken_up(connection: Connection) -> str:
+    """A sentence about a {turn} that the server has to go on with."""
+    if processes.alive(connection, datetime.now(UTC)):
+        return _("turn {turn}: the running server takes it up within seconds")
+    return _("turn {turn}: no server is running; it is taken up as soon as the server runs (make run)")
+
+
+@contextmanager
+def _writing(settings: Settings) -> Iterator[Connection]:
+    """One transaction; nothing of it stays where an error ends it."""
     database = view.open_database(settings)
     try:
         with database.writes.begin() as connection:
-            answers = turns.retry(connection, turn_id, datetime.now(UTC))
-            if answers is None:
-                raise UsageError(_("the turn {turn} is not one that can be tried again").format(turn=turn_id))
+            yield connection
     finally:
         database.close()
-    Console().print(_("turn {turn}: the running server takes it up within seconds").format(turn=answers))
 
 
 def show(settings: Settings, state: str | None) -> None:

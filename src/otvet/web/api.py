@@ -244,6 +244,10 @@ async def retry(request: Request, turn_id: int) -> dict[str, Any]:
     """Answer a turn that ended without a reply; one that may have been sent is looked for in amoCRM first."""
     service = request.app.state.service
     now = service.clock.now()
+    connected = service.settings.amocrm_connected
+    why_not = await service.database.read(lambda connection: turns.still_kept(connection, turn_id, connected=connected))
+    if why_not is not None:
+        raise HTTPException(409, why_not)
     answers = await service.database.write(lambda connection: turns.retry(connection, turn_id, now))
     if answers is None:
         raise HTTPException(409, _("the turn {turn} is not one that can be tried again").format(turn=turn_id))
