@@ -45,6 +45,7 @@ def test_everything_arrives_and_goes_on_from_there(history: str, postgres_url: s
     result = command(tmp_path, "copy-database", history, postgres_url)
     assert result.returncode == 0, result.stderr
     assert "messages: 4" in result.stdout
+    assert "[info" not in result.stdout + result.stderr  # lines of the log
     with otvet(tmp_path, OTVET_DATABASE_URL=postgres_url) as server:
         assert [one["content"] for one in server.messages(1, "client")] == ["hello 1"]
         assert server.deliver(incoming("hello 1", lead_id=1, chat_id="chat-1", contact_id=1)).json()["duplicates"] == 1

@@ -417,15 +417,20 @@ def test_from_the_terminal_the_files_hold_nothing_of_it_and_manus_neither(tmp_pa
 
         asked = command(tmp_path, "forget", str(LEAD), **settings)
         assert asked.returncode == 1  # nobody agreed
+        no = command(tmp_path, "forget", str(LEAD), typed="maybe\nнет\n", **settings)
+        assert (no.returncode, no.stdout.count("(y/n)")) == (1, 2)
+        assert "please answer" in no.stdout
         assert MARK.encode() in files_of(tmp_path)
-        done = command(tmp_path, "forget", str(LEAD), "--yes", **settings)
+        done = command(tmp_path, "forget", str(LEAD), typed="Да\n", **settings)
         assert done.returncode == 0, done.stderr
+        assert "a client was erased" not in done.stdout + done.stderr  # a line of the log
         assert "erased: 3" in done.stdout  # the thirty, and the replies to them
         assert MARK.encode() not in files_of(tmp_path)
         assert manus.deletes == [task]
         assert command(tmp_path, "forget", "404", "--yes", **settings).returncode == 1
         assert command(tmp_path, "forget", "--yes", **settings).returncode == 2
-        assert command(tmp_path, "forget", str(LEAD), "--contact", "1", "--yes", **settings).returncode == 2
+        both = command(tmp_path, "forget", str(LEAD), "--contact", "1", "--yes", **settings)
+        assert (both.returncode, "both" in both.stderr) == (2, True)
 
 
 def test_the_command_says_who_is_erased_and_what_is_out_of_its_reach(

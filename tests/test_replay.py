@@ -133,7 +133,7 @@ def test_what_costs_money_is_asked_about_first(folder: Path, openai: OpenAiStand
     nobody = command(folder, "replay", **model(openai))
     assert (nobody.returncode, openai.requests) == (1, [])
     assert nobody.stderr.strip() == "nobody is there to agree; give --yes if it may cost money"
-    assert "nothing was sent" in command(folder, "replay", typed="y\n", **model(openai)).stdout
+    assert "nothing was sent" in command(folder, "replay", typed="д\n", **model(openai)).stdout
     assert len(openai.requests) == 3  # a client who wants a person is not put to it
     assert "Go on?" not in command(folder, "replay", "--yes", **model(openai)).stdout
 

@@ -298,6 +298,7 @@ def forget(
     from otvet import config
     from otvet.commands import forget
 
+    _log_errors_only()
     who = forget.Who(_number(lead) if lead is not None else None, _number(contact) if contact is not None else None)
     forget.forget(config.load_settings(), who, agreed=yes)
 
@@ -344,7 +345,15 @@ def copy_database(
 ) -> None:
     from otvet.commands import copy_database
 
+    _log_errors_only()
     copy_database.copy(source, target)
+
+
+def _log_errors_only() -> None:
+    """For a command that says itself what it did."""
+    from otvet import logs
+
+    logs.set_up("console", "error")
 
 
 def _number(lead: str) -> int:

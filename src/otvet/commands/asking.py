@@ -10,6 +10,16 @@ from rich.text import Text
 from otvet.errors import UsageError
 from otvet.i18n import _
 
+YES, NO = ("y", "yes", "д", "да"), ("n", "no", "н", "нет", "")
+
+
+def agrees(console: Console, question: str) -> bool:
+    """Asked until it is yes or no, in either language; nothing typed is no. EOFError where nobody is there."""
+    prompt = Text(_("{question} (y/n): ").format(question=question))
+    while (answer := console.input(prompt).strip().lower()) not in YES + NO:
+        console.print(_("please answer y or n"))
+    return answer in YES
+
 
 class Asking:
     """unattended: nobody is there to answer."""

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import httpx2
 from rich.console import Console
-from rich.prompt import Confirm
 
 from otvet import erasure, only_one
 from otvet.amocrm.addresses import host_of
 from otvet.clock import SystemClock
-from otvet.commands import view
+from otvet.commands import asking, view
 from otvet.config import Settings
 from otvet.database import Database
 from otvet.errors import DatabaseUnfit, UsageError
@@ -33,7 +32,9 @@ class Who:
 
 def forget(settings: Settings, who: Who, *, agreed: bool) -> None:
     """Erase a client; asks first unless ``agreed``. Says what is left to do by hand."""
-    if (who.lead_id is None) == (who.contact_id is None):
+    if who.lead_id is not None and who.contact_id is not None:
+        raise UsageError(_("both a deal and a contact are given; give one of the two"), exit_code=2)
+    if who.lead_id is None and who.contact_id is None:
         raise UsageError(_("give a deal, or a contact with --contact"), exit_code=2)
     console = Console(highlight=False, soft_wrap=True)
     database = view.open_database(settings)
@@ -86,7 +87,7 @@ def out_of_reach(settings: Settings, erased: erasure.Erased, *, compacted: bool)
 
 def _agrees(console: Console, question: str) -> bool:
     try:
-        return Confirm.ask(question, console=console, default=False)
+        return asking.agrees(console, question)
     except EOFError:  # nobody is there to ask
         return False
 

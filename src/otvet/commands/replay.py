@@ -12,14 +12,13 @@ import httpx2
 import sqlalchemy as sa
 from rich.console import Console
 from rich.progress import Progress
-from rich.prompt import Confirm
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection
 
 from otvet import app, context, handover, logs, turns
 from otvet.clock import SystemClock
-from otvet.commands import view
+from otvet.commands import asking, view
 from otvet.config import Settings
 from otvet.conversations import conversations
 from otvet.database import Database
@@ -92,16 +91,20 @@ def replay(settings: Settings, lead_id: int | None, last: int, *, agreed: bool) 
             raise UsageError(_("nothing was answered yet; try: otvet simulate"))
         outside = [name for name, key in _costly(settings).items() if key]
         question = _("{count} questions will be put to {names}, which may cost money. Go on?")
-        if outside and not agreed and not _confirmed(question.format(count=len(past), names=", ".join(outside))):
+        if (
+            outside
+            and not agreed
+            and not _confirmed(console, question.format(count=len(past), names=", ".join(outside)))
+        ):
             return
         asyncio.run(_write_anew(console, settings, database, past))
     finally:
         database.close()
 
 
-def _confirmed(question: str) -> bool:
+def _confirmed(console: Console, question: str) -> bool:
     try:
-        return Confirm.ask(question)
+        return asking.agrees(console, question)
     except EOFError:
         raise UsageError(_("nobody is there to agree; give --yes if it may cost money")) from None
 
