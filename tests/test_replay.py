@@ -4,8 +4,9 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.test_answer import LEAD, Stage
 PHONE = "+7 912 345-67-89"
 DELIVERY = "# Сколько стоит доставка\n\nДоставка по городу стоит {price} рублей.\n"
 ENGRAVING = "Делаете гравировку на кольцах и браслетах?"
+COMPANY = "Pacific/Kiritimati"
 FORGOTTEN_BY_DESIGN = {"rate_places", "installation"}
 
 
@@ -173,6 +175,28 @@ def test_a_clients_words_are_never_markup(tmp_path: Path) -> None:
         assert "\x1b" not in shown.stdout
         assert "\u202e" not in shown.stdout
     assert "[bold]Сколько[/] \ufffd[31mстоит\ufffd?" in command(tmp_path, "replay").stdout
+
+
+@pytest.mark.parametrize("arguments", ["view", "turns --state kept", "gaps", "replay"])
+def test_times_are_the_companys_wherever_the_machine_is(folder: Path, arguments: str) -> None:
+    settings = {"OTVET_TIMEZONE": COMPANY, "TZ": "Pacific/Pago_Pago"}  # 25 hours apart
+    shown = command(folder, *arguments.split(), **settings).stdout
+    with closing(sqlite3.connect(folder / "conversations.db")) as connection:
+        kept = connection.execute("SELECT first_message_at, closed_at FROM turns").fetchall()
+    moments = [datetime.fromisoformat(text).replace(tzinfo=UTC) for row in kept for text in row]
+    assert any(by_the_companys_clock(moment) in shown for moment in moments)
+
+
+def test_a_pause_ends_by_the_companys_clock(folder: Path) -> None:
+    before = datetime.now(UTC)
+    arguments = ("pause", str(LEAD), "--minutes", "60")
+    shown = command(folder, *arguments, OTVET_TIMEZONE=COMPANY, TZ="Pacific/Pago_Pago").stdout
+    ends = (moment + timedelta(hours=1) for moment in (before, datetime.now(UTC)))
+    assert any(by_the_companys_clock(end) in shown for end in ends)
+
+
+def by_the_companys_clock(moment: datetime) -> str:
+    return moment.astimezone(ZoneInfo(COMPANY)).strftime("%d.%m.%Y %H:%M")
 
 
 # Gaps

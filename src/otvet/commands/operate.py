@@ -39,9 +39,7 @@ def pause(settings: Settings, lead_id: int, minutes: float | None) -> None:
     until = pause_end(datetime.now(UTC), minutes)
     _set(settings, lead_id, until)
     if minutes:
-        told = _("deal {lead}: paused until {moment}").format(
-            lead=lead_id, moment=until.astimezone().strftime("%d.%m.%Y %H:%M")
-        )
+        told = _("deal {lead}: paused until {moment}").format(lead=lead_id, moment=view.when(until, settings))
     else:
         told = _("deal {lead}: paused; otvet resume {lead} ends it").format(lead=lead_id)
     Console().print(told)
@@ -132,7 +130,7 @@ def show(settings: Settings, state: str | None) -> None:
         database.close()
     console = Console()
     if rows:
-        console.print(_table(rows))
+        console.print(_table(rows, settings))
         _show_drafts(console, rows, asked)
     elif not aside:
         console.print(_("no such turns") if state else _("nothing is waiting for a person"))
@@ -170,10 +168,10 @@ def _show_drafts(console: Console, rows: Sequence[Row[Any]], asked: Mapping[int,
         console.print(Text(f"\n{how}"))
 
 
-def _table(rows: Sequence[Row[Any]]) -> Table:
+def _table(rows: Sequence[Row[Any]], settings: Settings) -> Table:
     table = Table(_("Turn"), _("Deal"), _("State"), _("Since"), _("Why"))
     for row in rows:
-        since = (row.closed_at or row.last_message_at).astimezone().strftime("%d.%m.%Y %H:%M")
+        since = view.when(row.closed_at or row.last_message_at, settings)
         why = Text(view.printable(view.reason(row.reason) or ""))
         table.add_row(str(row.id), str(row.amocrm_lead_id or "?"), _(STATES[row.state]), since, why)
     return table
@@ -197,7 +195,7 @@ def show_gaps(settings: Settings, days: int, limit: int) -> None:
     for name in (_("times"), _("question"), _("last asked"), _("deals")):
         table.add_column(name)
     for gap in found:
-        last = gap.last_asked_at.astimezone().strftime("%d.%m.%Y %H:%M")
+        last = view.when(gap.last_asked_at, settings)
         leads = ", ".join(map(str, gap.leads[:LEADS_SHOWN])) + (" …" if len(gap.leads) > LEADS_SHOWN else "")
         table.add_row(str(gap.count), Text(view.printable(gap.question)), last, leads)
     console.print(table)

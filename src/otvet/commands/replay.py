@@ -154,7 +154,7 @@ async def _write_anew(console: Console, settings: Settings, database: Database, 
                     written = await _write(one.told, settings, who)
                     same = written.reply.text.strip() == one.reply.strip()
                     counts["refused" if written.doubts else "same" if same else "changed"] += 1
-                    _show(progress.console, one, written, same=same)
+                    _show(progress.console, settings, one, written, same=same)
     finally:
         if model:
             await model.aclose()
@@ -171,9 +171,8 @@ async def _write(told: Context, settings: Settings, who: app.Writers) -> Written
     return await who.writing.write(told, Scratch())
 
 
-def _show(console: Console, one: Past, written: Written, *, same: bool) -> None:
-    moment = one.asked_at.astimezone().strftime("%d.%m.%Y %H:%M")
-    title = _("Deal {lead}, {moment}").format(lead=one.told.lead_id, moment=moment)
+def _show(console: Console, settings: Settings, one: Past, written: Written, *, same: bool) -> None:
+    title = _("Deal {lead}, {moment}").format(lead=one.told.lead_id, moment=view.when(one.asked_at, settings))
     table = Table(title=title, title_justify="left", expand=True, show_lines=True)
     table.add_column(_("then ({responder})").format(responder=one.responder), ratio=1)
     table.add_column(_("now ({responder})").format(responder=written.reply.responder), ratio=1)

@@ -16,6 +16,7 @@ from otvet import schema, turns
 from otvet.config import Settings
 from otvet.conversations import clients, conversations, messages, of_lead
 from otvet.database import Database
+from otvet.deals import hours
 from otvet.errors import OtvetError, UsageError
 from otvet.i18n import N_, _, interface_language
 from otvet.spoken import spoken
@@ -56,6 +57,12 @@ REASONS = {
 def reason(code: str | None) -> str | None:
     """Why a turn ended as it did, as a sentence; amoCRM's own refusals are sentences already."""
     return _(REASONS[code]) if code in REASONS else code
+
+
+def when(moment: datetime, settings: Settings, *, seconds: bool = False) -> str:
+    """A moment by the company's clock, wherever the machine is."""
+    at = moment.astimezone(hours.zone_of(settings.timezone))
+    return at.strftime("%d.%m.%Y %H:%M:%S" if seconds else "%d.%m.%Y %H:%M")
 
 
 def printable(text: str) -> str:
@@ -113,12 +120,12 @@ def show(settings: Settings, lead_id: int | None) -> None:
     database = open_database(settings)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        database.look(lambda connection: _show(connection, console, lead_id))
+        database.look(lambda connection: _show(connection, console, settings, lead_id))
     finally:
         database.close()
 
 
-def _show(connection: Connection, console: Console, lead_id: int | None) -> None:
+def _show(connection: Connection, console: Console, settings: Settings, lead_id: int | None) -> None:
     found = sa.select(conversations, clients.c.name, clients.c.amocrm_contact_id).join(clients)
     if lead_id is not None:
         found = found.where(conversations.c.amocrm_lead_id == lead_id)
@@ -128,8 +135,8 @@ def _show(connection: Connection, console: Console, lead_id: int | None) -> None
     if lead_id is None:
         _show_clients(connection, console)
     for row in rows:
-        _show_conversation(connection, console, row)
-    _show_usage(connection, console, lead_id)
+        _show_conversation(connection, console, settings, row)
+    _show_usage(connection, console, settings, lead_id)
 
 
 def _show_clients(connection: Connection, console: Console) -> None:
@@ -142,7 +149,7 @@ def _show_clients(connection: Connection, console: Console) -> None:
     console.print()
 
 
-def _show_conversation(connection: Connection, console: Console, row: Row[Any]) -> None:
+def _show_conversation(connection: Connection, console: Console, settings: Settings, row: Row[Any]) -> None:
     deal = _("Deal {lead}").format(lead=row.amocrm_lead_id) if row.amocrm_lead_id else _("Deal not known yet")
     name = escape(printable(row.name or _("no name")))
     state = [_("conversation {id}").format(id=row.id), _(STATUSES[row.status])]
@@ -156,15 +163,14 @@ def _show_conversation(connection: Connection, console: Console, row: Row[Any]) 
         .execution_options(yield_per=500)
     )
     for message in said:
-        _show_message(console, message)
+        _show_message(console, settings, message)
     _show_draft(connection, console, row.id)
     console.print()
 
 
-def _show_message(console: Console, message: Row[Any]) -> None:
-    moment = message.timestamp.astimezone().strftime("%d.%m.%Y %H:%M:%S")
+def _show_message(console: Console, settings: Settings, message: Row[Any]) -> None:
     sender = message.sender_type
-    line = Text(f"  {moment}  ")
+    line = Text(f"  {when(message.timestamp, settings, seconds=True)}  ")
     line.append(_(SENDERS[sender]), style=COLOURS[sender])
     if sender == "assistant":
         data = message.metadata
@@ -193,14 +199,14 @@ def _show_draft(connection: Connection, console: Console, conversation_id: int) 
         console.print(line)
 
 
-def _show_usage(connection: Connection, console: Console, lead_id: int | None) -> None:
+def _show_usage(connection: Connection, console: Console, settings: Settings, lead_id: int | None) -> None:
     table = Table(title=_("Usage"), show_header=False, title_justify="left")
-    for name, value in _usage(connection, lead_id):
+    for name, value in _usage(connection, settings, lead_id):
         table.add_row(name, str(value))
     console.print(table)
 
 
-def _usage(connection: Connection, lead_id: int | None) -> Iterator[tuple[str, Any]]:
+def _usage(connection: Connection, settings: Settings, lead_id: int | None) -> Iterator[tuple[str, Any]]:
     chosen = of_lead(lead_id) if lead_id is not None else sa.true()
     counted = sa.select(messages.c.sender_type, sa.func.count()).where(chosen).group_by(messages.c.sender_type)
     by_sender: dict[str, int] = {sender: count for sender, count in connection.execute(counted)}  # noqa: C416 - typed
@@ -213,5 +219,5 @@ def _usage(connection: Connection, lead_id: int | None) -> Iterator[tuple[str, A
     yield _("messages of managers"), by_sender.get("manager", 0)
     yield _("replies of the assistant"), by_sender.get("assistant", 0)
     if first is not None:
-        yield _("first message"), first.astimezone().strftime("%d.%m.%Y %H:%M")
-        yield _("last message"), last.astimezone().strftime("%d.%m.%Y %H:%M")
+        yield _("first message"), when(first, settings)
+        yield _("last message"), when(last, settings)
