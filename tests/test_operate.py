@@ -10,6 +10,7 @@ from otvet.amocrm.events import read_delivery
 from otvet.commands import operate
 from otvet.config import load_settings
 from otvet.database import Database
+from otvet.errors import UsageError
 from otvet.inbox import Received, store
 from tests.running import Otvet, command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
@@ -69,6 +70,10 @@ def test_what_could_not_be_stored_is_on_the_operators_list(
         store(connection, [Received(b"{", read_delivery(b"{", now), now)])
     assert shown().startswith("1 delivery of amoCRM was not understood or could not be stored")
     assert shown("failed") == "no such turns"
+    with pytest.raises(UsageError, match=r"no state lost; .*waiting, .*handed"):
+        shown("lost")
+    with pytest.raises(UsageError, match=r"no mode loud; .*draft"):
+        operate.mode(settings, LEAD, "loud")
 
 
 def test_a_kept_turn_stays_kept_until_amocrm_is_connected(tmp_path: Path) -> None:

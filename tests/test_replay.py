@@ -125,6 +125,12 @@ def test_one_deal_or_the_newest(folder: Path) -> None:
     assert "Позовите" in newest
     assert "гравировку" not in newest
     none = command(folder, "replay", "--lead", "404")
+    assert (none.returncode, none.stderr.strip()) == (1, "no conversation of the deal 404 is known")
+    with closing(sqlite3.connect(folder / "conversations.db")) as connection, connection:
+        connection.execute("UPDATE turns SET reply = NULL")
+    none = command(folder, "replay", "--lead", str(LEAD))
+    assert (none.returncode, none.stderr.strip()) == (1, f"in the deal {LEAD} nothing was answered yet")
+    none = command(folder, "replay")
     assert (none.returncode, none.stderr.strip()) == (1, "nothing was answered yet; try: otvet simulate")
 
 

@@ -137,12 +137,12 @@ def _refuse_unless_empty(connection: Connection, url: str) -> None:
 
 def _copy_table(reading: Connection, writing: Connection, table: sa.Table, progress: Progress) -> int:
     total = reading.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-    task = progress.add_task(table.name, total=total)
+    task = progress.add_task(table.name, total=max(total, 1))  # of none, the bar would stay at 0%
     rows = iter(reading.execution_options(yield_per=ROWS_AT_ONCE).execute(sa.select(table)).mappings())
     while some := [dict(row) for row in islice(rows, ROWS_AT_ONCE)]:
         writing.execute(table.insert(), some)
         progress.advance(task, len(some))
-    progress.update(task, completed=total)
+    progress.update(task, completed=max(total, 1))
     return total
 
 

@@ -61,7 +61,8 @@ def mode(settings: Settings, lead_id: int, wanted: str) -> None:
     """How the assistant works in a deal: one of MODES, or as set for all."""
     known = (*MODES, AS_SET)
     if wanted not in known:
-        raise UsageError(_("the modes are: {modes}").format(modes=", ".join(known)), exit_code=2)
+        sentence = _("there is no mode {mode}; the modes are: {modes}")
+        raise UsageError(sentence.format(mode=wanted, modes=", ".join(known)), exit_code=2)
     with _writing(settings) as connection:
         if not set_mode(connection, lead_id, None if wanted == AS_SET else wanted):
             raise UsageError(_("no conversation of the deal {lead} is known").format(lead=lead_id))
@@ -121,7 +122,8 @@ def show(settings: Settings, state: str | None) -> None:
     """List turns: those in a state, or those that a person has to see to."""
     states = (state,) if state else turns.NEEDS_A_PERSON
     if not set(states) <= set(turns.STATES):
-        raise UsageError(_("the states are: {states}").format(states=", ".join(turns.STATES)), exit_code=2)
+        sentence = _("a turn has no state {state}; the states are: {states}")
+        raise UsageError(sentence.format(state=state, states=", ".join(turns.STATES)), exit_code=2)
     database = view.open_database(settings)
     try:
         rows, asked = database.look(lambda connection: _listed(connection, states))

@@ -88,7 +88,7 @@ def replay(settings: Settings, lead_id: int | None, last: int, *, agreed: bool) 
     try:
         past = database.look(lambda connection: _past(connection, settings, lead_id, last))
         if not past:
-            raise UsageError(_("nothing was answered yet; try: otvet simulate"))
+            raise UsageError(database.look(lambda connection: _why_nothing(connection, lead_id)))
         outside = [name for name, key in _costly(settings).items() if key]
         question = _("{count} questions will be put to {names}, which may cost money. Go on?")
         if (
@@ -100,6 +100,14 @@ def replay(settings: Settings, lead_id: int | None, last: int, *, agreed: bool) 
         asyncio.run(_write_anew(console, settings, database, past))
     finally:
         database.close()
+
+
+def _why_nothing(connection: Connection, lead_id: int | None) -> str:
+    if lead_id is None:
+        return _("nothing was answered yet; try: otvet simulate")
+    if connection.scalar(sa.select(sa.exists().where(conversations.c.amocrm_lead_id == lead_id))):
+        return _("in the deal {lead} nothing was answered yet").format(lead=lead_id)
+    return _("no conversation of the deal {lead} is known").format(lead=lead_id)
 
 
 def _confirmed(console: Console, question: str) -> bool:
