@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from otvet import handover
+from otvet.commands import view
+from otvet.deals import admission
+from otvet.responders.chat.responder import ChatResponder
+from otvet.responders.knowledge.responder import KnowledgeResponder
+from otvet.responders.manus.responder import ManusResponder
+from otvet.responders.template import TemplateResponder
 from tests.running import command, environment, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.manus import manus_standin
@@ -44,7 +51,7 @@ def test_view_shows_everything(folder: Path) -> None:
         "[bold]How much?[/bold]",
         "And mine?",
         "[voice message]",
-        "not connected",
+        "(the honest template, not sent: amoCRM is not connected)",
         "Usage",
     ):
         assert text in shown.stdout
@@ -110,6 +117,12 @@ def test_simulate_says_one_message_and_shows_the_reply(tmp_path: Path) -> None:
         result = command(tmp_path, "simulate", "Сколько стоит доставка?", "--lead", "77", "--url", server.url)
         assert [one["sender_type"] for one in server.messages(77)] == ["client", "assistant"]
     assert result.returncode == 0
+    assert "the honest template: not sent" in " ".join(result.stdout.replace("│", " ").split())
+
+
+def test_every_writer_has_a_name_for_people() -> None:
+    names = {one.name for one in (ManusResponder, ChatResponder, KnowledgeResponder, TemplateResponder)}
+    assert view.WRITERS.keys() == names | {handover.RESPONDER, admission.RESPONDER}
 
 
 def simulated(folder: Path, url: str) -> tuple[int, str]:

@@ -95,6 +95,7 @@ def test_replies_are_shown_beside_those_of_today_with_what_changed(folder: Path)
     assert len(asked) == 4
     assert "Доставка по городу стоит 300" in shown.stdout
     assert "Доставка по городу стоит 350" in shown.stdout
+    assert "then (the knowledge folder)" in " ".join(shown.stdout.split())
     assert "2 the same, 2 changed, 0 refused by the checks; nothing was sent" in shown.stdout
 
 
@@ -136,7 +137,7 @@ def test_one_deal_or_the_newest(folder: Path) -> None:
 
 def test_what_costs_money_is_asked_about_first(folder: Path, openai: OpenAiStandin) -> None:
     no = command(folder, "replay", typed="n\n", **model(openai))
-    assert "4 questions will be put to openai, which may cost money. Go on?" in no.stdout
+    assert "4 questions will be put to the AI model, which may cost money. Go on?" in no.stdout
     assert (no.returncode, openai.requests) == (0, [])
     nobody = command(folder, "replay", **model(openai))
     assert (nobody.returncode, openai.requests) == (1, [])

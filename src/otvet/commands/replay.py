@@ -89,7 +89,7 @@ def replay(settings: Settings, lead_id: int | None, last: int, *, agreed: bool) 
         past = database.look(lambda connection: _past(connection, settings, lead_id, last))
         if not past:
             raise UsageError(database.look(lambda connection: _why_nothing(connection, lead_id)))
-        outside = [name for name, key in _costly(settings).items() if key]
+        outside = [view.writer(name) for name, key in _costly(settings).items() if key]
         question = _("{count} questions will be put to {names}, which may cost money. Go on?")
         if (
             outside
@@ -182,8 +182,8 @@ async def _write(told: Context, settings: Settings, who: app.Writers) -> Written
 def _show(console: Console, settings: Settings, one: Past, written: Written, *, same: bool) -> None:
     title = _("Deal {lead}, {moment}").format(lead=one.told.lead_id, moment=view.when(one.asked_at, settings))
     table = Table(title=title, title_justify="left", expand=True, show_lines=True)
-    table.add_column(_("then ({responder})").format(responder=one.responder), ratio=1)
-    table.add_column(_("now ({responder})").format(responder=written.reply.responder), ratio=1)
+    table.add_column(_("then ({responder})").format(responder=view.writer(one.responder)), ratio=1)
+    table.add_column(_("now ({responder})").format(responder=view.writer(written.reply.responder)), ratio=1)
     asked = Text(view.printable(one.told.question_text), style="cyan")
     if same:
         table.add_row(Text(view.printable(one.reply)), Text(_("the same"), style="dim"))

@@ -203,7 +203,7 @@ def _replies(outcome: Outcome, unsaid: Mapping[int, str | None]) -> Text:
     """Each reply, and below it who wrote it and what became of it; and why there is none."""
     text = Text()
     for one in outcome.replies:
-        became = f"{one['metadata']['responder']}: {view.delivery(one['metadata'].get('delivery'))}"
+        became = f"{view.writer(one['metadata']['responder'])}: {view.delivery(one['metadata'].get('delivery'))}"
         text.append("\n" if text else "").append(view.printable(one["content"]) + "\n").append(became, style="dim")
     for turn, why in unsaid.items():
         text.append("\n" if text else "").append(_unsaid(turn, outcome.turns[turn], why))

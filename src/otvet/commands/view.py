@@ -32,6 +32,14 @@ DELIVERIES = {
     "cancelled": N_("not sent: {reason}"),
 }
 
+WRITERS = {
+    "manus": "Manus",
+    "openai": N_("the AI model"),
+    "knowledge": N_("the knowledge folder"),
+    "template": N_("the honest template"),
+    "handover": N_("the reply to who asks for a person"),
+    "hours": N_("the out-of-hours text"),
+}
 QUESTION_SHOWN = 200
 
 REASONS = {
@@ -57,6 +65,11 @@ REASONS = {
 def reason(code: str | None) -> str | None:
     """Why a turn ended as it did, as a sentence; amoCRM's own refusals are sentences already."""
     return _(REASONS[code]) if code in REASONS else code
+
+
+def writer(responder: str | None) -> str:
+    """Who wrote a reply, in words."""
+    return _(WRITERS[responder]) if responder in WRITERS else str(responder or "")
 
 
 def when(moment: datetime, settings: Settings, *, seconds: bool = False) -> str:
@@ -174,7 +187,7 @@ def _show_message(console: Console, settings: Settings, message: Row[Any]) -> No
     line.append(_(SENDERS[sender]), style=COLOURS[sender])
     if sender == "assistant":
         data = message.metadata
-        facts = (str(data.get("responder") or ""), delivery(data.get("delivery")))
+        facts = (writer(data.get("responder")), delivery(data.get("delivery")))
         about = ", ".join(fact for fact in facts if fact)
         if about:
             line.append(f" ({printable(about)})", style="dim")
