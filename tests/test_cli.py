@@ -138,6 +138,15 @@ def test_check_says_what_works(tmp_path: Path) -> None:
     assert bad.stdout.count("✗") == 2
 
 
+@pytest.mark.parametrize("name", ["check", "serve", "view", "connect"])
+def test_a_broken_line_of_the_settings_file_is_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OTVET_MODE draft\n", "utf-8")
+    result = command(tmp_path, name, OTVET_LANG="")
+    assert result.returncode == 1
+    assert one_line(result.stderr).startswith(".env")
+    assert result.stdout == ""
+
+
 def test_a_bare_call_lists_the_commands() -> None:
     result = command(ROOT)
     assert result.returncode == 0

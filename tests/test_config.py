@@ -135,6 +135,40 @@ def test_a_file_in_another_encoding_is_told() -> None:
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        ([f"OTVET_AMOCRM_TOKEN {SECRET}"], 1),
+        (["# ours", "OTVET_PORT=9000", "", "", f"OTVET_AMOCRM_TOKEN: {SECRET}"], 5),
+        (["OTVET_PORT=9000", f"OTVET_AMOCRM_TOKEN:{SECRET}"], 2),
+        ([f'OTVET_AMOCRM_TOKEN="{SECRET}', "OTVET_PORT=9000"], 1),
+        (["OTVET_PORT=9000", f"OTVET_AMOCRM_TOKEN='{SECRET}", "OTVET_LANG='en'"], 2),
+        ([f"OTVET_AMOCRM_TOKEN='{SECRET}' {SECRET}"], 1),
+        (["OTVET_AMOCRM_TOKEN=first-half", SECRET], 2),
+    ],
+)
+def test_a_broken_line_is_told_by_its_number_and_not_shown(
+    lines: list[str], number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_env(*lines)
+
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+
+    assert str(error.value).startswith(f".env, line {number}: it cannot be read; give NAME=value")
+    assert SECRET not in str(error.value)
+    assert not caplog.records
+
+
+def test_lines_that_only_look_broken_are_read() -> None:
+    write_env(
+        "", "  # a comment", "export OTVET_PORT = 9000 # a comment", "OTVET_MODE=", 'OTVET_PERSON_PHRASES="a', 'b"'
+    )
+
+    assert load_settings().port == 9000
+    assert load_settings().person_phrases == "a\nb"
+
+
 @pytest.mark.parametrize("name", ["AMOCRM_TOKEN", "MANUS_API_KEY", "API_TOKEN", "WEBHOOK_SECRET"])
 def test_a_secret_is_not_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PREFIX + name, SECRET)

@@ -5,11 +5,13 @@ import json
 import os
 import re
 from datetime import UTC
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -500,6 +502,7 @@ def _reason(problem: ErrorDetails) -> str:
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings; raises SettingsError with one line that names the variable and what is wrong."""
     try:
+        _refuse_broken_lines(Path(".env"))
         return Settings(**overrides)
     except UnicodeDecodeError:
         raise SettingsError(_(".env is not UTF-8 text; save it in that encoding")) from None
@@ -509,6 +512,20 @@ def load_settings(**overrides: Any) -> Settings:
             raise SettingsError(_reason(problem)) from None
         name = PREFIX + str(problem["loc"][0]).upper()
         raise SettingsError(f"{name}: {_reason(problem)}") from None
+
+
+def _refuse_broken_lines(file: Path) -> None:
+    """Raise SettingsError for a line that dotenv would leave out; it may hold a key, so it is not shown."""
+    if not file.is_file():
+        return
+    for binding in parse_stream(StringIO(file.read_text("utf-8"))):
+        if binding.error or (binding.key is not None and binding.value is None):
+            text = binding.original.string
+            empty_lines_before = text[: len(text) - len(text.lstrip())].count("\n")
+            sentence = _(
+                "{file}, line {line}: it cannot be read; give NAME=value, with a closing quote after an opening one"
+            )
+            raise SettingsError(sentence.format(file=file, line=binding.original.line + empty_lines_before))
 
 
 def misspelt() -> list[str]:
