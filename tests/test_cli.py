@@ -124,6 +124,7 @@ def test_simulate_does_not_spend_real_money_unasked(folder: Path) -> None:
 
 
 def test_check_says_what_works(tmp_path: Path) -> None:
+    (tmp_path / "knowledge").mkdir()
     with amocrm_standin() as amo, manus_standin() as manus:
         settings = {"OTVET_AMOCRM_BASE_URL": amo.url, "OTVET_MANUS_BASE_URL": manus.url}
         good = command(

@@ -10,6 +10,8 @@ from otvet.i18n import _
 
 def hold(path: Path) -> IO[bytes]:
     """Hold the lock beside the file until what this gives is closed; raises DatabaseUnfit if another holds it."""
+    if not path.parent.is_dir():
+        raise DatabaseUnfit(_("the folder {folder} does not exist").format(folder=path.parent.absolute()))
     try:
         lock = _lock_of(path).open("wb")
     except OSError as error:

@@ -67,6 +67,11 @@ def snapshot(folder: Path) -> Snapshot:
     return tuple(seen)
 
 
+def no_folder(folder: Path) -> str:
+    """What is said of a folder that is not there."""
+    return _("there is no folder {folder} here; make it, or set OTVET_KNOWLEDGE_DIR").format(folder=folder)
+
+
 def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], list[Problem]]:
     """All passages in the order of the files; what cannot be read is left out and named.
 
