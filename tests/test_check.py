@@ -66,7 +66,7 @@ def test_instructions_that_cannot_be_read_are_bad(folder: Path) -> None:
     code, printed = check(folder)
     assert (code, "✗ Instructions instructions.md is not UTF-8 text" in printed) == (1, True)
     code, printed = check(folder, OTVET_INSTRUCTIONS_FILE="knowledge")
-    assert (code, "✗ Instructions knowledge cannot be read" in printed) == (1, True)
+    assert (code, "✗ Instructions knowledge cannot be read: it is a folder" in printed) == (1, True)
 
 
 def test_instructions_that_are_named_and_not_there_are_bad(folder: Path) -> None:

@@ -4,6 +4,7 @@ import fcntl
 from pathlib import Path
 from typing import IO
 
+from otvet.causes import cause_of
 from otvet.errors import DatabaseUnfit
 from otvet.i18n import _
 
@@ -15,7 +16,7 @@ def hold(path: Path) -> IO[bytes]:
     try:
         lock = _lock_of(path).open("wb")
     except OSError as error:
-        raise DatabaseUnfit(_("{file} cannot be written: {cause}").format(file=path, cause=error.strerror)) from error
+        raise DatabaseUnfit(_("{file} cannot be written: {cause}").format(file=path, cause=cause_of(error))) from error
     if not _taken(lock):
         lock.close()
         raise DatabaseUnfit(

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otvet import app, schema
+from otvet.causes import cause_of
 from otvet.clock import SystemClock
 from otvet.commands import check_account
 from otvet.config import Settings, misspelt
@@ -115,7 +116,7 @@ def _instructions(settings: Settings) -> Finding:
     except UnicodeDecodeError:
         return Finding(name, "bad", _("{file} is not UTF-8 text; save it in that encoding").format(file=file))
     except OSError as error:
-        return Finding(name, "bad", _("{file} cannot be read: {cause}").format(file=file, cause=error.strerror))
+        return Finding(name, "bad", _("{file} cannot be read: {cause}").format(file=file, cause=cause_of(error)))
     if not text:
         return Finding(name, "note", _("nothing is written in {file}: built-in words are used").format(file=file))
     tokens, most = int(estimated_tokens(text)), TOKEN_LIMIT - QUESTION_FLOOR

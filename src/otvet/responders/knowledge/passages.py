@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
+from otvet.causes import cause_of
 from otvet.i18n import _
 from otvet.responders.knowledge import prices
 from otvet.responders.knowledge.prices import NoPriceList
@@ -86,7 +87,7 @@ def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], li
         try:
             found, reason = _read(file, with_examples=with_examples)
         except OSError as error:
-            found, reason = [], error.strerror or str(error)
+            found, reason = [], cause_of(error)
         passages += found
         if reason:
             problems.append(Problem(file.name, reason))
