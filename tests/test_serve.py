@@ -188,6 +188,16 @@ def test_a_bad_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
     assert line.startswith("OTVET_QUIET_SECONDS:")
 
 
+def test_an_unreachable_database_is_told_by_the_address_that_was_given(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        address = f"127.0.0.1:{once.getsockname()[1]}/otvet"  # nobody listens there when the block is left
+    result = command(tmp_path, "serve", OTVET_DATABASE_URL=f"postgresql://user:sk-secret@{address}")
+    assert result.returncode == 1
+    assert f"the database postgresql://user:***@{address} cannot be opened" in result.stderr
+    assert "keepalives" not in result.stderr
+    assert "sk-secret" not in result.stderr
+
+
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "conversations.db"
     file.write_bytes(b"this is a letter, not a database" * 100)

@@ -357,6 +357,11 @@ class Database:
         self.writer = Writer(self.writes)
         self._readers = ThreadPoolExecutor(MOST_READERS, thread_name_prefix="reader")
 
+    @property
+    def shown_url(self) -> str:
+        """The address as the user gave it, without its password and without what is added to it here."""
+        return make_url(self.url).render_as_string(hide_password=True)
+
     def start(self) -> None:
         """Begin to take writes; call it on the event loop that will wait for them."""
         self.writer.start()

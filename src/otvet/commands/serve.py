@@ -103,7 +103,7 @@ def _introduce(service: Service) -> None:
     settings = service.settings
     lines = [
         (_("Webhook for amoCRM"), settings.webhook_url(service.webhook_secret)),
-        (_("Database"), service.database.writes.url.render_as_string(hide_password=True)),
+        (_("Database"), service.database.shown_url),
         (
             _("amoCRM"),
             _("connected to {address}").format(address=settings.amocrm_base_url)
