@@ -198,6 +198,17 @@ def test_an_unreachable_database_is_told_by_the_address_that_was_given(tmp_path:
     assert "sk-secret" not in result.stderr
 
 
+def test_the_files_with_clients_words_are_their_owners_alone(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        server.deliver(incoming("hello"))
+        files = [path for path in tmp_path.glob("conversations*") if path.suffix != ".lock"]
+        modes = {path.name: path.stat().st_mode & 0o777 for path in files}
+    assert {"conversations.db", "conversations.db-wal", "conversations.db-shm", "conversations-workflows.db"} <= set(
+        modes
+    )
+    assert set(modes.values()) == {0o600}
+
+
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "conversations.db"
     file.write_bytes(b"this is a letter, not a database" * 100)
