@@ -31,6 +31,7 @@ def amo() -> Iterator[AmoStandin]:
 def check(folder: Path, amo: AmoStandin, **more: str) -> tuple[int, str]:
     """(exit code, what was printed, on one line)"""
     ours = {"OTVET_AMOCRM_BASE_URL": amo.url, "OTVET_AMOCRM_TOKEN": amo.token, "OTVET_PUBLIC_URL": PUBLIC}
+    (folder / "knowledge").mkdir(exist_ok=True)
     result = command(folder, "check", **{**ours, "OTVET_PORT": "9", "COLUMNS": "300", **more})
     return result.returncode, " ".join(result.stdout.split())
 

@@ -166,6 +166,7 @@ def test_simulate_does_not_spend_real_money_unasked(folder: Path) -> None:
 
 
 def test_check_says_what_works(tmp_path: Path) -> None:
+    (tmp_path / "knowledge").mkdir()
     with amocrm_standin() as amo, manus_standin() as manus:
         settings = {"OTVET_AMOCRM_BASE_URL": amo.url, "OTVET_MANUS_BASE_URL": manus.url}
         good = command(
@@ -178,6 +179,15 @@ def test_check_says_what_works(tmp_path: Path) -> None:
     assert "1300" in good.stdout
     assert bad.returncode == 1
     assert bad.stdout.count("✗") == 2
+
+
+@pytest.mark.parametrize("name", ["check", "serve", "view", "connect"])
+def test_a_broken_line_of_the_settings_file_is_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OTVET_MODE draft\n", "utf-8")
+    result = command(tmp_path, name, OTVET_LANG="")
+    assert result.returncode == 1
+    assert one_line(result.stderr).startswith(".env")
+    assert result.stdout == ""
 
 
 def test_a_bare_call_lists_the_commands() -> None:

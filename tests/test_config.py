@@ -9,7 +9,9 @@ from otvet.errors import SettingsError
 SECRET = "sk-do-not-print-this"
 
 DATABASE = "give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
-ADDRESS = "give an address such as https://example.amocrm.ru"
+ACCOUNT_ADDRESS = "give an address such as https://example.amocrm.ru"
+PUBLIC_ADDRESS = "give an address such as https://otvet.example.com"
+ADDRESS = "give an address such as https://api.example.com"
 PATH = "give a path such as /webhook/amocrm"
 SECRET_IN_URL = "give at least 16 Latin letters, digits, - or _"
 
@@ -81,14 +83,14 @@ def test_an_empty_value_is_none_at_all(name: str, monkeypatch: pytest.MonkeyPatc
         ("PORT", "9" * 5000, "give a whole number"),
         ("PORT", "-1", "give at least 0"),
         ("PORT", "65536", "give at most 65535"),
-        ("PUBLIC_URL", "example.ru", ADDRESS),
-        ("PUBLIC_URL", "ftp://example.ru", ADDRESS),
-        ("PUBLIC_URL", "https://", ADDRESS),
-        ("PUBLIC_URL", "https://[", ADDRESS),
-        ("PUBLIC_URL", "https://example.ru:port", ADDRESS),
-        ("PUBLIC_URL", "https://example.ru:70000", ADDRESS),
-        ("AMOCRM_BASE_URL", "https://example.amocrm.ru/leads?page=1", ADDRESS),
-        ("AMOCRM_BASE_URL", "https://example.amocrm.ru/#settings", ADDRESS),
+        ("PUBLIC_URL", "example.ru", PUBLIC_ADDRESS),
+        ("PUBLIC_URL", "ftp://example.ru", PUBLIC_ADDRESS),
+        ("PUBLIC_URL", "https://", PUBLIC_ADDRESS),
+        ("PUBLIC_URL", "https://[", PUBLIC_ADDRESS),
+        ("PUBLIC_URL", "https://example.ru:port", PUBLIC_ADDRESS),
+        ("PUBLIC_URL", "https://example.ru:70000", PUBLIC_ADDRESS),
+        ("AMOCRM_BASE_URL", "https://example.amocrm.ru/leads?page=1", ACCOUNT_ADDRESS),
+        ("AMOCRM_BASE_URL", "https://example.amocrm.ru/#settings", ACCOUNT_ADDRESS),
         ("MANUS_BASE_URL", "api.manus.ai", ADDRESS),
         ("WEBHOOK_SECRET", "short", SECRET_IN_URL),
         ("WEBHOOK_SECRET", "seventeen/letters", SECRET_IN_URL),
@@ -105,9 +107,10 @@ def test_an_empty_value_is_none_at_all(name: str, monkeypatch: pytest.MonkeyPatc
         ("QUIET_SECONDS", "-0.5", "give at least 0"),
         ("QUIET_SECONDS", "nan", "give at most 600"),
         ("HISTORY_MESSAGES", "1001", "give at most 1000"),
-        ("LANG", "de", "give 'ru' or 'en'"),
-        ("LOG_FORMAT", "xml", "give 'console' or 'json'"),
-        ("LOG_LEVEL", "loud", "give 'debug', 'info', 'warning' or 'error'"),
+        ("MODE", "x", "give one of: auto, draft, off"),
+        ("LANG", "de", "give one of: ru, en"),
+        ("LOG_FORMAT", "xml", "give one of: console, json"),
+        ("LOG_LEVEL", "loud", "give one of: debug, info, warning, error"),
     ],
 )
 def test_a_bad_value_is_named_in_one_line(name: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +136,40 @@ def test_a_file_in_another_encoding_is_told() -> None:
 
     with pytest.raises(SettingsError, match=r"\.env is not UTF-8"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        ([f"OTVET_AMOCRM_TOKEN {SECRET}"], 1),
+        (["# ours", "OTVET_PORT=9000", "", "", f"OTVET_AMOCRM_TOKEN: {SECRET}"], 5),
+        (["OTVET_PORT=9000", f"OTVET_AMOCRM_TOKEN:{SECRET}"], 2),
+        ([f'OTVET_AMOCRM_TOKEN="{SECRET}', "OTVET_PORT=9000"], 1),
+        (["OTVET_PORT=9000", f"OTVET_AMOCRM_TOKEN='{SECRET}", "OTVET_LANG='en'"], 2),
+        ([f"OTVET_AMOCRM_TOKEN='{SECRET}' {SECRET}"], 1),
+        (["OTVET_AMOCRM_TOKEN=first-half", SECRET], 2),
+    ],
+)
+def test_a_broken_line_is_told_by_its_number_and_not_shown(
+    lines: list[str], number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_env(*lines)
+
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+
+    assert str(error.value).startswith(f".env, line {number}: it cannot be read; give NAME=value")
+    assert SECRET not in str(error.value)
+    assert not caplog.records
+
+
+def test_lines_that_only_look_broken_are_read() -> None:
+    write_env(
+        "", "  # a comment", "export OTVET_PORT = 9000 # a comment", "OTVET_MODE=", 'OTVET_PERSON_PHRASES="a', 'b"'
+    )
+
+    assert load_settings().port == 9000
+    assert load_settings().person_phrases == "a\nb"
 
 
 @pytest.mark.parametrize("name", ["AMOCRM_TOKEN", "MANUS_API_KEY", "API_TOKEN", "WEBHOOK_SECRET"])

@@ -517,6 +517,23 @@ def test_reading_does_not_make_the_file(tmp_path: Path) -> None:
     database.close()
 
 
+def test_a_file_that_is_made_is_its_owners_alone(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "behind.db")
+    with closing(Database(f"sqlite:///{tmp_path / 'link.db'}")) as database, database.writes.begin():
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+
+    assert {"behind.db", "link.db"} <= set(modes)
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "ours.db"
+    file.touch()
+    file.chmod(0o640)
+    with closing(Database(f"sqlite:///{file}")) as database, database.writes.begin():
+        assert file.stat().st_mode & 0o777 == 0o640
+
+
 def test_after_a_quiet_moment_the_file_alone_is_whole(sqlite: Database, tmp_path: Path) -> None:
     journal = file_of(sqlite).with_name("conversations.db-wal")
 

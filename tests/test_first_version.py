@@ -460,6 +460,7 @@ def test_the_next_start_does_nothing_more(file: Path, database: Database, tmp_pa
 
     assert adopted(database) == before
     assert [path.name for path in tmp_path.glob("*.before-*")] == [COPY]
+    assert (tmp_path / COPY).stat().st_mode & 0o777 == 0o600
 
 
 def test_nothing_of_the_old_tables_is_left(file: Path, database: Database) -> None:

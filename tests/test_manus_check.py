@@ -20,6 +20,7 @@ def manus() -> Iterator[ManusStandin]:
 def check(folder: Path, manus: ManusStandin, **settings: str) -> tuple[int, str]:
     """(exit code, what was printed, on one line)"""
     ours = {"OTVET_MANUS_BASE_URL": manus.url, "OTVET_MANUS_API_KEY": manus.key, "OTVET_PORT": "9", "COLUMNS": "300"}
+    (folder / "knowledge").mkdir(exist_ok=True)
     result = command(folder, "check", **(ours | settings))
     return result.returncode, " ".join(result.stdout.split())
 
@@ -56,11 +57,11 @@ def test_connectors_of_the_account(tmp_path: Path, manus: ManusStandin) -> None:
 
 def test_instructions_that_leave_no_room_for_a_question(tmp_path: Path, manus: ManusStandin) -> None:
     (tmp_path / "instructions.md").write_text("и" * 1900, encoding="utf-8")
-    assert "Instructions" not in check(tmp_path, manus)[1]
+    assert "✓ Instructions instructions.md" in check(tmp_path, manus)[1]
     (tmp_path / "instructions.md").write_text("и" * 2100, encoding="utf-8")
     told = "– Instructions instructions.md takes about 4200 tokens, and Manus at most 4000"
     assert told in check(tmp_path, manus)[1]
-    assert "Instructions" not in check(tmp_path, manus, OTVET_MANUS_API_KEY="")[1]
+    assert "✓ Instructions instructions.md" in check(tmp_path, manus, OTVET_MANUS_API_KEY="")[1]
 
 
 def test_the_webhook(tmp_path: Path, manus: ManusStandin) -> None:

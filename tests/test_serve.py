@@ -1,6 +1,7 @@
 """``otvet serve`` as a process: what it prints, keeps, refuses, and how it ends."""
 
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -21,7 +22,7 @@ from fastapi import FastAPI
 
 from otvet import app, only_one
 from otvet.commands import serve
-from otvet.errors import DatabaseUnfit
+from otvet.errors import DatabaseUnfit, UsageError
 from tests.running import SECRET, Otvet, command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.sender import incoming
@@ -159,8 +160,25 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         result = command(tmp_path, "serve", OTVET_PORT=port)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert port in line
+    assert f"another program listens on 127.0.0.1:{port}" in line
     assert not (tmp_path / "conversations.db").exists()
+
+
+@pytest.mark.parametrize("host", ["привет", "192.0.2.1", "::zz"])
+def test_an_address_that_is_not_the_machines_is_told_of_the_setting(tmp_path: Path, host: str) -> None:
+    result = command(tmp_path, "serve", OTVET_HOST=host)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"OTVET_HOST: this machine has no address {host}")
+
+
+def test_a_port_that_is_not_permitted_is_told_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_socket: socket.socket, _address: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(UsageError, match="is not permitted; give an OTVET_PORT from 1024 on"):
+        serve._listen("127.0.0.1", 80)
 
 
 def test_a_bad_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
@@ -168,6 +186,27 @@ def test_a_bad_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("OTVET_QUIET_SECONDS:")
+
+
+def test_an_unreachable_database_is_told_by_the_address_that_was_given(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        address = f"127.0.0.1:{once.getsockname()[1]}/otvet"  # nobody listens there when the block is left
+    result = command(tmp_path, "serve", OTVET_DATABASE_URL=f"postgresql://user:sk-secret@{address}")
+    assert result.returncode == 1
+    assert f"the database postgresql://user:***@{address} cannot be opened" in result.stderr
+    assert "keepalives" not in result.stderr
+    assert "sk-secret" not in result.stderr
+
+
+def test_the_files_with_clients_words_are_their_owners_alone(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        server.deliver(incoming("hello"))
+        files = [path for path in tmp_path.glob("conversations*") if path.suffix != ".lock"]
+        modes = {path.name: path.stat().st_mode & 0o777 for path in files}
+    assert {"conversations.db", "conversations.db-wal", "conversations.db-shm", "conversations-workflows.db"} <= set(
+        modes
+    )
+    assert set(modes.values()) == {0o600}
 
 
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:

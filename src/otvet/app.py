@@ -169,7 +169,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     """Make the service's parts and its database ready. Raises DatabaseUnfit or SettingsError, each with a sentence."""
     clock = clock or SystemClock()
     model = models.from_settings(settings, clock)
-    how = _how(settings)
+    how = delivery_rules(settings)
     lock = only_one.hold(settings.sqlite_path) if settings.is_sqlite else None
     database = Database(settings.database_url)
     schema.prepare(database, clock.now())
@@ -248,8 +248,8 @@ def _voice(settings: Settings, http: httpx2.AsyncClient, database: Database) -> 
     return Voice(database, Files(http), transcription)
 
 
-def _how(settings: Settings) -> How:
-    """Raises SettingsError where a way lacks what it needs."""
+def delivery_rules(settings: Settings) -> How:
+    """How replies are delivered. Raises SettingsError where a way lacks what it needs."""
     via = ways_in(settings.reply_via)
     if SALESBOT in via.values() and settings.salesbot_id is None:
         raise SettingsError(_("OTVET_SALESBOT_ID: give the number of the Salesbot that sends the replies"))

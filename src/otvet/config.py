@@ -5,11 +5,14 @@ import json
 import os
 import re
 from datetime import UTC
+from functools import partial
+from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -37,9 +40,9 @@ def _known_database(url: str) -> str:
     return url
 
 
-def _address(value: str) -> str:
+def _address(value: str, *, example: str) -> str:
     """Addresses are joined with paths, so a trailing slash is dropped here once."""
-    sentence = _("give an address such as https://example.amocrm.ru")
+    sentence = _("give an address such as {example}").format(example=example)
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -134,7 +137,9 @@ def _working_hours(value: str) -> str:
     return value
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(partial(_address, example="https://api.example.com"))]
+AccountAddress = Annotated[str, AfterValidator(partial(_address, example="https://example.amocrm.ru"))]
+PublicAddress = Annotated[str, AfterValidator(partial(_address, example="https://otvet.example.com"))]
 
 
 class Settings(BaseSettings):
@@ -150,7 +155,7 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description=N_("The address to listen on; 0.0.0.0 for all of the machine's."))
     port: int = Field(8000, ge=0, le=65535, description=N_("The port to listen on; 0 for any free one."))
-    public_url: Address | None = Field(
+    public_url: PublicAddress | None = Field(
         None, description=N_("How amoCRM and Manus reach this service from the internet: https://otvet.example.com.")
     )
     webhook_secret: Annotated[SecretStr | None, AfterValidator(_secret_in_url)] = Field(
@@ -160,7 +165,7 @@ class Settings(BaseSettings):
     webhook_path: Annotated[str, AfterValidator(_path)] = Field(
         "/webhook/amocrm", description=N_("The path of the webhook before the secret.")
     )
-    amocrm_base_url: Address | None = Field(
+    amocrm_base_url: AccountAddress | None = Field(
         None, description=N_("The account's address, such as https://example.amocrm.ru.")
     )
     amocrm_token: SecretStr | None = Field(
@@ -485,12 +490,19 @@ _REASONS = {
     "int_parsing_size": N_("give a whole number"),
     "float_parsing": N_("give a number"),
     "bool_parsing": N_("give true or false"),
-    "literal_error": N_("give {expected}"),
     "string_too_short": N_("give a value"),
 }
 
 
+def _one_of(problem: ErrorDetails) -> str:
+    """pydantic's own list has an English "or" in it."""
+    values = get_args(Settings.model_fields[str(problem["loc"][0])].annotation)
+    return _("give one of: {values}").format(values=", ".join(values))
+
+
 def _reason(problem: ErrorDetails) -> str:
+    if problem["type"] == "literal_error":
+        return _one_of(problem)
     if problem["type"] in _REASONS:
         limits = {name: f"{at:g}" if isinstance(at, float) else at for name, at in problem.get("ctx", {}).items()}
         return _(_REASONS[problem["type"]]).format(**limits)
@@ -500,6 +512,7 @@ def _reason(problem: ErrorDetails) -> str:
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings; raises SettingsError with one line that names the variable and what is wrong."""
     try:
+        _refuse_broken_lines(Path(".env"))
         return Settings(**overrides)
     except UnicodeDecodeError:
         raise SettingsError(_(".env is not UTF-8 text; save it in that encoding")) from None
@@ -509,6 +522,20 @@ def load_settings(**overrides: Any) -> Settings:
             raise SettingsError(_reason(problem)) from None
         name = PREFIX + str(problem["loc"][0]).upper()
         raise SettingsError(f"{name}: {_reason(problem)}") from None
+
+
+def _refuse_broken_lines(file: Path) -> None:
+    """Raise SettingsError for a line that dotenv would leave out; it may hold a key, so it is not shown."""
+    if not file.is_file():
+        return
+    for binding in parse_stream(StringIO(file.read_text("utf-8"))):
+        if binding.error or (binding.key is not None and binding.value is None):
+            text = binding.original.string
+            empty_lines_before = text[: len(text) - len(text.lstrip())].count("\n")
+            sentence = _(
+                "{file}, line {line}: it cannot be read; give NAME=value, with a closing quote after an opening one"
+            )
+            raise SettingsError(sentence.format(file=file, line=binding.original.line + empty_lines_before))
 
 
 def misspelt() -> list[str]:

@@ -6,8 +6,10 @@ on SQLite it also means that our own threads never wait for each other's lock.
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
+import os
 import queue
 import random
 import threading
@@ -99,6 +101,16 @@ def _readable_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def make_private(file: Path) -> None:
+    """Make the SQLite file, empty and for its owner alone, if it is not there: clients' words come into it.
+
+    SQLite gives its journals the mode of the file. One that is there keeps its mode, and is not even opened: closing
+    it would drop the locks of this process.
+    """
+    with contextlib.suppress(OSError):  # SQLite says itself what is wrong, or there is a file already
+        os.close(os.open(os.path.realpath(file), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
 def make_engine(url: str, *, read_only: bool = False) -> Engine:
     """An engine to write with, or one that cannot write.
 
@@ -123,6 +135,12 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
         connect_args={"timeout": LOCK_SECONDS},
         hide_parameters=True,  # a client's words must not get into the log with an error
     )
+
+    if not read_only:
+
+        @event.listens_for(engine, "do_connect")
+        def make(*_how: Any) -> None:
+            make_private(Path(parsed.database or ""))
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
@@ -356,6 +374,11 @@ class Database:
         self.reads = make_engine(url, read_only=True)
         self.writer = Writer(self.writes)
         self._readers = ThreadPoolExecutor(MOST_READERS, thread_name_prefix="reader")
+
+    @property
+    def shown_url(self) -> str:
+        """The address as the user gave it, without its password and without what is added to it here."""
+        return make_url(self.url).render_as_string(hide_password=True)
 
     def start(self) -> None:
         """Begin to take writes; call it on the event loop that will wait for them."""

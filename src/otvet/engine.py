@@ -25,7 +25,7 @@ from sqlalchemy.engine import Engine as SqlEngine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from otvet.database import IDLE_TRANSACTION_MS, impatient
+from otvet.database import IDLE_TRANSACTION_MS, impatient, make_private
 from otvet.errors import OtvetError
 
 log = structlog.get_logger(__name__)
@@ -155,6 +155,8 @@ async def _ids(*, status: str | list[str], end_time: str, but_of: Collection[str
 def _sqlite_engine(url: str) -> SqlEngine:
     _set_broken_file_aside(Path(make_url(url).database or ""))
     engine = sa.create_engine(url, connect_args={"timeout": 30})
+
+    make_private(Path(make_url(url).database or ""))
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import MESSAGE_KINDS
 from otvet.conversations import clients, conversations, messages
+from otvet.database import make_private
 
 FIRST_VERSION_TABLES = {"clients", "conversations", "messages"}
 _TELLING_COLUMNS = {
@@ -40,6 +41,7 @@ def is_first_version(tables: Mapping[str, Set[str]]) -> bool:
 def set_aside(path: Path, now: datetime) -> Path:
     """Copy the file, with what its journal holds, beside itself."""
     copy = path.with_name(f"{path.name}.before-{now:%Y%m%d-%H%M%S}")
+    make_private(copy)
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     return copy

@@ -4,6 +4,7 @@ The interface speaks ``OTVET_LANG`` (Russian by default); a reply speaks the cli
 """
 
 import gettext
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -15,6 +16,10 @@ from dotenv import dotenv_values
 LANGUAGES = ("ru", "en")
 DEFAULT_LANGUAGE = "ru"
 LOCALE = Path(__file__).with_name("locale")
+
+logging.getLogger("dotenv").setLevel(
+    logging.CRITICAL
+)  # of a line that it cannot read the settings speak, in a sentence
 
 _CYRILLIC = re.compile(r"[\u0400-\u04FF]")
 _LATIN = re.compile(r"[A-Za-z]")

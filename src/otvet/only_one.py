@@ -4,16 +4,19 @@ import fcntl
 from pathlib import Path
 from typing import IO
 
+from otvet.causes import cause_of
 from otvet.errors import DatabaseUnfit
 from otvet.i18n import _
 
 
 def hold(path: Path) -> IO[bytes]:
     """Hold the lock beside the file until what this gives is closed; raises DatabaseUnfit if another holds it."""
+    if not path.parent.is_dir():
+        raise DatabaseUnfit(_("the folder {folder} does not exist").format(folder=path.parent.absolute()))
     try:
         lock = _lock_of(path).open("wb")
     except OSError as error:
-        raise DatabaseUnfit(_("{file} cannot be written: {cause}").format(file=path, cause=error.strerror)) from error
+        raise DatabaseUnfit(_("{file} cannot be written: {cause}").format(file=path, cause=cause_of(error))) from error
     if not _taken(lock):
         lock.close()
         raise DatabaseUnfit(

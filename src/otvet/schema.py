@@ -50,7 +50,7 @@ _ALWAYS_OURS = {"alembic_version", "installation", "conversations", "messages"}
 
 def prepare(database: Database, now: datetime) -> None:
     """Bring the database to the latest schema in one transaction; raises DatabaseUnfit and changes nothing."""
-    shown = database.writes.url.render_as_string(hide_password=True)
+    shown = database.shown_url
     if database.is_sqlite:
         _check_file(Path(database.writes.url.database or ""), now)
     for tries_left in reversed(range(MOST_TRIES)):

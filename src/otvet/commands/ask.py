@@ -13,6 +13,7 @@ from otvet.config import Settings
 from otvet.errors import UsageError
 from otvet.i18n import _, language_of, ngettext, translator
 from otvet.responders.base import Line
+from otvet.responders.knowledge.passages import no_folder
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.knowledge.search import Hit
 from otvet.responders.template import THANKS
@@ -27,9 +28,7 @@ def ask(settings: Settings, texts: Sequence[str]) -> None:
     """
     folder = settings.knowledge_dir
     if not folder.is_dir():
-        raise UsageError(
-            _("there is no folder {folder} here; make it, or set OTVET_KNOWLEDGE_DIR").format(folder=folder)
-        )
+        raise UsageError(no_folder(folder))
     clock = SystemClock()
     knowledge = Knowledge(folder, clock, with_examples=not settings.amocrm_connected)
     question = [Line("client", text, clock.now()) for text in texts]

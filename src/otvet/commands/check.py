@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otvet import schema
+from otvet import app, schema
+from otvet.causes import cause_of
 from otvet.clock import SystemClock
 from otvet.commands import check_account
 from otvet.config import Settings, misspelt
@@ -21,6 +22,7 @@ from otvet.i18n import _, ngettext
 from otvet.instructions import Instructions
 from otvet.responders.base import Line
 from otvet.responders.chat import models
+from otvet.responders.knowledge.passages import no_folder, read_folder
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.prompt import QUESTION_FLOOR, TOKEN_LIMIT, estimated_tokens
 
@@ -57,7 +59,7 @@ def run(settings: Settings) -> bool:
 
 async def _all(settings: Settings) -> list[Finding]:
     findings = [Finding(_("Settings"), "bad", sentence) for sentence in misspelt()]
-    findings += [_database(settings), _knowledge(settings), *_instructions(settings)]
+    findings += [_database(settings), _knowledge(settings), _instructions(settings), *_delivery(settings)]
     async with httpx2.AsyncClient(timeout=15) as http:
         findings += [finding async for finding in _server(settings, http)]
         findings += [finding async for finding in _amocrm(settings, http)]
@@ -68,6 +70,9 @@ async def _all(settings: Settings) -> list[Finding]:
 
 def _database(settings: Settings) -> Finding:
     name = _("Database")
+    if settings.is_sqlite and not settings.sqlite_path.parent.is_dir():
+        folder = settings.sqlite_path.parent.absolute()
+        return Finding(name, "bad", _("the folder {folder} does not exist").format(folder=folder))
     if settings.is_sqlite and not settings.sqlite_path.exists():
         return Finding(name, "note", _("{url}: not made yet; the first start makes it").format(url=settings.shown_url))
     database = Database(settings.database_url)
@@ -83,29 +88,52 @@ def _database(settings: Settings) -> Finding:
 
 
 def _knowledge(settings: Settings) -> Finding:
-    from otvet.responders.knowledge.passages import read_folder  # the search's libraries are not needed to count
-
-    passages, problems = read_folder(settings.knowledge_dir, with_examples=not settings.amocrm_connected)
-    name = _("Knowledge")
-    if problems and settings.knowledge_dir.is_dir():
-        return Finding(name, "bad", "; ".join(f"{problem.file}: {problem.reason}" for problem in problems))
+    folder, name = settings.knowledge_dir, _("Knowledge")
+    if not folder.is_dir():
+        return Finding(name, "bad", no_folder(folder))
+    passages, problems = read_folder(folder, with_examples=not settings.amocrm_connected)
+    if problems:
+        files: dict[str, list[str]] = {}
+        for problem in problems:
+            files.setdefault(problem.reason, []).append(problem.file)
+        return Finding(name, "bad", "; ".join(f"{', '.join(of_one)}: {reason}" for reason, of_one in files.items()))
     if not passages:
-        text = _("no answers in {folder}: every question goes to a manager").format(folder=settings.knowledge_dir)
+        text = _("no answers in {folder}: every question goes to a manager").format(folder=folder)
         return Finding(name, "note", text)
     count = ngettext("{count} answer in {folder}", "{count} answers in {folder}", len(passages))
-    return Finding(name, "good", count.format(count=len(passages), folder=settings.knowledge_dir))
+    return Finding(name, "good", count.format(count=len(passages), folder=folder))
 
 
-def _instructions(settings: Settings) -> Iterator[Finding]:
-    """A line only if they leave Manus no room for a question: they are never cut."""
-    tokens = int(estimated_tokens(Instructions(settings.instructions_file).read("ru")))
-    most = TOKEN_LIMIT - QUESTION_FLOOR
-    if settings.manus_api_key and tokens > most:
+def _instructions(settings: Settings) -> Finding:
+    """A file that is named but not used is bad: the assistant works, but not as it was told."""
+    name, file = _("Instructions"), settings.instructions_file
+    named = "instructions_file" in settings.model_fields_set
+    if named and not file.exists():
+        sentence = _("there is no file {file}; make it, or set OTVET_INSTRUCTIONS_FILE")
+        return Finding(name, "bad", sentence.format(file=file))
+    try:
+        text = Instructions(file).written()
+    except UnicodeDecodeError:
+        return Finding(name, "bad", _("{file} is not UTF-8 text; save it in that encoding").format(file=file))
+    except OSError as error:
+        return Finding(name, "bad", _("{file} cannot be read: {cause}").format(file=file, cause=cause_of(error)))
+    if not text:
+        return Finding(name, "note", _("nothing is written in {file}: built-in words are used").format(file=file))
+    tokens, most = int(estimated_tokens(text)), TOKEN_LIMIT - QUESTION_FLOOR
+    if settings.manus_api_key and tokens > most:  # they are never cut: no room is left for a question
         sentence = _(
             "{file} takes about {tokens} tokens, and Manus at most {most}: move facts into the knowledge folder"
         )
-        told = sentence.format(file=settings.instructions_file, tokens=tokens, most=most)
-        yield Finding(_("Instructions"), "note", told)
+        return Finding(name, "note", sentence.format(file=file, tokens=tokens, most=most))
+    return Finding(name, "good", str(file))
+
+
+def _delivery(settings: Settings) -> Iterator[Finding]:
+    """A line only if the service does not start with them."""
+    try:
+        app.delivery_rules(settings)
+    except SettingsError as error:
+        yield Finding(_("Replies"), "bad", str(error))
 
 
 async def _server(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[Finding]:

@@ -36,7 +36,9 @@ def copy(source_url: str, target_url: str) -> None:
         _keep_others_out(locks, source_settings, target_settings)
         if source.look(schema.version) != schema.LATEST:
             raise UsageError(
-                _("{url} is not of this version; start and stop Otvet with it first").format(url=source_url)
+                _("{url} is not of this version; start and stop Otvet with it first").format(
+                    url=source_settings.shown_url
+                )
             )
         schema.prepare(target, datetime.now(UTC))
         console = Console()
@@ -86,7 +88,7 @@ def _refuse_if_alive(connection: Connection, database: Database) -> None:
     if processes.alive(connection, datetime.now(UTC)):
         raise UsageError(
             _("Otvet is running on {url}, or ran seconds ago; stop it and try again, nothing was copied").format(
-                url=database.writes.url.render_as_string(hide_password=True)
+                url=database.shown_url
             )
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
+from otvet.causes import cause_of
 from otvet.config import PREFIX
 from otvet.errors import SettingsError
 from otvet.i18n import _
@@ -30,8 +31,7 @@ def update(path: Path, values: Mapping[str, str]) -> list[str]:
         elif path.exists():
             path.chmod(0o600)
     except (OSError, UnicodeDecodeError) as error:
-        cause = getattr(error, "strerror", None) or type(error).__name__
-        raise SettingsError(_("{file} cannot be written: {cause}").format(file=path, cause=cause)) from error
+        raise SettingsError(_("{file} cannot be written: {cause}").format(file=path, cause=cause_of(error))) from error
     return changed
 
 

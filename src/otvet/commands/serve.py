@@ -1,5 +1,7 @@
 """``otvet serve``: the service on its address until it is told to stop."""
 
+import contextlib
+import errno
 import gc
 import os
 import signal
@@ -11,6 +13,7 @@ import uvicorn
 
 from otvet import logs
 from otvet.app import Service, wire
+from otvet.causes import cause_of
 from otvet.config import Settings, misspelt
 from otvet.errors import UsageError
 from otvet.i18n import _, ngettext
@@ -19,6 +22,7 @@ from otvet.web.application import create
 
 GRACE_SECONDS = 5  # for requests that are being answered
 COLLECT_AFTER = (1000, 10, 50)  # with a thousand turns under way, the whole takes a third of a second: it comes seldom
+NO_ADDRESS_OF_OURS = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL))
 STOP_SECONDS = 19.0  # to the end of the process; no more than 20 are promised
 
 
@@ -71,18 +75,27 @@ def _end_in_any_case() -> None:
 def _listen(host: str, port: int) -> socket.socket:
     """Before anything else is begun, so that a taken port is one clear line."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            _(
-                "cannot listen on {host}:{port} ({cause}); stop what runs there, or see OTVET_HOST and OTVET_PORT"
-            ).format(host=host, port=port, cause=error.strerror or error)
-        ) from error
+        with contextlib.ExitStack() as on_failure:
+            listener = on_failure.enter_context(socket.socket(family))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            on_failure.pop_all()
+    except (OSError, UnicodeError) as error:
+        raise UsageError(_why_not(error).format(host=host, port=port, cause=cause_of(error))) from error
     return listener
+
+
+def _why_not(error: OSError | UnicodeError) -> str:
+    """The system's own texts are English, and do not say which setting is meant."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, (socket.gaierror, UnicodeError)) or number in NO_ADDRESS_OF_OURS:
+        return _("OTVET_HOST: this machine has no address {host}; give 127.0.0.1, or 0.0.0.0 for all that it has")
+    if number == errno.EADDRINUSE:
+        return _("another program listens on {host}:{port}; stop it, or give another OTVET_PORT")
+    if number in (errno.EACCES, errno.EPERM):
+        return _("listening on {host}:{port} is not permitted; give an OTVET_PORT from 1024 on")
+    return _("cannot listen on {host}:{port} ({cause}); see OTVET_HOST and OTVET_PORT")
 
 
 def _introduce(service: Service) -> None:
@@ -90,7 +103,7 @@ def _introduce(service: Service) -> None:
     settings = service.settings
     lines = [
         (_("Webhook for amoCRM"), settings.webhook_url(service.webhook_secret)),
-        (_("Database"), service.database.writes.url.render_as_string(hide_password=True)),
+        (_("Database"), service.database.shown_url),
         (
             _("amoCRM"),
             _("connected to {address}").format(address=settings.amocrm_base_url)

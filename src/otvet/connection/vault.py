@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from otvet.causes import cause_of
 from otvet.errors import SettingsError
 from otvet.i18n import _
 
@@ -58,9 +59,10 @@ def key_in(file: Path) -> str:
         _close_to_others(file)
         key = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        cause = getattr(error, "strerror", None) or type(error).__name__
         raise SettingsError(
-            _("the key file {file} cannot be used ({cause}); see OTVET_SECRET_KEY_FILE").format(file=file, cause=cause)
+            _("the key file {file} cannot be used ({cause}); see OTVET_SECRET_KEY_FILE").format(
+                file=file, cause=cause_of(error)
+            )
         ) from error
     if len(key) < 16:
         raise SettingsError(_("the key file {file} holds no key").format(file=file))

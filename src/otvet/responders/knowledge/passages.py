@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
+from otvet.causes import cause_of
 from otvet.i18n import _
 from otvet.responders.knowledge import prices
 from otvet.responders.knowledge.prices import NoPriceList
@@ -67,6 +68,11 @@ def snapshot(folder: Path) -> Snapshot:
     return tuple(seen)
 
 
+def no_folder(folder: Path) -> str:
+    """What is said of a folder that is not there."""
+    return _("there is no folder {folder} here; make it, or set OTVET_KNOWLEDGE_DIR").format(folder=folder)
+
+
 def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], list[Problem]]:
     """All passages in the order of the files; what cannot be read is left out and named.
 
@@ -81,7 +87,7 @@ def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], li
         try:
             found, reason = _read(file, with_examples=with_examples)
         except OSError as error:
-            found, reason = [], error.strerror or str(error)
+            found, reason = [], cause_of(error)
         passages += found
         if reason:
             problems.append(Problem(file.name, reason))
