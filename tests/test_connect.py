@@ -296,6 +296,29 @@ def test_webhooks_that_amocrm_refuses_are_entered_by_hand(
     assert server.webhook in said(result)
 
 
+@pytest.mark.parametrize("status", [402, 422])
+def test_an_address_to_be_entered_by_hand_is_shown_whole(tmp_path: Path, amo: AmoStandin, status: int) -> None:
+    amo.fault(path="/api/v4/webhooks", status=status, times=None)
+    public_url = f"http://{'a' * 60}.{'b' * 60}.invalid"
+    given = ("--account", amo.url, "--token", amo.token, "--public-url", public_url)
+    result = connect(tmp_path, *given, COLUMNS="80", OTVET_WEBHOOK_SECRET=SECRET)
+    assert f"  {public_url}/webhook/amocrm/{SECRET}" in result.stdout.splitlines()
+    assert "…" not in result.stdout
+    assert f"{public_url}/webhook/amocrm/doesnotanswer" in unspaced(result.stdout)
+
+
+def test_check_shows_addresses_whole(tmp_path: Path) -> None:
+    address = f"http://{'a' * 60}.{'b' * 60}.invalid"
+    shown = command(tmp_path, "check", OTVET_HOST=address.removeprefix("http://"), OTVET_PORT="8570", COLUMNS="80")
+    assert f"{address}:8570" in unspaced(shown.stdout)
+    assert "…" not in shown.stdout
+
+
+def unspaced(printed: str) -> str:
+    """What was printed, however a table has laid it over its lines."""
+    return "".join(printed.split())
+
+
 def test_an_account_that_knows_few_events(tmp_path: Path, amo: AmoStandin) -> None:
     amo.access.events = ("add_message", "add_talk", "update_lead")
     with otvet(tmp_path) as server:

@@ -52,5 +52,7 @@ class Asking:
     def beside(self, mark: str, line: str) -> None:
         """A line after a mark, with all that it is wrapped into."""
         grid = Table.grid()
+        grid.add_column()
+        grid.add_column(overflow="fold")
         grid.add_row(Text(mark), Text(line))
         self._console.print(grid)

@@ -20,6 +20,7 @@ from otvet.commands import env_file
 from otvet.commands.asking import Asking
 from otvet.commands.connect_consent import Consent
 from otvet.commands.connect_replies import NO_ADDRESS_YET, Replies, Wanted
+from otvet.commands.terminal import whole
 from otvet.config import Settings, load_settings
 from otvet.connection import account, connecting
 from otvet.connection.renewal import Tokens
@@ -278,7 +279,11 @@ class Dialogue:
             if step.next:
                 told.append(f"\n→ {step.next}", "bold")
             table.add_row(SIGNS[step.state], step.name, told)
-        self._console.print(table)
+        self._console.print(whole(table))
+        for step in self._steps:
+            if step.copied:
+                self._console.print(_("{name}, the address to be copied:").format(name=step.name))
+                self._console.print(f"  {step.copied}", markup=False, soft_wrap=True)
         endings = {
             "good": self._ending,
             "warning": N_("Connected; see the lines marked with –."),

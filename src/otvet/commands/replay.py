@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from otvet import app, context, handover, logs, turns
 from otvet.clock import SystemClock
 from otvet.commands import view
+from otvet.commands.terminal import whole
 from otvet.config import Settings
 from otvet.conversations import conversations
 from otvet.database import Database
@@ -180,7 +181,7 @@ def _show(console: Console, one: Past, written: Written, *, same: bool) -> None:
     else:
         table.add_row(*_compared(view.printable(one.reply), view.printable(written.reply.text)))
     console.print(asked)
-    console.print(table)
+    console.print(whole(table))
     if written.doubts:
         found = "; ".join(finding.text for finding in written.doubts)
         console.print(Text(_("A draft was refused: {found}").format(found=view.printable(found)), style="yellow"))

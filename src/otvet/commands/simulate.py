@@ -15,6 +15,7 @@ from rich.text import Text
 from otvet import installation
 from otvet.commands import view
 from otvet.commands.scenario import Case, scene, single
+from otvet.commands.terminal import whole
 from otvet.config import Settings
 from otvet.database import Database
 from otvet.errors import UsageError
@@ -134,7 +135,7 @@ def _play(settings: Settings, cases: list[Case], base_url: str | None, *, live: 
             outcomes = _wait(server, cases, before, patience)
     except httpx2.TransportError as error:
         raise not_running(server.base_url) from error
-    console.print(_table(outcomes))
+    console.print(whole(_table(outcomes)))
     good = all(outcome.good for outcome in outcomes)
     console.print(_("all as it must be") if good else _("not as it must be; see the lines marked with ✗"))
     return good

@@ -5,12 +5,15 @@ Typer asks the standard library's gettext for a part of its words and writes the
 
 import gettext
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from otvet.i18n import LOCALE, N_, _, interface_language
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # What Typer itself looks up; named here so that the catalogue has them.
 TYPERS_OWN = (
@@ -52,6 +55,13 @@ class Command(_Speaking, TyperCommand):
 
 class Group(_Speaking, TyperGroup):
     """A group of commands that speaks the interface's language."""
+
+
+def whole(table: "Table") -> "Table":
+    """The table with its long words, such as addresses, over several lines; Rich would cut them off."""
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
 
 
 def is_help(error: typer.TyperException) -> bool:
