@@ -16,8 +16,9 @@ from otvet import gates
 from otvet.clock import SystemClock
 from otvet.commands.env_file import update
 from otvet.connection import tokens
-from otvet.connection.connecting import name_of_server
+from otvet.connection.connecting import name_of_server, public_address
 from otvet.database import Database
+from otvet.errors import UsageError
 from tests.running import PROGRAM, SECRET, Otvet, command, environment, otvet, wait_for
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
 from tests.standins.amocrm_access import RIGHTS
@@ -424,6 +425,59 @@ def test_answers_that_are_typed(tmp_path: Path, amo: AmoStandin) -> None:
     assert f"OTVET_AMOCRM_BASE_URL='{amo.url}'" in env(tmp_path)
     assert "OTVET_REPLY_VIA=note" in env(tmp_path)
     assert amo.token not in said(result)
+
+
+def typed(folder: Path, *lines: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Somebody types the answers, and then breaks it off."""
+    text = "".join(f"{line}\n" for line in lines)
+    return subprocess.run(
+        [str(PROGRAM), "connect", *options],
+        input=text,
+        cwd=folder,
+        env=environment(folder, COLUMNS="400"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_mistake_in_an_answer_is_explained_and_asked_for_again(tmp_path: Path, amo: AmoStandin) -> None:
+    accounts, ways, addresses = ("evil.example.com", amo.url), ("x", "3", "1"), ("otvet", "otvet.invalid")
+    printed = said(typed(tmp_path, *accounts, *ways, "Bearer ", "с токеном", amo.token, *addresses, "1"))
+    assert "evil.example.com is no address of an account" in printed
+    assert printed.count("enter a number from 1 to 2") == 2
+    assert "the token is empty" in printed
+    assert "this is no token" in printed
+    assert "otvet is no address of a server; it looks like https://otvet.example.com" in printed
+    assert dotenv_values(tmp_path / ".env")["OTVET_PUBLIC_URL"] == "https://otvet.invalid"
+
+
+def test_a_mistake_in_an_option_is_said_before_anything_is_asked(tmp_path: Path, amo: AmoStandin) -> None:
+    result = typed(tmp_path, amo.url, "1", amo.token, options=("--public-url", "otvet.example.com"))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "OTVET_PUBLIC_URL" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("otvet.example.com", "https://otvet.example.com"),
+        (" otvet.example.com:8443/ ", "https://otvet.example.com:8443"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("https://example.com/otvet", "https://example.com/otvet"),
+    ],
+)
+def test_a_public_address_as_it_is_typed(typed: str, address: str) -> None:
+    assert public_address(typed) == address
+
+
+@pytest.mark.parametrize(
+    "typed", ["otvet", "https://", "https:/otvet.example.com", "ftp://example.com", "a b.com", "ответ.рф", "a.com:x"]
+)
+def test_what_is_no_public_address(typed: str) -> None:
+    with pytest.raises(UsageError):
+        public_address(typed)
 
 
 # .env

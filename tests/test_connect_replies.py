@@ -226,6 +226,8 @@ def test_the_bot_is_chosen_from_the_accounts_own(amo: AmoStandin, server: Otvet)
     amo.chats.add_bot(BOT)
     printed = typed(amo, server, "9", "2", "", "many", "7", str(BOT))
     assert f"{BOT} Bot {BOT}" in printed
+    assert "enter a number from 1 to 4" in printed
+    assert "enter a whole number above 0" in printed
     assert "amoCRM has no Salesbot 7" in printed
     assert "✗" not in printed
     assert env(server)["OTVET_REPLY_VIA"] == "salesbot"

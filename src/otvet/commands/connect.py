@@ -89,13 +89,12 @@ class Dialogue:
 
     async def run(self) -> bool:
         before = self._settings.amocrm_base_url
-        self._learn(amocrm_base_url=account_address(self._account()))
+        self._check_options()
+        self._learn(amocrm_base_url=self._account())
         # What lets into one account is never shown to another.
         self._same_account = before is None or host_of(before) == host_of(self._base_url)
         self._learn_way()
         self._learn_public_url()
-        if self._answers.reply_via:
-            load_settings(reply_via=self._answers.reply_via)  # a mistake in it is said before anything is done
         database = Database(self._settings.database_url)
         schema.prepare(database, datetime.now(UTC))
         database.start()
@@ -131,9 +130,16 @@ class Dialogue:
 
     # What is asked
 
+    def _check_options(self) -> None:
+        """A mistake in them is said before anything is asked or done."""
+        given = {"public_url": self._answers.public_url, "reply_via": self._answers.reply_via}
+        load_settings(**{name: value.strip() for name, value in given.items() if value})
+
     def _account(self) -> str:
-        known = self._answers.account or self._settings.amocrm_base_url
-        return known or self._asking.ask(_("The account's address, such as example.amocrm.ru"), "--account")
+        if known := self._answers.account or self._settings.amocrm_base_url:
+            return account_address(known)
+        question = _("The account's address, such as example.amocrm.ru")
+        return self._asking.ask(question, "--account", check=account_address)
 
     def _learn_way(self) -> None:
         answers, settings = self._answers, self._settings
@@ -149,13 +155,11 @@ class Dialogue:
         self._console.print(_(CAUTION))
         if self._asking.choose(_(QUESTION), (_(WITH_A_TOKEN), _(WITH_KEYS))) == 1:
             return self._learn_keys()
-        return self._learn_token(self._asking.ask(_("The long-lived token (it is not shown)"), "--token", hidden=True))
+        question = _("The long-lived token (it is not shown)")
+        return self._learn_token(self._asking.ask(question, "--token", hidden=True, check=_token))
 
     def _learn_token(self, given: str) -> None:
-        token = given.strip().removeprefix("Bearer").strip()
-        if not token:
-            raise UsageError(_("the token is empty; give --token"), exit_code=2)
-        self._learn(amocrm_token=token)
+        self._learn(amocrm_token=_token(given))
         self._learn_secret()
 
     def _learn_secret(self) -> None:
@@ -177,7 +181,7 @@ class Dialogue:
     def _learn_public_url(self) -> None:
         given = self._answers.public_url
         if given is None and self._settings.public_url is None:
-            given = self._asking.may_ask(_(PUBLIC))
+            given = self._asking.may_ask(_(PUBLIC), connecting.public_address)
         if given:
             self._learn(public_url=given.strip().rstrip("/"))
 
@@ -295,6 +299,16 @@ class Dialogue:
     def _base_url(self) -> str:
         assert self._settings.amocrm_base_url is not None
         return self._settings.amocrm_base_url
+
+
+def _token(given: str) -> str:
+    """The token as amoCRM gave it; UsageError if it is none."""
+    token = given.strip().removeprefix("Bearer").strip()
+    if not token:
+        raise UsageError(_("the token is empty; give --token"), exit_code=2)
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise UsageError(_("this is no token: it is one long line of Latin letters, digits and dots"), exit_code=2)
+    return token
 
 
 def _given(settings: Settings) -> dict[str, object]:

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from otvet.amocrm.addresses import is_exposed
+from otvet.amocrm.addresses import HERE, is_exposed
 from otvet.amocrm.client import Account, AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.connection import known_account, trial
 from otvet.connection.steps import Step
 from otvet.connection.watch import lasting
 from otvet.database import Database
-from otvet.errors import ServiceError
+from otvet.errors import ServiceError, UsageError
 from otvet.i18n import N_, _
 
 AMOCRMS_PATIENCE = 2.0  # seconds; a slower answer counts as a failure there
@@ -103,6 +103,24 @@ async def _filters(amocrm: AmoClient) -> Step | None:
             told = _("amoCRM does not filter them for this account, so deals are read one by one: more calls, no loss")
             return Step(name, "good", told)
     return None
+
+
+def public_address(typed: str) -> str:
+    """This server's address of what a person types, ``otvet.example.com`` too; UsageError says why it is none."""
+    text = typed.strip().rstrip("/")
+    address = text if "://" in text else f"https://{text}"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", 0
+    known = "." in host or ":" in host or host in HERE
+    if not known or port == 0 or parts.scheme not in ("http", "https") or set(text) & set(" ?#"):
+        sentence = _("{text} is no address of a server; it looks like https://otvet.example.com")
+        raise UsageError(sentence.format(text=typed))
+    if wrong := name_of_server(address):
+        raise UsageError(wrong.sentence)
+    return address
 
 
 def name_of_server(public_url: str) -> Step | None:
