@@ -1,10 +1,15 @@
 """``otvet connect`` against the stand-in and a real server: from nothing to a working reply, and what is in its way."""
 
+import fcntl
+import os
+import pty
 import re
+import select
 import stat
 import subprocess
+import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -29,6 +34,7 @@ CLIENT = "11111111-2222-3333-4444-555555555555"
 KEY = "integration-secret-of-the-tests"
 SALESBOT = 36143
 NOBODY = "http://127.0.0.1:9"
+BROKEN_OFF = "Broken off. What was written already is kept; start the same command again to go on."
 
 
 @pytest.fixture
@@ -457,6 +463,59 @@ def test_a_mistake_in_an_option_is_said_before_anything_is_asked(tmp_path: Path,
     result = typed(tmp_path, amo.url, "1", amo.token, options=("--public-url", "otvet.example.com"))
     assert (result.returncode, result.stdout) == (1, "")
     assert "OTVET_PUBLIC_URL" in result.stderr
+
+
+def read_until(terminal: int, what: str) -> str:
+    """What comes to a terminal, up to ``what``."""
+    printed = ""
+    while what not in printed:
+        ready, _, _ = select.select([terminal], [], [], 60)
+        assert ready, printed
+        printed += os.read(terminal, 4096).decode("utf-8", "replace")
+    return printed
+
+
+def rest(terminal: int) -> str:
+    """What comes to a terminal until nobody has it open."""
+    printed = b""
+    with suppress(OSError):
+        while select.select([terminal], [], [], 30)[0]:
+            printed += os.read(terminal, 4096)
+    return printed.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_one_ctrl_c_at_a_question_ends_it(tmp_path: Path, amo: AmoStandin, hidden: bool) -> None:
+    terminal, theirs = pty.openpty()
+    given = ["--account", amo.url, *([] if hidden else ["--token", amo.token])]
+    asking = subprocess.Popen(
+        [str(PROGRAM), "connect", *given],
+        cwd=tmp_path,
+        env=environment(tmp_path, COLUMNS="400"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    try:
+        if hidden:
+            read_until(terminal, "Your choice")
+            os.write(terminal, b"1\n")
+            read_until(terminal, "not shown")
+        else:
+            read_until(terminal, "empty: not yet")
+            os.write(terminal, b"\n")
+            read_until(terminal, "Your choice")
+        os.write(terminal, b"\x03")
+        printed = rest(terminal)
+        assert asking.wait(60) == 130
+    finally:
+        asking.kill()
+        os.close(terminal)
+    assert [line for line in printed.splitlines()[1:] if line.strip()] == [BROKEN_OFF]
+    assert (tmp_path / ".env").exists() != hidden  # what was seen to work before that is kept
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Questions in the terminal, or the option that was to be given in place of the answer."""
 
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 from rich.console import Console
@@ -82,5 +84,16 @@ def _above_zero(answer: str) -> str:
 
 
 def _typed(question: str, *, hide_input: bool = False, default: str | None = None, show_default: bool = True) -> str:
-    answer = typer.prompt(question, default=default, hide_input=hide_input, show_default=show_default)
+    with _ending_on_ctrl_c():
+        answer = typer.prompt(question, default=default, hide_input=hide_input, show_default=show_default)
     return str(answer).strip()
+
+
+@contextmanager
+def _ending_on_ctrl_c() -> Iterator[None]:
+    """asyncio's own handler would cancel the task, which cannot hear of it while it waits for a key."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
