@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import stat
 import subprocess
 import termios
@@ -68,7 +69,14 @@ def again(folder: Path, server: Otvet, **settings: str) -> Iterator[Otvet]:
         yield started
 
 
+def know_something(folder: Path) -> None:
+    """An answer of the owner's own."""
+    (folder / "knowledge").mkdir()
+    (folder / "knowledge" / "ours.md").write_text("# Delivery\n\nThe delivery is 300 rubles.\n")
+
+
 def test_from_nothing_to_a_working_reply(tmp_path: Path, amo: AmoStandin) -> None:
+    know_something(tmp_path)
     with otvet(tmp_path) as server:
         first = connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", server.url)
     assert first.returncode == 0, said(first)
@@ -324,6 +332,22 @@ def test_check_shows_addresses_whole(tmp_path: Path) -> None:
 def unspaced(printed: str) -> str:
     """What was printed, however a table has laid it over its lines."""
     return "".join(printed.split())
+
+
+@pytest.mark.parametrize(
+    ("key", "told"), [("", "only told that a manager will reply"), ("sk-test", "the AI knows nothing of your prices")]
+)
+def test_examples_are_no_answers(tmp_path: Path, amo: AmoStandin, key: str, told: str) -> None:
+    """Who has only them would wait for an answer from them in vain."""
+    shutil.copytree(Path(__file__).parent.parent / "knowledge", tmp_path / "knowledge")
+    with otvet(tmp_path) as server:
+        given = ("--account", amo.url, "--token", amo.token, "--public-url", server.url)
+        result = connect(tmp_path, *given, OTVET_MANUS_API_KEY=key)
+    assert result.returncode == 0, said(result)
+    assert f"– Knowledge no answers of yours in {tmp_path / 'knowledge'} yet" in said(result)
+    assert told in said(result)
+    assert "remove line 1" in said(result)
+    assert "Connected; see the lines marked with –." in said(result)
 
 
 def test_an_account_that_knows_few_events(tmp_path: Path, amo: AmoStandin) -> None:

@@ -127,6 +127,8 @@ class Dialogue:
         await self._settle_replies(database, client, secret)
         self._say_what_was_written()
         await self._have_it_post_here(database, http, client, secret)
+        with_ai = bool(self._settings.manus_api_key or self._settings.openai_model)
+        self._steps.append(connecting.answers_at_hand(self._settings.knowledge_dir, with_ai=with_ai))
 
     # What is asked
 

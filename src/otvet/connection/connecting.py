@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,8 +18,12 @@ from otvet.connection.steps import Step
 from otvet.connection.watch import lasting
 from otvet.database import Database
 from otvet.errors import ServiceError, UsageError
-from otvet.i18n import N_, _
+from otvet.i18n import N_, _, ngettext
 
+WRITE_ANSWERS = N_(
+    "Put your own answers in place of the examples there and remove line 1 of each file (docs/knowledge.md), then: "
+    "otvet check"
+)
 AMOCRMS_PATIENCE = 2.0  # seconds; a slower answer counts as a failure there
 
 
@@ -135,6 +140,22 @@ def name_of_server(public_url: str) -> Step | None:
     return Step(
         _("Address"), "bad", sentence, _("Take a name of Latin letters: otvet connect --public-url https://...")
     )
+
+
+def answers_at_hand(folder: Path, *, with_ai: bool) -> Step:
+    """Whether there is anything of the owner's to answer clients from; the examples that came with Otvet are not."""
+    from otvet.responders.knowledge.passages import read_folder  # the search's libraries are not needed to count
+
+    name = _("Knowledge")
+    passages, _problems = read_folder(folder, with_examples=False)
+    if passages:
+        told = ngettext("{count} answer in {folder}", "{count} answers in {folder}", len(passages))
+        return Step(name, "good", told.format(count=len(passages), folder=folder))
+    if with_ai:
+        told = _("no answers of yours in {folder} yet: the AI knows nothing of your prices and terms")
+    else:
+        told = _("no answers of yours in {folder} yet: clients are only told that a manager will reply")
+    return Step(name, "warning", told.format(folder=folder), _(WRITE_ANSWERS))
 
 
 async def try_delivery(http: httpx2.AsyncClient, destination: str, secret: str, clock: Clock) -> Step:
