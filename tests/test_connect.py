@@ -289,6 +289,16 @@ def test_a_server_that_is_not_there(tmp_path: Path, amo: AmoStandin) -> None:
     assert "make run" in said(result)
 
 
+def test_a_server_that_runs_and_is_not_seen_under_its_address(tmp_path: Path, amo: AmoStandin) -> None:
+    with otvet(tmp_path) as server:
+        given = ("--account", amo.url, "--token", amo.token, "--public-url", NOBODY)
+        result = connect(tmp_path, *given, OTVET_PORT=server.url.rpartition(":")[2])
+    assert result.returncode == 1
+    assert f"Otvet runs here, but is not seen at {NOBODY}/webhook/amocrm/ (ConnectError)" in said(result)
+    assert f"lead the tunnel or proxy to {server.url}" in said(result)
+    assert "make run" not in said(result)
+
+
 def test_something_else_at_the_public_address(tmp_path: Path, amo: AmoStandin) -> None:
     with amocrm_standin() as other:
         other.fault(method="POST", path="/webhook/*", status=200, body="{}", times=None)

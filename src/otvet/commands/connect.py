@@ -246,18 +246,18 @@ class Dialogue:
         if wrong := connecting.name_of_server(public_url):
             self._steps.append(wrong)
         destination, now = self._settings.webhook_url(secret), self._clock.now()
-        way = await connecting.try_delivery(http, destination, secret, self._clock)
+        here = self._settings.webhook_url_here(secret)
+        way = await connecting.try_delivery(http, destination, here, secret, self._clock)
         hooks = await subscribe_webhook(database, client, self._base_url, destination, now, reached=way.state != "bad")
         self._steps += [way, *hooks, await self._server(http)]
 
     async def _server(self, http: httpx2.AsyncClient) -> Step:
         """Whether the server that runs knows the account."""
-        name = _("Server")
-        try:
-            ready = (await http.get(f"{self._settings.public_url}/ready")).json()
-            knows = ready.get("amocrm") not in (None, "not connected")
-        except (httpx2.RequestError, ValueError, AttributeError):
+        name, settings = _("Server"), self._settings
+        ready = await _ready(http, settings.public_url) or await _ready(http, settings.local_url)
+        if ready is None:
             return Step(name, "warning", _("it does not answer"), _("Start it: make run"))
+        knows = ready.get("amocrm") not in (None, "not connected")
         if self._changed or self._has_another_key or not knows:
             return Step(name, "warning", _("it runs with the settings of before"), _("Stop it and start it again."))
         return Step(name, "good", _("it runs and knows the account"))
@@ -301,6 +301,15 @@ class Dialogue:
     def _base_url(self) -> str:
         assert self._settings.amocrm_base_url is not None
         return self._settings.amocrm_base_url
+
+
+async def _ready(http: httpx2.AsyncClient, address: str | None) -> dict[str, object] | None:
+    """What the server at the address says of itself; None where none answers."""
+    try:
+        answer = (await http.get(f"{address}/ready")).json()
+    except (httpx2.RequestError, httpx2.InvalidURL, ValueError):
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _token(given: str) -> str:

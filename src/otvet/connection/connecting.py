@@ -158,26 +158,27 @@ def answers_at_hand(folder: Path, *, with_ai: bool) -> Step:
     return Step(name, "warning", told.format(folder=folder), _(WRITE_ANSWERS))
 
 
-async def try_delivery(http: httpx2.AsyncClient, destination: str, secret: str, clock: Clock) -> Step:
-    """Post a trial delivery to the public address, as amoCRM would post a message."""
+async def try_delivery(http: httpx2.AsyncClient, destination: str, here: str, secret: str, clock: Clock) -> Step:
+    """Post a trial delivery to the public address, as amoCRM would post a message.
+
+    here: the same at this machine's own address, asked where the public one does not answer.
+    """
     name, nonce = _("Way here"), secrets.token_urlsafe(24)
     shown = destination.removesuffix(secret)
     begun = clock.monotonic()
     try:
-        answer = await http.post(
-            destination,
-            content=trial.body(nonce),
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            follow_redirects=False,
-        )
-        signed = answer.json().get(trial.FIELD) if answer.status_code == 200 else None
+        answer = await _post_trial(http, destination, nonce)
     except httpx2.RequestError as error:
+        if await _takes_trials(http, here, secret):
+            sentence = _("Otvet runs here, but is not seen at {address} ({cause})")
+            next_ = _(
+                "Correct the address (otvet connect --public-url https://...), or lead the tunnel or proxy to {here}."
+            ).format(here="{0.scheme}://{0.netloc}".format(urlsplit(here)))
+            return Step(name, "bad", sentence.format(address=shown, cause=type(error).__name__), next_)
         sentence = _("{address} does not answer ({cause})").format(address=shown, cause=type(error).__name__)
         next_ = _("See whether Otvet runs (make run), and whether the tunnel or proxy leads to it.")
         return Step(name, "bad", sentence, next_)
-    except (ValueError, AttributeError):
-        signed = None
-    if signed != trial.signature(secret, nonce):
+    if _signed(answer) != trial.signature(secret, nonce):
         sentence = _("{address} is answered by something else (status {status})").format(
             address=shown, status=answer.status_code
         )
@@ -190,3 +191,24 @@ async def try_delivery(http: httpx2.AsyncClient, destination: str, secret: str, 
     if is_exposed(destination):
         return Step(name, "warning", told, _("Clients' messages cross the internet unencrypted: use https."))
     return Step(name, "good", told)
+
+
+async def _takes_trials(http: httpx2.AsyncClient, address: str, secret: str) -> bool:
+    """Whether it is this very Otvet that listens there."""
+    nonce = secrets.token_urlsafe(24)
+    try:
+        return _signed(await _post_trial(http, address, nonce)) == trial.signature(secret, nonce)
+    except (httpx2.RequestError, httpx2.InvalidURL):
+        return False
+
+
+async def _post_trial(http: httpx2.AsyncClient, address: str, nonce: str) -> httpx2.Response:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    return await http.post(address, content=trial.body(nonce), headers=form, follow_redirects=False)
+
+
+def _signed(answer: httpx2.Response) -> object:
+    try:
+        return answer.json().get(trial.FIELD) if answer.status_code == 200 else None
+    except (ValueError, AttributeError):
+        return None
