@@ -21,6 +21,7 @@ BY_HAND = N_(
     "In amoCRM: amoMarket, the three dots at the top right, WebHooks, Add. The address stands below. Tick at least "
     '"Incoming message received" ("Входящее сообщение получено"), and "Outgoing message sent" where it is offered'
 )
+NOT_PAID = N_("HTTP 402: most likely the plan has no webhooks over the API, or else the paid period has ended")
 PLAN = N_(
     "amoCRM gives webhooks over the API on the plans Advanced and Professional, to an administrator's token: see the "
     "plan in Settings, Billing. By hand it may work all the same."
@@ -75,7 +76,9 @@ def _subscribed(made: Subscription, destination: str) -> Step:
 def _refused(error: AmoError, destination: str) -> Step:
     name, by_hand = _("Webhook"), _(BY_HAND)
     if error.reason in ("payment", "forbidden"):
-        sentence = _("amoCRM does not let this token subscribe it ({reason})").format(reason=error)
+        # The paid period may be good: amoCRM says the same of what the plan does not include.
+        reason = _(NOT_PAID) if error.reason == "payment" else error
+        sentence = _("amoCRM does not let this token subscribe it ({reason})").format(reason=reason)
         return Step(name, "bad", sentence, f"{_(PLAN)} {by_hand}", destination)
     if error.permanent:
         return Step(name, "bad", str(error), by_hand, destination)
