@@ -204,6 +204,21 @@ def test_a_wrong_call_is_one_line_with_the_next_step(arguments: list[str]) -> No
     assert "--help" in one_line(result.stderr)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["connect", "--salesbot-id", "0"], "--salesbot-id cannot be used: give a whole number of at least 1"),
+        (["gaps", "--days", "0"], "--days cannot be used: give a whole number from 1 to 3650"),
+        (["gaps", "--limit", "many"], "--limit cannot be used: give a whole number from 1 to 1000"),
+        (["pause", "1", "--minutes", "десять"], "--minutes cannot be used: give a number of at least 1"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_what_it_has_to_be(arguments: list[str], told: str) -> None:
+    result = command(ROOT, *arguments)
+    assert result.returncode == 2
+    assert told in one_line(result.stderr)
+
+
 @pytest.mark.parametrize("lazy", ["dbos", "fastapi", "numpy", "alembic", "httpx2", "uvicorn"])
 @pytest.mark.parametrize("arguments", [["view"], ["--help"]])
 def test_nothing_heavy_is_imported_to_view(folder: Path, lazy: str, arguments: list[str]) -> None:

@@ -1,10 +1,16 @@
 """``otvet connect`` against the stand-in and a real server: from nothing to a working reply, and what is in its way."""
 
+import fcntl
+import os
+import pty
 import re
+import select
+import shutil
 import stat
 import subprocess
+import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -16,8 +22,9 @@ from otvet import gates
 from otvet.clock import SystemClock
 from otvet.commands.env_file import update
 from otvet.connection import tokens
-from otvet.connection.connecting import name_of_server
+from otvet.connection.connecting import name_of_server, public_address
 from otvet.database import Database
+from otvet.errors import UsageError
 from tests.running import PROGRAM, SECRET, Otvet, command, environment, otvet, wait_for
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
 from tests.standins.amocrm_access import RIGHTS
@@ -28,6 +35,7 @@ CLIENT = "11111111-2222-3333-4444-555555555555"
 KEY = "integration-secret-of-the-tests"
 SALESBOT = 36143
 NOBODY = "http://127.0.0.1:9"
+BROKEN_OFF = "Broken off. What was written already is kept; start the same command again to go on."
 
 
 @pytest.fixture
@@ -61,7 +69,14 @@ def again(folder: Path, server: Otvet, **settings: str) -> Iterator[Otvet]:
         yield started
 
 
+def know_something(folder: Path) -> None:
+    """An answer of the owner's own."""
+    (folder / "knowledge").mkdir()
+    (folder / "knowledge" / "ours.md").write_text("# Delivery\n\nThe delivery is 300 rubles.\n")
+
+
 def test_from_nothing_to_a_working_reply(tmp_path: Path, amo: AmoStandin) -> None:
+    know_something(tmp_path)
     with otvet(tmp_path) as server:
         first = connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", server.url)
     assert first.returncode == 0, said(first)
@@ -274,6 +289,16 @@ def test_a_server_that_is_not_there(tmp_path: Path, amo: AmoStandin) -> None:
     assert "make run" in said(result)
 
 
+def test_a_server_that_runs_and_is_not_seen_under_its_address(tmp_path: Path, amo: AmoStandin) -> None:
+    with otvet(tmp_path) as server:
+        given = ("--account", amo.url, "--token", amo.token, "--public-url", NOBODY)
+        result = connect(tmp_path, *given, OTVET_PORT=server.url.rpartition(":")[2])
+    assert result.returncode == 1
+    assert f"Otvet runs here, but is not seen at {NOBODY}/webhook/amocrm/ (ConnectError)" in said(result)
+    assert f"lead the tunnel or proxy to {server.url}" in said(result)
+    assert "make run" not in said(result)
+
+
 def test_something_else_at_the_public_address(tmp_path: Path, amo: AmoStandin) -> None:
     with amocrm_standin() as other:
         other.fault(method="POST", path="/webhook/*", status=200, body="{}", times=None)
@@ -293,7 +318,47 @@ def test_webhooks_that_amocrm_refuses_are_entered_by_hand(
         result = connect(tmp_path, "--account", amo.url, "--token", amo.token, "--public-url", server.url)
     assert result.returncode == 1
     assert told in said(result)
+    assert "subscription has ended" not in said(result)  # amoCRM takes the other calls
     assert server.webhook in said(result)
+
+
+@pytest.mark.parametrize("status", [402, 422])
+def test_an_address_to_be_entered_by_hand_is_shown_whole(tmp_path: Path, amo: AmoStandin, status: int) -> None:
+    amo.fault(path="/api/v4/webhooks", status=status, times=None)
+    public_url = f"http://{'a' * 60}.{'b' * 60}.invalid"
+    given = ("--account", amo.url, "--token", amo.token, "--public-url", public_url)
+    result = connect(tmp_path, *given, COLUMNS="80", OTVET_WEBHOOK_SECRET=SECRET)
+    assert f"  {public_url}/webhook/amocrm/{SECRET}" in result.stdout.splitlines()
+    assert "…" not in result.stdout
+    assert f"{public_url}/webhook/amocrm/doesnotanswer" in unspaced(result.stdout)
+
+
+def test_check_shows_addresses_whole(tmp_path: Path) -> None:
+    address = f"http://{'a' * 60}.{'b' * 60}.invalid"
+    shown = command(tmp_path, "check", OTVET_HOST=address.removeprefix("http://"), OTVET_PORT="8570", COLUMNS="80")
+    assert f"{address}:8570" in unspaced(shown.stdout)
+    assert "…" not in shown.stdout
+
+
+def unspaced(printed: str) -> str:
+    """What was printed, however a table has laid it over its lines."""
+    return "".join(printed.split())
+
+
+@pytest.mark.parametrize(
+    ("key", "told"), [("", "only told that a manager will reply"), ("sk-test", "the AI knows nothing of your prices")]
+)
+def test_examples_are_no_answers(tmp_path: Path, amo: AmoStandin, key: str, told: str) -> None:
+    """Who has only them would wait for an answer from them in vain."""
+    shutil.copytree(Path(__file__).parent.parent / "knowledge", tmp_path / "knowledge")
+    with otvet(tmp_path) as server:
+        given = ("--account", amo.url, "--token", amo.token, "--public-url", server.url)
+        result = connect(tmp_path, *given, OTVET_MANUS_API_KEY=key)
+    assert result.returncode == 0, said(result)
+    assert f"– Knowledge no answers of yours in {tmp_path / 'knowledge'} yet" in said(result)
+    assert told in said(result)
+    assert "remove line 1" in said(result)
+    assert "Connected; see the lines marked with –." in said(result)
 
 
 def test_an_account_that_knows_few_events(tmp_path: Path, amo: AmoStandin) -> None:
@@ -401,6 +466,112 @@ def test_answers_that_are_typed(tmp_path: Path, amo: AmoStandin) -> None:
     assert f"OTVET_AMOCRM_BASE_URL='{amo.url}'" in env(tmp_path)
     assert "OTVET_REPLY_VIA=note" in env(tmp_path)
     assert amo.token not in said(result)
+
+
+def typed(folder: Path, *lines: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Somebody types the answers, and then breaks it off."""
+    text = "".join(f"{line}\n" for line in lines)
+    return subprocess.run(
+        [str(PROGRAM), "connect", *options],
+        input=text,
+        cwd=folder,
+        env=environment(folder, COLUMNS="400"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_mistake_in_an_answer_is_explained_and_asked_for_again(tmp_path: Path, amo: AmoStandin) -> None:
+    accounts, ways, addresses = ("evil.example.com", amo.url), ("x", "3", "1"), ("otvet", "otvet.invalid")
+    printed = said(typed(tmp_path, *accounts, *ways, "Bearer ", "с токеном", amo.token, *addresses, "1"))
+    assert "evil.example.com is no address of an account" in printed
+    assert printed.count("enter a number from 1 to 2") == 2
+    assert "the token is empty" in printed
+    assert "this is no token" in printed
+    assert "otvet is no address of a server; it looks like https://otvet.example.com" in printed
+    assert dotenv_values(tmp_path / ".env")["OTVET_PUBLIC_URL"] == "https://otvet.invalid"
+
+
+def test_a_mistake_in_an_option_is_said_before_anything_is_asked(tmp_path: Path, amo: AmoStandin) -> None:
+    result = typed(tmp_path, amo.url, "1", amo.token, options=("--public-url", "otvet.example.com"))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "OTVET_PUBLIC_URL" in result.stderr
+
+
+def read_until(terminal: int, what: str) -> str:
+    """What comes to a terminal, up to ``what``."""
+    printed = ""
+    while what not in printed:
+        ready, _, _ = select.select([terminal], [], [], 60)
+        assert ready, printed
+        printed += os.read(terminal, 4096).decode("utf-8", "replace")
+    return printed
+
+
+def rest(terminal: int) -> str:
+    """What comes to a terminal until nobody has it open."""
+    printed = b""
+    with suppress(OSError):
+        while select.select([terminal], [], [], 30)[0]:
+            printed += os.read(terminal, 4096)
+    return printed.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_one_ctrl_c_at_a_question_ends_it(tmp_path: Path, amo: AmoStandin, hidden: bool) -> None:
+    terminal, theirs = pty.openpty()
+    given = ["--account", amo.url, *([] if hidden else ["--token", amo.token])]
+    asking = subprocess.Popen(
+        [str(PROGRAM), "connect", *given],
+        cwd=tmp_path,
+        env=environment(tmp_path, COLUMNS="400"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    try:
+        if hidden:
+            read_until(terminal, "Your choice")
+            os.write(terminal, b"1\n")
+            read_until(terminal, "not shown")
+        else:
+            read_until(terminal, "empty: not yet")
+            os.write(terminal, b"\n")
+            read_until(terminal, "Your choice")
+        os.write(terminal, b"\x03")
+        printed = rest(terminal)
+        assert asking.wait(60) == 130
+    finally:
+        asking.kill()
+        os.close(terminal)
+    assert [line for line in printed.splitlines()[1:] if line.strip()] == [BROKEN_OFF]
+    assert (tmp_path / ".env").exists() != hidden  # what was seen to work before that is kept
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("otvet.example.com", "https://otvet.example.com"),
+        (" otvet.example.com:8443/ ", "https://otvet.example.com:8443"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("https://example.com/otvet", "https://example.com/otvet"),
+    ],
+)
+def test_a_public_address_as_it_is_typed(typed: str, address: str) -> None:
+    assert public_address(typed) == address
+
+
+@pytest.mark.parametrize(
+    "typed", ["otvet", "https://", "https:/otvet.example.com", "ftp://example.com", "a b.com", "ответ.рф", "a.com:x"]
+)
+def test_what_is_no_public_address(typed: str) -> None:
+    with pytest.raises(UsageError):
+        public_address(typed)
 
 
 # .env

@@ -102,6 +102,8 @@ def test_from_nothing_to_a_reply_in_the_clients_chat(amo: AmoStandin, server: Ot
     with otvet(server.folder, OTVET_PORT=server.url.rpartition(":")[2]) as started:
         started.deliver(incoming("How much is the delivery?"))
         wait_for(lambda: amo.chats.told(LEAD), "the reply in the chat")
+        (server.folder / "knowledge").mkdir()
+        (server.folder / "knowledge" / "ours.md").write_text("# Delivery\n\nThe delivery is 300 rubles.\n")
         last = connect(amo, server)
         assert "the reply will come into the chat" in said(last)
         assert "no trigger" not in said(last)  # nothing is left to click
@@ -226,6 +228,8 @@ def test_the_bot_is_chosen_from_the_accounts_own(amo: AmoStandin, server: Otvet)
     amo.chats.add_bot(BOT)
     printed = typed(amo, server, "9", "2", "", "many", "7", str(BOT))
     assert f"{BOT} Bot {BOT}" in printed
+    assert "enter a number from 1 to 4" in printed
+    assert "enter a whole number above 0" in printed
     assert "amoCRM has no Salesbot 7" in printed
     assert "✗" not in printed
     assert env(server)["OTVET_REPLY_VIA"] == "salesbot"

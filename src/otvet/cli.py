@@ -7,7 +7,9 @@ import typer
 
 from otvet.commands.terminal import Command, Group, explain, is_help, speak
 from otvet.errors import OtvetError, UsageError
-from otvet.i18n import _
+from otvet.i18n import N_, _
+
+BROKEN_OFF = N_("Broken off. What was written already is kept; start the same command again to go on.")
 
 speak()
 
@@ -367,6 +369,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.exit(app(arguments, standalone_mode=False))
     except typer.Abort:
+        if sys.stdin.isatty():  # the question's own line is not ended
+            print(file=sys.stderr)  # noqa: T201
+        print(_(BROKEN_OFF), file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except typer.TyperException as error:
         if is_help(error):

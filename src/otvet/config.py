@@ -471,6 +471,10 @@ class Settings(BaseSettings):
         """The address to enter in amoCRM."""
         return f"{self.public_url or self.local_url}{self.webhook_path}/{secret}"
 
+    def webhook_url_here(self, secret: str) -> str:
+        """The same address as this machine reaches it."""
+        return f"{self.local_url}{self.webhook_path}/{secret}"
+
     def salesbot_url(self, secret: str) -> str:
         """The address that a Salesbot's step widget_request asks."""
         return f"{self.public_url or self.local_url}{SALESBOT_PATH}/{secret}"

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otvet.clock import SystemClock
+from otvet.commands.terminal import whole
 from otvet.commands.view import printable
 from otvet.config import Settings
 from otvet.errors import UsageError
@@ -35,7 +36,7 @@ def ask(settings: Settings, texts: Sequence[str]) -> None:
     hits = knowledge.passages(question, k=MOST_SHOWN)
     answer = knowledge.answer(question)
     console = Console(highlight=False)
-    console.print(_passages(hits, answer) if hits else _("No passage speaks of it."))
+    console.print(whole(_passages(hits, answer)) if hits else _("No passage speaks of it."))
     if problems := len(knowledge.problems):
         left_out = ngettext(
             "{count} file with a problem, see otvet check", "{count} files with a problem, see otvet check", problems

@@ -1,14 +1,19 @@
 """Questions in the terminal, or the option that was to be given in place of the answer."""
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otvet.errors import UsageError
+from otvet.errors import OtvetError, UsageError
 from otvet.i18n import _
+
+Check = Callable[[str], str]
+"""An answer as it is to be taken; OtvetError says why it cannot be."""
 
 YES, NO = ("y", "yes", "д", "да"), ("n", "no", "н", "нет", "")
 
@@ -28,31 +33,37 @@ class Asking:
         self._console = console
         self.unattended = unattended
 
-    def ask(self, question: str, option: str, *, hidden: bool = False) -> str:
+    def ask(self, question: str, option: str, *, hidden: bool = False, check: Check = str) -> str:
         """An answer that is needed; UsageError names the option where nobody is there."""
         if self.unattended:
             raise UsageError(_("give {option}").format(option=option), exit_code=2)
-        return str(typer.prompt(question, hide_input=hidden)).strip()
+        return self._until_taken(lambda: _typed(question, hide_input=hidden), check)
 
-    def may_ask(self, question: str) -> str:
+    def may_ask(self, question: str, check: Check = str) -> str:
         """An answer that may be left out."""
-        return "" if self.unattended else str(typer.prompt(question, default="", show_default=False)).strip()
+        if self.unattended:
+            return ""
+        return self._until_taken(
+            lambda: _typed(question, default="", show_default=False), lambda answer: check(answer) if answer else ""
+        )
 
     def choose(self, question: str, answers: Sequence[str]) -> int:
         """Which of the answers, counted from 0; the first is the usual one. Asked until it is one of them."""
         self._console.print(f"\n[bold]{question}[/]")
         self.number_them(answers)
         numbers = [str(at) for at in range(1, len(answers) + 1)]
-        while (answer := str(typer.prompt(_("Your choice"), default="1")).strip()) not in numbers:
-            pass
-        return numbers.index(answer)
+
+        def check(answer: str) -> str:
+            if answer not in numbers:
+                raise UsageError(_("enter a number from 1 to {count}").format(count=len(numbers)))
+            return answer
+
+        return numbers.index(self._until_taken(lambda: _typed(_("Your choice"), default="1"), check))
 
     def number(self, question: str) -> int | None:
         """A number, or nothing."""
-        while answer := self.may_ask(question):
-            if answer.isascii() and answer.isdigit() and int(answer):
-                return int(answer)
-        return None
+        answer = self.may_ask(question, _above_zero)
+        return int(answer) if answer else None
 
     def number_them(self, lines: Sequence[str]) -> None:
         """A numbered list that stays one, however narrow the window is."""
@@ -62,5 +73,37 @@ class Asking:
     def beside(self, mark: str, line: str) -> None:
         """A line after a mark, with all that it is wrapped into."""
         grid = Table.grid()
+        grid.add_column()
+        grid.add_column(overflow="fold")
         grid.add_row(Text(mark), Text(line))
         self._console.print(grid)
+
+    def _until_taken(self, typed: Callable[[], str], check: Check) -> str:
+        """One mistake must not cost what was entered before it."""
+        while True:
+            try:
+                return check(typed())
+            except OtvetError as error:
+                self._console.print(str(error), markup=False)
+
+
+def _above_zero(answer: str) -> str:
+    if not (answer.isascii() and answer.isdigit() and len(answer) < 19 and int(answer)):
+        raise UsageError(_("enter a whole number above 0"))
+    return answer
+
+
+def _typed(question: str, *, hide_input: bool = False, default: str | None = None, show_default: bool = True) -> str:
+    with _ending_on_ctrl_c():
+        answer = typer.prompt(question, default=default, hide_input=hide_input, show_default=show_default)
+    return str(answer).strip()
+
+
+@contextmanager
+def _ending_on_ctrl_c() -> Iterator[None]:
+    """asyncio's own handler would cancel the task, which cannot hear of it while it waits for a key."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -15,6 +15,7 @@ from otvet import app, schema
 from otvet.causes import cause_of
 from otvet.clock import SystemClock
 from otvet.commands import check_account
+from otvet.commands.terminal import whole
 from otvet.config import Settings, misspelt
 from otvet.database import Database
 from otvet.errors import OtvetError, ServiceError, SettingsError
@@ -53,7 +54,7 @@ def run(settings: Settings) -> bool:
     table = Table(show_header=False, box=None, padding=(0, 1))
     for finding in findings:
         table.add_row(SIGNS[finding.sign], finding.subject, Text(finding.sentence))
-    console.print(table)
+    console.print(whole(table))
     return all(finding.sign != "bad" for finding in findings)
 
 

@@ -20,6 +20,7 @@ from otvet.commands import env_file
 from otvet.commands.asking import Asking
 from otvet.commands.connect_consent import Consent
 from otvet.commands.connect_replies import NO_ADDRESS_YET, Replies, Wanted
+from otvet.commands.terminal import whole
 from otvet.config import Settings, load_settings
 from otvet.connection import account, connecting
 from otvet.connection.renewal import Tokens
@@ -88,13 +89,12 @@ class Dialogue:
 
     async def run(self) -> bool:
         before = self._settings.amocrm_base_url
-        self._learn(amocrm_base_url=account_address(self._account()))
+        self._check_options()
+        self._learn(amocrm_base_url=self._account())
         # What lets into one account is never shown to another.
         self._same_account = before is None or host_of(before) == host_of(self._base_url)
         self._learn_way()
         self._learn_public_url()
-        if self._answers.reply_via:
-            load_settings(reply_via=self._answers.reply_via)  # a mistake in it is said before anything is done
         database = Database(self._settings.database_url)
         schema.prepare(database, datetime.now(UTC))
         database.start()
@@ -127,12 +127,21 @@ class Dialogue:
         await self._settle_replies(database, client, secret)
         self._say_what_was_written()
         await self._have_it_post_here(database, http, client, secret)
+        with_ai = bool(self._settings.manus_api_key or self._settings.openai_model)
+        self._steps.append(connecting.answers_at_hand(self._settings.knowledge_dir, with_ai=with_ai))
 
     # What is asked
 
+    def _check_options(self) -> None:
+        """A mistake in them is said before anything is asked or done."""
+        given = {"public_url": self._answers.public_url, "reply_via": self._answers.reply_via}
+        load_settings(**{name: value.strip() for name, value in given.items() if value})
+
     def _account(self) -> str:
-        known = self._answers.account or self._settings.amocrm_base_url
-        return known or self._asking.ask(_("The account's address, such as example.amocrm.ru"), "--account")
+        if known := self._answers.account or self._settings.amocrm_base_url:
+            return account_address(known)
+        question = _("The account's address, such as example.amocrm.ru")
+        return self._asking.ask(question, "--account", check=account_address)
 
     def _learn_way(self) -> None:
         answers, settings = self._answers, self._settings
@@ -148,13 +157,11 @@ class Dialogue:
         self._console.print(_(CAUTION))
         if self._asking.choose(_(QUESTION), (_(WITH_A_TOKEN), _(WITH_KEYS))) == 1:
             return self._learn_keys()
-        return self._learn_token(self._asking.ask(_("The long-lived token (it is not shown)"), "--token", hidden=True))
+        question = _("The long-lived token (it is not shown)")
+        return self._learn_token(self._asking.ask(question, "--token", hidden=True, check=_token))
 
     def _learn_token(self, given: str) -> None:
-        token = given.strip().removeprefix("Bearer").strip()
-        if not token:
-            raise UsageError(_("the token is empty; give --token"), exit_code=2)
-        self._learn(amocrm_token=token)
+        self._learn(amocrm_token=_token(given))
         self._learn_secret()
 
     def _learn_secret(self) -> None:
@@ -176,7 +183,7 @@ class Dialogue:
     def _learn_public_url(self) -> None:
         given = self._answers.public_url
         if given is None and self._settings.public_url is None:
-            given = self._asking.may_ask(_(PUBLIC))
+            given = self._asking.may_ask(_(PUBLIC), connecting.public_address)
         if given:
             self._learn(public_url=given.strip().rstrip("/"))
 
@@ -239,18 +246,18 @@ class Dialogue:
         if wrong := connecting.name_of_server(public_url):
             self._steps.append(wrong)
         destination, now = self._settings.webhook_url(secret), self._clock.now()
-        way = await connecting.try_delivery(http, destination, secret, self._clock)
+        here = self._settings.webhook_url_here(secret)
+        way = await connecting.try_delivery(http, destination, here, secret, self._clock)
         hooks = await subscribe_webhook(database, client, self._base_url, destination, now, reached=way.state != "bad")
         self._steps += [way, *hooks, await self._server(http)]
 
     async def _server(self, http: httpx2.AsyncClient) -> Step:
         """Whether the server that runs knows the account."""
-        name = _("Server")
-        try:
-            ready = (await http.get(f"{self._settings.public_url}/ready")).json()
-            knows = ready.get("amocrm") not in (None, "not connected")
-        except (httpx2.RequestError, ValueError, AttributeError):
+        name, settings = _("Server"), self._settings
+        ready = await _ready(http, settings.public_url) or await _ready(http, settings.local_url)
+        if ready is None:
             return Step(name, "warning", _("it does not answer"), _("Start it: make run"))
+        knows = ready.get("amocrm") not in (None, "not connected")
         if self._changed or self._has_another_key or not knows:
             return Step(name, "warning", _("it runs with the settings of before"), _("Stop it and start it again."))
         return Step(name, "good", _("it runs and knows the account"))
@@ -278,7 +285,11 @@ class Dialogue:
             if step.next:
                 told.append(f"\n→ {step.next}", "bold")
             table.add_row(SIGNS[step.state], step.name, told)
-        self._console.print(table)
+        self._console.print(whole(table))
+        for step in self._steps:
+            if step.copied:
+                self._console.print(_("{name}, the address to be copied:").format(name=step.name))
+                self._console.print(f"  {step.copied}", markup=False, soft_wrap=True)
         endings = {
             "good": self._ending,
             "warning": N_("Connected; see the lines marked with –."),
@@ -290,6 +301,25 @@ class Dialogue:
     def _base_url(self) -> str:
         assert self._settings.amocrm_base_url is not None
         return self._settings.amocrm_base_url
+
+
+async def _ready(http: httpx2.AsyncClient, address: str | None) -> dict[str, object] | None:
+    """What the server at the address says of itself; None where none answers."""
+    try:
+        answer = (await http.get(f"{address}/ready")).json()
+    except (httpx2.RequestError, httpx2.InvalidURL, ValueError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _token(given: str) -> str:
+    """The token as amoCRM gave it; UsageError if it is none."""
+    token = given.strip().removeprefix("Bearer").strip()
+    if not token:
+        raise UsageError(_("the token is empty; give --token"), exit_code=2)
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise UsageError(_("this is no token: it is one long line of Latin letters, digits and dots"), exit_code=2)
+    return token
 
 
 def _given(settings: Settings) -> dict[str, object]:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet import gaps, processes, turns
 from otvet.commands import view
+from otvet.commands.terminal import whole
 from otvet.config import Settings
 from otvet.conversations import MODES, pause_end, set_mode, set_pause
 from otvet.errors import UsageError
@@ -132,7 +133,7 @@ def show(settings: Settings, state: str | None) -> None:
         database.close()
     console = Console()
     if rows:
-        console.print(_table(rows, settings))
+        console.print(whole(_table(rows, settings)))
         _show_drafts(console, rows, asked)
     elif not aside:
         console.print(_("no such turns") if state else _("nothing is waiting for a person"))
@@ -200,4 +201,4 @@ def show_gaps(settings: Settings, days: int, limit: int) -> None:
         last = view.when(gap.last_asked_at, settings)
         leads = ", ".join(map(str, gap.leads[:LEADS_SHOWN])) + (" …" if len(gap.leads) > LEADS_SHOWN else "")
         table.add_row(str(gap.count), Text(view.printable(gap.question)), last, leads)
-    console.print(table)
+    console.print(whole(table))

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection
 from otvet import app, context, handover, logs, turns
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
+from otvet.commands.terminal import whole
 from otvet.config import Settings
 from otvet.conversations import conversations
 from otvet.database import Database
@@ -190,7 +191,7 @@ def _show(console: Console, settings: Settings, one: Past, written: Written, *, 
     else:
         table.add_row(*_compared(view.printable(one.reply), view.printable(written.reply.text)))
     console.print(asked)
-    console.print(table)
+    console.print(whole(table))
     if written.doubts:
         found = "; ".join(finding.text for finding in written.doubts)
         console.print(Text(_("A draft was refused: {found}").format(found=view.printable(found)), style="yellow"))

@@ -15,6 +15,7 @@ from rich.text import Text
 from otvet import installation, turns
 from otvet.commands import view
 from otvet.commands.scenario import Case, scene, single
+from otvet.commands.terminal import whole
 from otvet.config import Settings
 from otvet.database import Database
 from otvet.errors import UsageError
@@ -157,7 +158,7 @@ def _play(settings: Settings, cases: list[Case], base_url: str | None, *, live: 
         table = _table(server, outcomes)
     except httpx2.TransportError as error:
         raise not_running(server.base_url) from error
-    console.print(table)
+    console.print(whole(table))
     good = all(outcome.good for outcome in outcomes)
     if not good:
         console.print(_("not as it must be; see the lines marked with ✗"))

@@ -5,12 +5,15 @@ Typer asks the standard library's gettext for a part of its words and writes the
 
 import gettext
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from otvet.i18n import LOCALE, N_, _, interface_language
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # What Typer itself looks up; named here so that the catalogue has them.
 TYPERS_OWN = (
@@ -54,6 +57,13 @@ class Group(_Speaking, TyperGroup):
     """A group of commands that speaks the interface's language."""
 
 
+def whole(table: "Table") -> "Table":
+    """The table with its long words, such as addresses, over several lines; Rich would cut them off."""
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
+
+
 def is_help(error: typer.TyperException) -> bool:
     """Whether this is no mistake: a bare ``otvet`` asks for the list of commands."""
     return type(error).__name__ == "NoArgsIsHelpError"
@@ -65,8 +75,7 @@ def explain(error: typer.TyperException) -> str:
     if name == "NoSuchOption":
         sentence = _("there is no option {name}").format(name=getattr(error, "option_name", ""))
     elif name == "BadParameter":
-        parameter = getattr(error, "param", None)
-        sentence = _("the value of {name} cannot be used").format(name=getattr(parameter, "human_readable_name", "?"))
+        sentence = _unusable(getattr(error, "param", None))
     elif name in ("MissingParameter", "BadOptionUsage", "BadArgumentUsage"):
         sentence = _("a value is missing, or there is one too many")
     else:
@@ -74,3 +83,20 @@ def explain(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "otvet"
     return _("{sentence}; see {command} --help").format(sentence=sentence, command=path)
+
+
+def _unusable(parameter: Any) -> str:
+    """Which value cannot be used, and what it has to be where that is a number."""
+    is_option = any(name.startswith("-") for name in getattr(parameter, "opts", ()))
+    name = parameter.opts[0] if is_option else getattr(parameter, "metavar", None) or "?"
+    sentence = _("the value of {name} cannot be used").format(name=name)
+    kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+    if kind not in (int, float):
+        return sentence
+    needed = _("give a whole number") if kind is int else _("give a number")
+    least, most = parameter.min, parameter.max
+    if least is not None and most is not None:
+        needed += " " + _("from {least} to {most}").format(least=least, most=most)
+    elif least is not None:
+        needed += " " + _("of at least {least}").format(least=least)
+    return f"{sentence}: {needed}"

@@ -4,21 +4,26 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 
-from otvet.amocrm.addresses import is_exposed
+from otvet.amocrm.addresses import HERE, is_exposed
 from otvet.amocrm.client import Account, AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.connection import known_account, trial
 from otvet.connection.steps import Step
 from otvet.connection.watch import lasting
 from otvet.database import Database
-from otvet.errors import ServiceError
-from otvet.i18n import N_, _
+from otvet.errors import ServiceError, UsageError
+from otvet.i18n import N_, _, ngettext
 
+WRITE_ANSWERS = N_(
+    "Put your own answers in place of the examples there and remove line 1 of each file (docs/knowledge.md), then: "
+    "otvet check"
+)
 AMOCRMS_PATIENCE = 2.0  # seconds; a slower answer counts as a failure there
 
 
@@ -105,6 +110,24 @@ async def _filters(amocrm: AmoClient) -> Step | None:
     return None
 
 
+def public_address(typed: str) -> str:
+    """This server's address of what a person types, ``otvet.example.com`` too; UsageError says why it is none."""
+    text = typed.strip().rstrip("/")
+    address = text if "://" in text else f"https://{text}"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", 0
+    known = "." in host or ":" in host or host in HERE
+    if not known or port == 0 or parts.scheme not in ("http", "https") or set(text) & set(" ?#"):
+        sentence = _("{text} is no address of a server; it looks like https://otvet.example.com")
+        raise UsageError(sentence.format(text=typed))
+    if wrong := name_of_server(address):
+        raise UsageError(wrong.sentence)
+    return address
+
+
 def name_of_server(public_url: str) -> Step | None:
     """What is wrong with the public address by itself, or None.
 
@@ -119,26 +142,43 @@ def name_of_server(public_url: str) -> Step | None:
     )
 
 
-async def try_delivery(http: httpx2.AsyncClient, destination: str, secret: str, clock: Clock) -> Step:
-    """Post a trial delivery to the public address, as amoCRM would post a message."""
+def answers_at_hand(folder: Path, *, with_ai: bool) -> Step:
+    """Whether there is anything of the owner's to answer clients from; the examples that came with Otvet are not."""
+    from otvet.responders.knowledge.passages import read_folder  # the search's libraries are not needed to count
+
+    name = _("Knowledge")
+    passages, _problems = read_folder(folder, with_examples=False)
+    if passages:
+        told = ngettext("{count} answer in {folder}", "{count} answers in {folder}", len(passages))
+        return Step(name, "good", told.format(count=len(passages), folder=folder))
+    if with_ai:
+        told = _("no answers of yours in {folder} yet: the AI knows nothing of your prices and terms")
+    else:
+        told = _("no answers of yours in {folder} yet: clients are only told that a manager will reply")
+    return Step(name, "warning", told.format(folder=folder), _(WRITE_ANSWERS))
+
+
+async def try_delivery(http: httpx2.AsyncClient, destination: str, here: str, secret: str, clock: Clock) -> Step:
+    """Post a trial delivery to the public address, as amoCRM would post a message.
+
+    here: the same at this machine's own address, asked where the public one does not answer.
+    """
     name, nonce = _("Way here"), secrets.token_urlsafe(24)
     shown = destination.removesuffix(secret)
     begun = clock.monotonic()
     try:
-        answer = await http.post(
-            destination,
-            content=trial.body(nonce),
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            follow_redirects=False,
-        )
-        signed = answer.json().get(trial.FIELD) if answer.status_code == 200 else None
+        answer = await _post_trial(http, destination, nonce)
     except httpx2.RequestError as error:
+        if await _takes_trials(http, here, secret):
+            sentence = _("Otvet runs here, but is not seen at {address} ({cause})")
+            next_ = _(
+                "Correct the address (otvet connect --public-url https://...), or lead the tunnel or proxy to {here}."
+            ).format(here="{0.scheme}://{0.netloc}".format(urlsplit(here)))
+            return Step(name, "bad", sentence.format(address=shown, cause=type(error).__name__), next_)
         sentence = _("{address} does not answer ({cause})").format(address=shown, cause=type(error).__name__)
         next_ = _("See whether Otvet runs (make run), and whether the tunnel or proxy leads to it.")
         return Step(name, "bad", sentence, next_)
-    except (ValueError, AttributeError):
-        signed = None
-    if signed != trial.signature(secret, nonce):
+    if _signed(answer) != trial.signature(secret, nonce):
         sentence = _("{address} is answered by something else (status {status})").format(
             address=shown, status=answer.status_code
         )
@@ -151,3 +191,24 @@ async def try_delivery(http: httpx2.AsyncClient, destination: str, secret: str, 
     if is_exposed(destination):
         return Step(name, "warning", told, _("Clients' messages cross the internet unencrypted: use https."))
     return Step(name, "good", told)
+
+
+async def _takes_trials(http: httpx2.AsyncClient, address: str, secret: str) -> bool:
+    """Whether it is this very Otvet that listens there."""
+    nonce = secrets.token_urlsafe(24)
+    try:
+        return _signed(await _post_trial(http, address, nonce)) == trial.signature(secret, nonce)
+    except (httpx2.RequestError, httpx2.InvalidURL):
+        return False
+
+
+async def _post_trial(http: httpx2.AsyncClient, address: str, nonce: str) -> httpx2.Response:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    return await http.post(address, content=trial.body(nonce), headers=form, follow_redirects=False)
+
+
+def _signed(answer: httpx2.Response) -> object:
+    try:
+        return answer.json().get(trial.FIELD) if answer.status_code == 200 else None
+    except (ValueError, AttributeError):
+        return None

@@ -9,12 +9,17 @@ State = Literal["good", "warning", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a step found. ``next``: what to do about it, empty where there is nothing to do. Holds no token."""
+    """What a step found. Holds no token.
+
+    next: what to do about it, empty where there is nothing to do. copied: an address that a person has to enter
+    somewhere, to be shown whole.
+    """
 
     name: str
     state: State
     sentence: str
     next: str = ""
+    copied: str = ""
 
 
 def worst(steps: Sequence[Step]) -> State:

@@ -18,9 +18,10 @@ NAME = "amocrm_webhooks"
 ASK_AGAIN = timedelta(days=1)  # amoCRM learns new events, and plans change
 
 BY_HAND = N_(
-    "In amoCRM: amoMarket, the three dots at the top right, WebHooks, Add. Address: {url}. Tick at least "
+    "In amoCRM: amoMarket, the three dots at the top right, WebHooks, Add. The address stands below. Tick at least "
     '"Incoming message received" ("Входящее сообщение получено"), and "Outgoing message sent" where it is offered'
 )
+NOT_PAID = N_("HTTP 402: most likely the plan has no webhooks over the API, or else the paid period has ended")
 PLAN = N_(
     "amoCRM gives webhooks over the API on the plans Advanced and Professional, to an administrator's token: see the "
     "plan in Settings, Billing. By hand it may work all the same."
@@ -63,7 +64,7 @@ async def subscribe_webhook(
 def _subscribed(made: Subscription, destination: str) -> Step:
     name = _("Webhook")
     if made.hook.disabled:
-        return Step(name, "bad", _("amoCRM keeps it switched off"), _(BY_HAND).format(url=destination))
+        return Step(name, "bad", _("amoCRM keeps it switched off"), _(BY_HAND), destination)
     told = _("subscribed") if made.changed else _("was subscribed already")
     if "add_outgoing_message" not in made.hook.events:
         sentence = _("{told}; the account does not know: {events}").format(told=told, events=", ".join(made.refused))
@@ -73,12 +74,14 @@ def _subscribed(made: Subscription, destination: str) -> Step:
 
 
 def _refused(error: AmoError, destination: str) -> Step:
-    name, by_hand = _("Webhook"), _(BY_HAND).format(url=destination)
+    name, by_hand = _("Webhook"), _(BY_HAND)
     if error.reason in ("payment", "forbidden"):
-        sentence = _("amoCRM does not let this token subscribe it ({reason})").format(reason=error)
-        return Step(name, "bad", sentence, f"{_(PLAN)} {by_hand}")
+        # The paid period may be good: amoCRM says the same of what the plan does not include.
+        reason = _(NOT_PAID) if error.reason == "payment" else error
+        sentence = _("amoCRM does not let this token subscribe it ({reason})").format(reason=reason)
+        return Step(name, "bad", sentence, f"{_(PLAN)} {by_hand}", destination)
     if error.permanent:
-        return Step(name, "bad", str(error), by_hand)
+        return Step(name, "bad", str(error), by_hand, destination)
     return Step(name, "bad", str(error), _("Try again in a few minutes: otvet connect"))
 
 
@@ -90,8 +93,8 @@ async def _remove(amocrm: AmoClient, destination: str) -> Step:
     except AmoError as error:
         if error.reason != "not_found":
             sentence = _("it is still there ({reason})").format(reason=error)
-            next_ = _("In amoCRM: amoMarket, the three dots at the top right, WebHooks; delete {url}")
-            return Step(name, "warning", sentence, next_.format(url=destination))
+            next_ = _("In amoCRM: amoMarket, the three dots at the top right, WebHooks; delete the address below")
+            return Step(name, "warning", sentence, next_, destination)
     return Step(name, "good", _("removed: the address is another one now"))
 
 
