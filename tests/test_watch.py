@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import httpx2
@@ -57,11 +57,12 @@ class Process:
         *,
         silence: timedelta | None = None,
         hours: Hours | None = None,
+        zone: tzinfo | None = None,
     ) -> None:
         self._url = database.url
         self._clock = clock
         self._amo = amo
-        self._over = Watched(amo.url, destination, silence, hours)
+        self._over = Watched(amo.url, destination, silence, hours, zone)
         self.inbox: Inbox | None = None
         self.known = False  # whether the account is, when the deliveries come
 
@@ -274,6 +275,13 @@ def test_how_long_a_silence_may_be_is_a_setting(
     process.tick(incoming("hello"))
     at(clock, moment)
     assert process.tick()[DELIVERIES][0] == state
+
+
+def test_moments_are_told_by_the_companys_clock(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
+    at(clock, FRIDAY_EVENING)
+    far_away = zone_of("Asia/Vladivostok")
+    process = Process(database, clock, amo, zone=far_away)
+    assert "10.01.2026 00:30" in process.tick(incoming("hello"))[DELIVERIES][1]
 
 
 @pytest.mark.parametrize("unheard", [body(("message", "add", [message("hi")]), account={**ACCOUNT, "id": 7}), b"x=1"])

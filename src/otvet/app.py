@@ -204,7 +204,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     if amocrm and source and settings.amocrm_base_url:
         destination = settings.webhook_url(secret) if settings.public_url else None
         silence = None if settings.silence_hours is None else timedelta(hours=settings.silence_hours)
-        over = Watched(settings.amocrm_base_url, destination, silence, hours.read(settings.working_hours, zone))
+        over = Watched(settings.amocrm_base_url, destination, silence, hours.read(settings.working_hours, zone), zone)
         watch = Watch(database, clock, amocrm, source, inbox, over)
     return Service(
         me=me,

@@ -27,6 +27,7 @@ from otvet.connection.renewal import Tokens
 from otvet.connection.steps import Step, worst
 from otvet.connection.subscribing import subscribe_webhook
 from otvet.database import Database
+from otvet.deals.hours import zone_of
 from otvet.errors import UsageError
 from otvet.i18n import N_, _
 
@@ -113,7 +114,7 @@ class Dialogue:
     async def _go(self, database: Database, http: httpx2.AsyncClient, source: TokenSource) -> None:
         gate = await database.read(lambda connection: gates.closed(connection, gates.AMOCRM))
         if gate is not None and gate.reason == "banned":  # every further call would make it last longer
-            when = gate.look_again_at.astimezone().strftime("%H:%M")
+            when = gate.look_again_at.astimezone(zone_of(self._settings.timezone)).strftime("%H:%M")
             next_ = _("Otvet tries again by itself at {moment}; then start this once more.").format(moment=when)
             self._steps.append(Step(_("amoCRM"), "bad", gate.sentence, next_))
             return

@@ -5,7 +5,7 @@ Most integrations die quietly: a token ends, a webhook is switched off. What is 
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -65,13 +65,18 @@ class Watched:
     """What the watch is over.
 
     destination: the address that amoCRM should post to, if there is one. silence: how long it may last, or none for
-    the usual time; zero: for ever. hours: when clients write; None: always.
+    the usual time; zero: for ever. hours: when clients write; None: always. zone: the company's, in which moments are
+    told; None is the machine's.
     """
 
     base_url: str
     destination: str | None
     silence: timedelta | None = None
     hours: Hours | None = None
+    zone: tzinfo | None = None
+
+    def shown(self, moment: datetime) -> str:
+        return moment.astimezone(self.zone).strftime("%d.%m.%Y %H:%M")
 
     def is_silent(self, since: datetime, now: datetime) -> bool:
         """Whether nothing came for so long that something may be wrong."""
@@ -201,7 +206,7 @@ class Watch:
     def _mended(self, subscription: Subscription, *, was_disabled: bool) -> tuple[State, str]:
         if subscription.hook.disabled:
             return "bad", _(STAYS_OFF)
-        told = _(MENDED if was_disabled else WAS_MISSING).format(moment=_shown(self._clock.now()))
+        told = _(MENDED if was_disabled else WAS_MISSING).format(moment=self._over.shown(self._clock.now()))
         return "warning", told
 
 
@@ -229,9 +234,5 @@ def _heard(connection: Connection, over: Watched, now: datetime) -> tuple[State,
         watched.note_moment(connection, SINCE, now)
     last = watched.moment(connection, LAST_DELIVERY)
     if over.is_silent(last or since, now):
-        return "warning", _(SILENT).format(moment=_shown(last or since))
-    return "good", _(HEARD).format(moment=_shown(last)) if last else _(NOTHING_YET)
-
-
-def _shown(moment: datetime) -> str:
-    return moment.astimezone().strftime("%d.%m.%Y %H:%M")
+        return "warning", _(SILENT).format(moment=over.shown(last or since))
+    return "good", _(HEARD).format(moment=over.shown(last)) if last else _(NOTHING_YET)
