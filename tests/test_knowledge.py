@@ -13,7 +13,7 @@ import pytest
 from otvet.responders.base import Context, Line, Reply, ResponderError
 from otvet.responders.knowledge.choice import choose
 from otvet.responders.knowledge.passages import Passage, read_folder, split
-from otvet.responders.knowledge.responder import CHECK_SECONDS, Knowledge, KnowledgeResponder
+from otvet.responders.knowledge.responder import CHECK_SECONDS, REMEMBERED, Knowledge, KnowledgeResponder
 from otvet.responders.knowledge.search import Index
 from otvet.responders.knowledge.typos import Guess, Speller, distance, heard
 from otvet.responders.knowledge.words import denied, family, question_words, stem, words
@@ -263,6 +263,28 @@ def test_an_edit_is_seen_at_the_next_look(folder: Path) -> None:
     (folder / "new.md").write_text("# Есть ли рассрочка\n\nУже нет.", encoding="utf-8")
     clock.advance(CHECK_SECONDS)
     assert answer() == "Уже нет."
+
+
+def test_what_was_chosen_with_the_passages_is_known_until_an_edit_is_seen(folder: Path) -> None:
+    clock = FakeClock()
+    knowledge = Knowledge(folder, clock)
+    asked = said("есть рассрочка?")
+    assert knowledge.chosen_for(asked) is None
+    (first,) = knowledge.passages(asked, k=1)
+    assert knowledge.chosen_for(asked) == (first,)
+    assert knowledge.chosen_for(asked, said("а у вас?")) == (first,)  # a question of its own rests on nothing
+    (folder / "shop.md").write_text(SHOP.replace("четыре платежа", "шесть платежей"), encoding="utf-8")
+    clock.advance(CHECK_SECONDS)
+    knowledge.passages(said("доставка"))
+    assert knowledge.chosen_for(asked) is None
+
+
+def test_what_was_chosen_is_not_kept_for_ever(folder: Path) -> None:
+    knowledge = Knowledge(folder, FakeClock())
+    for number in range(REMEMBERED + 1):
+        knowledge.answer(said(f"вопрос {number}"))
+    assert knowledge.chosen_for(said("вопрос 0")) is None
+    assert knowledge.chosen_for(said(f"вопрос {REMEMBERED}")) is not None
 
 
 def test_the_index_is_kept_while_nothing_changes(folder: Path) -> None:

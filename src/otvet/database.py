@@ -54,6 +54,7 @@ MOST_OTHERS_AT_ONCE = 32
 LEAST_OTHERS_AT_ONCE = 8  # what is urgent waits no longer than for these
 MOST_WAITING = 20_000
 MOST_READERS = 4
+MOST_READERS_ON_SQLITE = 2  # they wait for no network, and more threads only take the processor from each other
 MOST_TRIES = 8
 IDLE_TRANSACTION_MS = 5000
 LONGEST_BACKOFF_SECONDS = 0.05
@@ -373,7 +374,9 @@ class Database:
         self.writes = make_engine(url)
         self.reads = make_engine(url, read_only=True)
         self.writer = Writer(self.writes)
-        self._readers = ThreadPoolExecutor(MOST_READERS, thread_name_prefix="reader")
+        self._readers = ThreadPoolExecutor(
+            MOST_READERS_ON_SQLITE if self.is_sqlite else MOST_READERS, thread_name_prefix="reader"
+        )
 
     @property
     def shown_url(self) -> str:

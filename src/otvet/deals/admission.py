@@ -56,7 +56,7 @@ class Admission:
 
     def refuses(self, connection: Connection, turn: Row[Any], now: datetime) -> str | None:
         """Why the turn is not the assistant's to answer, or None; see decide."""
-        if reason := self.leaves_out(connection, turn.id):
+        if self.selection.is_set and (reason := self.leaves_out(connection, turn.id)):
             return reason
         closed = self.hours is not None and self.out_of_hours != "answer" and not self.hours.open_at(now)
         return OUT_OF_HOURS if closed else None

@@ -47,6 +47,10 @@ class Selection:
     channels: Choice = field(default_factory=Choice)
 
     @property
+    def is_set(self) -> bool:
+        return self.looks_at_the_deal or self.channels.is_set
+
+    @property
     def looks_at_the_deal(self) -> bool:
         return self.pipelines.is_set or self.stages.is_set or self.tags.is_set
 

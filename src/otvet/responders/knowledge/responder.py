@@ -44,7 +44,9 @@ class KnowledgeResponder:
             raise ResponderError(
                 _("The client sent more than words; the knowledge folder answers only words."), permanent=True
             )
-        hit = await asyncio.to_thread(self.knowledge.answer, context.question, context.history)
+        asked = context.question, context.history
+        chosen = self.knowledge.chosen_for(*asked)  # when the passages were told, a moment ago
+        hit = chosen[0] if chosen else await asyncio.to_thread(self.knowledge.answer, *asked)
         if hit is None:
             raise ResponderError(_("No passage of the knowledge folder clearly fits."), permanent=True)
         passage = {"file": hit.passage.file, "heading": hit.passage.heading, "score": round(hit.score, 2)}
@@ -62,7 +64,7 @@ class Knowledge:
         self._looked_at = 0.0
         self._snapshot: Snapshot = ()
         self._index: Index | None = None
-        self._chosen: dict[tuple[tuple[str, ...], tuple[str, ...]], Hit | None] = {}
+        self._chosen: dict[_Asked, Hit | None] = {}
         self._problems: tuple[Problem, ...] = ()
 
     def answer(self, question: Sequence[Line], history: Sequence[Line] = ()) -> "Hit | None":
@@ -71,7 +73,12 @@ class Knowledge:
         history: what was said before, oldest first; a short question may rest on the client's last one.
         """
         with self._lock:
-            return self._choose(self._fresh_index(), question, history)
+            return self._choose(self._fresh_index(), _asked(question, history))
+
+    def chosen_for(self, question: Sequence[Line], history: Sequence[Line] = ()) -> "tuple[Hit | None] | None":
+        """What ``answer`` gave to the same since the folder was last read, without a search; None when it did not."""
+        chosen, asked = self._chosen, _asked(question, history)
+        return (chosen[asked],) if asked in chosen else None
 
     def passages(self, question: Sequence[Line], history: Sequence[Line] = (), k: int = 3) -> "list[Hit]":
         """The passages nearest to a question, best first, whether or not one clearly fits; one that does is the first.
@@ -80,7 +87,7 @@ class Knowledge:
         """
         with self._lock:
             index = self._fresh_index()
-            fits = self._choose(index, question, history)
+            fits = self._choose(index, _asked(question, history))
             hits = index.search(_text(question), k, _earlier(history))
         others = [hit for hit in hits if fits is None or hit.passage is not fits.passage]
         return [fits, *others][:k] if fits else others
@@ -92,16 +99,16 @@ class Knowledge:
             self._fresh_index()
             return self._problems
 
-    def _choose(self, index: "Index", question: Sequence[Line], history: Sequence[Line]) -> "Hit | None":
+    def _choose(self, index: "Index", asked: "_Asked") -> "Hit | None":
         """Every responder is told the passages before the local one is asked for its answer: it is found once."""
         from otvet.responders.knowledge.choice import choose  # heavy, see below
 
-        asked = tuple(line.text for line in question), tuple(_before(question, history))
-        if asked not in self._chosen:
-            if len(self._chosen) >= REMEMBERED:
-                self._chosen.clear()
-            self._chosen[asked] = choose(index, *asked)
-        return self._chosen[asked]
+        chosen = self._chosen
+        if asked not in chosen:
+            if len(chosen) >= REMEMBERED:
+                self._chosen = chosen = {}  # another one: who looks into it without the lock must not lose it midway
+            chosen[asked] = choose(index, *asked)
+        return chosen[asked]
 
     def _fresh_index(self) -> "Index":
         now = self._clock.monotonic()
@@ -111,7 +118,7 @@ class Knowledge:
             seen = snapshot(self._folder)
             if self._index is None or seen != self._snapshot:
                 self._index = self._build()
-                self._chosen.clear()
+                self._chosen = {}
                 self._snapshot = seen
         return self._index
 
@@ -122,6 +129,14 @@ class Knowledge:
         passages, problems = read_folder(self._folder, with_examples=self._with_examples)
         self._problems = tuple(problems)
         return Index(passages)
+
+
+_Asked = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def _asked(question: Sequence[Line], history: Sequence[Line]) -> _Asked:
+    """All that the choice of a passage depends on, besides the folder."""
+    return tuple(line.text for line in question), tuple(_before(question, history))
 
 
 def _text(lines: Sequence[Line]) -> str:
