@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from otvet import gates
 from otvet.amocrm.events import read_delivery
 from otvet.commands import operate
 from otvet.config import load_settings
@@ -74,6 +75,23 @@ def test_what_could_not_be_stored_is_on_the_operators_list(
         shown("lost")
     with pytest.raises(UsageError, match=r"no mode loud; .*draft"):
         operate.mode(settings, LEAD, "loud")
+
+
+def test_what_waits_for_amocrm_is_told_with_the_reason(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = load_settings(database_url=database.url)
+    now = datetime.now(UTC)
+    said = incoming("hello")
+    with database.writes.begin() as connection:
+        store(connection, [Received(said, read_delivery(said, now), now)])
+        gates.close(connection, gates.AMOCRM, "payment", "[The] subscription has ended.", now)
+    operate.show(settings, None)
+    printed = capsys.readouterr().out
+    assert "1 question waits until amoCRM takes calls again: [The] subscription has ended." in " ".join(printed.split())
+
+    with database.writes.begin() as connection:
+        gates.open_again(connection, gates.AMOCRM)
+    operate.show(settings, None)
+    assert "waits until" not in capsys.readouterr().out
 
 
 def test_a_kept_turn_stays_kept_until_amocrm_is_connected(tmp_path: Path) -> None:

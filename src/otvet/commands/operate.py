@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection, Row
 
-from otvet import gaps, processes, turns
+from otvet import gaps, gates, processes, turns
 from otvet.commands import view
 from otvet.commands.terminal import whole
 from otvet.config import Settings
@@ -129,6 +130,7 @@ def show(settings: Settings, state: str | None) -> None:
     try:
         rows, asked = database.look(lambda connection: _listed(connection, states))
         aside = 0 if state else database.look(quarantined)
+        held_back = None if state else database.look(_held_back)
     finally:
         database.close()
     console = Console()
@@ -146,6 +148,23 @@ def show(settings: Settings, state: str | None) -> None:
             aside,
         )
         console.print(told.format(count=aside))
+    if held_back:
+        count, reason = held_back
+        told = ngettext(
+            "{count} question waits until amoCRM takes calls again: {reason}",
+            "{count} questions wait until amoCRM takes calls again: {reason}",
+            count,
+        )
+        console.print(told.format(count=count, reason=reason), markup=False)
+
+
+def _held_back(connection: Connection) -> tuple[int, str] | None:
+    """How many open turns there are while all calls to amoCRM are stopped, and why they are."""
+    gate = gates.closed(connection, gates.AMOCRM)
+    count = gate and connection.scalar(
+        sa.select(sa.func.count()).select_from(turns.turns).where(turns.turns.c.state.in_(turns.OPEN))
+    )
+    return (count, gate.sentence) if gate and count else None
 
 
 def _listed(connection: Connection, states: Sequence[str]) -> tuple[Sequence[Row[Any]], dict[int, str]]:
