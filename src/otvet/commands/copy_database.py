@@ -12,6 +12,7 @@ from rich.progress import Progress
 from sqlalchemy.engine import Connection
 
 from otvet import only_one, processes, schema
+from otvet.causes import cause_of
 from otvet.config import Settings, load_settings
 from otvet.connection import vault
 from otvet.database import Database, metadata
@@ -106,12 +107,11 @@ def _bring_key(source: Settings, target: Settings, *, has_tokens: bool) -> Itera
     try:
         brought = vault.bring(file, place)
     except (OSError, UnicodeDecodeError) as error:
-        cause = getattr(error, "strerror", None) or type(error).__name__
         sentence = _(
             "the key of the tokens could not be copied from {file} to {place} ({cause}): copy it yourself, or connect "
             "anew with: otvet connect"
         )
-        yield sentence.format(file=file, place=place, cause=cause)
+        yield sentence.format(file=file, place=place, cause=cause_of(error))
         return
     if not brought:
         sentence = _(
