@@ -30,7 +30,7 @@ import sqlalchemy as sa
 from otvet.clock import SystemClock
 from otvet.conversations import FOR_GOOD, conversations, messages
 from otvet.database import make_engine
-from otvet.turns import CANCELLED, HANDED, MANAGER, OPEN, PAUSED, SENT, STATES, turns
+from otvet.turns.turn import OPEN, Reason, State, turns
 from tests.running import Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.faults import Faults
@@ -402,11 +402,11 @@ class Judge:
             return "has no turn"
         if turn.amocrm_lead_id != one.lead:
             return f"is in turn {turn.id} of another deal, {turn.amocrm_lead_id}"
-        if turn.state == SENT:
+        if turn.state == State.SENT:
             return self._amiss_sent(one, turn)
-        if (turn.state, turn.reason) == (CANCELLED, MANAGER):
+        if (turn.state, turn.reason) == (State.CANCELLED, Reason.MANAGER):
             covered = any(self._overlap(turn, row, *pause) for pause in self._of_managers(one.lead))
-        elif (turn.state, turn.reason) == (HANDED, PAUSED):
+        elif (turn.state, turn.reason) == (State.HANDED, Reason.PAUSED):
             pauses = chain(self._of_managers(one.lead), self._asked_for(one.lead))
             covered = any(self._overlap(turn, row, *pause) for pause in pauses)
         else:
@@ -451,7 +451,7 @@ class Judge:
                 yield f"{token} is saved {len(rows)} times, in turns {[row.turn_id for row in rows]}"
         for id_, notes in self.notes.items():
             state = self.turns[id_].state if id_ in self.turns else "gone"
-            if len(notes) > 1 or state not in (SENT, *OPEN):
+            if len(notes) > 1 or state not in (State.SENT, *OPEN):
                 yield f"turn {id_}, which is {state}, has the notes {[note.id for note in notes]}"
         for id_, count in self.tasks.items():
             if count > 1:
@@ -473,7 +473,7 @@ class Judge:
         play, options = self.play, self.play.options
         attempts = [attempt for sender in play.senders.values() for attempt in sender.attempts]
         states = Counter(turn.state for turn in self.turns.values())
-        responders = Counter(turn.responder for turn in self.turns.values() if turn.state == SENT)
+        responders = Counter(turn.responder for turn in self.turns.values() if turn.state == State.SENT)
         return {
             "database, processes": f"{options.database}, {options.processes}",
             "seed": options.seed,
@@ -486,7 +486,7 @@ class Judge:
             "kills (SIGKILL)": play.kills,
             "faults of amoCRM and Manus": sum(play.faults.values()),
             **{f"faults: {kind}": play.faults[kind] for kind in FAULTS},
-            **{f"turns {state}": states[state] for state in STATES if states[state]},
+            **{f"turns {state}": states[state] for state in State if states[state]},
             **{f"replies by {name}": count for name, count in sorted(responders.items())},
             "notes in amoCRM": sum(map(len, self.notes.values())) + len(self.strangers),
             "**lost**": f"**{len(lost)}**",

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
-from otvet import gates, turns
-from otvet.answer import Answering, Rules
+from otvet import gates
+from otvet.answering.answering import Answering
 from otvet.config import load_settings
 from otvet.database import Database
 from otvet.deals import hours
-from otvet.deals.admission import OUT_OF_HOURS, Admission
 from otvet.deals.selection import CHANNEL, STAGE, Choice, Selection
-from otvet.deliver.delivery import TASK_WITHIN
-from otvet.deliver.ways import How
+from otvet.delivery.staff_task import DUE_WITHIN as TASK_WITHIN
 from otvet.errors import SettingsError
+from otvet.turns import staff
+from otvet.turns import turn as turn_
+from otvet.turns.policy import Policy
+from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import PIPELINE, AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
@@ -28,7 +30,7 @@ from tests.test_end_to_end import connected
 LEAD, CONTACT = 27754599, 93589657
 CLOSED = "We are closed; a manager will answer in the morning."
 OFFICE = hours.read("mon-fri 09:00-18:00", hours.zone_of("Europe/Moscow"))  # the stage's clock begins at 12:00 there
-TEXT = Admission(hours=OFFICE, out_of_hours="text", text=CLOSED)
+TEXT = Policy(hours=OFFICE, answers_out_of_hours=False, hours_text=CLOSED)
 HALF_A_DAY = timedelta(hours=12).total_seconds()
 OPENS = datetime(2026, 1, 6, 6, 0, tzinfo=UTC)  # after the stage's first night
 
@@ -43,31 +45,30 @@ def answered(stage: Stage, *turn_ids: int) -> list[str]:
     return states
 
 
-def a_stage(database: Database, rule: Admission, **more: Any) -> Stage:
+def a_stage(database: Database, rule: Policy, **more: Any) -> Stage:
     stage = Stage(database, Writer("template", "Written."), **more)
-    stage.rules = Rules(admission=rule)
-    stage.how = How(hours=rule.hours)
+    stage.policy = rule
     return stage
 
 
 def test_a_channel_that_is_left_out_ends_visibly_and_off_the_list(database: Database) -> None:
-    stage = a_stage(database, Admission(Selection(channels=Choice.of("waba", ""))))
+    stage = a_stage(database, Policy(selection=Selection(channels=Choice.of("waba", ""))))
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == [turns.CANCELLED]
+    assert answered(stage, turn) == [State.CANCELLED]
     assert stage.turn(turn).reason == CHANNEL
     assert stage.responders[0].asked == []
-    assert database.look(lambda connection: turns.listed(connection, turns.NEEDS_A_PERSON, 9)) == []
+    assert database.look(lambda connection: turn_.listed(connection, NEEDS_STAFF, 9)) == []
 
 
 def test_what_a_person_wants_answered_is(database: Database) -> None:
-    stage = a_stage(database, Admission(Selection(channels=Choice.of("waba", ""))))
+    stage = a_stage(database, Policy(selection=Selection(channels=Choice.of("waba", ""))))
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
         await answering.answer(turn)
         with database.writes.begin() as connection:
-            assert turns.retry(connection, turn, stage.clock.now()) == turn
-        assert await answering.answer(turn) == turns.KEPT
+            assert staff.retry(connection, turn, stage.clock.now()) == turn
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
 
@@ -75,15 +76,15 @@ def test_what_a_person_wants_answered_is(database: Database) -> None:
 def test_in_working_hours_everything_is_as_always(database: Database) -> None:
     stage = a_stage(database, TEXT)
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == [turns.KEPT]
+    assert answered(stage, turn) == [State.KEPT]
     assert stage.said() == ["Written."]
 
 
 def test_by_default_the_night_changes_nothing(database: Database) -> None:
-    stage = a_stage(database, Admission(hours=OFFICE))
+    stage = a_stage(database, Policy(hours=OFFICE))
     stage.clock.advance(HALF_A_DAY)
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == [turns.KEPT]
+    assert answered(stage, turn) == [State.KEPT]
     assert stage.said() == ["Written."]
 
 
@@ -93,22 +94,22 @@ def test_out_of_hours_a_client_is_told_so_once_a_night(database: Database) -> No
 
     async def play(answering: Answering) -> None:
         (first,) = stage.client_writes("Good evening")
-        assert await answering.answer(first) == turns.KEPT
+        assert await answering.answer(first) == State.KEPT
         assert stage.turn(first).summary  # so a task is made for the morning
         (again,) = stage.client_writes("Are you there?")
-        assert await answering.answer(again) == turns.HANDED
-        assert stage.turn(again).reason == OUT_OF_HOURS
+        assert await answering.answer(again) == State.HANDED
+        assert stage.turn(again).reason == Reason.OUT_OF_HOURS
         assert stage.said() == [CLOSED]
         (of_another,) = stage.client_writes("Hello", lead_id=LEAD + 1)
-        assert await answering.answer(of_another) == turns.KEPT
+        assert await answering.answer(of_another) == State.KEPT
         assert stage.said() == [CLOSED, CLOSED]
         stage.clock.advance(2 * HALF_A_DAY)
         (next_night,) = stage.client_writes("It is me again")
-        assert await answering.answer(next_night) == turns.KEPT
+        assert await answering.answer(next_night) == State.KEPT
         assert stage.said() == [CLOSED, CLOSED, CLOSED]
         stage.clock.advance(HALF_A_DAY)
         (by_day,) = stage.client_writes("Good morning")
-        assert await answering.answer(by_day) == turns.KEPT
+        assert await answering.answer(by_day) == State.KEPT
         assert stage.said()[-1] == "Written."
 
     stage.run(play)
@@ -133,7 +134,7 @@ def test_the_task_says_what_the_client_wrote_and_waits_until_somebody_is_there(
     stage.clock.advance(HALF_A_DAY)
     (turn,) = stage.client_writes("Good evening")
     stage.client_writes("Do you have it in blue?")
-    assert answered(stage, turn) == [turns.SENT]
+    assert answered(stage, turn) == [State.SENT]
     assert notes(amo) == [CLOSED]
     (task,) = amo.tasks(LEAD)
     told = "The client wrote out of working hours.\n\nclient: Good evening\nclient: Do you have it in blue?\n\n[otvet:"
@@ -142,10 +143,10 @@ def test_the_task_says_what_the_client_wrote_and_waits_until_somebody_is_there(
 
 
 def test_a_client_who_asks_for_a_person_at_night_is_a_task_of_the_morning(database: Database, amo: AmoStandin) -> None:
-    stage = a_stage(database, Admission(hours=OFFICE), amo=amo)
+    stage = a_stage(database, Policy(hours=OFFICE), amo=amo)
     stage.clock.advance(HALF_A_DAY)
     (turn,) = stage.client_writes("human please")
-    assert answered(stage, turn) == [turns.SENT]
+    assert answered(stage, turn) == [State.SENT]
     (task,) = amo.tasks(LEAD)
     assert task["complete_till"] == (OPENS + TASK_WITHIN).timestamp()
 
@@ -173,12 +174,12 @@ def away_when_the_reply_is_written(stage: Stage, amo: AmoStandin, how: str, unti
 def test_the_text_of_the_night_is_not_sent_by_day(database: Database, amo: AmoStandin, way: str, how: str) -> None:
     stage = a_stage(database, TEXT, amo=amo)
     if way == "salesbot":
-        stage.how = replace(with_salesbot(database, amo).how, hours=OFFICE, note=False)
+        stage.delivery_options = with_salesbot(database, amo).delivery_options
     stage.clock.advance(HALF_A_DAY)
     (turn,) = stage.client_writes("Good evening")
     away_when_the_reply_is_written(stage, amo, how, OPENS)
-    assert answered(stage, turn) == [turns.HANDED]
-    assert stage.turn(turn).reason == turns.STALE  # as anything that nobody answered in time
+    assert answered(stage, turn) == [State.HANDED]
+    assert stage.turn(turn).reason == Reason.STALE  # as anything that nobody answered in time
     assert (stage.said(), notes(amo), amo.tasks(LEAD), amo.chats.seen) == ([], [], [], [])
     assert stage.turn(turn).reply is None
 
@@ -189,49 +190,49 @@ def test_who_wrote_right_before_work_began_is_answered(database: Database, amo: 
     stage.clock.advance((OPENS - stage.clock.now()).total_seconds() - 120)
     (turn,) = stage.client_writes("Good morning")
     away_when_the_reply_is_written(stage, amo, how, OPENS)
-    assert answered(stage, turn) == [turns.SENT]
+    assert answered(stage, turn) == [State.SENT]
     assert (stage.said(), notes(amo), amo.tasks(LEAD)) == (["Written."], ["Written."], [])
 
 
 def test_the_text_needs_nobodys_approval(database: Database, amo: AmoStandin) -> None:
     stage = a_stage(database, TEXT, amo=amo)
-    stage.how = How(mode="draft", hours=OFFICE)
+    stage.policy = replace(stage.policy, mode="draft", hours=OFFICE)
     stage.clock.advance(HALF_A_DAY)
     (turn,) = stage.client_writes("Good evening")
     amo.fault(path="/api/v4/leads/*/notes", method="POST", status=429)  # a further attempt needs none either
-    assert answered(stage, turn) == [turns.SENT]
+    assert answered(stage, turn) == [State.SENT]
     assert notes(amo) == [CLOSED]
     assert len(amo.tasks(LEAD)) == 1
     stage.clock.advance(HALF_A_DAY)
     (by_day,) = stage.client_writes("Good day")
-    assert answered(stage, by_day) == [turns.DRAFT]
+    assert answered(stage, by_day) == [State.DRAFT]
     assert notes(amo)[1].startswith("DRAFT")
 
 
 def test_nor_without_amocrm(database: Database) -> None:
     stage = a_stage(database, TEXT)
-    stage.how = How(mode="draft", hours=OFFICE)
+    stage.policy = replace(stage.policy, mode="draft", hours=OFFICE)
     stage.clock.advance(HALF_A_DAY)
     (turn,) = stage.client_writes("Good evening")
-    assert answered(stage, turn) == [turns.KEPT]
+    assert answered(stage, turn) == [State.KEPT]
     assert stage.said() == [CLOSED]
 
 
 def test_switched_off_nobody_is_told_anything(database: Database, amo: AmoStandin) -> None:
     stage = a_stage(database, TEXT, amo=amo)
-    stage.how = How(mode="off", hours=OFFICE)
+    stage.policy = replace(stage.policy, mode="off", hours=OFFICE)
     stage.clock.advance(HALF_A_DAY)
     (turn,) = stage.client_writes("Good evening")
-    assert answered(stage, turn) == [turns.CANCELLED]
+    assert answered(stage, turn) == [State.CANCELLED]
     assert amo.notes(LEAD) == []
 
 
 def test_silent_leaves_the_night_to_a_person(database: Database) -> None:
-    stage = a_stage(database, Admission(hours=OFFICE, out_of_hours="silent"))
+    stage = a_stage(database, Policy(hours=OFFICE, answers_out_of_hours=False))
     stage.clock.advance(HALF_A_DAY)
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == [turns.HANDED]
-    assert (stage.turn(turn).reason, stage.said()) == (OUT_OF_HOURS, [])
+    assert answered(stage, turn) == [State.HANDED]
+    assert (stage.turn(turn).reason, stage.said()) == (Reason.OUT_OF_HOURS, [])
 
 
 def test_a_text_that_was_not_sent_does_not_count(database: Database) -> None:
@@ -242,9 +243,9 @@ def test_a_text_that_was_not_sent_does_not_count(database: Database) -> None:
         (first,) = stage.client_writes()
         await answering.answer(first)
         with database.writes.begin() as connection:
-            connection.execute(turns.turns.update().values(state=turns.FAILED))
+            connection.execute(turns.update().values(state=State.FAILED))
         (again,) = stage.client_writes()
-        assert await answering.answer(again) == turns.KEPT
+        assert await answering.answer(again) == State.KEPT
 
     stage.run(play)
 

@@ -11,29 +11,33 @@ from typing import Any
 import httpx2
 import sqlalchemy as sa
 
-from otvet import answer as module
-from otvet import gates, processes, turns
+from otvet import gates, processes
 from otvet.amocrm.client import AmoClient, Limiter
 from otvet.amocrm.events import read_delivery
-from otvet.answer import Answering, Rules
+from otvet.answering import answering as module
+from otvet.answering.answering import Answering, WritingOptions
+from otvet.app import delivery_methods
 from otvet.conversations import FOR_GOOD, messages, set_pause
 from otvet.database import Database
 from otvet.database import Writer as DatabaseWriter
-from otvet.deliver.delivery import Delivery
-from otvet.deliver.verdicts import LATER, UNSURE_FOR
-from otvet.deliver.ways import How
+from otvet.delivery.delivery import Delivery
+from otvet.delivery.methods import DeliveryOptions
 from otvet.inbox import Received, store
 from otvet.lookout import Lookout
 from otvet.responders.base import Context, Journal, Reply, ResponderError
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.tries import tries
+from otvet.turns import drafts, queue, sending, staff
+from otvet.turns import turn as turn_
+from otvet.turns.policy import UNSURE_FOR, Policy, Wait
+from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns
 from otvet.writing import Writing
+from tests import in_hand
 from tests.clocks import FakeClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming, outgoing
 
 LEAD = 27754599
-WRITTEN_ALREADY = Reply("Written already.", "template")
 
 
 class Writer:
@@ -60,8 +64,9 @@ class Stage:
         self.database = database
         self.clock = FakeClock()
         self.responders = responders or (Writer("template", "A manager will answer."),)
-        self.rules = Rules()
-        self.how = How()
+        self.policy = Policy()
+        self.options = WritingOptions()
+        self.delivery_options = DeliveryOptions()
         self.knowledge = Knowledge(Path("nowhere"), self.clock)
         self.pause_minutes = 30.0
         self.writing: dict[str, Any] = {}  # for Writing: checks, a masker, a summariser
@@ -89,13 +94,13 @@ class Stage:
         """In another deal a client asks and is answered."""
         self.clock.advance(2)
         (turn_id,) = self.client_writes(lead_id=LEAD + 1)
-        answered = turns.turns.update().where(turns.turns.c.id == turn_id)
+        answered = turns.update().where(turns.c.id == turn_id)
         reply = {"sender_type": "assistant", "content": "Yes.", "message_type": "text", "metadata": {}}
         now = self.clock.now()
         with self.database.writes.begin() as connection:
-            here = turns.get(connection, turn_id)
+            here = turn_.get(connection, turn_id)
             assert here is not None
-            connection.execute(answered.values(state=turns.SENT, reply="Yes.", closed_at=now))
+            connection.execute(answered.values(state=State.SENT, reply="Yes.", closed_at=now))
             told = {**reply, "conversation_id": here.conversation_id, "timestamp": now, "turn_id": turn_id}
             connection.execute(messages.insert().values(**told))
 
@@ -140,8 +145,16 @@ class Stage:
         return AmoClient(http, self._amo.url, self._amo.token, self.limiter, gate)
 
     def answering(self, client: AmoClient | None) -> Answering:
-        how = replace(self.how, stale=self.rules.stale)
-        self.delivery = Delivery(self.database, self.clock, client, installation_name="test", me=self.me, how=how)
+        self.delivery = Delivery(
+            self.database,
+            self.clock,
+            client,
+            installation_name="test",
+            me=self.me,
+            policy=self.policy,
+            options=self.delivery_options,
+            methods=delivery_methods(self.database, self.clock, client, self.delivery_options) if client else {},
+        )
         if client:
             self.lookout = Lookout(self.database, self.clock, client, self.delivery.hurry)
         return Answering(
@@ -150,12 +163,13 @@ class Stage:
             Writing(self.responders[:-1], self.responders[-1], **self.writing),
             self.knowledge,
             self.delivery,
-            self.rules,
+            self.policy,
+            self.options,
             self.me,
         )
 
     def turn(self, turn_id: int) -> Any:
-        return self.database.look(lambda connection: turns.get(connection, turn_id))
+        return self.database.look(lambda connection: turn_.get(connection, turn_id))
 
     def said(self) -> list[str]:
         query = sa.select(messages.c.content).where(messages.c.sender_type == "assistant").order_by(messages.c.id)
@@ -167,7 +181,7 @@ async def write(answering: Answering, turn_id: int) -> None:
     claimed = await answering._claim(turn_id)
     assert claimed is not None
     await answering._wait_for_place(claimed)
-    await answering._write(turn_id)
+    await answering._have_written(claimed)
 
 
 def test_the_reply_waits_until_the_client_has_been_silent(database: Database) -> None:
@@ -178,7 +192,7 @@ def test_the_reply_waits_until_the_client_has_been_silent(database: Database) ->
     assert stage.client_writes("I want to order") == []  # the same turn
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
     assert stage.clock.now() - start == timedelta(seconds=5)
@@ -214,7 +228,7 @@ def test_what_the_client_adds_before_a_draft_is_written_anew_belongs_to_it(datab
     stage = Stage(database, Interrupted("template", "A manager will answer."))
     start = stage.clock.now()
     (turn,) = stage.client_writes("one")
-    assert stage.answer(turn) == turns.KEPT
+    assert stage.answer(turn) == State.KEPT
     asked = stage.responders[0].asked
     assert [[line.text for line in context.question] for context in asked] == [["one"], ["one", "two", "three"]]
     assert [context.history for context in asked] == [(), ()]
@@ -235,7 +249,7 @@ def test_a_client_who_never_stops_during_a_redraft_is_answered_all_the_same(data
     stage = Stage(database, Interrupted("template", "A manager will answer."))
     start = stage.clock.now()
     (turn,) = stage.client_writes()
-    assert stage.answer(turn) == turns.KEPT
+    assert stage.answer(turn) == State.KEPT
     assert stage.clock.now() - start == timedelta(seconds=3 + 15)
 
 
@@ -248,7 +262,7 @@ def test_what_waits_for_its_own_answer_is_not_told_as_history(database: Database
         assert claimed is not None
         await answering._wait_for_place(claimed)
         stage.client_writes("two")
-        await answering._write(turn)
+        await answering._have_written(claimed)
 
     stage.run(play)
     (context,) = stage.responders[0].asked
@@ -313,7 +327,7 @@ def test_a_responder_with_a_bug_costs_its_own_reply_only(database: Database) -> 
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
 
@@ -323,19 +337,18 @@ def test_a_second_turn_waits_for_the_one_in_hand(database: Database) -> None:
     (first,) = stage.client_writes("first")
 
     async def play(answering: Answering) -> None:
-        await database.write(lambda connection: turns.claim(connection, first, stage.me, stage.clock.now()))
-        assert await database.write(lambda connection: turns.take(connection, first, stage.me))
+        now = stage.clock.now()
+        turn = await database.write(lambda connection: in_hand.written(connection, first, stage.me, now))
         (second,) = stage.client_writes("second")
         waiting = asyncio.create_task(answering.answer(second))
         while stage.clock.monotonic() < 3:  # the quiet period of the second one has passed
             await asyncio.sleep(0)
         assert not waiting.done()
-        await database.write(lambda connection: turns.write_down(connection, first, stage.me, WRITTEN_ALREADY))
-        await database.write(lambda connection: turns.keep(connection, first, stage.me, stage.clock.now()))
+        await database.write(lambda connection: sending.keep(connection, turn, stage.me, stage.clock.now()))
         await waiting
 
     stage.run(play)
-    assert stage.said() == [WRITTEN_ALREADY.text, "A manager will answer."]
+    assert stage.said() == [in_hand.WRITTEN_ALREADY.text, "A manager will answer."]
 
 
 def test_other_conversations_do_not_wait(database: Database) -> None:
@@ -344,9 +357,9 @@ def test_other_conversations_do_not_wait(database: Database) -> None:
     (other,) = stage.client_writes("other", lead_id=2)
 
     async def play(answering: Answering) -> None:
-        await database.write(lambda connection: turns.claim(connection, first, stage.me, stage.clock.now()))
-        assert await database.write(lambda connection: turns.take(connection, first, stage.me))
-        assert await answering.answer(other) == turns.KEPT
+        now = stage.clock.now()
+        await database.write(lambda connection: in_hand.taken(connection, first, stage.me, now))
+        assert await answering.answer(other) == State.KEPT
 
     stage.run(play)
 
@@ -359,7 +372,7 @@ def test_a_note_of_a_crashed_attempt_is_found_and_not_written_again(database: Da
 
         async def play(answering: Answering) -> None:
             amo.fault(path="/api/v4/leads/*/notes", method="POST", drop="after", times=1)
-            assert await answering.answer(turn) == turns.SENT
+            assert await answering.answer(turn) == State.SENT
 
         stage.run(play)
         (note,) = amo.notes(LEAD)
@@ -374,7 +387,7 @@ def test_what_amocrm_does_not_take_now_is_sent_later(database: Database) -> None
         (turn,) = stage.client_writes()
 
         async def play(answering: Answering) -> None:
-            assert await answering.answer(turn) == turns.SENT
+            assert await answering.answer(turn) == State.SENT
 
         stage.run(play)
         assert len(amo.notes(LEAD)) == 1
@@ -388,7 +401,7 @@ def test_after_a_day_in_vain_the_turn_has_failed_with_the_reason(database: Datab
         (turn,) = stage.client_writes()
 
         async def play(answering: Answering) -> None:
-            assert await answering.answer(turn) == turns.FAILED
+            assert await answering.answer(turn) == State.FAILED
 
         stage.run(play)
     assert timedelta(days=1) < timedelta(seconds=stage.clock.monotonic()) < timedelta(days=1, hours=1)
@@ -409,7 +422,7 @@ def test_newer_words_are_answered_with_the_older_ones_as_long_as_nothing_was_sen
     (turn,) = stage.client_writes("how much?")
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
     asked = [context.question_text for context in stage.responders[0].asked]
@@ -437,7 +450,7 @@ def test_who_was_asked_before_a_crash_does_not_answer_what_the_client_wrote_afte
         answer.cancel()
 
     async def go_on(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(cut_off)
     stage.client_writes("and in red?")
@@ -456,11 +469,11 @@ def test_a_draft_is_dropped_twice_at_most(database: Database) -> None:
     (turn,) = stage.client_writes("how much?")
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
-    assert len(stage.responders[0].asked) == 1 + turns.MOST_REDRAFTS
-    waiting = database.look(lambda connection: turns.listed(connection, (turns.WAITING,), 10))
+    assert len(stage.responders[0].asked) == 1 + drafts.MOST_REDRAFTS
+    waiting = database.look(lambda connection: turn_.listed(connection, (State.WAITING,), 10))
     assert len(waiting) == 1  # the last words open the next turn
 
 
@@ -476,8 +489,8 @@ def test_a_manager_who_writes_first_is_not_talked_over(database: Database) -> No
         assert await answering.answer(turn) == module.NOT_OURS
 
     stage.run(play)
-    assert stage.turn(turn).state == turns.CANCELLED
-    assert stage.turn(turn).reason == turns.MANAGER
+    assert stage.turn(turn).state == State.CANCELLED
+    assert stage.turn(turn).reason == Reason.MANAGER
     assert stage.said() == []
 
 
@@ -491,7 +504,7 @@ def test_a_manager_who_writes_while_the_reply_is_written_is_not_talked_over(data
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.CANCELLED
+        assert await answering.answer(turn) == State.CANCELLED
 
     stage.run(play)
     assert stage.said() == []
@@ -504,10 +517,10 @@ def test_after_a_manager_the_assistant_keeps_still_for_the_pause(database: Datab
     (during,) = stage.client_writes("thanks")
 
     async def while_paused(answering: Answering) -> None:
-        assert await answering.answer(during) == turns.HANDED
+        assert await answering.answer(during) == State.HANDED
 
     stage.run(while_paused)
-    assert stage.turn(during).reason == turns.PAUSED
+    assert stage.turn(during).reason == Reason.PAUSED
 
 
 def test_after_the_pause_it_answers_again(database: Database) -> None:
@@ -517,7 +530,7 @@ def test_after_the_pause_it_answers_again(database: Database) -> None:
     (after,) = stage.client_writes("one more question")
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(after) == turns.KEPT
+        assert await answering.answer(after) == State.KEPT
 
     stage.run(play)
 
@@ -531,10 +544,10 @@ def test_with_no_pause_only_the_present_turn_is_left_to_the_manager(database: Da
     (next_turn,) = stage.client_writes("thanks, and how much?")
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(next_turn) == turns.KEPT
+        assert await answering.answer(next_turn) == State.KEPT
 
     stage.run(play)
-    assert stage.turn(turn).state == turns.CANCELLED
+    assert stage.turn(turn).state == State.CANCELLED
 
 
 def test_a_manager_ends_the_pause_of_a_client_who_asked_for_a_person(database: Database) -> None:
@@ -543,12 +556,12 @@ def test_a_manager_ends_the_pause_of_a_client_who_asked_for_a_person(database: D
     (turn,) = stage.client_writes("human please")
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.KEPT
         assert stage.turn(turn).paused_until == FOR_GOOD
         stage.manager_writes()
         stage.clock.advance(1)
         (later,) = stage.client_writes("thanks, and how much is it?")
-        assert await answering.answer(later) == turns.KEPT
+        assert await answering.answer(later) == State.KEPT
 
     stage.run(play)
 
@@ -563,7 +576,7 @@ def test_a_pause_by_hand_that_is_over_does_not_keep_a_manager_from_pausing(datab
     (later,) = stage.client_writes("hello again")
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(later) == turns.HANDED
+        assert await answering.answer(later) == State.HANDED
 
     stage.run(play)
 
@@ -576,15 +589,15 @@ def test_a_reply_that_a_manager_stopped_on_its_way_is_sent_once_when_somebody_sa
         (turn,) = stage.client_writes()
 
         def takes_over() -> None:
-            if stage.turn(turn).state == turns.SENDING and stage.turn(turn).paused_until is None:
+            if stage.turn(turn).state == State.SENDING and stage.turn(turn).paused_until is None:
                 stage.manager_writes()
 
         stage.clock.on_sleep = takes_over
 
         async def play(answering: Answering) -> None:
-            assert await answering.answer(turn) == turns.CANCELLED
-            assert await database.write(lambda connection: turns.retry(connection, turn, stage.clock.now()))
-            assert await answering.answer(turn) == turns.SENT
+            assert await answering.answer(turn) == State.CANCELLED
+            assert await database.write(lambda connection: staff.retry(connection, turn, stage.clock.now()))
+            assert await answering.answer(turn) == State.SENT
 
         stage.run(play)
         assert len(amo.notes(LEAD)) == 1
@@ -602,9 +615,9 @@ def test_a_written_draft_that_a_manager_cancelled_is_written_anew_when_somebody_
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.CANCELLED
-        assert await database.write(lambda connection: turns.retry(connection, turn, stage.clock.now()))
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.CANCELLED
+        assert await database.write(lambda connection: staff.retry(connection, turn, stage.clock.now()))
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
     assert stage.said() == ["A manager will answer."]
@@ -617,14 +630,14 @@ def test_a_client_who_asks_for_a_person_gets_one(database: Database) -> None:
         (turn,) = stage.client_writes("Позовите, пожалуйста, менеджера!")
 
         async def play(answering: Answering) -> None:
-            assert await answering.answer(turn) == turns.SENT
+            assert await answering.answer(turn) == State.SENT
 
         stage.run(play)
         (task,) = amo.tasks(LEAD)
         assert "Позовите" in task["text"]
         assert len(amo.notes(LEAD)) == 1
     assert stage.turn(turn).responder == "handover"
-    assert stage.turn(turn).reason == turns.ASKED
+    assert stage.turn(turn).reason == Reason.ASKED
     assert stage.turn(turn).paused_until == FOR_GOOD
     assert stage.responders[0].asked == []
 
@@ -635,16 +648,16 @@ def test_what_is_too_old_is_left_to_a_person(database: Database) -> None:
     stage.clock.advance(61 * 60)
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.HANDED
+        assert await answering.answer(turn) == State.HANDED
 
     stage.run(play)
-    assert stage.turn(turn).reason == turns.STALE
+    assert stage.turn(turn).reason == Reason.STALE
     assert stage.said() == []
 
 
 def test_two_bots_do_not_talk_for_ever(database: Database) -> None:
     stage = Stage(database)
-    stage.rules = Rules(replies_a_day=2)
+    stage.policy = replace(stage.policy, replies_a_day=2)
     ended: list[str] = []
 
     async def play(answering: Answering) -> None:
@@ -652,9 +665,9 @@ def test_two_bots_do_not_talk_for_ever(database: Database) -> None:
         ended.append(await answering.answer(turn))
 
     stage.run(play, play, play)
-    assert ended == [turns.KEPT, turns.KEPT, turns.HANDED]
-    (handed,) = database.look(lambda connection: turns.listed(connection, (turns.HANDED,), 10))
-    assert handed.reason == turns.CEILING
+    assert ended == [State.KEPT, State.KEPT, State.HANDED]
+    (handed,) = database.look(lambda connection: turn_.listed(connection, (State.HANDED,), 10))
+    assert handed.reason == Reason.CEILING
 
 
 def test_a_paused_conversation_is_left_alone_until_it_is_resumed(database: Database) -> None:
@@ -664,10 +677,10 @@ def test_a_paused_conversation_is_left_alone_until_it_is_resumed(database: Datab
         assert set_pause(connection, LEAD, FOR_GOOD)
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.HANDED
+        assert await answering.answer(turn) == State.HANDED
         assert await database.write(lambda connection: set_pause(connection, LEAD, None))
         (later,) = stage.client_writes("hello again")
-        assert await answering.answer(later) == turns.KEPT
+        assert await answering.answer(later) == State.KEPT
 
     stage.run(play)
 
@@ -678,9 +691,9 @@ def test_what_was_left_to_a_person_is_answered_when_one_says_so(database: Databa
     stage.clock.advance(61 * 60)
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.HANDED
-        assert await database.write(lambda connection: turns.retry(connection, turn, stage.clock.now()))
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.HANDED
+        assert await database.write(lambda connection: staff.retry(connection, turn, stage.clock.now()))
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
     assert stage.said() == ["A manager will answer."]
@@ -695,7 +708,7 @@ def test_a_turn_of_a_living_process_is_not_taken(database: Database) -> None:
     now = stage.clock.now()
     with database.writes.begin() as connection:
         processes.beat(connection, "another", now)
-        assert turns.claim(connection, turn, "another", now)
+        assert queue.claim(connection, turn, "another", now)
 
     async def play(answering: Answering) -> None:
         assert await answering.answer(turn) == module.NOT_OURS
@@ -707,10 +720,10 @@ def test_a_turn_of_a_dead_process_is_taken_over(database: Database) -> None:
     stage = Stage(database)
     (turn,) = stage.client_writes()
     with database.writes.begin() as connection:
-        assert turns.claim(connection, turn, "never heard of", stage.clock.now())
+        assert queue.claim(connection, turn, "never heard of", stage.clock.now())
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
 
@@ -718,7 +731,7 @@ def test_a_turn_of_a_dead_process_is_taken_over(database: Database) -> None:
 def test_a_process_that_lost_its_turn_while_it_hung_sends_nothing(database: Database) -> None:
     class Hanging(Writer):
         async def reply(self, context: Context, journal: Journal) -> Reply:
-            taken = turns.turns.update().values(owner="another")
+            taken = turns.update().values(owner="another")
             await database.write(lambda connection: connection.execute(taken).rowcount)
             return await super().reply(context, journal)
 
@@ -743,12 +756,14 @@ def test_a_ban_stops_all_calls_and_keeps_the_reply(database: Database) -> None:
         amo.add_lead(LEAD)
         amo.fault(path="/api/*", method="*", status=403, body="<html>403 Forbidden</html>", times=1)
         stage = Stage(database, amo=amo)
-        stage.rules = Rules(stale=timedelta(days=1000))  # the lookout's sleeps move the clock as fast as they can
+        stage.policy = replace(
+            stage.policy, stale=timedelta(days=1000)
+        )  # the lookout's sleeps move the clock as fast as they can
         (turn,) = stage.client_writes()
 
         async def play(answering: Answering) -> None:
             looking = asyncio.create_task(stage.lookout.run())
-            assert await answering.answer(turn) == turns.SENT
+            assert await answering.answer(turn) == State.SENT
             looking.cancel()
 
         stage.run(play)
@@ -780,13 +795,13 @@ def test_a_reply_that_waited_too_long_for_amocrm_is_left_to_a_person(database: D
         (turn,) = stage.client_writes()
         closed_gate(stage)
         stage.clock.on_sleep = opens_after(stage, 3700)
-        assert stage.answer(turn) == turns.HANDED
-        assert stage.turn(turn).reason == turns.STALE
+        assert stage.answer(turn) == State.HANDED
+        assert stage.turn(turn).reason == Reason.STALE
         assert stage.turn(turn).reply
         assert amo.notes(LEAD) == []
         with database.writes.begin() as connection:
-            assert turns.retry(connection, turn, stage.clock.now()) == turn
-        assert stage.answer(turn) == turns.SENT
+            assert staff.retry(connection, turn, stage.clock.now()) == turn
+        assert stage.answer(turn) == State.SENT
         assert len(amo.notes(LEAD)) == 1
 
 
@@ -797,7 +812,7 @@ def test_a_reply_that_waited_for_amocrm_not_too_long_is_sent(database: Database)
         (turn,) = stage.client_writes()
         closed_gate(stage)
         stage.clock.on_sleep = opens_after(stage, 1200)
-        assert stage.answer(turn) == turns.SENT
+        assert stage.answer(turn) == State.SENT
 
 
 def test_a_client_who_asked_for_a_person_gets_one_also_after_a_long_outage(database: Database) -> None:
@@ -807,7 +822,7 @@ def test_a_client_who_asked_for_a_person_gets_one_also_after_a_long_outage(datab
         (turn,) = stage.client_writes("позовите менеджера")
         closed_gate(stage)
         stage.clock.on_sleep = opens_after(stage, 3700)
-        assert stage.answer(turn) == turns.SENT
+        assert stage.answer(turn) == State.SENT
         assert len(amo.tasks(LEAD)) == 1
 
 
@@ -815,12 +830,12 @@ def test_the_day_of_attempts_begins_when_calls_are_taken_at_all(database: Databa
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)
         stage = Stage(database, amo=amo)
-        stage.rules = Rules(stale=timedelta(days=1000))
+        stage.policy = replace(stage.policy, stale=timedelta(days=1000))
         (turn,) = stage.client_writes()
         amo.fault(path="/api/*", method="*", status=402, times=2)
         amo.fault(path="/api/*", method="POST", status=429, times=1)
         stage.clock.on_sleep = opens_after(stage, 2 * 24 * 3600)
-        assert stage.answer(turn) == turns.SENT
+        assert stage.answer(turn) == State.SENT
         assert len(amo.notes(LEAD)) == 1
 
 
@@ -831,13 +846,13 @@ def test_a_retry_has_a_day_of_its_own(database: Database) -> None:
         stage = Stage(database, amo=amo)
         (turn,) = stage.client_writes()
         amo.fault(path="/api/*", method="POST", status=429, times=None)
-        assert stage.answer(turn) == turns.FAILED
+        assert stage.answer(turn) == State.FAILED
         assert stage.clock.monotonic() >= 24 * 3600
         amo.app.clear()
         amo.fault(path="/api/*", method="POST", status=429, times=1)
         with database.writes.begin() as connection:
-            assert turns.retry(connection, turn, stage.clock.now()) == turn
-        assert stage.answer(turn) == turns.SENT
+            assert staff.retry(connection, turn, stage.clock.now()) == turn
+        assert stage.answer(turn) == State.SENT
 
 
 def test_a_manager_who_took_over_while_amocrm_was_away_is_not_talked_over(database: Database) -> None:
@@ -849,14 +864,14 @@ def test_a_manager_who_took_over_while_amocrm_was_away_is_not_talked_over(databa
         fired: list[int] = []
 
         def takes_over() -> None:
-            if not fired and stage.turn(turn).state == turns.SENDING:
+            if not fired and stage.turn(turn).state == State.SENDING:
                 fired.append(1)
                 stage.manager_writes()
 
         stage.clock.on_sleep = takes_over
 
         async def play(answering: Answering) -> None:
-            assert await answering.answer(turn) == turns.CANCELLED
+            assert await answering.answer(turn) == State.CANCELLED
 
         stage.run(play)
         assert amo.notes(LEAD) == []
@@ -874,15 +889,11 @@ class Waiting:
         self.during()
 
 
-def sending(stage: Stage) -> int:
+def being_sent(stage: Stage) -> int:
     """A turn whose reply was about to be given to amoCRM when the process that did so died."""
     (turn,) = stage.client_writes()
-    now = stage.clock.now()
     with stage.database.writes.begin() as connection:
-        assert turns.claim(connection, turn, stage.me, now)
-        assert turns.take(connection, turn, stage.me)
-        assert turns.write_down(connection, turn, stage.me, WRITTEN_ALREADY)
-        assert turns.commit_to_send(connection, turn, stage.me, now)
+        in_hand.being_sent(connection, turn, stage.me, stage.clock.now())
     return turn
 
 
@@ -900,16 +911,17 @@ def test_amocrm_is_not_asked_too_early_for_a_note_whose_sender_died(database: Da
         amo.add_lead(LEAD)
         stage = Stage(database, amo=amo)
         stage.limiter = limiter = Waiting()
-        turn = sending(stage)
+        turn = being_sent(stage)
         stage.clock.advance(UNSURE_FOR.total_seconds() - 1)
 
         async def play(_answering: Answering) -> None:
-            assert await stage.delivery.deliver(turn) == LATER
+            outcome = await stage.delivery.deliver(turn)
+            assert isinstance(outcome, Wait)
             assert (amo.log, limiter.places) == ([], 0)
             before = stage.clock.monotonic()
-            await stage.delivery.wait(turn, 900)
+            await stage.delivery.wait(outcome, 900)
             assert stage.clock.monotonic() - before == 1  # and no longer than it has to
-            assert await stage.delivery.deliver(turn) == turns.SENT
+            assert await stage.delivery.deliver(turn) == State.SENT
             assert limiter.places == len(amo.log)
 
         stage.run(play)
@@ -933,16 +945,14 @@ def test_nothing_is_sent_that_had_not_begun_when_the_program_was_told_to_stop(da
         stage.limiter = Ending(stage)
         (turn,) = stage.client_writes()
         with database.writes.begin() as connection:
-            assert turns.claim(connection, turn, stage.me, stage.clock.now())
-            assert turns.take(connection, turn, stage.me)
-            assert turns.write_down(connection, turn, stage.me, WRITTEN_ALREADY)
+            in_hand.written(connection, turn, stage.me, stage.clock.now())
 
         async def play(_answering: Answering) -> None:
-            assert await stage.delivery.deliver(turn) == LATER
+            assert isinstance(await stage.delivery.deliver(turn), Wait)
 
         stage.run(play)
         assert amo.log == []
-    assert (stage.turn(turn).state, stage.turn(turn).tried_at) == (turns.ANSWERING, None)
+    assert (stage.turn(turn).state, stage.turn(turn).sent_attempt_at) == (State.ANSWERING, None)
 
 
 def test_what_has_begun_is_waited_for_no_longer_than_there_is_time(database: Database) -> None:
@@ -950,7 +960,7 @@ def test_what_has_begun_is_waited_for_no_longer_than_there_is_time(database: Dat
         amo.add_lead(LEAD)
         amo.fault(path="/api/v4/leads/*/notes", method="POST", delay=0.3)
         stage = Stage(database, amo=amo)
-        turn = sending(stage)
+        turn = being_sent(stage)
         stage.clock.advance(60)
 
         async def play(_answering: Answering) -> None:
@@ -962,7 +972,7 @@ def test_what_has_begun_is_waited_for_no_longer_than_there_is_time(database: Dat
             assert (delivering.done(), stage.clock.monotonic() >= until) == (False, True)
             stage.clock.sleep = asyncio.sleep  # type: ignore[method-assign]
             await stage.delivery.finish(stage.clock.monotonic() + 10)
-            assert stage.turn(turn).state == turns.SENT
+            assert stage.turn(turn).state == State.SENT
             await delivering
 
         stage.run(play)
@@ -983,7 +993,7 @@ def test_a_note_that_amocrm_writes_late_is_not_written_again(database: Database)
         stage.clock.on_sleep = carries_it_out
 
         async def play(answering: Answering) -> None:
-            assert await answering.answer(turn) == turns.SENT
+            assert await answering.answer(turn) == State.SENT
 
         stage.run(play)
         assert [note["id"] for note in amo.notes(LEAD)] == late
@@ -991,7 +1001,7 @@ def test_a_note_that_amocrm_writes_late_is_not_written_again(database: Database)
 
 def write_as_amocrm(stage: Stage, amo: AmoStandin, turn: int) -> int:
     """The note of a turn, carried out by amoCRM after the connection to it is gone."""
-    text = f"{stage.turn(turn).reply}\n\n[{turns.marker('test', turn)}]"
+    text = f"{stage.turn(turn).reply}\n\n[{sending.marker('test', turn)}]"
     answer = httpx2.post(
         f"{amo.url}/api/v4/leads/{LEAD}/notes",
         json=[{"note_type": "common", "params": {"text": text}}],
@@ -1005,16 +1015,17 @@ def test_a_clock_that_was_set_back_does_not_shorten_the_wait_for_a_late_note(dat
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)
         stage = Stage(database, amo=amo)
-        turn = sending(stage)
+        turn = being_sent(stage)
         stage.clock.advance(-86400)
 
         async def play(_answering: Answering) -> None:
-            assert await stage.delivery.deliver(turn) == LATER
+            outcome = await stage.delivery.deliver(turn)
+            assert isinstance(outcome, Wait)
             assert amo.log == []
             before = stage.clock.monotonic()
-            await stage.delivery.wait(turn, 900)
+            await stage.delivery.wait(outcome, 900)
             assert stage.clock.monotonic() - before == UNSURE_FOR.total_seconds()
-            assert await stage.delivery.deliver(turn) == turns.SENT
+            assert await stage.delivery.deliver(turn) == State.SENT
 
         stage.run(play)
         assert len(amo.notes(LEAD)) == 1
@@ -1024,20 +1035,20 @@ def test_who_lost_the_turn_while_it_waited_for_its_place_does_not_send(database:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)
         stage = Stage(database, amo=amo)
-        turn = sending(stage)
+        turn = being_sent(stage)
         stage.clock.advance(UNSURE_FOR.total_seconds())
         limiter = Waiting()
 
         def lost_before_the_post() -> None:
             if limiter.places == 2:
                 with database.writes.begin() as connection:
-                    connection.execute(turns.turns.update().values(owner="another"))
+                    connection.execute(turns.update().values(owner="another"))
 
         limiter.during = lost_before_the_post
         stage.limiter = limiter
 
         async def play(_answering: Answering) -> None:
-            assert await stage.delivery.deliver(turn) == module.NOT_OURS
+            assert await stage.delivery.deliver(turn) is None
 
         stage.run(play)
         assert [one["method"] for one in amo.log] == ["GET"]
@@ -1051,7 +1062,7 @@ def test_a_task_of_a_crashed_attempt_is_not_made_again(database: Database) -> No
         (turn,) = stage.client_writes("operator")
 
         async def play(answering: Answering) -> None:
-            assert await answering.answer(turn) == turns.SENT
+            assert await answering.answer(turn) == State.SENT
 
         stage.run(play)
         assert (len(amo.notes(LEAD)), len(amo.tasks(LEAD))) == (1, 1)
@@ -1066,17 +1077,15 @@ def test_who_waits_for_a_place_when_the_gate_closes_does_not_call(database: Data
         amo.add_lead(LEAD)
         stage = Stage(database, amo=amo)
         stage.limiter = Waiting(lambda: close_gate(stage, "banned"))
-        crashed = sending(stage)
+        crashed = being_sent(stage)
         stage.clock.advance(UNSURE_FOR.total_seconds())
         (fresh,) = stage.client_writes(lead_id=LEAD + 1)
         with database.writes.begin() as connection:
-            turns.claim(connection, fresh, stage.me, stage.clock.now())
-            turns.take(connection, fresh, stage.me)
-            turns.write_down(connection, fresh, stage.me, WRITTEN_ALREADY)
+            in_hand.written(connection, fresh, stage.me, stage.clock.now())
 
         async def play(_answering: Answering) -> None:
             for turn in (crashed, fresh):
-                assert await stage.delivery.deliver(turn) == LATER
+                assert isinstance(await stage.delivery.deliver(turn), Wait)
                 with database.writes.begin() as connection:
                     gates.open_again(connection, gates.AMOCRM)
 
@@ -1095,7 +1104,7 @@ def test_no_task_is_made_when_the_gate_closes_before_it(database: Database) -> N
 
         async def play(answering: Answering) -> None:
             looking = asyncio.create_task(stage.lookout.run())
-            assert await answering.answer(turn) == turns.SENT
+            assert await answering.answer(turn) == State.SENT
             looking.cancel()
 
         stage.run(play)
@@ -1108,12 +1117,12 @@ def test_a_closed_gate_takes_no_place(database: Database) -> None:
     with amocrm_standin() as amo:
         stage = Stage(database, amo=amo)
         stage.limiter = limiter = Waiting()
-        turn = sending(stage)
+        turn = being_sent(stage)
         stage.clock.advance(UNSURE_FOR.total_seconds())
         close_gate(stage, "payment")
 
         async def play(_answering: Answering) -> None:
-            assert await stage.delivery.deliver(turn) == LATER
+            assert isinstance(await stage.delivery.deliver(turn), Wait)
 
         stage.run(play)
         assert (amo.log, limiter.places) == ([], 0)
@@ -1184,7 +1193,7 @@ def test_a_manager_who_wrote_while_amocrm_was_away_is_not_talked_over_after_the_
         wrote_at: list[float] = []
 
         def away_for_an_hour() -> None:
-            if not wrote_at and stage.turn(turn).state == turns.SENDING:
+            if not wrote_at and stage.turn(turn).state == State.SENDING:
                 wrote_at.append(stage.clock.monotonic())
                 stage.manager_writes()
                 stage.others_go_on()
@@ -1194,11 +1203,11 @@ def test_a_manager_who_wrote_while_amocrm_was_away_is_not_talked_over_after_the_
         stage.clock.on_sleep = away_for_an_hour
 
         async def play(answering: Answering) -> None:
-            assert await answering.answer(turn) == turns.CANCELLED
+            assert await answering.answer(turn) == State.CANCELLED
 
         stage.run(play)
         assert amo.notes(LEAD) == []
-    assert stage.turn(turn).reason == turns.MANAGER
+    assert stage.turn(turn).reason == Reason.MANAGER
 
 
 def test_a_managers_older_message_that_comes_in_late_does_not_cancel_a_reply(database: Database) -> None:
@@ -1206,12 +1215,12 @@ def test_a_managers_older_message_that_comes_in_late_does_not_cancel_a_reply(dat
         amo.add_lead(LEAD)
         stage = Stage(database, amo=amo)
         stage.pause_minutes = 0
-        turn = sending(stage)
+        turn = being_sent(stage)
         stage.manager_writes(created_at=int(stage.clock.now().timestamp()) - 60)
         stage.clock.advance(UNSURE_FOR.total_seconds())
 
         async def play(_answering: Answering) -> None:
-            assert await stage.delivery.deliver(turn) == turns.SENT
+            assert await stage.delivery.deliver(turn) == State.SENT
 
         stage.run(play)
 
@@ -1228,7 +1237,7 @@ def test_a_reply_that_was_never_sent_is_not_told_as_said(database: Database) -> 
             ended.append(await answering.answer(turn))
 
         stage.run(play, play, play)
-    assert ended == [turns.FAILED, turns.SENT, turns.SENT]
+    assert ended == [State.FAILED, State.SENT, State.SENT]
     told = [[(line.sender, line.text) for line in context.history] for context in stage.responders[0].asked]
     first, second = (("client", f"question {number}") for number in (0, 1))
     assert told == [[], [first], [first, second, ("assistant", "A manager will answer.")]]
@@ -1241,8 +1250,8 @@ def test_what_a_paused_client_says_is_one_entry_that_grows_until_a_manager_answe
         assert set_pause(connection, LEAD, FOR_GOOD)
 
     def handed() -> list[tuple[int, int]]:
-        said = sa.select(sa.func.count()).where(messages.c.turn_id == turns.turns.c.id).scalar_subquery()
-        query = sa.select(turns.turns.c.id, said).where(turns.turns.c.state == turns.HANDED)
+        said = sa.select(sa.func.count()).where(messages.c.turn_id == turns.c.id).scalar_subquery()
+        query = sa.select(turns.c.id, said).where(turns.c.state == State.HANDED)
         return database.look(lambda connection: [tuple(row) for row in connection.execute(query)])
 
     async def play(answering: Answering) -> None:
@@ -1257,7 +1266,7 @@ def test_what_a_paused_client_says_is_one_entry_that_grows_until_a_manager_answe
         assert handed() == []
 
     stage.run(play)
-    assert (stage.turn(first).state, stage.turn(first).reason) == (turns.CANCELLED, turns.MANAGER)
+    assert (stage.turn(first).state, stage.turn(first).reason) == (State.CANCELLED, Reason.MANAGER)
 
 
 def test_an_entry_of_the_list_does_not_grow_past_a_turn_that_was_answered(database: Database) -> None:
@@ -1266,29 +1275,29 @@ def test_an_entry_of_the_list_does_not_grow_past_a_turn_that_was_answered(databa
     stage.clock.advance(61 * 60)
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(stale) == turns.HANDED
+        assert await answering.answer(stale) == State.HANDED
         (answered,) = stage.client_writes("new")
-        assert await answering.answer(answered) == turns.KEPT
+        assert await answering.answer(answered) == State.KEPT
         assert await database.write(lambda connection: set_pause(connection, LEAD, FOR_GOOD))
         (paused,) = stage.client_writes("newer")
-        assert await answering.answer(paused) == turns.HANDED
+        assert await answering.answer(paused) == State.HANDED
 
     stage.run(play)
-    listed = database.look(lambda connection: turns.listed(connection, turns.NEEDS_A_PERSON, 10))
-    assert [row.reason for row in listed] == [turns.PAUSED, turns.STALE]
+    listed = database.look(lambda connection: turn_.listed(connection, NEEDS_STAFF, 10))
+    assert [row.reason for row in listed] == [Reason.PAUSED, Reason.STALE]
 
 
 def test_another_bot_does_not_take_the_ceiling_off_the_list(database: Database) -> None:
     stage = Stage(database)
-    stage.rules = Rules(replies_a_day=0)
+    stage.policy = replace(stage.policy, replies_a_day=0)
     (turn,) = stage.client_writes("beep")
 
     async def play(answering: Answering) -> None:
-        assert await answering.answer(turn) == turns.HANDED
+        assert await answering.answer(turn) == State.HANDED
 
     stage.run(play)
     stage.manager_writes("boop")
-    assert stage.turn(turn).state == turns.HANDED
+    assert stage.turn(turn).state == State.HANDED
 
 
 def test_a_manager_who_comes_while_the_handover_is_sent_is_the_person_that_was_asked_for(database: Database) -> None:
@@ -1308,7 +1317,7 @@ def test_a_manager_who_comes_while_the_handover_is_sent_is_the_person_that_was_a
                 return await add_note(client, *given, **how)
 
             stage.delivery._amocrm.add_note = partial(manager_first, stage.delivery._amocrm)  # type: ignore[union-attr,method-assign]
-            assert await stage.delivery.deliver(turn) == turns.SENT
+            assert await stage.delivery.deliver(turn) == State.SENT
 
         stage.run(play)
         assert stage.turn(turn).paused_until != FOR_GOOD

@@ -21,9 +21,9 @@ import httpx2
 import pytest
 from sqlalchemy.engine import make_url
 
-from otvet import turns
-from otvet.answer import Answering
+from otvet.answering.answering import Answering
 from otvet.database import Database
+from otvet.turns.turn import Reason, State
 from tests.running import Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_answer import LEAD, Stage
@@ -258,12 +258,12 @@ def test_a_clock_that_jumps_loses_and_doubles_nothing(
 
     async def play(answering: Answering) -> None:
         ended = await answering.answer(turn)
-        left = stage.turn(turn).reason == turns.STALE  # by the clock it was said yesterday: a person sees it
-        assert (ended, len(amo.notes(LEAD))) == ((turns.HANDED, 0) if left else (turns.SENT, 1))
+        left = stage.turn(turn).reason == Reason.STALE  # by the clock it was said yesterday: a person sees it
+        assert (ended, len(amo.notes(LEAD))) == ((State.HANDED, 0) if left else (State.SENT, 1))
         while next(sleeps) <= moment + 1:
             stage.clock.on_sleep()
         (later,) = stage.client_writes("second")
-        assert await answering.answer(later) == turns.SENT
+        assert await answering.answer(later) == State.SENT
 
     began = stage.clock.monotonic()
     stage.run(play)

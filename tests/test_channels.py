@@ -5,7 +5,7 @@ import pytest
 from otvet.app import wire
 from otvet.config import load_settings
 from otvet.deliver.by_channel import way_for, ways_in
-from otvet.deliver.channels import LIMITS, SHOWN_AT_ONCE, limit_of, split
+from otvet.delivery.channels import LIMITS, SHOWN_AT_ONCE, limit_of, split
 from otvet.errors import SettingsError
 
 

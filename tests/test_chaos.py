@@ -16,7 +16,7 @@ from otvet.conversations import messages
 from otvet.database import Database
 from otvet.inbox import Received, store
 from otvet.schema import prepare
-from otvet.turns import turns
+from otvet.turns.turn import turns
 from tests.chaos import FIRST_LEAD, Judge, Options, Report, Said, run
 
 KILLS = 5

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from otvet import handover
 from otvet.commands import view
 from otvet.deals import admission
 from otvet.responders.chat.responder import ChatResponder
 from otvet.responders.knowledge.responder import KnowledgeResponder
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.template import TemplateResponder
+from otvet.turns import human_request as handover
 from tests.running import command, environment, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.manus import manus_standin

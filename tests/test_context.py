@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import context as module
-from otvet import turns
-from otvet.answer import Answering, Rules
+from otvet.answering import context as module
+from otvet.answering.answering import Answering, WritingOptions
+from otvet.answering.instructions import Instructions
 from otvet.conversations import clients
 from otvet.database import Database
-from otvet.instructions import Instructions
 from otvet.responders.base import Context, Journal, Reply
 from otvet.responders.checks.guard import Finding, check
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.template import TemplateResponder
+from otvet.turns import turn as turn_
+from otvet.turns.turn import State, turns
 from otvet.writing import Checks
 from tests.test_answer import Stage
 from tests.test_writing import Writer
@@ -26,7 +27,7 @@ def told(database: Database, question: str = "How much?", name: str | None = Non
     """What Manus is told of a client's question."""
     manus = Writer("manus", "Gladly.")
     stage = Stage(database, manus, TemplateResponder())
-    stage.rules = Rules(**rules)
+    stage.options = WritingOptions(**rules)
     (turn,) = stage.client_writes(question)
     with database.writes.begin() as connection:
         connection.execute(clients.update().values(name=name))
@@ -69,7 +70,7 @@ def test_the_users_instructions_are_told_and_an_edit_counts(database: Database, 
     file = tmp_path / "mine.md"
     manus = Writer("manus", "Gladly.")
     stage = Stage(database, manus, TemplateResponder())
-    stage.rules = Rules(instructions=Instructions(file))
+    stage.options = WritingOptions(instructions=Instructions(file))
 
     async def play(answering: Answering) -> None:
         for text in ("Be kind.", "Be brief."):
@@ -104,7 +105,7 @@ def test_a_manager_is_marked_and_a_reply_that_was_never_sent_is_left_out(databas
         (first,) = stage.client_writes("How much?")
         await answering.answer(first)
         with database.writes.begin() as connection:
-            connection.execute(turns.turns.update().values(state=turns.FAILED))
+            connection.execute(turns.update().values(state=State.FAILED))
         stage.manager_writes("Three hundred.")
         stage.clock.advance(31 * 60)
         (second,) = stage.client_writes("And to Tver?")
@@ -142,7 +143,7 @@ def test_names_are_told_apart_from_what_the_company_knows(database: Database) ->
 
 def as_it_was(database: Database, turn: int, now: datetime) -> Context:
     def build(connection: sa.Connection) -> Context:
-        row = turns.get(connection, turn)
+        row = turn_.get(connection, turn)
         assert row is not None
         return module.build(connection, row, 60, Instructions(), now, as_of_then=True)
 
@@ -178,5 +179,5 @@ def test_a_replay_does_not_see_the_reply_even_if_our_clock_was_behind(database: 
 
     stage = Stage(database, Behind("manus", "One."), TemplateResponder())
     (turn,) = stage.client_writes("first?")
-    assert stage.answer(turn) == turns.KEPT
+    assert stage.answer(turn) == State.KEPT
     assert as_it_was(database, turn, stage.clock.now()).history == ()

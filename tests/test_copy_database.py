@@ -23,7 +23,7 @@ from otvet.database import Database
 from otvet.errors import UsageError
 from otvet.inbox import Received, store
 from otvet.schema import prepare
-from otvet.turns import STATES, turns
+from otvet.turns.turn import State, turns
 from tests.running import command, otvet, wait_for
 from tests.standins.sender import incoming
 
@@ -117,7 +117,7 @@ def test_a_copy_shows_one_moment_of_all_tables(
 @pytest.fixture
 def target_url(database: Database, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """An empty database of the other kind than ``database``, which has a turn in each state."""
-    for number, state in enumerate(STATES, 1):
+    for number, state in enumerate(State, 1):
         fill(database, number, state)
     return str(request.getfixturevalue("postgres_url")) if database.is_sqlite else f"sqlite:///{tmp_path / 'target.db'}"
 
@@ -126,7 +126,13 @@ def fill(database: Database, lead: int, state: str) -> None:
     body = incoming("Сколько стоит?", message_id=f"m-{lead}", lead_id=lead, chat_id=f"chat-{lead}", contact_id=lead)
     with database.writes.begin() as connection:
         store(connection, [Received(body, read_delivery(body, NOW), NOW)])
-        kept = {"state": state, "owner": "a process", "reply": "300 ₽", "details": {"seconds": 1}, "tried_at": NOW}
+        kept = {
+            "state": state,
+            "owner": "a process",
+            "reply": "300 ₽",
+            "details": {"seconds": 1},
+            "sent_attempt_at": NOW,
+        }
         newest = sa.select(sa.func.max(turns.c.id)).scalar_subquery()
         connection.execute(turns.update().where(turns.c.id == newest).values(kept))
 
@@ -141,7 +147,7 @@ def test_turns_in_every_state_arrive_as_they_were(database: Database, target_url
     copy(database.url, target_url)
     arrived = everything(target_url)
     assert arrived == everything(database.url)
-    assert [turn.state for turn in arrived["turns"]] == list(STATES)
+    assert [turn.state for turn in arrived["turns"]] == list(State)
 
 
 def test_a_copy_that_is_not_whole_is_refused_and_leaves_nothing(
@@ -156,7 +162,7 @@ def test_a_copy_that_is_not_whole_is_refused_and_leaves_nothing(
         return count
 
     monkeypatch.setattr(copy_database, "_copy_table", losing_one)
-    with pytest.raises(UsageError, match=f"messages: {len(STATES)} rows were read and {len(STATES) - 1} arrived"):
+    with pytest.raises(UsageError, match=f"messages: {len(State)} rows were read and {len(State) - 1} arrived"):
         copy(database.url, target_url)
     assert not any(everything(target_url).values())
 

@@ -11,10 +11,11 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import context, gates, turns
+from otvet import context, gates
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
+from otvet.answering.instructions import Instructions
 from otvet.conversations import clients, conversations
 from otvet.database import Database
 from otvet.deals import known, reading
@@ -22,8 +23,8 @@ from otvet.deals.background import Yielding
 from otvet.deals.hours import zone_of
 from otvet.deals.reading import Deals, Names
 from otvet.inbox import Received, store
-from otvet.instructions import Instructions
 from otvet.limits import SharedLimit
+from otvet.turns import turn as turn_
 from tests.clocks import FakeClock
 from tests.running import otvet, wait_for
 from tests.standins.amocrm import PIPELINE, STAGE, AmoStandin, amocrm_standin
@@ -111,7 +112,7 @@ class Cards:
 
     def told(self) -> dict[str, str]:
         def build_(connection: sa.Connection) -> context.Context:
-            turn = turns.get(connection, 1)
+            turn = turn_.get(connection, 1)
             assert turn is not None
             return context.build(connection, turn, 60, Instructions(Path("nowhere")), self.clock.now(), MOSCOW)
 

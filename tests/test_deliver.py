@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import installation, turns
-from otvet.answer import Answering
+from otvet import installation
+from otvet.answering.answering import NOT_OURS, Answering
 from otvet.conversations import conversations, messages
 from otvet.database import Database
-from otvet.deliver import parts
-from otvet.deliver.chat import ECHO_SECONDS
-from otvet.deliver.verdicts import LATER, NOT_OURS
-from otvet.deliver.ways import SETTLE_SECONDS, How
+from otvet.delivery.into_chat import ECHO_SECONDS, SETTLE_SECONDS
+from otvet.delivery.methods import DeliveryOptions
+from otvet.turns import parts, staff
+from otvet.turns.policy import Wait
+from otvet.turns.turn import Reason, State, turns
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.chats import Seen
 from tests.standins.sender import outgoing
@@ -43,13 +44,15 @@ def amo() -> Iterator[AmoStandin]:
 
 def with_salesbot(database: Database, amo: AmoStandin, text: str = "Delivery costs 300 roubles.") -> Stage:
     stage = Stage(database, Writer("template", text), amo=amo)
-    stage.how = How(via={"*": "salesbot"}, note=False, salesbot_id=BOT, field_id=amo.chats.add_bot(BOT))
+    stage.delivery_options = DeliveryOptions(
+        via={"*": "salesbot"}, note=False, salesbot_id=BOT, field_id=amo.chats.add_bot(BOT)
+    )
     return stage
 
 
 def with_talks(database: Database, amo: AmoStandin, text: str = "Delivery costs 300 roubles.") -> Stage:
     stage = Stage(database, Writer("template", text), amo=amo)
-    stage.how = How(via={"*": "talk"}, note=False)
+    stage.delivery_options = DeliveryOptions(via={"*": "talk"}, note=False)
     amo.chats.talks[TALK] = LEAD
     return stage
 
@@ -91,7 +94,7 @@ def pause_of(stage: Stage) -> Any:
 def test_the_salesbot_sends_what_stands_in_the_field(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles."]
     assert amo.notes(LEAD) == []
     delivery = database.look(lambda connection: connection.scalar(sa.select(messages.c.metadata).offset(1)))
@@ -100,9 +103,11 @@ def test_the_salesbot_sends_what_stands_in_the_field(database: Database, amo: Am
 
 def test_a_note_is_written_besides_where_it_is_wanted(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
-    stage.how = How(via=stage.how.via, salesbot_id=BOT, field_id=stage.how.field_id)
+    stage.delivery_options = DeliveryOptions(
+        via=stage.delivery_options.via, salesbot_id=BOT, field_id=stage.delivery_options.field_id
+    )
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     (note,) = amo.notes(LEAD)
     assert note["params"]["text"].startswith("Delivery costs 300 roubles.")
     assert stage.turn(turn).note_id == note["id"]
@@ -112,7 +117,7 @@ def test_a_note_is_written_besides_where_it_is_wanted(database: Database, amo: A
 def test_the_field_is_made_once_and_remembered(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
     amo.chats.fields.clear()
-    stage.how = How(via=stage.how.via, note=False, salesbot_id=BOT)
+    stage.delivery_options = DeliveryOptions(via=stage.delivery_options.via, note=False, salesbot_id=BOT)
 
     async def play(_answering: Answering) -> None:
         await stage.delivery.prepare()
@@ -127,8 +132,8 @@ def test_the_field_is_made_once_and_remembered(database: Database, amo: AmoStand
         same.chats.fields = {}  # it is not asked for again, nor made anew: the bot knows the first one's number
         (turn,) = stage.client_writes()
         again = Stage(database, *stage.responders, amo=same)
-        again.how = stage.how
-        assert answered(again, turn) == turns.FAILED
+        again.delivery_options = stage.delivery_options
+        assert answered(again, turn) == State.FAILED
         assert same.chats.fields == {}
 
 
@@ -136,7 +141,7 @@ def test_an_older_account_runs_the_bot_by_the_older_address(database: Database, 
     stage = with_salesbot(database, amo, LONG)
     amo.chats.has_v4 = False
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert amo.chats.told(LEAD) == [LONG]
 
 
@@ -146,7 +151,7 @@ def test_a_crash_between_field_and_run_writes_the_field_again_and_runs_once(
     stage = with_salesbot(database, amo)
     (turn,) = stage.client_writes()
     amo.fault(path="/api/v4/leads/*", method="PATCH", drop="after")  # carried out, and nobody was told
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles."]
     assert len([one for one in amo.log if one["method"] == "PATCH"]) == 2
     assert amo.chats.runs == [(BOT, LEAD)]
@@ -157,7 +162,7 @@ def test_a_run_whose_answer_was_lost_is_known_by_its_echo(database: Database, am
     echoing(stage, amo)
     (turn,) = stage.client_writes()
     amo.fault(path=RUN, drop="after")
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert amo.chats.runs == [(BOT, LEAD)]
 
 
@@ -166,7 +171,7 @@ def lost_run(stage: Stage, amo: AmoStandin, drop: str, *, heard: bool = True) ->
     if heard:
         echoing(stage, amo)
         (before,) = stage.client_writes("hello")
-        assert answered(stage, before) == turns.SENT
+        assert answered(stage, before) == State.SENT
         amo.chats.on_seen = lambda seen: None
         amo.chats.runs.clear()
         amo.chats.seen.clear()
@@ -179,7 +184,7 @@ def test_a_run_whose_answer_was_lost_is_known_by_amocrms_events(database: Databa
     stage = with_salesbot(database, amo)
     turn = lost_run(stage, amo, "after")
     start = stage.clock.monotonic()
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert stage.clock.monotonic() - start >= ECHO_SECONDS
     assert amo.chats.runs == [(BOT, LEAD)]
 
@@ -192,11 +197,11 @@ def test_another_robots_message_is_no_sign_that_the_bot_ran(database: Database, 
     amo.chats.seen.append(welcome)
 
     def tell() -> None:  # the webhook says what it was, so it is known whose
-        if heard and stage.turn(turn).state == turns.SENDING:
+        if heard and stage.turn(turn).state == State.SENDING:
             stage.manager_writes(welcome.text, message_id=welcome.id, author={"type": "bot", "name": "Another"})
 
     stage.clock.on_sleep = tell
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert states(stage, turn) == [parts.UNKNOWN]
 
 
@@ -204,7 +209,7 @@ def test_more_messages_of_robots_than_parts_prove_nothing(database: Database, am
     stage = with_salesbot(database, amo)
     turn = lost_run(stage, amo, "before")
     amo.chats.seen += [Seen(LEAD, "Welcome!"), Seen(LEAD, "We work from nine to six.")]
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
 
 
 @pytest.mark.parametrize("seen", [{"lead_id": LEAD + 1}, {"at": 1}, {"by_bot": False}])
@@ -215,7 +220,7 @@ def test_where_amocrm_ignores_filters_other_events_do_not_count(
     turn = lost_run(stage, amo, "before")
     amo.filters = False
     amo.chats.seen.append(Seen(**{"lead_id": LEAD, "text": "To somebody else, or long ago.", **seen}))
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert states(stage, turn) == [parts.UNKNOWN]
 
 
@@ -227,7 +232,7 @@ def test_a_run_of_which_nothing_can_be_told_goes_to_the_operators_list(
     (turn,) = stage.client_writes()
     amo.fault(path=RUN, **fault)
     amo.fault(path="/api/v4/events", status=404, times=None)
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert states(stage, turn) == [parts.UNKNOWN]
     assert f"otvet retry {turn}" in stage.turn(turn).reason
     assert len(amo.chats.runs) == ("drop" in fault and fault["drop"] == "after")
@@ -240,7 +245,7 @@ def test_a_managers_message_is_no_sign_that_the_bot_ran(database: Database, amo:
     (turn,) = stage.client_writes()
     amo.fault(path=RUN, drop="before")
     amo.chats.seen.append(Seen(LEAD, "Written by hand.", by_bot=False))
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
 
 
 def test_what_nobody_could_tell_is_healed_by_a_late_echo(database: Database, amo: AmoStandin) -> None:
@@ -248,10 +253,10 @@ def test_what_nobody_could_tell_is_healed_by_a_late_echo(database: Database, amo
     (turn,) = stage.client_writes()
     amo.fault(path=RUN, drop="after")
     amo.fault(path="/api/v4/events", status=404, times=None)
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     echoing(stage, amo)
     amo.chats.on_seen(amo.chats.seen[0])
-    assert stage.turn(turn).state == turns.SENT
+    assert stage.turn(turn).state == State.SENT
     assert stage.turn(turn).reason is None
     assert pause_of(stage) is None
 
@@ -260,10 +265,10 @@ def test_a_person_who_has_looked_may_have_it_sent_once_more(database: Database, 
     stage = with_salesbot(database, amo)
     (turn,) = stage.client_writes()
     amo.fault(path=RUN, drop="before")
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     with database.writes.begin() as connection:
-        assert turns.retry(connection, turn, stage.clock.now()) == turn
-    assert answered(stage, turn) == turns.SENT
+        assert staff.retry(connection, turn, stage.clock.now()) == turn
+    assert answered(stage, turn) == State.SENT
     assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles."]
 
 
@@ -277,7 +282,7 @@ def test_a_bot_or_a_field_that_is_gone_leaves_the_reply_to_a_person(
     stage = with_salesbot(database, amo)
     (amo.chats.bots if gone == "bot" else amo.chats.fields).clear()
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert says in stage.turn(turn).reason
     (note,) = amo.notes(LEAD)
     assert "Delivery costs 300 roubles." in note["params"]["text"]
@@ -291,9 +296,10 @@ def test_a_field_that_does_not_take_the_reply_leaves_it_to_a_person(
     stage = with_salesbot(database, amo)
     (turn,) = stage.client_writes()
     amo.fault(method="PATCH", status=status)
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert (
-        f"does not take the reply into the deal's field {stage.how.field_id} (HTTP {status})" in stage.turn(turn).reason
+        f"does not take the reply into the deal's field {stage.delivery_options.field_id} (HTTP {status})"
+        in stage.turn(turn).reason
     )
     assert len(amo.notes(LEAD)) == 1
     assert amo.chats.runs == []
@@ -304,7 +310,7 @@ def test_a_note_that_is_refused_leaves_the_reply_to_a_person(database: Database,
     stage = Stage(database, amo=amo)
     (turn,) = stage.client_writes()
     amo.fault(path="/api/v4/leads/*/notes", method="POST", status=status, times=None)
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert f"HTTP {status}" in stage.turn(turn).reason
     assert len(amo.log) == 1
 
@@ -316,31 +322,31 @@ def test_a_right_that_the_token_lacks_does_not_stop_the_notes(
     stage = with_salesbot(database, amo)
     (turn,) = stage.client_writes()
     amo.fault(method=method, path=path, status=403)
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert len(amo.notes(LEAD)) == 1
 
 
 def test_a_bot_that_is_gone_is_not_run_by_the_older_address(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
     (first,) = stage.client_writes("one")
-    assert answered(stage, first) == turns.SENT
+    assert answered(stage, first) == State.SENT
     amo.chats.bots.clear()
     amo.chats.v2_takes_any = True
     (second,) = stage.client_writes("two")
     restarted = with_salesbot(database, amo)
     amo.chats.bots.clear()
-    assert answered(restarted, second) == turns.FAILED
+    assert answered(restarted, second) == State.FAILED
     assert "OTVET_SALESBOT_ID" in stage.turn(second).reason
 
 
 def test_that_one_account_has_the_newer_address_says_nothing_of_another(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
     (first,) = stage.client_writes("one")
-    assert answered(stage, first) == turns.SENT
+    assert answered(stage, first) == State.SENT
     with account() as older:
         older.chats.has_v4 = False
         (second,) = stage.client_writes("two")
-        assert answered(with_salesbot(database, older), second) == turns.SENT
+        assert answered(with_salesbot(database, older), second) == State.SENT
         assert len(older.chats.told(LEAD)) == 1
 
 
@@ -353,7 +359,7 @@ def test_who_lost_the_turn_while_it_waited_leaves_the_field_alone(database: Data
     def lose_it_before_the_field() -> None:
         if limiter.places == 2:
             with database.writes.begin() as connection:
-                connection.execute(turns.turns.update().values(owner="another"))
+                connection.execute(turns.update().values(owner="another"))
 
     limiter.during = lose_it_before_the_field
     stage.limiter = limiter
@@ -365,7 +371,7 @@ def test_another_bot_at_work_is_waited_for(database: Database, amo: AmoStandin) 
     stage = with_salesbot(database, amo)
     (turn,) = stage.client_writes()
     amo.fault(path=RUN, status=409, times=2)
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert amo.chats.runs == [(BOT, LEAD)]
 
 
@@ -374,11 +380,11 @@ def sent_when_the_token_is_good_again(stage: Stage, turn: int) -> None:
 
     async def play(answering: Answering) -> None:
         await write(answering, turn)
-        assert await stage.delivery.deliver(turn) == LATER
+        assert isinstance(await stage.delivery.deliver(turn), Wait)
         assert states(stage, turn) == [parts.TO_SEND]
         stage.clock.advance(301)
         await stage.lookout.look()
-        assert await stage.delivery.deliver(turn) == turns.SENT
+        assert await stage.delivery.deliver(turn) == State.SENT
 
     stage.run(play)
 
@@ -405,7 +411,7 @@ def test_two_replies_in_one_deal_do_not_share_the_field(database: Database, amo:
     stage = with_salesbot(database, amo)
     amo.chats.hold = True  # the bot takes its time
     (first,) = stage.client_writes("one")
-    assert answered(stage, first) == turns.SENT
+    assert answered(stage, first) == State.SENT
     sent_at = stage.clock.monotonic()
     stage.responders[0].text = "The second reply."
     (second,) = stage.client_writes("two")
@@ -417,7 +423,7 @@ def test_two_replies_in_one_deal_do_not_share_the_field(database: Database, amo:
             amo.chats.let_go()
 
     stage.clock.on_sleep = let_go
-    assert answered(stage, second) == turns.SENT
+    assert answered(stage, second) == State.SENT
     amo.chats.let_go()
     assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles.", "The second reply."]
 
@@ -434,7 +440,7 @@ def cut_for_instagram(stage: Stage) -> int:
 def test_a_long_reply_is_cut_at_sentences_and_keeps_its_order(database: Database, amo: AmoStandin) -> None:
     stage = with_talks(database, amo, LONG)
     turn = cut_for_instagram(stage)
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     told = amo.chats.told(LEAD)
     assert len(told) == 2
     assert " ".join(told) == LONG
@@ -446,7 +452,7 @@ def test_each_part_is_sent_once_where_one_is_refused_for_now(database: Database,
     turn = cut_for_instagram(stage)
     stage.clock.on_sleep = lambda: None
     amo.chats.on_seen = lambda seen: amo.fault(path="/api/v4/talks/*", status=429) if seen.text[-5:] != "one." else None
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert " ".join(amo.chats.told(LEAD)) == LONG
 
 
@@ -454,9 +460,9 @@ def test_a_manager_who_writes_between_two_parts_is_not_talked_over(database: Dat
     stage = with_talks(database, amo, LONG)
     turn = cut_for_instagram(stage)
     amo.chats.on_seen = lambda seen: stage.manager_writes("Let me take over.")
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     (told,) = amo.chats.told(LEAD)
-    assert stage.turn(turn).reason == turns.MANAGER
+    assert stage.turn(turn).reason == Reason.MANAGER
     assert stage.said() == [told]  # what was not sent was not said
 
 
@@ -498,7 +504,7 @@ def test_who_hung_after_the_last_look_sends_nothing_also_where_the_clock_was_set
     @sa.event.listens_for(database.writes, "commit")
     def hang(connection: sa.Connection) -> None:
         if connection.scalar(sa.select(sa.exists().where(parts.parts.c.state == parts.GIVEN))):
-            connection.execute(turns.turns.update().values(owner="another"))
+            connection.execute(turns.update().values(owner="another"))
             stage.clock.advance(60)
             stage.clock.jump(-60)
 
@@ -525,7 +531,7 @@ def test_a_talk_that_is_refused_falls_back_to_a_note(
     stage = with_talks(database, amo)
     (turn,) = stage.client_writes()
     amo.fault(path="/api/v4/talks/*", status=status)
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert says in stage.turn(turn).reason
     (note,) = amo.notes(LEAD)
     assert says in note["params"]["text"]
@@ -536,7 +542,7 @@ def test_a_talk_whose_answer_was_lost_is_not_sent_blindly_again(database: Databa
     stage = with_talks(database, amo)
     (turn,) = stage.client_writes()
     amo.fault(path="/api/v4/talks/*", drop="after")
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert len(amo.chats.told(LEAD)) == 1
 
 
@@ -544,7 +550,7 @@ def test_a_message_without_a_talk_is_left_to_a_person(database: Database, amo: A
     stage = with_talks(database, amo)
     stage._new, before = lambda lead_id: {**before(lead_id), "talk_id": None}, stage._new  # type: ignore[method-assign]
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
 
 
 # Echoes
@@ -555,12 +561,12 @@ def test_a_reply_that_comes_back_is_no_managers_word(database: Database, amo: Am
     stage = with_talks(database, amo)
     echoing(stage, amo, author={"type": "internal", "user_id": 940088, "name": "Owner of the token"})
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert pause_of(stage) is None
     amo.chats.on_seen(amo.chats.seen[0])  # amoCRM delivers it once more
     assert pause_of(stage) is None
     (next_turn,) = stage.client_writes("Thank you. And to another town?")
-    assert answered(stage, next_turn) == turns.SENT
+    assert answered(stage, next_turn) == State.SENT
     with database.reads.connect() as connection:
         senders = connection.scalars(sa.select(messages.c.sender_type).order_by(messages.c.id)).all()
     assert senders == ["client", "assistant", "client", "assistant"]
@@ -570,19 +576,19 @@ def test_a_later_reply_that_holds_an_earlier_one_does_not_vouch_for_it(database:
     stage = with_salesbot(database, amo, "It takes two days.")
     (first,) = stage.client_writes("how long?")
     amo.fault(path=RUN, drop="before")
-    assert answered(stage, first) == turns.FAILED
+    assert answered(stage, first) == State.FAILED
     echoing(stage, amo)
     stage.responders[0].text = "It costs 300 roubles. It takes two days."
     (second,) = stage.client_writes("how much, and how long?")
-    assert answered(stage, second) == turns.SENT
-    assert stage.turn(first).state == turns.FAILED
+    assert answered(stage, second) == State.SENT
+    assert stage.turn(first).state == State.FAILED
     assert pause_of(stage) is None
 
 
 def test_an_echo_without_a_deal_and_with_words_around_it_is_known(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     stage.manager_writes("Assistant: Delivery costs 300&nbsp;roubles. ", entity_id=None, entity_type=None)
     assert pause_of(stage) is None
 
@@ -591,7 +597,7 @@ def test_a_manager_who_writes_the_very_same_words_later_is_a_manager(database: D
     stage = with_salesbot(database, amo)
     echoing(stage, amo)
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert pause_of(stage) is None
     stage.clock.advance(60)
     stage.manager_writes("Delivery costs 300 roubles.")
@@ -601,7 +607,7 @@ def test_a_manager_who_writes_the_very_same_words_later_is_a_manager(database: D
 def test_the_same_words_long_after_are_a_managers_also_where_no_echo_came(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     stage.clock.advance(11 * 60)
     stage.manager_writes("Delivery costs 300 roubles.")
     assert pause_of(stage) is not None
@@ -611,7 +617,7 @@ def test_the_same_words_in_another_deal_are_a_managers(database: Database, amo: 
     stage = with_salesbot(database, amo)
     (turn,) = stage.client_writes()
     stage.client_writes("hello", lead_id=LEAD + 1)
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     stage.manager_writes("Delivery costs 300 roubles.", lead_id=LEAD + 1)
     paused = sa.select(conversations.c.amocrm_lead_id).where(conversations.c.paused_until.is_not(None))
     assert database.look(lambda connection: connection.scalars(paused).all()) == [LEAD + 1]

@@ -1,11 +1,12 @@
 """A reply that states what stands nowhere: what the client gets, and what a person is told, on both databases."""
 
-from otvet import turns
-from otvet.answer import Answering
+from otvet.answering.answering import Answering
 from otvet.commands import view
 from otvet.database import Database
 from otvet.responders.base import Context, Journal, Reply
 from otvet.responders.template import THANKS, TemplateResponder
+from otvet.turns import staff
+from otvet.turns.turn import Reason, State
 from otvet.writing import Checks
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_answer import LEAD, Stage, write
@@ -24,14 +25,14 @@ def test_the_client_gets_the_template_and_a_person_gets_a_task(database: Databas
     with amocrm_standin() as amo:
         stage = stage_with(database, amo, INVENTED)
         (turn,) = stage.client_writes("How much is the delivery?")
-        assert stage.answer(turn) == turns.SENT
+        assert stage.answer(turn) == State.SENT
         (note,), (task,) = amo.notes(LEAD), amo.tasks(LEAD)
     assert note["params"]["text"].startswith(THANKS)
     assert "777" not in note["params"]["text"]
     for told in ("promised an answer by a manager", "777 ₽", INVENTED, "client: How much is the delivery?"):
         assert told in task["text"]
     row = stage.turn(turn)
-    assert (row.reason, row.responder, row.gap) == (turns.DOUBTED, "template", True)
+    assert (row.reason, row.responder, row.gap) == (Reason.DOUBTED, "template", True)
     assert row.paused_until is None
     assert "could not be checked" in str(view.reason(row.reason))
 
@@ -41,7 +42,7 @@ def test_in_note_mode_staff_is_told_and_the_client_is_not(database: Database) ->
         stage = stage_with(database, amo, INVENTED)
         stage.writing = {"checks": Checks(guard="note")}
         (turn,) = stage.client_writes("How much is the delivery?")
-        assert stage.answer(turn) == turns.SENT
+        assert stage.answer(turn) == State.SENT
         (note,) = amo.notes(LEAD)
         assert amo.tasks(LEAD) == []
     assert f"{INVENTED}\n\nCheck this before you rely on it: 777 ₽\n\n[otvet:" in note["params"]["text"]
@@ -60,7 +61,7 @@ def test_a_right_reply_to_newer_words_needs_no_person_any_more(database: Databas
         amo.add_lead(LEAD)
         stage = Stage(database, Interrupted("manus", INVENTED, INVENTED, "No."), TemplateResponder(), amo=amo)
         (turn,) = stage.client_writes("How much is the delivery?")
-        assert stage.answer(turn) == turns.SENT
+        assert stage.answer(turn) == State.SENT
         assert amo.tasks(LEAD) == []
     assert stage.said() == ["No."]
     assert (stage.turn(turn).reason, stage.turn(turn).summary) == (None, None)
@@ -73,11 +74,11 @@ def test_a_retry_that_writes_a_right_reply_needs_no_person_either(database: Data
 
         async def play(answering: Answering) -> None:
             await write(answering, turn)
-            assert stage.turn(turn).reason == turns.DOUBTED
+            assert stage.turn(turn).reason == Reason.DOUBTED
             stage.manager_writes("One moment.")
             with database.writes.begin() as connection:
-                assert turns.retry(connection, turn, stage.clock.now()) == turn
-            assert await answering.answer(turn) == turns.SENT
+                assert staff.retry(connection, turn, stage.clock.now()) == turn
+            assert await answering.answer(turn) == State.SENT
 
         stage.run(play)
         assert amo.tasks(LEAD) == []
@@ -87,6 +88,6 @@ def test_a_retry_that_writes_a_right_reply_needs_no_person_either(database: Data
 def test_without_amocrm_the_reason_stands_in_the_summary(database: Database) -> None:
     stage = stage_with(database, None, INVENTED)
     (turn,) = stage.client_writes("How much is the delivery?")
-    assert stage.answer(turn) == turns.KEPT
+    assert stage.answer(turn) == State.KEPT
     assert "777 ₽" in stage.turn(turn).summary
     assert stage.said() == [THANKS]

@@ -1,5 +1,6 @@
 """Drafts for a manager's approval, and an assistant that is switched off."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,15 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import turns
-from otvet.answer import Rules
 from otvet.commands import operate, view
 from otvet.config import load_settings
 from otvet.conversations import messages, set_mode
 from otvet.database import Database
-from otvet.deliver.delivery import GIVE_UP_AFTER
-from otvet.deliver.ways import How
+from otvet.delivery.delivery import GIVE_UP_AFTER
+from otvet.delivery.methods import DeliveryOptions
+from otvet.turns import drafts, staff
+from otvet.turns.policy import Policy
+from otvet.turns.turn import Reason, State, turns
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
@@ -32,13 +34,14 @@ def amo() -> Any:
 
 def drafting(database: Database, amo: AmoStandin, **how: Any) -> Stage:
     stage = Stage(database, Writer("template", "Delivery costs 300 roubles."), amo=amo)
-    stage.how = How(mode="draft", **how)
+    stage.policy = replace(stage.policy, mode="draft")
+    stage.delivery_options = DeliveryOptions(**how)
     return stage
 
 
 def approve(stage: Stage, turn: int, text: str | None = None) -> str | None:
     with stage.database.writes.begin() as connection:
-        return turns.approve(connection, turn, text, stage.clock.now())
+        return drafts.approve(connection, turn, text)
 
 
 def texts(amo: AmoStandin) -> list[str]:
@@ -47,16 +50,18 @@ def texts(amo: AmoStandin) -> list[str]:
 
 def test_a_draft_is_shown_to_the_staff_and_sent_when_approved(database: Database, amo: AmoStandin) -> None:
     with_bot = with_salesbot(database, amo)
-    stage = drafting(database, amo, via={"*": "salesbot"}, note=False, salesbot_id=BOT, field_id=with_bot.how.field_id)
+    stage = drafting(
+        database, amo, via={"*": "salesbot"}, note=False, salesbot_id=BOT, field_id=with_bot.delivery_options.field_id
+    )
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.DRAFT
+    assert answered(stage, turn) == State.DRAFT
     (note,) = texts(amo)
     assert note.startswith(f"DRAFT of a reply, not sent to the client yet. To send it: otvet approve {turn}")
     assert "Delivery costs 300 roubles." in note
     assert stage.said() == []
     assert amo.chats.seen == []
     assert approve(stage, turn) is None
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles."]
     assert stage.said() == ["Delivery costs 300 roubles."]
     assert approve(stage, turn) == f"the turn {turn} is no draft that waits for a manager"
@@ -67,7 +72,7 @@ def test_a_changed_text_is_sent_in_place_of_the_draft(database: Database, amo: A
     (turn,) = stage.client_writes()
     answered(stage, turn)
     assert approve(stage, turn, "For you it is free.") is None
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     _draft, note = texts(amo)
     assert note.startswith("For you it is free.\n\n[otvet:")
     assert stage.said() == ["For you it is free."]
@@ -78,16 +83,16 @@ def test_a_crash_while_the_draft_is_written_makes_one_note(database: Database, a
     stage = drafting(database, amo)
     (turn,) = stage.client_writes()
     amo.fault(path="/api/v4/leads/*/notes", method="POST", drop=drop)
-    assert answered(stage, turn) == turns.DRAFT
+    assert answered(stage, turn) == State.DRAFT
     assert len(texts(amo)) == 1
 
 
 def test_a_draft_waits_although_its_note_cannot_be_written(database: Database, amo: AmoStandin) -> None:
     stage = drafting(database, amo)
-    stage.rules = Rules(stale=timedelta(days=1000))
+    stage.policy = replace(stage.policy, stale=timedelta(days=1000))
     (turn,) = stage.client_writes()
     amo.fault(path="/api/v4/leads/*/notes", method="POST", status=503, times=None)
-    assert answered(stage, turn) == turns.DRAFT
+    assert answered(stage, turn) == State.DRAFT
     assert stage.clock.monotonic() >= GIVE_UP_AFTER.total_seconds()
 
 
@@ -98,11 +103,11 @@ def test_newer_words_while_a_draft_waits_are_answered_with_the_older_ones(databa
     (second,) = stage.client_writes("And how long?")
     assert approve(stage, first) == f"the client has written on since the draft {first}; a new one is being written"
     stage.responders[0].text = "300 roubles, two days."
-    assert answered(stage, second) == turns.DRAFT
+    assert answered(stage, second) == State.DRAFT
     assert stage.responders[0].asked[-1].question_text == "How much?\nAnd how long?"
     assert approve(stage, first) == f"the turn {first} is no draft that waits for a manager"
     assert approve(stage, second) is None
-    assert answered(stage, second) == turns.SENT
+    assert answered(stage, second) == State.SENT
     assert stage.said() == ["300 roubles, two days."]
 
 
@@ -113,7 +118,7 @@ def test_words_between_approval_and_sending_lead_to_a_new_draft(database: Databa
     assert approve(stage, turn) is None
     stage.client_writes("And how long?")
     stage.responders[0].text = "300 roubles, two days."
-    assert answered(stage, turn) == turns.DRAFT
+    assert answered(stage, turn) == State.DRAFT
     assert stage.said() == []
     assert len(texts(amo)) == 2
 
@@ -124,7 +129,7 @@ def test_a_manager_who_answers_in_the_chat_ends_the_draft(database: Database, am
     answered(stage, turn)
     stage.clock.advance(5)
     stage.manager_writes("I will tell you.")
-    assert stage.turn(turn).state == turns.CANCELLED
+    assert stage.turn(turn).state == State.CANCELLED
     assert approve(stage, turn) is not None
 
 
@@ -133,18 +138,18 @@ def test_a_rejected_draft_is_not_sent(database: Database, amo: AmoStandin) -> No
     (turn,) = stage.client_writes()
     answered(stage, turn)
     with database.writes.begin() as connection:
-        assert turns.reject(connection, turn, stage.clock.now()) is None
-        assert turns.reject(connection, turn, stage.clock.now()) is not None
-    assert (stage.turn(turn).state, stage.turn(turn).reason) == (turns.CANCELLED, turns.REJECTED)
+        assert drafts.reject(connection, turn, stage.clock.now()) is None
+        assert drafts.reject(connection, turn, stage.clock.now()) is not None
+    assert (stage.turn(turn).state, stage.turn(turn).reason) == (State.CANCELLED, Reason.REJECTED)
 
 
 def test_a_client_who_asks_for_a_person_need_not_wait_for_the_approval(database: Database, amo: AmoStandin) -> None:
     stage = drafting(database, amo)
     (turn,) = stage.client_writes("Can I talk to a human?")
-    assert answered(stage, turn) == turns.DRAFT
+    assert answered(stage, turn) == State.DRAFT
     assert len(amo.tasks(LEAD)) == 1
     assert approve(stage, turn) is None
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert len(amo.tasks(LEAD)) == 1
 
 
@@ -153,19 +158,19 @@ def test_a_mode_of_its_own_wins(database: Database, amo: AmoStandin) -> None:
     (turn,) = stage.client_writes()
     with database.writes.begin() as connection:
         assert set_mode(connection, LEAD, "auto")
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
 
 
 @pytest.mark.parametrize("everywhere", [True, False])
 def test_switched_off_it_stores_and_does_not_write(database: Database, amo: AmoStandin, everywhere: bool) -> None:
     stage = Stage(database, amo=amo)
-    stage.rules, stage.how = Rules(off=everywhere), How(mode="off" if everywhere else "auto")
+    stage.policy = Policy(mode="off" if everywhere else "auto")
     (turn,) = stage.client_writes()
     if not everywhere:
         with database.writes.begin() as connection:
             set_mode(connection, LEAD, "off")
-    assert answered(stage, turn) == turns.CANCELLED
-    assert stage.turn(turn).reason == turns.OFF
+    assert answered(stage, turn) == State.CANCELLED
+    assert stage.turn(turn).reason == Reason.OFF
     assert stage.responders[0].asked == []
     stored = database.look(lambda connection: connection.scalars(sa.select(messages.c.content)).all())
     assert stored == ["hello"]
@@ -180,7 +185,7 @@ def test_switched_off_while_the_reply_is_written_nothing_is_sent(database: Datab
 
     stage = Stage(database, SwitchedOff("template", "Too late."), amo=amo)
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.CANCELLED
+    assert answered(stage, turn) == State.CANCELLED
     assert texts(amo) == []
 
 
@@ -195,7 +200,7 @@ def switch_while_waiting(stage: Stage, mode: str) -> None:
 
     def switch() -> None:
         with stage.database.writes.begin() as connection:
-            sending = turns.turns.select().where(turns.turns.c.state == turns.SENDING)
+            sending = turns.select().where(turns.c.state == State.SENDING)
             if connection.execute(sending).first() is not None:
                 set_mode(connection, LEAD, mode)
 
@@ -210,8 +215,8 @@ def test_switched_off_while_amocrm_is_away_nothing_is_sent_when_it_is_back(
     (turn,) = stage.client_writes()
     amo.fault(path=path, method="POST", status=429)
     switch_while_waiting(stage, "off")
-    assert answered(stage, turn) == turns.CANCELLED
-    assert stage.turn(turn).reason == turns.OFF
+    assert answered(stage, turn) == State.CANCELLED
+    assert stage.turn(turn).reason == Reason.OFF
     assert (texts(amo), amo.chats.seen) == ([], [])
 
 
@@ -223,12 +228,12 @@ def test_a_reply_that_could_not_be_sent_becomes_a_draft(
     (turn,) = stage.client_writes()
     amo.fault(path=path, method="POST", status=429)
     switch_while_waiting(stage, "draft")
-    assert answered(stage, turn) == turns.DRAFT
+    assert answered(stage, turn) == State.DRAFT
     (note,) = texts(amo)
     assert note.startswith("DRAFT")
     assert (stage.said(), amo.chats.seen) == ([], [])
     assert approve(stage, turn) is None
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert stage.said() == [stage.turn(turn).reply]
     assert len(amo.chats.seen) == (way == "salesbot")
     assert len(texts(amo)) == (1 if way == "salesbot" else 2)
@@ -244,11 +249,11 @@ def test_a_mode_that_is_set_between_two_parts(database: Database, amo: AmoStandi
             set_mode(connection, LEAD, mode)
 
     amo.chats.on_seen = switch
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     told = amo.chats.told(LEAD)
     assert len(told) == parts_told  # what the client has begun to read a manager cannot approve any more
     assert stage.said() == [LONG if mode == "draft" else told[0]]
-    assert stage.turn(turn).reason == (None if mode == "draft" else turns.OFF)
+    assert stage.turn(turn).reason == (None if mode == "draft" else Reason.OFF)
 
 
 @pytest.mark.parametrize("mode", ["off", "draft"])
@@ -256,29 +261,29 @@ def test_what_a_person_wants_sent_is_sent_in_any_mode(database: Database, amo: A
     stage = Stage(database, amo=amo)
     (turn,) = stage.client_writes()
     amo.fault(path=NOTES, method="POST", status=422)
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     with database.writes.begin() as connection:
         set_mode(connection, LEAD, mode)
-        assert turns.retry(connection, turn, stage.clock.now()) == turn
-    assert answered(stage, turn) == turns.SENT
+        assert staff.retry(connection, turn, stage.clock.now()) == turn
+    assert answered(stage, turn) == State.SENT
 
 
 def test_without_amocrm_a_draft_waits_here(database: Database) -> None:
     stage = Stage(database)
-    stage.how = How(mode="draft")
+    stage.policy = replace(stage.policy, mode="draft")
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.DRAFT
+    assert answered(stage, turn) == State.DRAFT
     assert approve(stage, turn) is None
-    assert answered(stage, turn) == turns.KEPT
+    assert answered(stage, turn) == State.KEPT
 
 
 def test_the_terminal_shows_what_was_asked_and_the_draft(
     database: Database, amo: AmoStandin, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage = Stage(database, Writer("template", "[bold]300[/bold] roubles\x1b[31m.\nOr more."), amo=amo)
-    stage.how = How(mode="draft")
+    stage.policy = replace(stage.policy, mode="draft")
     (turn,) = stage.client_writes("[red]How much[/red]\x1b[31m is it?\n" + "Tell me. " * 50)
-    assert answered(stage, turn) == turns.DRAFT
+    assert answered(stage, turn) == State.DRAFT
     settings = load_settings(database_url=database.url)
     capsys.readouterr()
 
@@ -295,7 +300,7 @@ def test_the_terminal_shows_what_was_asked_and_the_draft(
     assert "draft, not sent" in viewed
 
     with database.writes.begin() as connection:
-        turns.reject(connection, turn, stage.clock.now())
+        drafts.reject(connection, turn, stage.clock.now())
     view.show(settings, LEAD)
     assert "300" not in capsys.readouterr().out
 

@@ -11,17 +11,20 @@ import pytest
 import sqlalchemy as sa
 
 from otvet import conversations as conversations_module
-from otvet import erasure, summaries, tries, turns
+from otvet import erasure, summaries, tries
 from otvet.amocrm.events import read_delivery
 from otvet.commands.forget import Who, forget
 from otvet.config import load_settings
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database, metadata
 from otvet.deals import known
-from otvet.deliver import bot_calls
 from otvet.inbox import Received, quarantine, store
 from otvet.responders.checks.guard import Finding
 from otvet.responders.manus.api import ManusApi
+from otvet.turns import queue, staff
+from otvet.turns import turn as turn_
+from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns
+from otvet.widget import calls as bot_calls
 from tests.clocks import FakeClock
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
@@ -67,8 +70,8 @@ class Shop:
         self.client_writes(f"In {MARK} I said", "m-3", lead_id=LEAD + 7, chat_id="second chat")
         self.another_writes("What does a blanket cost?", "m-4")
         self.change(
-            turns.turns.update().values(
-                state=turns.FAILED,
+            turns.update().values(
+                state=State.FAILED,
                 reply=f"Dear {MARK}",
                 responder="manus",
                 details={"findings": [["price", MARK]], "task_id": "task-of-details"},
@@ -76,9 +79,7 @@ class Shop:
                 gap=True,
             )
         )
-        self.change(
-            turns.turns.update().where(turns.turns.c.id == 3).values(reply="Dear client", details={}, summary="Call")
-        )
+        self.change(turns.update().where(turns.c.id == 3).values(reply="Dear client", details={}, summary="Call"))
         for turn, conversation in ((1, 1), (2, 2), (3, 3)):
             self.change(
                 tries.tries.insert().values(
@@ -144,7 +145,7 @@ def test_nothing_of_the_client_is_left_and_the_others_stay(database: Database, w
     assert erased.tasks == {"thread-1", "thread-2", "task-1", "task-2", "task-of-details"}
     (of_another,) = [row for row in shop.rows(messages) if row.conversation_id == 3]
     assert of_another.content == "What does a blanket cost?"
-    assert shop.rows(turns.turns)[2].reply == "Dear client"
+    assert shop.rows(turns)[2].reply == "Dear client"
     assert shop.rows(clients)[1].name == "Another"
     assert [row.body for row in shop.rows(quarantine)] == [b"of=somebody"]
     assert [row.amocrm_message_id for row in shop.rows(messages)] == ["m-1", "m-2", "m-3", "m-4"]
@@ -154,7 +155,7 @@ def test_a_repeated_webhook_brings_nothing_back(database: Database) -> None:
     shop = Shop(database)
     shop.client_writes(f"I live in {MARK}", "m-1")
     shop.erase(lead_id=LEAD)
-    tables = (messages, conversations, clients, turns.turns)
+    tables = (messages, conversations, clients, turns)
     before = [shop.rows(table) for table in tables]
     stored = shop.client_writes(f"I live in {MARK}", "m-1")
     assert (stored.duplicates, stored.saved, stored.to_answer) == (1, 0, [])
@@ -165,12 +166,12 @@ def test_what_was_left_open_is_closed_and_cannot_be_tried_again(database: Databa
     shop = Shop(database)
     shop.client_writes("hello", "m-1")
     shop.erase(lead_id=LEAD)
-    (turn,) = shop.rows(turns.turns)
-    assert (turn.state, turn.reason) == (turns.CANCELLED, turns.ERASED)
+    (turn,) = shop.rows(turns)
+    assert (turn.state, turn.reason) == (State.CANCELLED, Reason.ERASED)
     with database.writes.begin() as connection:
-        assert not turns.claim(connection, turn.id, "me", shop.clock.now())
-        assert turns.retry(connection, turn.id, shop.clock.now()) is None
-        assert turns.listed(connection, turns.NEEDS_A_PERSON, 9) == []
+        assert not queue.claim(connection, turn.id, "me", shop.clock.now())
+        assert staff.retry(connection, turn.id, shop.clock.now()) is None
+        assert turn_.listed(connection, NEEDS_STAFF, 9) == []
 
 
 def test_who_comes_back_begins_anew(database: Database) -> None:
@@ -216,7 +217,7 @@ def shared_deal(database: Database) -> Shop:
     shop.client_writes(f"Alone in {MARK}", "m-1", lead_id=LEAD + 7, chat_id="mine")
     shop.another_writes("Alone", "m-2", lead_id=LEAD + 8)
     shop.client_writes(f"From {MARK}", "m-3", lead_id=LEAD + 1, chat_id="mine")
-    shop.change(turns.turns.update().values(state=turns.SENT))
+    shop.change(turns.update().values(state=State.SENT))
     shop.change(
         messages.insert().values(
             conversation_id=3,
@@ -246,11 +247,11 @@ def test_of_a_deal_that_two_share_each_loses_their_own_words_only(database: Data
         assert left == ["", "Alone", "", "", "And I?"]
         assert MARK not in shop.everything()
         assert chats_left == ["other"]
-        assert shop.rows(turns.turns)[3].state == turns.WAITING
+        assert shop.rows(turns)[3].state == State.WAITING
     else:
         assert left == [f"Alone in {MARK}", "", f"From {MARK}", f"Dear {MARK}", ""]
         assert chats_left == ["mine"]
-        assert shop.rows(turns.turns)[3].state == turns.CANCELLED
+        assert shop.rows(turns)[3].state == State.CANCELLED
     assert shop.rows(conversations)[2].summary is None
 
 
@@ -261,7 +262,7 @@ def test_of_a_deal_all_who_wrote_there_are_erased_everywhere(database: Database)
     assert whose.contacts == {CONTACT, CONTACT + 1}
     shop.erase(lead_id=LEAD + 1)
     assert [row.content for row in shop.rows(messages)] == [""] * 5
-    assert {row.state for row in shop.rows(turns.turns)[3:]} == {turns.CANCELLED}
+    assert {row.state for row in shop.rows(turns)[3:]} == {State.CANCELLED}
 
 
 def test_a_question_in_which_somebody_else_waits_too_is_answered_all_the_same(database: Database) -> None:
@@ -270,8 +271,8 @@ def test_a_question_in_which_somebody_else_waits_too_is_answered_all_the_same(da
     shop.another_writes("And I?", "m-2")
     shop.erase(contact_id=CONTACT)
     assert [row.content for row in shop.rows(messages)] == ["", "And I?"]
-    (turn,) = shop.rows(turns.turns)
-    assert (turn.state, turn.reason) == (turns.WAITING, None)
+    (turn,) = shop.rows(turns)
+    assert (turn.state, turn.reason) == (State.WAITING, None)
 
 
 def test_words_of_a_first_version_in_a_deal_of_two_go_with_the_deals_client(database: Database) -> None:

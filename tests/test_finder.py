@@ -10,13 +10,16 @@ from typing import Any
 import httpx2
 import sqlalchemy as sa
 
-from otvet import gates, turns
+from otvet import gates
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database
 from otvet.deals.finder import AGAIN_AFTER, GIVE_UP_AFTER, Finder
 from otvet.inbox import Received, store
+from otvet.turns import staff
+from otvet.turns import turn as turn_
+from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns
 from tests.clocks import FakeClock
 from tests.running import otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
@@ -71,7 +74,7 @@ class Search:
         self.run(play)
 
     def turns(self) -> list[Any]:
-        query = sa.select(turns.turns, conversations.c.amocrm_lead_id).join(conversations).order_by(turns.turns.c.id)
+        query = sa.select(turns, conversations.c.amocrm_lead_id).join(conversations).order_by(turns.c.id)
         return list(self.database.look(lambda connection: connection.execute(query).all()))
 
     def said(self, lead_id: int) -> list[str]:
@@ -91,7 +94,7 @@ def test_the_talk_names_the_deal(database: Database) -> None:
         assert search.client_writes() == []
         search.look()
         (turn,) = search.turns()
-    assert (turn.state, turn.amocrm_lead_id) == (turns.WAITING, LEAD)
+    assert (turn.state, turn.amocrm_lead_id) == (State.WAITING, LEAD)
     assert search.found == [turn.id]
     assert search.asked() == [f"talks/{TALK}"]
 
@@ -149,7 +152,7 @@ def test_a_contact_that_the_token_may_not_see_is_a_persons_matter_within_the_hou
         search = Search(database, amo)
         search.client_writes()
         search.look(len(AGAIN_AFTER) + 1)
-    assert search.turns()[0].reason == turns.NO_DEAL
+    assert search.turns()[0].reason == Reason.NO_DEAL
 
 
 def test_talks_that_the_token_may_not_see_do_not_end_the_search(database: Database) -> None:
@@ -206,19 +209,19 @@ def test_what_cannot_be_resolved_is_on_the_operators_list(database: Database) ->
         search = Search(database, amo)
         search.client_writes(message_id="m-1")
         search.look(len(AGAIN_AFTER))
-        assert search.turns()[0].state == turns.WAITING
+        assert search.turns()[0].state == State.WAITING
         search.look(3)
         (turn,) = search.turns()
-        assert (turn.state, turn.reason) == (turns.HANDED, turns.NO_DEAL)
+        assert (turn.state, turn.reason) == (State.HANDED, Reason.NO_DEAL)
         assert search.asked().count(f"talks/{TALK}") == len(AGAIN_AFTER) + 1  # and then no more
-    assert turn.id in [row.id for row in database.look(lambda one: turns.listed(one, turns.NEEDS_A_PERSON, 9))]
+    assert turn.id in [row.id for row in database.look(lambda one: turn_.listed(one, NEEDS_STAFF, 9))]
 
 
 def test_without_an_account_a_person_hears_of_it_too(database: Database) -> None:
     search = Search(database, None)
     search.client_writes()
     search.look(len(AGAIN_AFTER) + 1)
-    assert search.turns()[0].reason == turns.NO_DEAL
+    assert search.turns()[0].reason == Reason.NO_DEAL
 
 
 def test_a_deal_that_a_later_message_names_takes_back_what_was_left_to_a_person(database: Database) -> None:
@@ -228,7 +231,7 @@ def test_a_deal_that_a_later_message_names_takes_back_what_was_left_to_a_person(
     answerable = search.client_writes("second", LEAD, message_id="m-2")
     (turn,) = search.turns()
     assert answerable == [turn.id]
-    assert turn.state == turns.WAITING
+    assert turn.state == State.WAITING
     assert search.said(LEAD) == ["first", "second"]
 
 
@@ -241,7 +244,7 @@ def test_retry_searches_anew(database: Database) -> None:
         amo.add_talk(TALK, CONTACT, LEAD)
         (turn,) = search.turns()
         with database.writes.begin() as connection:
-            turns.retry(connection, turn.id, search.clock.now())
+            staff.retry(connection, turn.id, search.clock.now())
         search.run(lambda finder: finder.look())
     assert search.found == [turn.id]
 
@@ -253,7 +256,7 @@ def test_a_failing_amocrm_does_not_use_up_the_search(database: Database) -> None
         search = Search(database, amo)
         search.client_writes()
         search.look(21)  # and one in vain
-        assert search.turns()[0].state == turns.WAITING
+        assert search.turns()[0].state == State.WAITING
         amo.add_talk(TALK, CONTACT, LEAD)
         search.look()
     assert search.turns()[0].amocrm_lead_id == LEAD
@@ -266,7 +269,7 @@ def test_an_amocrm_that_fails_for_a_day_is_a_persons_matter(database: Database) 
         search.client_writes()
         search.clock.advance(GIVE_UP_AFTER.total_seconds() + 1)
         search.look()
-    assert search.turns()[0].reason == turns.NO_DEAL
+    assert search.turns()[0].reason == Reason.NO_DEAL
 
 
 def test_a_refused_token_closes_the_gate_and_the_search_waits(database: Database) -> None:
@@ -281,7 +284,7 @@ def test_a_refused_token_closes_the_gate_and_the_search_waits(database: Database
     closed = database.look(lambda connection: gates.closed(connection, gates.AMOCRM))
     assert closed is not None
     assert closed.reason == "unauthorized"
-    assert search.turns()[0].state == turns.WAITING
+    assert search.turns()[0].state == State.WAITING
 
 
 def test_a_message_that_named_the_deal_meanwhile_wins(database: Database) -> None:

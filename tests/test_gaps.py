@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from otvet import gaps
-from otvet.answer import Answering
+from otvet.answering.answering import Answering
 from otvet.database import Database
 from otvet.gaps import Gap
 from otvet.responders.base import Context, Journal, Reply

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from otvet import handover
 from otvet.responders.base import Context, Line
+from otvet.turns import human_request as handover
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 

@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Row
 from structlog.testing import capture_logs
 
-from otvet import counters, inbox, turns
+from otvet import counters, inbox
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
 from otvet.conversations import chats, clients, conversations, messages
 from otvet.database import Database
 from otvet.errors import StorageError
 from otvet.inbox import Inbox, Received, Stored, quarantine, store
-from otvet.responders.base import Reply
 from otvet.schema import prepare
+from otvet.turns import queue, sending
+from otvet.turns.turn import State, turns
+from tests import in_hand
 from tests.clocks import FakeClock
 from tests.running import wait_for
 from tests.test_database import AMOCRM_WAITS, held, run
@@ -119,11 +121,11 @@ def to_answer(results: list[Stored]) -> list[int]:
 
 def in_state(database: Database, turn_id: int, state: str) -> None:
     with database.writes.begin() as connection:
-        connection.execute(turns.turns.update().where(turns.turns.c.id == turn_id).values(state=state))
+        connection.execute(turns.update().where(turns.c.id == turn_id).values(state=state))
 
 
 def everything(database: Database) -> dict[str, Any]:
-    return {table.name: rows(database, table) for table in (clients, conversations, messages, turns.turns)}
+    return {table.name: rows(database, table) for table in (clients, conversations, messages, turns)}
 
 
 def serve(database: Database, *bodies: bytes, clock: FakeClock | None = None) -> tuple[list[Any], list[int]]:
@@ -207,8 +209,8 @@ def test_the_longest_names_are_stored(database: Database) -> None:
 def test_a_clients_message_opens_a_turn(database: Database) -> None:
     (result,) = take(database, received(body(said("a"))))
 
-    (turn,) = rows(database, turns.turns)
-    assert (turn.state, turn.first_message_at, turn.last_message_at) == (turns.WAITING, NOW, NOW)
+    (turn,) = rows(database, turns)
+    assert (turn.state, turn.first_message_at, turn.last_message_at) == (State.WAITING, NOW, NOW)
     assert rows(database, messages)[0].turn_id == turn.id
     assert result.to_answer == [turn.id]
 
@@ -216,7 +218,7 @@ def test_a_clients_message_opens_a_turn(database: Database) -> None:
 def test_a_burst_shares_one_turn_that_is_announced_once(database: Database, deliver: Deliver) -> None:
     results = deliver(said("a"), said("b"), said("c"))
 
-    (turn,) = rows(database, turns.turns)
+    (turn,) = rows(database, turns)
     assert {row.turn_id for row in rows(database, messages)} == {turn.id}
     assert to_answer(results) == [turn.id]
 
@@ -225,11 +227,11 @@ def test_the_turn_knows_when_the_client_was_last_heard(database: Database) -> No
     take(database, received(body(said("a"))))
     take(database, received(body(said("b")), NOW + timedelta(seconds=9)))
 
-    (turn,) = rows(database, turns.turns)
+    (turn,) = rows(database, turns)
     assert (turn.first_message_at, turn.last_message_at) == (NOW, NOW + timedelta(seconds=9))
 
 
-@pytest.mark.parametrize("state", [turns.ANSWERING, turns.SENDING, turns.SENT, turns.KEPT, turns.FAILED])
+@pytest.mark.parametrize("state", [State.ANSWERING, State.SENDING, State.SENT, State.KEPT, State.FAILED])
 def test_what_comes_after_a_turn_was_taken_waits_in_another(database: Database, state: str) -> None:
     (first,) = take(database, received(body(said("a"))))[0].to_answer
     in_state(database, first, state)
@@ -252,7 +254,7 @@ def test_only_a_clients_message_opens_a_turn(database: Database, entry: dict[str
     (result,) = take(database, received(body(entry)))
 
     assert rows(database, messages)[0].sender_type == "manager"
-    assert rows(database, turns.turns) == []
+    assert rows(database, turns) == []
     assert result.to_answer == []
 
 
@@ -327,15 +329,15 @@ def test_without_a_lead_a_message_is_stored_and_its_turn_waits(database: Databas
     (result,) = take(database, received(body(said("a", lead=None))))
 
     assert texts_by_lead(database) == {None: ["a"]}
-    assert [row.state for row in rows(database, turns.turns)] == [turns.WAITING]
+    assert [row.state for row in rows(database, turns)] == [State.WAITING]
     assert result.to_answer == []
-    assert database.look(lambda connection: turns.idle(connection, "me", NOW)) == []
+    assert database.look(lambda connection: queue.idle(connection, "me", NOW)) == []
 
 
 def test_the_lead_of_a_later_message_is_that_of_the_earlier_ones(database: Database, deliver: Deliver) -> None:
     results = deliver(said("a", lead=None), said("b", lead=None), said("c"))
 
-    (turn,) = rows(database, turns.turns)
+    (turn,) = rows(database, turns)
     assert texts_by_lead(database) == {5: ["a", "b", "c"]}
     assert leads_told(database) == {"a": 5, "b": 5, "c": 5}
     assert {row.turn_id for row in rows(database, messages)} == {turn.id}
@@ -347,14 +349,14 @@ def test_a_managers_message_may_name_the_lead(database: Database, deliver: Deliv
     results = deliver(said("a", lead=None), written_by_manager("b"))
 
     assert texts_by_lead(database) == {5: ["a", "b"]}
-    assert [turn.state for turn in rows(database, turns.turns)] == [turns.CANCELLED]
+    assert [turn.state for turn in rows(database, turns)] == [State.CANCELLED]
     assert to_answer(results) == []
 
 
 def test_what_waited_joins_the_leads_conversation(database: Database, deliver: Deliver) -> None:
     results = deliver(said("a", chat="old"), said("b", lead=None, chat="new"), said("c", chat="new"))
 
-    (turn,) = rows(database, turns.turns)
+    (turn,) = rows(database, turns)
     assert texts_by_lead(database) == {5: ["a", "b", "c"]}
     assert leads_told(database) == {"a": 5, "b": 5, "c": 5}
     assert {row.turn_id for row in rows(database, messages)} == {turn.id}
@@ -367,18 +369,18 @@ def test_a_joined_turn_counts_from_its_first_message(database: Database) -> None
     take(database, received(body(said("b", chat="old")), NOW + timedelta(seconds=5)))
     take(database, received(body(said("c", chat="new")), NOW + timedelta(seconds=9)))
 
-    (turn,) = rows(database, turns.turns)
+    (turn,) = rows(database, turns)
     assert (turn.first_message_at, turn.last_message_at) == (NOW, NOW + timedelta(seconds=9))
 
 
 def test_the_waiting_turn_is_handed_to_a_conversation_whose_turn_is_taken(database: Database) -> None:
     take(database, received(body(said("a", chat="old"))))
-    in_state(database, 1, turns.ANSWERING)
+    in_state(database, 1, State.ANSWERING)
     take(database, received(body(said("b", lead=None, chat="new"))))
 
     (result,) = take(database, received(body(said("c", chat="new"))))
 
-    assert [row.state for row in rows(database, turns.turns)] == [turns.ANSWERING, turns.WAITING]
+    assert [row.state for row in rows(database, turns)] == [State.ANSWERING, State.WAITING]
     assert [row.turn_id for row in rows(database, messages)] == [1, 2, 2]
     assert result.to_answer == [2]
 
@@ -393,7 +395,7 @@ def test_several_chats_may_wait_for_the_same_lead(database: Database, deliver: D
         said("f", chat="three"),
     )
 
-    (turn,) = rows(database, turns.turns)
+    (turn,) = rows(database, turns)
     assert texts_by_lead(database) == {5: ["a", "b", "c", "d", "e", "f"]}
     assert set(leads_told(database).values()) == {5}
     assert {row.turn_id for row in rows(database, messages)} == {turn.id}
@@ -650,7 +652,7 @@ def test_deliveries_at_once_are_each_stored_once(database: Database) -> None:
     assert sum(result.saved for result in results) == 120
     assert sum(result.duplicates for result in results) == 120
     assert {lead: len(texts) for lead, texts in texts_by_lead(database).items()} == {1: 40, 2: 40, 3: 40}
-    assert sorted(announced) == [row.id for row in rows(database, turns.turns)]
+    assert sorted(announced) == [row.id for row in rows(database, turns)]
     assert len(announced) == 3
 
 
@@ -661,7 +663,7 @@ def test_a_turn_is_announced_when_it_is_committed(database: Database) -> None:
     async def run() -> None:
         def announce(turn_ids: Sequence[int]) -> None:
             announced.extend(turn_ids)
-            committed.extend(database.look(lambda connection: turns.idle(connection, "me", NOW)))
+            committed.extend(database.look(lambda connection: queue.idle(connection, "me", NOW)))
 
         database.start()
         await Inbox(database, FakeClock(NOW), announce).receive(body(said("a")))
@@ -686,7 +688,7 @@ def test_no_statement_grows_with_the_number_of_messages(database: Database, monk
 
     assert max(values) <= 2 * 10 + 1
     assert result.saved == 100
-    assert sorted(result.to_answer) == [row.id for row in rows(database, turns.turns)]
+    assert sorted(result.to_answer) == [row.id for row in rows(database, turns)]
     assert texts_by_lead(database) == {n: [f"{n}"] for n in range(1, 101)}
 
 
@@ -724,7 +726,7 @@ def test_the_result_does_not_depend_on_what_shares_a_commit(
 ) -> None:
     commits, belongs = talk
     with database.writes.begin() as connection:
-        for table in (messages, turns.turns, conversations, clients):
+        for table in (messages, turns, conversations, clients):
             connection.execute(table.delete())
 
     announced = {turn for commit in commits for result in take(database, *commit) for turn in result.to_answer}
@@ -732,11 +734,11 @@ def test_the_result_does_not_depend_on_what_shares_a_commit(
     assert leads_told(database) == belongs
     by_conversation = {row.id: row.amocrm_lead_id for row in rows(database, conversations)}
     assert {row.content: by_conversation[row.conversation_id] for row in rows(database, messages)} == belongs
-    home = {row.id: row.conversation_id for row in rows(database, turns.turns)}
+    home = {row.id: row.conversation_id for row in rows(database, turns)}
     for row in rows(database, messages):
         assert (row.turn_id is None) == (row.sender_type == "manager")
         assert row.turn_id is None or home[row.turn_id] == row.conversation_id
-    waiting = {row.id for row in rows(database, turns.turns) if row.state == turns.WAITING}
+    waiting = {row.id for row in rows(database, turns) if row.state == State.WAITING}
     assert {turn for turn in waiting if by_conversation[home[turn]]} <= announced
 
 
@@ -779,7 +781,7 @@ def test_what_another_process_stores_at_the_same_time_is_found(
 
     assert (stored.saved, stored.duplicates) == (1 - duplicates, duplicates)
     assert texts_by_lead(database) == {5: list(dict.fromkeys([theirs, "a"]))}
-    assert len(rows(database, clients)) == len(rows(database, turns.turns)) == 1
+    assert len(rows(database, clients)) == len(rows(database, turns)) == 1
 
 
 def test_two_processes_that_see_the_same_chats_for_the_first_time_agree(database: Database) -> None:
@@ -906,19 +908,19 @@ def test_a_message_does_not_join_a_turn_that_is_being_taken_in_hand(postgres_url
     mine, theirs = Database(postgres_url), Database(postgres_url)
     prepare(mine, NOW)
     take(mine, received(body(said("a"))))
-    (turn,) = rows(mine, turns.turns)
+    (turn,) = rows(mine, turns)
     with theirs.writes.begin() as connection:
-        assert turns.claim(connection, turn.id, "them", NOW)
+        claimed = in_hand.claimed(connection, turn.id, "them", NOW)
 
     with ThreadPoolExecutor(1) as pool:
         with theirs.writes.begin() as connection:
-            assert turns.take(connection, turn.id, "them")
+            assert queue.take(connection, claimed, "them")
             storing = pool.submit(take, mine, received(body(said("b"))))
             waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
             wait_for(lambda: mine.look(lambda looking: looking.scalar(waits)), "a process that waits for the turn")
         storing.result(10)
 
-    states = {one.id: one.state for one in rows(mine, turns.turns)}
+    states = {one.id: one.state for one in rows(mine, turns)}
     assert {row.content: states[row.turn_id] for row in rows(mine, messages)} == {"a": "answering", "b": "waiting"}
     mine.close()
     theirs.close()
@@ -929,11 +931,9 @@ def test_a_manager_who_writes_as_a_reply_is_committed_waits_without_keeping_it(p
     replying, telling = Database(postgres_url), Database(postgres_url)
     prepare(replying, NOW)
     take(replying, received(body(said("a"))))
-    (turn,) = rows(replying, turns.turns)
+    (turn,) = rows(replying, turns)
     with replying.writes.begin() as connection:
-        assert turns.claim(connection, turn.id, "me", NOW)
-        assert turns.take(connection, turn.id, "me")
-        assert turns.write_down(connection, turn.id, "me", Reply("An answer.", "template"))
+        written = in_hand.written(connection, turn.id, "me", NOW)
 
     with ThreadPoolExecutor(1) as pool:
         told: list[Future[list[Stored]]] = []
@@ -947,7 +947,7 @@ def test_a_manager_who_writes_as_a_reply_is_committed_waits_without_keeping_it(p
 
         with replying.writes.begin() as connection:
             connection.exec_driver_sql("SET LOCAL deadlock_timeout = '5ms'")
-            assert turns.commit_to_send(connection, turn.id, "me", NOW)
+            assert sending.commit_to_send(connection, written, "me", NOW)
         (stored,) = told[0].result(10)
 
     assert stored.saved == 1
@@ -975,4 +975,4 @@ def test_a_delivery_that_is_not_stored_in_time_is_refused_stored_all_the_same_an
     stored = run(database, scenario)
     assert (stored.saved, stored.duplicates) == (0, 1)
     assert texts_by_lead(database) == {5: ["a"]}
-    assert database.look(lambda connection: turns.idle(connection, "me", NOW)) == [1]  # the next sweep begins it
+    assert database.look(lambda connection: queue.idle(connection, "me", NOW)) == [1]  # the next sweep begins it

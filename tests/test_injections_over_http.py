@@ -15,13 +15,12 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import turns
 from otvet.amocrm import cards
-from otvet.answer import Answering, Rules
+from otvet.answering.answering import Answering, WritingOptions
+from otvet.answering.instructions import Instructions
 from otvet.conversations import conversations, messages
 from otvet.database import Database
 from otvet.i18n import language_of, translator
-from otvet.instructions import Instructions
 from otvet.responders.chat.answer import for_client
 from otvet.responders.chat.api import OpenAiModel
 from otvet.responders.chat.responder import ChatResponder
@@ -33,6 +32,7 @@ from otvet.responders.markdown import plain_text
 from otvet.responders.template import THANKS, TemplateResponder
 from otvet.schema import prepare
 from otvet.tries import tries
+from otvet.turns.turn import State, turns
 from otvet.writing import Checks
 from tests.clocks import FakeClock
 from tests.contexts import context
@@ -103,7 +103,7 @@ class Shop(Stage):
         super().__init__(database, amo=amo)
         prepare(database, self.clock.now())
         (folder / "instructions.md").write_text(SAMPLES["instructions"], encoding="utf-8")
-        self.rules = Rules(instructions=Instructions(folder / "instructions.md"))
+        self.options = WritingOptions(instructions=Instructions(folder / "instructions.md"))
         self.responders = (outside.responder(self.http, self.clock), TemplateResponder())  # type: ignore[assignment]
         self.writing = {"masker": Masker(b"key"), "checks": Checks(secrets=tuple(SAMPLES["secrets"]))}
 
@@ -119,7 +119,7 @@ class Shop(Stage):
                 attack = attempt["attack"]
                 self.outside.will_say(attempt["obeyed"] if obeys else HONEST[language_of(attack)])
                 turn = self.everything_is_said(attack, lead, name=attack)
-                assert await answering.answer(turn) == turns.SENT
+                assert await answering.answer(turn) == State.SENT
                 left.append(self._left(turn, lead))
             await self.http.aclose()
 
@@ -141,9 +141,7 @@ class Shop(Stage):
             connection.execute(
                 messages.update().where(messages.c.id == voice.id).values(content=attack, metadata=heard)
             )
-            connection.execute(
-                turns.turns.update().where(turns.turns.c.state == turns.WAITING).values(state=turns.SENT)
-            )
+            connection.execute(turns.update().where(turns.c.state == State.WAITING).values(state=State.SENT))
             deal = cards.deal({"name": f"Сделка: {name}"}, {}, {}, None, "", UTC) | {"fields": FACTS}
             values = {"deal": deal, "summary": attack, "summarised_until": FakeClock().now()}
             connection.execute(conversations.update().where(here).values(**values))

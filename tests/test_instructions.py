@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from otvet.instructions import INSTRUCTIONS, Instructions
+from otvet.answering.instructions import INSTRUCTIONS, Instructions
 
 
 @pytest.fixture

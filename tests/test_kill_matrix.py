@@ -26,13 +26,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import turns as turns_
 from otvet.conversations import conversations, messages
 from otvet.database import Database
-from otvet.deliver.parts import parts
 from otvet.limits import places
 from otvet.processes import processes
-from otvet.turns import OPEN, SENT, turns
+from otvet.turns import sending
+from otvet.turns.parts import parts
+from otvet.turns.turn import OPEN, State, turns
 from tests import killable
 from tests.forked import Forked
 from tests.running import Otvet, wait_for
@@ -106,12 +106,12 @@ def wrongs(connection: Connection, deal: Deal, amo: AmoStandin, manus: ManusStan
         yield f"{deal.acknowledged} were acknowledged, {said} are stored"
     name = connection.scalar(sa.text("SELECT value FROM installation WHERE name = 'name'"))
     in_order = list(dict.fromkeys(row.turn_id for row in said))
-    markers = [turns_.marker(name, turn_id) for turn_id in in_order]
+    markers = [sending.marker(name, turn_id) for turn_id in in_order]
     written = [note["params"]["text"].rsplit("[", 1)[1].rstrip("]") for note in amo.notes(deal.lead)]
     if written != markers:
         yield f"the notes are {written}, the turns {markers}"
     states = {row.id: row for row in connection.execute(sa.select(turns).where(turns.c.id.in_(in_order)))}
-    if {row.state for row in states.values()} != {SENT}:
+    if {row.state for row in states.values()} != {State.SENT}:
         yield f"the turns ended as {[row.state for row in states.values()]}"
     replies = connection.scalar(
         sa.select(sa.func.count()).where(messages.c.turn_id.in_(in_order), messages.c.sender_type == "assistant")
@@ -142,7 +142,7 @@ def let_time_pass(connection: Connection) -> None:
     connection.execute(processes.delete())
     connection.execute(places.delete())
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
-    connection.execute(turns.update().values(tried_at=a_minute_ago).where(turns.c.tried_at.is_not(None)))
+    connection.execute(turns.update().values(sent_attempt_at=a_minute_ago).where(turns.c.sent_attempt_at.is_not(None)))
     connection.execute(parts.update().values(given_at=a_minute_ago).where(parts.c.given_at.is_not(None)))
 
 

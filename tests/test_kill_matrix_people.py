@@ -15,15 +15,15 @@ from typing import Any
 import httpx2
 import pytest
 import sqlalchemy as sa
+from otvet.deliver.drafts import marker
 from sqlalchemy.engine import Connection
 
-from otvet import handover
-from otvet import turns as turns_
 from otvet.amocrm.events import read_delivery
 from otvet.conversations import DRAFT, conversations, set_mode
-from otvet.deliver.drafts import marker
 from otvet.inbox import Received, store
-from otvet.turns import CANCELLED, HANDED, MANAGER, PAUSED, SENT, turns
+from otvet.turns import human_request as handover
+from otvet.turns import sending
+from otvet.turns.turn import Reason, State, turns
 from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming, outgoing
 from tests.test_kill_matrix import (
@@ -62,9 +62,9 @@ class PeopleChain(Chain):
             Step("a manager", self._sending(_of_manager(taken_over))),
             self._delivery(drafted, 1),
             self._delivery(interrupted, 2, lambda: self._is_being_written(interrupted)),
-            self._delivery(asking, 2, lambda: self._seen(run, asking, SENT)),
-            self._delivery(taken_over, 2, lambda: self._seen(run, taken_over, SENT, CANCELLED)),
-            Step("approval", lambda: self._approve(drafted), lambda: self._seen(run, drafted, turns_.DRAFT, SENT)),
+            self._delivery(asking, 2, lambda: self._seen(run, asking, State.SENT)),
+            self._delivery(taken_over, 2, lambda: self._seen(run, taken_over, State.SENT, State.CANCELLED)),
+            Step("approval", lambda: self._approve(drafted), lambda: self._seen(run, drafted, State.DRAFT, State.SENT)),
         ]
         return run
 
@@ -166,9 +166,11 @@ def _installation(connection: Connection) -> str:
 def _wrongs_asking(connection: Connection, deal: Deal, amo: AmoStandin) -> Iterator[str]:
     """The client is told, a manager has one task, and what came then is left to the manager."""
     asked, *left = _ended(connection, deal)
-    if (asked.state, asked.responder) != (SENT, handover.RESPONDER) or [*map(_told, left)] != [(HANDED, PAUSED)]:
+    if (asked.state, asked.responder) != (State.SENT, handover.RESPONDER) or [*map(_told, left)] != [
+        (State.HANDED, Reason.PAUSED)
+    ]:
         yield f"who asked for a person got {[_told(turn) for turn in (asked, *left)]}"
-    yield from _notes(connection, deal, amo, turns_.marker(_installation(connection), asked.id))
+    yield from _notes(connection, deal, amo, sending.marker(_installation(connection), asked.id))
     if len(amo.tasks(deal.lead)) != 1:
         yield f"{len(amo.tasks(deal.lead))} tasks for who asked for a person"
 
@@ -176,19 +178,21 @@ def _wrongs_asking(connection: Connection, deal: Deal, amo: AmoStandin) -> Itera
 def _wrongs_taken_over(connection: Connection, deal: Deal, amo: AmoStandin) -> Iterator[str]:
     """Either the reply was on its way before the manager wrote, or there is none; then the manager has the deal."""
     first, *left = _ended(connection, deal)
-    sent = _told(first) == (SENT, None)
-    if not (sent or _told(first) == (CANCELLED, MANAGER)) or [*map(_told, left)] != [(HANDED, PAUSED)]:
+    sent = _told(first) == (State.SENT, None)
+    if not (sent or _told(first) == (State.CANCELLED, Reason.MANAGER)) or [*map(_told, left)] != [
+        (State.HANDED, Reason.PAUSED)
+    ]:
         yield f"where a manager took over: {[_told(turn) for turn in (first, *left)]}"
-    yield from _notes(connection, deal, amo, *[turns_.marker(_installation(connection), first.id)] * sent)
+    yield from _notes(connection, deal, amo, *[sending.marker(_installation(connection), first.id)] * sent)
 
 
 def _wrongs_drafted(connection: Connection, deal: Deal, amo: AmoStandin) -> Iterator[str]:
     """One draft for the staff, and one reply when it was approved."""
     (turn,) = _ended(connection, deal)
-    if not (turn.state == SENT and turn.approved):
+    if not (turn.state == State.SENT and turn.approved):
         yield f"the approved draft ended as {_told(turn)}"
     name = _installation(connection)
-    yield from _notes(connection, deal, amo, marker(name, turn), turns_.marker(name, turn.id))
+    yield from _notes(connection, deal, amo, marker(name, turn), sending.marker(name, turn.id))
 
 
 def test_a_kill_at_any_point_where_people_have_a_say(tmp_path: Path, request: pytest.FixtureRequest) -> None:

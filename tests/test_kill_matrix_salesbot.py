@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.conversations import conversations, messages
-from otvet.deliver import parts
-from otvet.deliver.channels import limit_of, split
-from otvet.turns import FAILED, SENT, turns
+from otvet.delivery.channels import limit_of, split
+from otvet.turns import parts
+from otvet.turns.turn import State, turns
 from tests.standins.amocrm import AmoStandin
 from tests.standins.chats import Seen
 from tests.standins.manus import ManusStandin, digest
@@ -70,7 +70,9 @@ class ChatChain(Chain):
 
     def _turns_closed(self, deal: Deal) -> bool:
         closed = sa.select(sa.func.count()).select_from(turns).join(conversations)
-        closed = closed.where(conversations.c.amocrm_lead_id == deal.lead, turns.c.state.in_((SENT, FAILED)))
+        closed = closed.where(
+            conversations.c.amocrm_lead_id == deal.lead, turns.c.state.in_((State.SENT, State.FAILED))
+        )
         return bool(self._database.look(lambda connection: connection.scalar(closed)))
 
     def _send_back(self) -> None:
@@ -116,9 +118,9 @@ def chat_wrongs(connection: Connection, deal: Deal, amo: AmoStandin) -> Iterator
         while told < len(texts) and seen and seen[0] == texts[told]:
             seen.popleft()
             told += 1
-        if turn.state != (SENT if told == len(texts) else FAILED):
+        if turn.state != (State.SENT if told == len(texts) else State.FAILED):
             yield f"turn {turn_id} is {turn.state}, the client has {told} of {len(texts)} parts"
-        if turn.state == FAILED and not amo.notes(deal.lead):
+        if turn.state == State.FAILED and not amo.notes(deal.lead):
             yield f"nothing in the deal says that turn {turn_id} was not told"
     if seen:
         yield f"{len(seen)} messages came twice, or in another order"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otvet import erasure, spending, tries
-from otvet.answer import Answering, Rules
+from otvet.answering.answering import Answering, WritingOptions
 from otvet.conversations import conversations
 from otvet.database import Database
 from otvet.responders.base import Line, NoVerdict, Reply, ResponderError, Sender
@@ -217,7 +217,7 @@ def test_with_manus_alone_the_summary_is_of_manus_masked_counted_and_known_to_an
     stage = Stage(database, Writer("knowledge", "Gladly.", outside=False), TemplateResponder())
     manus.now = stage.clock.monotonic
     manus.answer = lambda told: next(text for text in told.split("\n") if "PHONE" in text).removeprefix("client: ")
-    stage.rules = Rules(history_messages=6)
+    stage.options = WritingOptions(history_messages=6)
 
     async def play(_: Answering) -> None:
         async with httpx2.AsyncClient(timeout=5) as http:

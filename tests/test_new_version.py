@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import engine, schema, turns
+from otvet import engine, schema
 from otvet.config import load_settings
 from otvet.database import Database, UtcDateTime
 from otvet.engine import Engine
+from otvet.turns import sending
+from otvet.turns.turn import State, turns
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_outages import connected, serving, until
 from tests.test_schema import PREVIOUS, upgrade
@@ -24,10 +26,10 @@ WRITTEN = "Written by the older version."
 
 # One deal for each state in which a turn may be left: what is kept of the turn, besides that.
 LEFT: dict[int, dict[str, Any]] = {
-    1: {"state": turns.WAITING},
-    2: {"state": turns.ANSWERING},
-    3: {"state": turns.ANSWERING, "reply": WRITTEN, "responder": "template"},
-    4: {"state": turns.SENDING, "reply": WRITTEN, "responder": "template"},
+    1: {"state": State.WAITING},
+    2: {"state": State.ANSWERING},
+    3: {"state": State.ANSWERING, "reply": WRITTEN, "responder": "template"},
+    4: {"state": State.SENDING, "reply": WRITTEN, "responder": "template"},
 }
 
 
@@ -63,8 +65,8 @@ def _leave_turn(connection: sa.Connection, add: dict[str, sa.Insert], lead: int,
     connection.execute(add["turns"], owned | turn)
     said = {"conversation_id": lead, "timestamp": now, "turn_id": lead}
     connection.execute(add["messages"], {**said, "sender_type": "client", "content": "How much?", "metadata": {}})
-    if turn["state"] == turns.SENDING:
-        delivery = {"delivery": {"state": turns.SENDING, "way": "note"}}
+    if turn["state"] == State.SENDING:
+        delivery = {"delivery": {"state": State.SENDING, "way": "note"}}
         told = {**said, "sender_type": "assistant", "content": WRITTEN, "metadata": delivery}
         connection.execute(add["messages"], told)
 
@@ -100,17 +102,17 @@ def test_a_new_version_answers_what_the_one_before_left_open(
             await leave_workflows(url, monkeypatch)
             assert kept(url).count("PENDING") == len(LEFT) < kept(url).count("the-one-before")
             async with serving(**settings):
-                await until(lambda: set(states(database)) == {turns.SENT})
+                await until(lambda: set(states(database)) == {State.SENT})
 
         asyncio.run(play())
         assert database.look(schema.version) == schema.LATEST
-        assert states(database) == [turns.SENT] * len(LEFT)
+        assert states(database) == [State.SENT] * len(LEFT)
     for lead, turn in LEFT.items():
         (note,) = amo.notes(lead)
-        assert note["params"]["text"].endswith(f"[{turns.marker(NAME, lead)}]")
+        assert note["params"]["text"].endswith(f"[{sending.marker(NAME, lead)}]")
         assert (WRITTEN in note["params"]["text"]) == ("reply" in turn)
 
 
 def states(database: Database) -> list[str]:
-    query = sa.select(turns.turns.c.state).order_by(turns.turns.c.id)
+    query = sa.select(turns.c.state).order_by(turns.c.id)
     return list(database.look(lambda connection: connection.scalars(query).all()))

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import context, turns
+from otvet import context
 from otvet.amocrm.events import read_delivery
+from otvet.answering.instructions import Instructions
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database
 from otvet.inbox import Received, store
-from otvet.instructions import Instructions
 from otvet.responders.base import Context
+from otvet.turns import turn as turn_
+from otvet.turns.turn import State, turns
 from tests.clocks import FakeClock
 from tests.standins.sender import incoming
 
@@ -43,8 +45,8 @@ class Chats:
         """The turn that waits has had its reply; without words here where they do not matter."""
         self.clock.advance(60)
         with self.database.writes.begin() as connection:
-            waiting = connection.execute(sa.select(turns.turns).where(turns.turns.c.state == turns.WAITING)).one()
-            connection.execute(turns.turns.update().values(state=turns.SENT))
+            waiting = connection.execute(sa.select(turns).where(turns.c.state == State.WAITING)).one()
+            connection.execute(turns.update().values(state=State.SENT))
             said = {"conversation_id": waiting.conversation_id, "turn_id": waiting.id, "sender_type": "assistant"}
             row = {**said, "content": reply, "metadata": {}, "timestamp": self.clock.now()}
             if reply:
@@ -59,8 +61,8 @@ class Chats:
         """What a turn is told; the newest, if none is named."""
 
         def build(connection: sa.Connection) -> Context:
-            newest = connection.scalar(sa.select(sa.func.max(turns.turns.c.id)))
-            turn = turns.get(connection, turn_id or newest)
+            newest = connection.scalar(sa.select(sa.func.max(turns.c.id)))
+            turn = turn_.get(connection, turn_id or newest)
             assert turn is not None
             read = Instructions(Path("nowhere"))
             return context.build(connection, turn, history_messages, read, self.clock.now(), as_of_then=as_of_then)
@@ -203,7 +205,7 @@ def test_who_asks_is_told_by_the_question_and_not_by_the_deal(database: Database
     chats.answered()
     chats.client_writes("Anna asks", SHARED, **ANNA)
     with database.writes.begin() as connection:
-        connection.execute(turns.turns.update().where(turns.turns.c.state == turns.WAITING).values(state="answering"))
+        connection.execute(turns.update().where(turns.c.state == State.WAITING).values(state="answering"))
     chats.client_writes("Boris writes meanwhile", SHARED, **BORIS)
     told = chats.told(turn_id=3)
     assert told.question_text == "Anna asks"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -12,16 +13,18 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import gates, turns
+from otvet import gates
 from otvet.amocrm import oauth
 from otvet.amocrm.client import AmoClient
-from otvet.answer import Answering, Rules
+from otvet.answering.answering import Answering
 from otvet.app import Service, wire
 from otvet.config import load_settings
 from otvet.connection import tokens
 from otvet.connection.renewal import Tokens
 from otvet.conversations import conversations
 from otvet.database import Database
+from otvet.turns import sending
+from otvet.turns.turn import State, turns
 from tests.clocks import HeldClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
@@ -40,7 +43,7 @@ class Outage(Stage):
     def __init__(self, database: Database, amo: AmoStandin) -> None:
         super().__init__(database, amo=amo)
         self.clock = HeldClock()
-        self.rules = Rules(stale=timedelta(days=365))
+        self.policy = replace(self.policy, stale=timedelta(days=365))
         amo.any_lead, amo.rate = True, 1000
 
     async def begin(self, answering: Answering) -> list[asyncio.Task[str]]:
@@ -48,7 +51,7 @@ class Outage(Stage):
         (first,), (other,) = self.client_writes("one", FIRST), self.client_writes("other", SECOND)
         self.clock.advance(60)
         begun = [asyncio.create_task(answering.answer(first))]
-        await until(lambda: self.turn(first).state == turns.SENDING)  # before the other one closes the gate for both
+        await until(lambda: self.turn(first).state == State.SENDING)  # before the other one closes the gate for both
         (next_one,) = self.client_writes("two", FIRST)
         self.clock.advance(60)
         begun += [asyncio.create_task(answering.answer(turn)) for turn in (other, next_one)]
@@ -68,9 +71,9 @@ class Outage(Stage):
 
     def turns_of(self, lead: int) -> list[str]:
         """The markers that its notes should have."""
-        mine = sa.select(turns.turns.c.id).join(conversations).where(conversations.c.amocrm_lead_id == lead)
-        ids = self.database.look(lambda connection: connection.scalars(mine.order_by(turns.turns.c.id)).all())
-        return [turns.marker("test", id_) for id_ in ids]
+        mine = sa.select(turns.c.id).join(conversations).where(conversations.c.amocrm_lead_id == lead)
+        ids = self.database.look(lambda connection: connection.scalars(mine.order_by(turns.c.id)).all())
+        return [sending.marker("test", id_) for id_ in ids]
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -81,7 +84,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 async def drained(stage: Outage, begun: Sequence[Awaitable[str]]) -> None:
     """All are sent, those of a deal in their order, and none twice."""
-    assert await asyncio.gather(*begun) == [turns.SENT] * 3
+    assert await asyncio.gather(*begun) == [State.SENT] * 3
     for lead in (FIRST, SECOND):
         assert stage.markers(lead) == stage.turns_of(lead)
 
@@ -204,11 +207,11 @@ def test_after_an_outage_and_a_restart_the_queue_drains_in_order_and_within_the_
         async def play() -> None:
             async with serving(**settings) as service:
                 await says(service, 1)
-                await until(lambda: in_states(database_url, turns.SENDING) == len(leads))
+                await until(lambda: in_states(database_url, State.SENDING) == len(leads))
                 await says(service, 2)
             amo.app.clear()
             async with serving(**settings):
-                await until(lambda: in_states(database_url, turns.SENT) == 2 * len(leads))
+                await until(lambda: in_states(database_url, State.SENT) == 2 * len(leads))
 
         asyncio.run(play())
         for lead in leads:
@@ -222,7 +225,7 @@ def test_after_an_outage_and_a_restart_the_queue_drains_in_order_and_within_the_
 def in_states(url: str, *states: str) -> int:
     """How many turns there are."""
     database = Database(url)
-    query = sa.select(sa.func.count()).select_from(turns.turns).where(turns.turns.c.state.in_(states))
+    query = sa.select(sa.func.count()).select_from(turns).where(turns.c.state.in_(states))
     try:
         return database.look(lambda connection: connection.scalar(query)) or 0
     finally:

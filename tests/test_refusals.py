@@ -10,16 +10,19 @@ from typing import Any
 import httpx2
 import pytest
 
-from otvet import gates, turns
+from otvet import gates
 from otvet.amocrm import oauth
 from otvet.amocrm.client import AmoClient
-from otvet.answer import Answering, Rules
+from otvet.answering.answering import Answering
 from otvet.connection import tokens
 from otvet.connection.renewal import Tokens
 from otvet.database import Database
-from otvet.deliver import bot_waits
-from otvet.deliver.ways import How
+from otvet.delivery.methods import DeliveryOptions
 from otvet.lookout import Lookout
+from otvet.turns import turn as turn_
+from otvet.turns.policy import Policy
+from otvet.turns.turn import Reason, State, turns
+from otvet.widget import waiting as bot_waits
 from tests.clocks import FakeClock
 from tests.standins.amocrm import BLOCKED, AmoStandin
 from tests.standins.sender import incoming
@@ -40,7 +43,7 @@ def amo() -> Iterator[AmoStandin]:
         yield amo
 
 
-NEVER_STALE = Rules(stale=timedelta(days=365))  # the clock goes on while somebody waits for a real answer
+NEVER_STALE = Policy(stale=timedelta(days=365))  # the clock goes on while somebody waits for a real answer
 
 
 class Common(FakeClock):
@@ -70,7 +73,7 @@ class Common(FakeClock):
 def play_two_deals(database: Database, amo: AmoStandin, text: str = "hello") -> tuple[list[str], Stage]:
     """A reply in one deal, then in the other, while the lookout is at work: how both end."""
     stage = Stage(database, amo=amo)
-    stage.rules = NEVER_STALE
+    stage.policy = NEVER_STALE
     stage.clock = clock = Common()
     (first,), (other,) = stage.client_writes(text), stage.client_writes(lead_id=OTHER)
     ended: list[str] = []
@@ -89,8 +92,8 @@ def play_two_deals(database: Database, amo: AmoStandin, text: str = "hello") -> 
 def test_a_deal_that_the_token_may_not_touch_stops_no_other(database: Database, amo: AmoStandin, status: int) -> None:
     amo.fault(path=f"/api/v4/leads/{LEAD}/notes", status=status, times=None)
     ended, _stage = play_two_deals(database, amo)
-    assert ended == [turns.FAILED, turns.SENT]
-    (failed,) = database.look(lambda connection: turns.listed(connection, (turns.FAILED,), 10))
+    assert ended == [State.FAILED, State.SENT]
+    (failed,) = database.look(lambda connection: turn_.listed(connection, (State.FAILED,), 10))
     assert "takes other calls, but not this one" in failed.reason
     assert [one["path"].rsplit("/", 1)[1] for one in amo.log] == ["notes", "account", "notes"]
 
@@ -98,7 +101,7 @@ def test_a_deal_that_the_token_may_not_touch_stops_no_other(database: Database, 
 def test_a_task_that_may_not_be_made_does_not_keep_the_reply(database: Database, amo: AmoStandin) -> None:
     amo.fault(path="/api/v4/tasks", method="POST", status=403)
     ended, _stage = play_two_deals(database, amo, "operator")
-    assert ended == [turns.SENT, turns.SENT]
+    assert ended == [State.SENT, State.SENT]
     assert len(amo.notes(LEAD)) == 1
 
 
@@ -106,7 +109,7 @@ def test_a_task_that_may_not_be_made_does_not_keep_the_reply(database: Database,
 def test_an_account_that_is_refused_everything_waits(database: Database, amo: AmoStandin, status: int) -> None:
     amo.fault(path="/api/*", status=status, times=2)
     ended, stage = play_two_deals(database, amo)
-    assert ended == [turns.SENT, turns.SENT]
+    assert ended == [State.SENT, State.SENT]
     assert stage.clock.monotonic() >= gates.LOOK_AGAIN["forbidden"].total_seconds()
     assert [one["path"].rsplit("/", 1)[1] for one in amo.log[:3]] == ["notes", "account", "account"]
 
@@ -130,22 +133,24 @@ def by_note(database: Database, amo: AmoStandin) -> Stage:
 
 def by_salesbot(database: Database, amo: AmoStandin) -> Stage:
     stage = Stage(database, amo=amo)
-    stage.how = How(via={"*": "salesbot"}, note=False, salesbot_id=BOT, field_id=amo.chats.add_bot(BOT))
+    stage.delivery_options = DeliveryOptions(
+        via={"*": "salesbot"}, note=False, salesbot_id=BOT, field_id=amo.chats.add_bot(BOT)
+    )
     return stage
 
 
 def by_widget(database: Database, amo: AmoStandin) -> Stage:
     stage = Stage(database, amo=amo)
-    stage.how = How(via={"*": "widget"}, note=False)
+    stage.delivery_options = DeliveryOptions(via={"*": "widget"}, note=False)
     for lead_id in (LEAD, OTHER):
         with database.writes.begin() as connection:
-            bot_waits.keep(connection, lead_id, amo.chats.wait(lead_id), stage.clock.now())
+            bot_waits.keep(connection, lead_id, amo.chats.wait(lead_id), None, stage.clock.now())
     return stage
 
 
 def by_talk(database: Database, amo: AmoStandin) -> Stage:
     stage = Stage(database, amo=amo)
-    stage.how = How(via={"*": "talk"}, note=False)
+    stage.delivery_options = DeliveryOptions(via={"*": "talk"}, note=False)
     amo.chats.talks |= {100: LEAD, 101: OTHER}
     return stage
 
@@ -182,7 +187,7 @@ def test_a_block_stops_all_calls_at_once_and_what_waits_goes_out_after_it(
     database: Database, amo: AmoStandin, stage_of: Staging, method: str, path: str
 ) -> None:
     stage = stage_of(database, amo)
-    stage.rules = NEVER_STALE
+    stage.policy = NEVER_STALE
     stage.clock = clock = Common(stage.clock.now())
     (first,) = stage.client_writes()
     (other,) = stage.receive(incoming("hello", **{**stage._new(OTHER), "talk_id": 101}))
@@ -198,7 +203,7 @@ def test_a_block_stops_all_calls_at_once_and_what_waits_goes_out_after_it(
         await clock.until(lambda: len(amo.log) > calls)
         assert clock.monotonic() - blocked_at >= AN_HOUR
         assert not any(task.done() for task in under_way)
-        assert await clock.ends_of(*under_way) == [turns.SENT, turns.SENT]
+        assert await clock.ends_of(*under_way) == [State.SENT, State.SENT]
         looking.cancel()
 
     stage.run(play)
@@ -209,14 +214,14 @@ def test_a_block_stops_all_calls_at_once_and_what_waits_goes_out_after_it(
 
 def test_a_block_that_is_met_while_amocrm_is_asked_what_came(database: Database, amo: AmoStandin) -> None:
     stage = by_salesbot(database, amo)
-    stage.rules = NEVER_STALE
+    stage.policy = NEVER_STALE
     turn = lost_run(stage, amo, "after")
     stage.clock = clock = Common(stage.clock.now())
     amo.fault(path="/api/v4/events", **BLOCK)
 
     async def play(answering: Answering) -> None:
         looking = asyncio.create_task(stage.lookout.run())
-        assert await clock.ends_of(answering.answer(turn)) == [turns.SENT]
+        assert await clock.ends_of(answering.answer(turn)) == [State.SENT]
         looking.cancel()
 
     stage.run(play)
@@ -226,7 +231,7 @@ def test_a_block_that_is_met_while_amocrm_is_asked_what_came(database: Database,
 
 def test_a_block_that_is_met_at_the_start_is_heeded(database: Database, amo: AmoStandin) -> None:
     stage = by_salesbot(database, amo)
-    stage.how = How(via=stage.how.via, salesbot_id=BOT)
+    stage.delivery_options = DeliveryOptions(via=stage.delivery_options.via, salesbot_id=BOT)
     amo.fault(path="/api/v4/leads/custom_fields", **BLOCK)
 
     async def play(_answering: Answering) -> None:
@@ -241,7 +246,7 @@ def test_a_block_that_is_met_when_a_bot_is_released_is_heeded(database: Database
     amo.fault(path="/api/v4/salesbot/*", **BLOCK)
     first, other = (stage.client_writes("hello", lead_id)[0] for lead_id in (LEAD, OTHER))
     with database.writes.begin() as connection:
-        connection.execute(turns.turns.update().values(state=turns.HANDED, reason=turns.STALE))
+        connection.execute(turns.update().values(state=State.HANDED, reason=Reason.STALE))
 
     async def play(_answering: Answering) -> None:
         for turn in (first, other):

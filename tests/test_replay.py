@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from otvet.answer import Answering
+from otvet.answering.answering import Answering
 from otvet.database import Database
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder

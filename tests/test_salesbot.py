@@ -9,14 +9,16 @@ from typing import Any
 import httpx2
 import pytest
 
-from otvet import turns
 from otvet.amocrm.events import read_delivery
+from otvet.answering.answering import NOT_OURS
 from otvet.database import Database
-from otvet.deliver import bot_calls, parts
-from otvet.deliver.bot_calls import NotBelieved, Refused, is_ours, read_call
-from otvet.deliver.verdicts import NOT_OURS
-from otvet.deliver.ways import How
+from otvet.delivery.methods import DeliveryOptions
 from otvet.inbox import Received, store
+from otvet.turns import parts, staff
+from otvet.turns.turn import Reason, State, turns
+from otvet.widget import calls as bot_calls
+from otvet.widget.calls import NotBelieved, Refused, is_ours, read_call
+from tests import in_hand
 from tests.running import SECRET, otvet, wait_for
 from tests.standins import bot
 from tests.standins.amocrm import ACCOUNT_ID, AmoStandin, amocrm_standin
@@ -141,7 +143,7 @@ def amo() -> Iterator[AmoStandin]:
 
 def waiting(database: Database, amo: AmoStandin, text: str = "Delivery costs 300 roubles.", **how: Any) -> Stage:
     stage = Stage(database, Writer("template", text), amo=amo)
-    stage.how = How(via={"*": "widget"}, note=False, **how)
+    stage.delivery_options = DeliveryOptions(via={"*": "widget"}, note=False, **how)
     return stage
 
 
@@ -154,7 +156,7 @@ def bot_asks(stage: Stage, amo: AmoStandin, text: str = "How much?") -> list[int
 def test_a_bot_gets_the_reply_where_it_waits(database: Database, amo: AmoStandin) -> None:
     stage = waiting(database, amo)
     (turn,) = bot_asks(stage, amo)
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     ((_path, body),) = amo.chats.continued
     assert body["data"] == {
         "status": "success",
@@ -170,7 +172,7 @@ def test_a_bot_that_is_to_show_it_gets_pieces_of_80_characters(database: Databas
     stage = waiting(database, amo, text, show=True)
     echoing(stage, amo)
     (turn,) = bot_asks(stage, amo)
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert " ".join(amo.chats.told(LEAD)) == text
     assert len(amo.chats.told(LEAD)) == 2
     assert pause_of(stage) is None
@@ -179,7 +181,7 @@ def test_a_bot_that_is_to_show_it_gets_pieces_of_80_characters(database: Databas
 def test_what_is_too_long_to_be_shown_goes_as_data(database: Database, amo: AmoStandin) -> None:
     stage = waiting(database, amo, LONG * 2, show=True)
     (turn,) = bot_asks(stage, amo)
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     ((_path, body),) = amo.chats.continued
     assert "execute_handlers" not in body
     assert body["data"]["reply"] == LONG * 2
@@ -199,7 +201,7 @@ def test_bot_and_webhook_tell_of_one_message(database: Database, amo: AmoStandin
 
     begun = bot_asks(stage, amo) + webhook() if first == "bot" else webhook() + bot_asks(stage, amo)
     (turn,) = begun
-    assert answered(stage, turn) == turns.SENT
+    assert answered(stage, turn) == State.SENT
     assert len(stage.responders[0].asked[0].question) == 1
     assert len(amo.chats.continued) == 1
     assert webhook() == []  # amoCRM delivers it once more
@@ -217,7 +219,7 @@ def test_a_bot_that_asks_twice_at_one_address_is_one(database: Database, amo: Am
 def test_without_a_bot_the_reply_is_left_to_a_person(database: Database, amo: AmoStandin) -> None:
     stage = waiting(database, amo)
     (turn,) = stage.client_writes()
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert "No Salesbot of this deal asked" in stage.turn(turn).reason
     assert len(amo.notes(LEAD)) == 1
     assert 60 <= stage.clock.monotonic() < 70
@@ -231,7 +233,7 @@ def test_a_bot_goes_on_without_a_reply_where_that_is_left_to_a_person(database: 
     stage.manager_writes("I will answer this.")
     assert answered(stage, turn) == "not ours"
     with database.writes.begin() as connection:  # as the workflow finds it that was at work on it
-        connection.execute(turns.turns.update().values(owner=stage.me))
+        connection.execute(turns.update().values(owner=stage.me))
 
     async def play(_answering: Any) -> None:
         for _time in range(2):
@@ -248,7 +250,7 @@ def test_every_bot_of_a_conversation_that_is_left_to_a_person_goes_on(database: 
     for text in ("How much?", "And by post?"):  # one entry of the operator's list
         (turn,) = stage.client_writes(text)
         assert bot_asks(stage, amo, text) == []
-        assert answered(stage, turn) in (turns.HANDED, NOT_OURS)
+        assert answered(stage, turn) in (State.HANDED, NOT_OURS)
     assert [body["data"]["status"] for _path, body in amo.chats.continued] == ["none", "none"]
 
 
@@ -280,21 +282,21 @@ def test_a_turn_whose_bot_went_on_is_answered_with_what_the_client_wrote_on(
     stage.run(play)
     (newer,) = stage.client_writes("And by post?")
     with database.writes.begin() as connection:
-        assert turns.retry(connection, turn, stage.clock.now()) == newer
+        assert staff.retry(connection, turn, stage.clock.now()) == newer
 
 
 def hand_over(stage: Stage, turn: int) -> None:
     """As it is when the client comes too late."""
     with stage.database.writes.begin() as connection:
-        assert turns.claim(connection, turn, stage.me, stage.clock.now())
-        assert turns.hand_to_person(connection, turn, stage.me, turns.STALE, stage.clock.now())
+        taken = in_hand.claimed(connection, turn, stage.me, stage.clock.now())
+        assert staff.leave_to_staff(connection, taken, stage.me, Reason.STALE, stage.clock.now())
 
 
 def test_a_bot_that_went_on_without_us_is_told_to_a_person(database: Database, amo: AmoStandin) -> None:
     stage = waiting(database, amo)
     (turn,) = bot_asks(stage, amo)
     amo.chats.waiting.clear()
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert "does not wait for the reply any more" in stage.turn(turn).reason
 
 
@@ -302,7 +304,7 @@ def test_a_token_that_may_not_let_bots_go_on_is_explained(database: Database, am
     stage = waiting(database, amo)
     (turn,) = bot_asks(stage, amo)
     amo.fault(path="/api/v4/salesbot/*", status=403)
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert "administrators only" in stage.turn(turn).reason
     assert len(amo.notes(LEAD)) == 1
 
@@ -314,7 +316,7 @@ def test_a_bot_that_does_not_take_the_reply_leaves_it_to_a_person(
     stage = waiting(database, amo)
     (turn,) = bot_asks(stage, amo)
     amo.fault(path="/api/v4/salesbot/*", status=status)
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert f"HTTP {status}" in stage.turn(turn).reason
     (note,) = amo.notes(LEAD)
     assert "Delivery costs 300 roubles." in note["params"]["text"]
@@ -336,7 +338,7 @@ def test_an_answer_that_was_lost_is_not_given_twice(database: Database, amo: Amo
     (turn,) = bot_asks(stage, amo)
     amo.fault(path="/api/v4/salesbot/*", drop="after")
     amo.fault(path="/api/v4/events", status=404, times=None)
-    assert answered(stage, turn) == turns.FAILED
+    assert answered(stage, turn) == State.FAILED
     assert states(stage, turn) == [parts.UNKNOWN]
     assert len(amo.chats.continued) == 1
 

@@ -6,13 +6,14 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import summaries, turns
-from otvet.answer import Answering
+from otvet import summaries
+from otvet.answering.answering import Answering
 from otvet.conversations import conversations
 from otvet.database import Database
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.template import TemplateResponder
+from otvet.turns.turn import turns
 from tests.standins.manus import manus_standin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage
@@ -106,7 +107,7 @@ def test_the_summary_of_both_is_neither_told_nor_written(database: Database) -> 
     assert (manus.told[-1].summary, short.shown) == ("", [])
     deal.talk(("And?", HUSBAND))
     assert history(manus)[0] == "It is a present"  # what the summary stood for
-    turn = deal.database.look(lambda connection: connection.scalar(sa.select(sa.func.max(turns.turns.c.id))))
+    turn = deal.database.look(lambda connection: connection.scalar(sa.select(sa.func.max(turns.c.id))))
     assert database.look(lambda connection: summaries.due(connection, deal.turn(turn), 6)) is None
 
 

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from otvet.database import Database
 from otvet.limits import places
-from otvet.turns import OPEN, turns
+from otvet.turns.turn import OPEN, turns
 from tests.running import Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.manus import ManusStandin, manus_standin

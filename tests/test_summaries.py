@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import spending, stats, summaries, tries, turns
-from otvet.answer import Answering, Rules
+from otvet import spending, stats, summaries, tries
+from otvet.answering.answering import Answering, WritingOptions
 from otvet.conversations import conversations, messages
 from otvet.database import Database
-from otvet.deals.admission import Admission
 from otvet.deals.selection import Choice, Selection
 from otvet.errors import StorageError
 from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
 from otvet.responders.checks.masking import Masker
 from otvet.responders.template import TemplateResponder
+from otvet.turns import staff
+from otvet.turns.policy import Policy
+from otvet.turns.turn import State, turns
 from otvet.writing import Checks
 from tests.test_answer import Stage
 from tests.test_writing import PHONE, Short, Writer
@@ -26,7 +28,7 @@ MOST = 6
 
 def stage_with(database: Database, summariser: Short | None, *texts: str) -> Stage:
     stage = Stage(database, Writer("manus", *(texts or ("Gladly.",))), TemplateResponder())
-    stage.rules = Rules(history_messages=MOST)
+    stage.options = WritingOptions(history_messages=MOST)
     stage.writing = {"summarisers": [summariser] if summariser else [], "masker": Masker(b"key")}
     return stage
 
@@ -143,8 +145,8 @@ def test_of_two_who_summarise_at_once_the_first_wins(database: Database) -> None
 
 
 NOT_OURS = {
-    "switched off": {"off": True},
-    "left out by its channel": {"admission": Admission(Selection(channels=Choice.of("waba", "")))},
+    "switched off": Policy(mode="off"),
+    "left out by its channel": Policy(selection=Selection(channels=Choice.of("waba", ""))),
 }
 
 
@@ -152,7 +154,8 @@ NOT_OURS = {
 def test_what_is_not_answered_is_told_to_nobody_for_a_summary(database: Database, why: str) -> None:
     short = Short("In short.")
     stage = stage_with(database, short)
-    stage.rules = Rules(history_messages=MOST, **NOT_OURS[why])
+    stage.options = WritingOptions(history_messages=MOST)
+    stage.policy = NOT_OURS[why]
     talk(stage, *map(str, range(MOST + 2)))
     assert short.shown == []
     assert kept(database).summary is None
@@ -162,14 +165,15 @@ def test_what_is_not_answered_is_told_to_nobody_for_a_summary(database: Database
 def test_neither_is_a_conversation_in_which_a_person_had_one_question_answered(database: Database, why: str) -> None:
     short = Short("In short.")
     stage = stage_with(database, short)
-    stage.rules = Rules(history_messages=MOST, **NOT_OURS[why])
+    stage.options = WritingOptions(history_messages=MOST)
+    stage.policy = NOT_OURS[why]
     talk(stage, *map(str, range(MOST + 2)))
 
     async def play(answering: Answering) -> None:
         turn = said(database)[-1].turn_id
         with database.writes.begin() as connection:
-            assert turns.retry(connection, turn, stage.clock.now()) == turn
-        assert await answering.answer(turn) == turns.KEPT
+            assert staff.retry(connection, turn, stage.clock.now()) == turn
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
     assert short.shown == []
@@ -193,7 +197,7 @@ def test_neither_is_what_a_manager_answered_first(database: Database) -> None:
     stage.responders = (Interrupted("manus", "Gladly."), TemplateResponder())
     stage.pause_minutes = 0
     talk(stage, "one", "two", "three", "four")
-    assert {stage.turn(row.turn_id).state for row in said(database) if row.sender_type == "client"} == {turns.CANCELLED}
+    assert {stage.turn(row.turn_id).state for row in said(database) if row.sender_type == "client"} == {State.CANCELLED}
     assert short.shown == []
 
 
@@ -207,7 +211,7 @@ def test_a_reply_that_was_never_sent_is_not_summarised(database: Database) -> No
     stage = stage_with(database, None, "Unsent.")
     talk(stage, "one", "two", "three")
     with database.writes.begin() as connection:
-        connection.execute(turns.turns.update().values(state=turns.FAILED))
+        connection.execute(turns.update().values(state=State.FAILED))
     for _ in range(4):
         stage.manager_writes("I am here")
         stage.clock.advance(60)
@@ -233,7 +237,7 @@ def test_the_model_sees_masked_words_and_the_summary_is_kept_plain(database: Dat
 def test_a_summary_that_fails_does_not_change_how_the_turn_ended(database: Database) -> None:
     stage = stage_with(database, Short(ZeroDivisionError()))
     talk(stage, "one", "two", "three", "four")
-    assert [stage.turn(row.turn_id).state for row in said(database)] == [turns.KEPT] * 8
+    assert [stage.turn(row.turn_id).state for row in said(database)] == [State.KEPT] * 8
 
 
 def test_neither_does_a_summary_that_cannot_be_kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +247,7 @@ def test_neither_does_a_summary_that_cannot_be_kept(database: Database, monkeypa
     monkeypatch.setattr(summaries, "keep", full)
     stage = stage_with(database, Short("In short."))
     talk(stage, "one", "two", "three", "four")
-    assert [stage.turn(row.turn_id).state for row in said(database)] == [turns.KEPT] * 8
+    assert [stage.turn(row.turn_id).state for row in said(database)] == [State.KEPT] * 8
 
 
 def test_neither_does_a_turn_that_is_gone_by_then(database: Database) -> None:
@@ -252,10 +256,10 @@ def test_neither_does_a_turn_that_is_gone_by_then(database: Database) -> None:
     class Late(Short):
         async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
             with database.writes.begin() as connection:
-                newest = connection.scalar(sa.select(sa.func.max(turns.turns.c.id)))
+                newest = connection.scalar(sa.select(sa.func.max(turns.c.id)))
                 connection.execute(messages.update().where(messages.c.turn_id == newest).values(turn_id=None))
                 connection.execute(tries.tries.delete().where(tries.tries.c.turn_id == newest))
-                connection.execute(turns.turns.delete().where(turns.turns.c.id == newest))
+                connection.execute(turns.delete().where(turns.c.id == newest))
             await journal.remember(task="t-1")
             return await super().summarise(lines, before, language, journal)
 
@@ -304,7 +308,7 @@ def test_a_summary_that_fails_is_counted_as_expected_where_nobody_knows(database
 def test_beyond_the_ceiling_nobody_is_asked_for_a_summary(database: Database) -> None:
     short = Short("In short.", tokens=70)
     stage = stage_with(database, short)
-    stage.rules = Rules(history_messages=MOST, ceilings={"openai": 70})
+    stage.options = WritingOptions(history_messages=MOST, ceilings={"openai": 70})
     talk(stage, *map(str, range(12)))
     assert len(short.shown) == 1
     assert tried(database)[-1] == ("openai", "today's ceiling of 70 tokens is reached")

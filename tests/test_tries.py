@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from otvet import spending, tries, turns
-from otvet.answer import Answering, Rules
+from otvet import spending, tries
+from otvet.answering.answering import Answering, WritingOptions
 from otvet.database import Database
 from otvet.responders.base import Context, Journal, Reply, ResponderError
 from otvet.responders.template import TemplateResponder
+from otvet.turns.turn import State
 from tests.test_answer import Stage
 from tests.test_writing import Writer
 
@@ -49,7 +50,7 @@ def test_refused_drafts_and_why_are_kept_in_their_order(database: Database) -> N
     slow = Slow("manus", INVENTED, INVENTED_AGAIN, clock=stage.clock)
     stage.responders = (slow, Slow("openai", ResponderError("down"), clock=stage.clock), TemplateResponder())
     (turn,) = stage.client_writes("How much?")
-    begun = stage.clock.now() + stage.rules.quiet
+    begun = stage.clock.now() + stage.policy.quiet
     stage.answer(turn)
     rows = kept(database, turn)
     assert [(row.responder, row.outcome, row.refused, row.findings) for row in rows] == [
@@ -78,7 +79,7 @@ def test_what_is_written_once_more_has_what_is_left_of_the_budget(database: Data
         TemplateResponder(),
     )
     (turn,) = stage.client_writes("How much?")
-    begun = stage.clock.now() + stage.rules.quiet
+    begun = stage.clock.now() + stage.policy.quiet
 
     async def play(answering: Answering) -> None:
         with pytest.raises(Crash):
@@ -105,7 +106,7 @@ def test_what_was_refused_before_a_crash_calls_a_person_also_when_its_writer_has
 ) -> None:
     manus = Writer("manus", INVENTED, credits=3)
     stage = Stage(database, manus, Writer("openai", Crash(), ResponderError("down")), TemplateResponder())
-    stage.rules = Rules(ceilings={"manus": 3})
+    stage.options = WritingOptions(ceilings={"manus": 3})
     (turn,) = stage.client_writes("How much?")
     crash_and_go_on(stage, turn)
     assert len(manus.told) == 1
@@ -116,7 +117,7 @@ def crash_and_go_on(stage: Stage, turn: int) -> None:
     async def play(answering: Answering) -> None:
         with pytest.raises(Crash):
             await answering.answer(turn)
-        assert await stage.answering(None).answer(turn) == turns.KEPT
+        assert await stage.answering(None).answer(turn) == State.KEPT
 
     stage.run(play)
 
@@ -194,7 +195,7 @@ def test_of_many_questions_at_once_no_more_are_put_than_the_ceiling_has_room_for
     everybody = asyncio.Event()
     manus = AllAtOnce("manus", "Gladly.", credits=40)
     stage = Stage(database, manus, TemplateResponder())
-    stage.rules = Rules(ceilings={"manus": 60})
+    stage.options = WritingOptions(ceilings={"manus": 60})
     stage.run(play)
     assert len(manus.told) == 2
     assert spent(stage) == {"manus": 80}
@@ -203,7 +204,7 @@ def test_of_many_questions_at_once_no_more_are_put_than_the_ceiling_has_room_for
 def test_the_second_writing_is_within_the_ceiling_too(database: Database) -> None:
     manus = Writer("manus", INVENTED, credits=60)
     stage = Stage(database, manus, TemplateResponder())
-    stage.rules = Rules(ceilings={"manus": 60})
+    stage.options = WritingOptions(ceilings={"manus": 60})
     (turn,) = stage.client_writes("How much?")
     stage.answer(turn)
     assert len(manus.told) == 1
@@ -225,7 +226,7 @@ class Asked(Writer):
 def test_what_goes_on_after_a_crash_is_counted_once_also_above_the_ceiling(database: Database) -> None:
     manus = Asked("manus", Crash(), "Gladly.", credits=70)
     stage = Stage(database, manus, TemplateResponder())
-    stage.rules = Rules(ceilings={"manus": 50})
+    stage.options = WritingOptions(ceilings={"manus": 50})
     (turn,) = stage.client_writes("How much?")
     crash_and_go_on(stage, turn)
     assert stage.turn(turn).responder == "manus"
@@ -258,7 +259,7 @@ def test_a_question_counts_for_the_day_on_which_it_was_put(database: Database) -
 def test_a_ceiling_closes_a_responder_for_the_day_and_the_next_one_is_asked(database: Database) -> None:
     manus, openai = Writer("manus", "Gladly.", credits=3), Writer("openai", "Surely.", tokens=100)
     stage = Stage(database, manus, openai, TemplateResponder())
-    stage.rules = Rules(ceilings={"manus": 5, "openai": 1000})
+    stage.options = WritingOptions(ceilings={"manus": 5, "openai": 1000})
 
     closed: list[str] = []
 
@@ -291,7 +292,7 @@ def test_a_reply_that_nobody_gets_was_paid_for_all_the_same(database: Database) 
 
     stage = Stage(database, Interrupted("manus", "Gladly.", credits=3), TemplateResponder())
     (turn,) = stage.client_writes("How much?")
-    assert stage.answer(turn) == turns.CANCELLED
+    assert stage.answer(turn) == State.CANCELLED
     assert spent(stage) == {"manus": 3}
 
 

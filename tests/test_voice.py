@@ -8,13 +8,14 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import erasure, turns
+from otvet import erasure
 from otvet.amocrm.files import HOSTS, Files, NotFetched
-from otvet.answer import Answering
+from otvet.answering.answering import Answering
+from otvet.answering.voice import Voice
 from otvet.conversations import messages
 from otvet.database import Database
 from otvet.responders.chat.transcription import NotTranscribed, Transcription, kind_of
-from otvet.voice import Voice
+from otvet.turns.turn import State
 from tests.clocks import FakeClock
 from tests.standins.sender import incoming
 from tests.standins.speech import OGG, SpeechStandin, speech_standin
@@ -212,7 +213,7 @@ def answer_voice(database: Database, speech: SpeechStandin, name: str = "voice.o
         async with httpx2.AsyncClient() as http:
             voice = listening(database, speech, http)
             answering._voice = voice
-            assert await answering.answer(turn) == turns.KEPT
+            assert await answering.answer(turn) == State.KEPT
             await voice.aclose()
 
     stage.run(play)
@@ -275,7 +276,7 @@ def test_all_of_a_turn_are_heard_at_once_and_within_one_bound(database: Database
 
     async def play(answering: Answering) -> None:
         answering._voice = Voice(database, SlowFiles(), Words(), seconds=0.05)  # type: ignore[arg-type]
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
     stored = database.look(lambda connection: connection.execute(sa.select(messages).limit(3)).all())
@@ -315,7 +316,7 @@ def test_whatever_goes_wrong_does_not_hold_up_the_conversation(
             raise ZeroDivisionError(link)
 
     async def answer(answering: Answering, turn: int) -> None:
-        assert await answering.answer(turn) == turns.KEPT
+        assert await answering.answer(turn) == State.KEPT
 
     stage = play_voice(database, Broken(), answer)
     assert stage.responders[0].asked[0].nothing_to_read

@@ -16,34 +16,33 @@ import structlog
 from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
-from otvet import gates, handover, installation, only_one, processes, schema, stats, turns
+from otvet import gates, installation, only_one, processes, schema, stats
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.files import Files
 from otvet.amocrm.token import TokenSource
-from otvet.answer import Answering, Rules
+from otvet.answering.answering import Answering, WritingOptions
+from otvet.answering.instructions import Instructions
+from otvet.answering.voice import Voice
 from otvet.clock import Clock, SystemClock
 from otvet.config import Settings
 from otvet.connection import account, known_account, tokens
 from otvet.connection.consenting import Consenting
 from otvet.connection.renewal import Tokens
 from otvet.connection.watch import Watch, Watched
-from otvet.conversations import OFF
 from otvet.database import Database
 from otvet.deals import hours, known
-from otvet.deals.admission import Admission
 from otvet.deals.background import Yielding
 from otvet.deals.finder import Finder
 from otvet.deals.reading import Deals
 from otvet.deals.selection import Choice, Selection
 from otvet.deliver.by_channel import SALESBOT, WIDGET, ways_in
-from otvet.deliver.delivery import Delivery
-from otvet.deliver.ways import How
+from otvet.delivery.delivery import Delivery
+from otvet.delivery.methods import DeliveryMethod, DeliveryOptions, build_methods
 from otvet.dispatcher import Dispatcher
 from otvet.engine import Engine
 from otvet.errors import SettingsError, StorageError
 from otvet.i18n import _
 from otvet.inbox import Inbox
-from otvet.instructions import Instructions
 from otvet.lookout import Lookout
 from otvet.manus import Manus
 from otvet.responders.base import Responder
@@ -54,7 +53,9 @@ from otvet.responders.checks.masking import Masker
 from otvet.responders.circuit import Circuit
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
-from otvet.voice import Voice
+from otvet.turns import human_request, queue
+from otvet.turns.policy import Policy
+from otvet.widget.method import Widget
 from otvet.writing import Checks, Writing
 
 log = structlog.get_logger(__name__)
@@ -154,7 +155,7 @@ class Service:
             processes.forget_others(connection, self.me)
 
     def _leave(self, connection: Connection) -> None:
-        turns.release_all(connection, self.me)
+        queue.release_all(connection, self.me)
         processes.leave(connection, self.me)
 
     async def _report_now_and_then(self) -> None:
@@ -169,7 +170,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     """Make the service's parts and its database ready. Raises DatabaseUnfit or SettingsError, each with a sentence."""
     clock = clock or SystemClock()
     model = models.from_settings(settings, clock)
-    how = delivery_rules(settings)
+    options, policy = delivery_options(settings), answer_policy(settings)
     lock = only_one.hold(settings.sqlite_path) if settings.is_sqlite else None
     database = Database(settings.database_url)
     schema.prepare(database, clock.now())
@@ -186,15 +187,26 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     engine = Engine(settings.workflow_url, me)
     source = account.token_source(settings, clock, amocrm_http, database)
     amocrm = account.client(settings, clock, amocrm_http, database, source)
-    delivery = Delivery(database, clock, amocrm, installation_name=name, me=me, how=how)
+    delivery = Delivery(
+        database,
+        clock,
+        amocrm,
+        installation_name=name,
+        me=me,
+        policy=policy,
+        options=options,
+        methods=delivery_methods(database, clock, amocrm, options) if amocrm else {},
+    )
     who = writers(settings, clock, http, database, model)
     lookout = Lookout(database, clock, amocrm, delivery.hurry) if amocrm else None
     patient = _in_the_background(settings, clock, database, amocrm)
     zone = hours.zone_of(settings.timezone)
-    max_age = JUST_READ if _selection(settings).looks_at_the_deal else known.OLD
+    max_age = JUST_READ if policy.selection.looks_at_the_deal else known.OLD
     deals = Deals(database, clock, patient, settings.context_fields, zone, max_age) if patient else None
     voice = _voice(settings, http, database)
-    answering = Answering(database, clock, who.writing, who.knowledge, delivery, _rules(settings), me, deals, voice)
+    answering = Answering(
+        database, clock, who.writing, who.knowledge, delivery, policy, _writing_options(settings), me, deals, voice
+    )
     dispatcher = Dispatcher(database, clock, engine, answering, installation_name=name, me=me)
     finder = Finder(database, clock, patient, dispatcher.put)
     pause = timedelta(minutes=settings.manager_pause_minutes)
@@ -248,48 +260,55 @@ def _voice(settings: Settings, http: httpx2.AsyncClient, database: Database) -> 
     return Voice(database, Files(http), transcription)
 
 
-def delivery_rules(settings: Settings) -> How:
-    """How replies are delivered. Raises SettingsError where a way lacks what it needs."""
+def delivery_options(settings: Settings) -> DeliveryOptions:
+    """How replies are delivered. Raises SettingsError where a method lacks what it needs."""
     via = ways_in(settings.reply_via)
     if SALESBOT in via.values() and settings.salesbot_id is None:
         raise SettingsError(_("OTVET_SALESBOT_ID: give the number of the Salesbot that sends the replies"))
     if WIDGET in via.values() and settings.amocrm_client_secret is None:
         raise SettingsError(_("OTVET_AMOCRM_CLIENT_SECRET: give the integration's secret key for the way widget"))
-    return How(
+    return DeliveryOptions(
         via=via,
         note=settings.reply_note,
         salesbot_id=settings.salesbot_id,
         field_id=settings.salesbot_field_id,
         show=settings.widget_show,
-        mode=settings.mode,
-        stale=timedelta(minutes=settings.stale_minutes),
-        hours=hours.read(settings.working_hours, hours.zone_of(settings.timezone)),
     )
 
 
-def _rules(settings: Settings) -> Rules:
-    ceilings = {"manus": settings.manus_credits_per_day, "openai": settings.openai_tokens_per_day}
-    return Rules(
+def delivery_methods(
+    database: Database, clock: Clock, amocrm: AmoClient, options: DeliveryOptions
+) -> dict[str, DeliveryMethod]:
+    """The methods into the client's chat that are set for any channel, by name."""
+    made = build_methods(database, amocrm, options)
+    if WIDGET in options.via.values():
+        made[WIDGET] = Widget(database, clock, amocrm, show=options.show)
+    return made
+
+
+def answer_policy(settings: Settings) -> Policy:
+    """Which questions the assistant answers, and when."""
+    return Policy(
         quiet=timedelta(seconds=settings.quiet_seconds),
         quiet_max=timedelta(seconds=max(settings.quiet_max_seconds, settings.quiet_seconds)),
         stale=timedelta(minutes=settings.stale_minutes),
         replies_a_day=settings.replies_a_day,
-        history_messages=settings.history_messages,
-        person_phrases=settings.person_phrases or handover.PHRASES,
-        instructions=Instructions(settings.instructions_file),
-        zone=hours.zone_of(settings.timezone),
-        off=settings.mode == OFF,
-        ceilings={name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
-        admission=_admission(settings),
+        mode=settings.mode,
+        hours=hours.read(settings.working_hours, hours.zone_of(settings.timezone)),
+        answers_out_of_hours=settings.out_of_hours == "answer",
+        hours_text=settings.out_of_hours_text if settings.out_of_hours == "text" else "",
+        selection=_selection(settings),
     )
 
 
-def _admission(settings: Settings) -> Admission:
-    return Admission(
-        _selection(settings),
-        hours.read(settings.working_hours, hours.zone_of(settings.timezone)),
-        settings.out_of_hours,
-        settings.out_of_hours_text,
+def _writing_options(settings: Settings) -> WritingOptions:
+    ceilings = {"manus": settings.manus_credits_per_day, "openai": settings.openai_tokens_per_day}
+    return WritingOptions(
+        history_messages=settings.history_messages,
+        person_phrases=settings.person_phrases or human_request.PHRASES,
+        instructions=Instructions(settings.instructions_file),
+        zone=hours.zone_of(settings.timezone),
+        ceilings={name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
     )
 
 

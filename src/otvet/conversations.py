@@ -1,6 +1,6 @@
 """Clients, conversations and messages: the tables that users know, and what is read of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -36,7 +36,7 @@ conversations = sa.Table(
     sa.Column("chat_ref", sa.Text),  # the chat that last wrote here; see events.MessageEvent.chat_ref
     sa.Column("status", sa.Text, nullable=False, server_default="active"),
     sa.Column("last_activity", UtcDateTime, nullable=False),
-    sa.Column("paused_until", UtcDateTime),  # until then people answer here
+    sa.Column("paused_until", UtcDateTime),  # until then staff answer in the whole deal; ``chats`` has each chat's own
     sa.Column("paused_by", sa.Text),  # BY_MANAGER, BY_CLIENT or BY_HAND
     sa.Column("mode", sa.Text),  # AUTO, DRAFT or OFF; none: as set for all
     sa.Column("summary", sa.Text),  # of what was said in the deal up to ...
@@ -73,6 +73,8 @@ chats = sa.Table(
     sa.Column("chat_ref", sa.Text, primary_key=True),  # see events.MessageEvent.chat_ref
     # Where the chat was last seen. A conversation may have several, and ``conversations.chat_ref`` is the last of them.
     sa.Column("conversation_id", Id, sa.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("paused_until", UtcDateTime),  # until then staff answer in this chat, in whatever deal it goes on
+    sa.Column("paused_by", sa.Text),  # BY_MANAGER or BY_CLIENT
 )
 
 messages = sa.Table(
@@ -89,6 +91,7 @@ messages = sa.Table(
     sa.Column("amocrm_contact_id", sa.BigInteger),
     sa.Column("amocrm_chat_id", sa.Text),
     sa.Column("amocrm_talk_id", sa.Text),
+    sa.Column("chat_ref", sa.Text),  # the chat in which it was said, as far as it is known; see ``chats``
     sa.Column("turn_id", Id, sa.ForeignKey("turns.id"), index=True),  # the turn that answers it, or that wrote it
     sa.Column("first_version", Json),  # the row as it stood in a file of the first version
     sa.CheckConstraint("sender_type IN ('client', 'assistant', 'manager')", name="sender_type"),
@@ -156,44 +159,219 @@ def of_lead(lead_id: int) -> sa.ColumnElement[bool]:
     )
 
 
-def pause_for_manager(connection: Connection, conversation_id: int, until: datetime, now: datetime) -> None:
-    """A manager wrote. What was paused by hand stays so; a client who asked for a person has one now."""
-    by_hand = sa.and_(conversations.c.paused_by == BY_HAND, conversations.c.paused_until > now)
-    shorter = sa.or_(conversations.c.paused_until.is_(None), conversations.c.paused_until < until)
+def pause_for_manager(
+    connection: Connection, conversation_id: int, chat_ref: str, until: datetime, now: datetime
+) -> None:
+    """A manager wrote in a chat; empty chat_ref: nobody can tell in which, so it holds for the whole deal.
+
+    What was paused by hand stays so; a client who asked for a person has one now.
+    """
+    table = chats if chat_ref else conversations
+    here = chats.c.chat_ref == chat_ref if chat_ref else conversations.c.id == conversation_id
+    by_hand = sa.and_(table.c.paused_by == BY_HAND, table.c.paused_until > now)
+    shorter = sa.or_(table.c.paused_until.is_(None), table.c.paused_until < until)
     connection.execute(
-        conversations.update()
+        table.update()
         .where(
-            conversations.c.id == conversation_id,
-            sa.or_(conversations.c.paused_by.is_(None), ~by_hand),
-            sa.or_(conversations.c.paused_by == BY_CLIENT, shorter),
+            here,
+            sa.or_(table.c.paused_by.is_(None), ~by_hand),
+            sa.or_(table.c.paused_by == BY_CLIENT, shorter),
         )
         .values(paused_until=until, paused_by=BY_MANAGER)
     )
 
 
-def pause_for_client(connection: Connection, conversation_id: int) -> None:
-    """The client asked for a person: until one writes, or somebody resumes, nothing is answered."""
-    connection.execute(
-        conversations.update()
-        .where(conversations.c.id == conversation_id)
-        .values(paused_until=FOR_GOOD, paused_by=BY_CLIENT)
-    )
+def pause_for_client(connection: Connection, conversation_id: int, chat_ref: str) -> None:
+    """The client asked for a person: until one writes in the chat, or somebody resumes, nothing is answered there."""
+    paused = {"paused_until": FOR_GOOD, "paused_by": BY_CLIENT}
+    here = chats.update().where(chats.c.chat_ref == chat_ref)
+    if not (chat_ref and connection.execute(here.values(**paused)).rowcount):
+        connection.execute(conversations.update().where(conversations.c.id == conversation_id).values(**paused))
 
 
 def set_pause(connection: Connection, lead_id: int, until: datetime | None) -> bool:
-    """Pause a deal's conversation by hand, or resume it (None); False when there is none."""
-    changed = connection.execute(
-        conversations.update()
-        .where(conversations.c.amocrm_lead_id == lead_id, conversations.c.status == "active")
-        .values(paused_until=until, paused_by=BY_HAND if until else None)
-    )
-    return changed.rowcount > 0
+    """Pause a deal by hand, or resume it with all its chats (None); False when no conversation of it is known."""
+    here = sa.and_(conversations.c.amocrm_lead_id == lead_id, conversations.c.status == "active")
+    paused = {"paused_until": until, "paused_by": BY_HAND if until else None}
+    if until is None:
+        in_deal = chats.c.conversation_id.in_(sa.select(conversations.c.id).where(here))
+        connection.execute(chats.update().where(in_deal).values(**paused))
+    return connection.execute(conversations.update().where(here).values(**paused)).rowcount > 0
+
+
+def paused_until(connection: Connection, conversation_ids: Collection[int]) -> dict[int, tuple[datetime, str]]:
+    """The latest pause in each of these deals, of the whole deal or of a chat: {conversation: (until, by)}."""
+    found: dict[int, tuple[datetime, str]] = {}
+    for table, key in ((conversations, conversations.c.id), (chats, chats.c.conversation_id)):
+        query = sa.select(key, table.c.paused_until, table.c.paused_by)
+        for id_, until, by in connection.execute(
+            query.where(key.in_(conversation_ids), table.c.paused_until.is_not(None))
+        ):
+            found[id_] = max(found.get(id_, (until, by)), (until, by))
+    return found
 
 
 def set_mode(connection: Connection, lead_id: int, mode: str | None) -> bool:
     """How the assistant works in a deal; None: as set for all. False when there is no conversation."""
     here = (conversations.c.amocrm_lead_id == lead_id, conversations.c.status == "active")
     return connection.execute(conversations.update().where(*here).values(mode=mode)).rowcount > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How and by whom a turn was asked last.
+
+    origin: the channel, as amoCRM calls it. Empty texts and a missing contact: amoCRM did not tell.
+    shared: several contacts write in the deal.
+    """
+
+    talk_id: str = ""
+    origin: str = ""
+    contact_id: int | None = None
+    shared: bool = False
+
+
+_ASKED_LAST = (
+    sa.select(messages.c.amocrm_talk_id, messages.c.amocrm_contact_id, messages.c.metadata)
+    .where(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "client")
+    .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
+    .limit(1)
+)
+
+
+def asked(connection: Connection, turn_id: int, lead_id: int) -> Asked:
+    """How and by whom the turn was asked last."""
+    row = connection.execute(_ASKED_LAST, {"turn": turn_id}).one_or_none()
+    if row is None:
+        return Asked()
+    shared = len(people(connection, lead_id)) > 1
+    return Asked(row.amocrm_talk_id or "", origin_of(row.metadata), row.amocrm_contact_id, shared)
+
+
+def origin_of(about: Mapping[str, Any] | None) -> str:
+    """The channel of a message, as amoCRM calls it, by its ``metadata``; empty when it is not known."""
+    raw = (about or {}).get("raw")
+    origin = raw.get("origin") if isinstance(raw, dict) else None
+    return origin if isinstance(origin, str) else ""
+
+
+def chats_named(connection: Connection, conversation_id: int, talk_id: str | None, contact_id: int | None) -> set[str]:
+    """The chats of a conversation in which messages of this talk were said, or else of this contact."""
+    for column, value in ((messages.c.amocrm_talk_id, talk_id), (messages.c.amocrm_contact_id, contact_id)):
+        if value is None:
+            continue
+        here = (messages.c.conversation_id == conversation_id, column == value, messages.c.amocrm_chat_id.is_not(None))
+        if found := set(connection.scalars(sa.select(messages.c.amocrm_chat_id).where(*here).distinct())):
+            return found
+    return set()
+
+
+def touch(connection: Connection, conversation_id: int, now: datetime) -> None:
+    """Something was said in the conversation now."""
+    connection.execute(_TOUCH, {"conversation": conversation_id, "at": now})
+
+
+def keep_summary(
+    connection: Connection, conversation_id: int, summary: str, until: datetime, until_before: datetime | None
+) -> bool:
+    """Store the summary of what was said until a moment, unless another one was stored since ``until_before``."""
+    before = conversations.c.summarised_until
+    unchanged = before.is_(None) if until_before is None else before == until_before
+    changed = connection.execute(
+        conversations.update()
+        .where(conversations.c.id == conversation_id, unchanged)
+        .values(summary=summary, summarised_until=until)
+    )
+    return changed.rowcount == 1
+
+
+_TOUCH = (
+    conversations.update()
+    .where(conversations.c.id == sa.bindparam("conversation"))
+    .values(last_activity=sa.bindparam("at"))
+)
+_ADD_MESSAGE = messages.insert()
+_REPLY = sa.and_(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "assistant")
+_HAS_REPLY = sa.select(messages.c.id).where(_REPLY).limit(1)
+_SET_REPLY = messages.update().where(_REPLY).values(content=sa.bindparam("text"))
+_REMOVE_REPLY = messages.delete().where(_REPLY)
+_MOVE_MESSAGES = (
+    messages.update().where(messages.c.turn_id == sa.bindparam("source")).values(turn_id=sa.bindparam("target"))
+)
+
+
+def add_reply(
+    connection: Connection,
+    conversation_id: int,
+    chat_ref: str,
+    turn_id: int,
+    text: str,
+    about: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Store the reply of a turn as a message. about: its ``metadata``."""
+    message = {
+        "conversation_id": conversation_id,
+        "sender_type": "assistant",
+        "content": text,
+        "message_type": "text",
+        "metadata": about,
+        "timestamp": now,
+        "chat_ref": chat_ref or None,
+        "turn_id": turn_id,
+    }
+    connection.execute(_ADD_MESSAGE, message)
+
+
+def has_reply(connection: Connection, turn_id: int) -> bool:
+    """Whether a turn's reply was stored as a message: it counts as said."""
+    return connection.execute(_HAS_REPLY, {"turn": turn_id}).first() is not None
+
+
+def set_reply_text(connection: Connection, turn_id: int, text: str) -> None:
+    """No more of a turn's reply was said than this."""
+    connection.execute(_SET_REPLY, {"turn": turn_id, "text": text})
+
+
+def remove_reply(connection: Connection, turn_id: int) -> None:
+    """A turn's reply was never said."""
+    connection.execute(_REMOVE_REPLY, {"turn": turn_id})
+
+
+def know_message(
+    connection: Connection,
+    message_id: int,
+    key: str,
+    contact_id: int | None,
+    chat_id: str | None,
+    talk_id: str | None,
+    chat_ref: str | None,
+    raw: Mapping[str, Any],
+) -> None:
+    """What amoCRM's webhook tells of a message that was stored without its ids."""
+    here = messages.c.id == message_id
+    about = connection.execute(sa.select(messages.c.metadata).where(here)).scalar_one()
+    values = {
+        "amocrm_message_id": key,
+        "amocrm_contact_id": contact_id,
+        "amocrm_chat_id": chat_id,
+        "amocrm_talk_id": talk_id,
+        "chat_ref": chat_ref,
+        "metadata": {**about, "raw": raw},
+    }
+    connection.execute(messages.update().where(here).values(values))
+
+
+def known_messages(connection: Connection, keys: Collection[str]) -> set[str]:
+    """Which of these keys of amoCRM's messages are stored."""
+    return set(
+        connection.scalars(sa.select(messages.c.amocrm_message_id).where(messages.c.amocrm_message_id.in_(keys)))
+    )
+
+
+def move_messages(connection: Connection, from_turn: int, to_turn: int) -> None:
+    """What was said in one turn belongs to another one."""
+    connection.execute(_MOVE_MESSAGES, {"source": from_turn, "target": to_turn})
 
 
 # By name, because turns.py knows this module. A kept reply counts as said: without an account nothing else could be.
@@ -207,7 +385,7 @@ NEVER_SAID = sa.or_(
 )
 _ASKED_ELSEWHERE = sa.and_(
     messages.c.turn_id != sa.bindparam("turn"),
-    ~sa.exists().where(_turns.c.id == messages.c.turn_id, _turns.c.state == "waiting"),
+    ~sa.exists().where(_turns.c.id == messages.c.turn_id, _turns.c.state.in_(("waiting", "answering"))),
 )
 _IN_THE_DEAL = messages.c.conversation_id.in_(
     sa.select(conversations.c.id).where(conversations.c.amocrm_lead_id == sa.bindparam("lead"))
@@ -300,9 +478,9 @@ def history(
 ) -> Sequence[Row[Any]]:
     """The newest ``limit`` messages of a deal besides what the client said in a turn, oldest first.
 
-    Without replies that did not reach the deal: nobody was told them. Nor with what the client said in a turn that
-    still waits: it is answered by itself. since, until: only what was said after the one and before the other.
-    person: only what was said with them.
+    Without replies that did not reach the deal: nobody was told them. Nor with what is asked in another turn that waits
+    or is being answered: it gets a reply of its own. since, until: only what was said after the one and before the
+    other. person: only what was said with them.
     """
     values = {"lead": lead_id, "turn": turn_id, "most": limit, "since": since or _EVER, "until": until or FOR_GOOD}
     statement = _HISTORY_WITH_PERSON if person else _HISTORY
@@ -330,18 +508,20 @@ _WITHOUT_CONTACT = sa.select(clients.c.id).where(
 )
 
 
-def asker(connection: Connection, turn: Row[Any]) -> Asker | None:
-    """Who asks in a turn, as ``turns.get`` gives it. None: several clients do, or it is not certain who.
+def asker(connection: Connection, turn_id: int, client_id: int) -> Asker | None:
+    """The client who asks in a turn. None: several clients do, or it is not certain who.
+
+    client_id: the conversation's own, for a question that names no contact.
 
     A conversation's own client does not tell: it is whoever wrote last in the deal.
     """
-    said = connection.execute(_WHO_ASKED, {"turn": turn.id}).all()
+    said = connection.execute(_WHO_ASKED, {"turn": turn_id}).all()
     contacts: set[int] = {row.contact for row in said if row.contact}
     chats: set[str] = {row.chat for row in said if row.chat and (row.contact or not contacts)}
     if len(contacts or chats) > 1 or any(row.contact is None and row.chat not in chats for row in said):
         return None
     contact = next(iter(contacts), NOBODY)
-    who = {"contact": contact} if contact else {"client": turn.client_id}
+    who = {"contact": contact} if contact else {"client": client_id}
     client_id = connection.scalar(_OF_CONTACT if contact else _WITHOUT_CONTACT, who)
     return Asker(client_id, contact, sorted(chats)) if client_id is not None else None
 
@@ -406,15 +586,21 @@ _ELSEWHERE = (
 
 
 def elsewhere(
-    connection: Connection, turn: Row[Any], who: Asker, limit: int, until: datetime | None = None
+    connection: Connection,
+    conversation_id: int,
+    lead_id: int,
+    who: Asker,
+    limit: int,
+    until: datetime | None = None,
 ) -> tuple[Sequence[Row[Any]], str]:
     """What was said with the asker in other deals: (its newest ``limit`` messages, oldest first; a summary).
 
-    turn: as ``turns.get`` gives it. The messages are from before this deal, or of the same chat, and nobody else's
-    words, also where both wrote in one deal; of a deal in which somebody else wrote last, nothing. The summary is of
-    the deal that was written in last, of those in which nobody else wrote: it does not tell whose words it is made of.
+    conversation_id, lead_id: where the question was asked. The messages are from before this deal, or of the same chat,
+    and nobody else's words, also where both wrote in one deal; of a deal in which somebody else wrote last, nothing.
+    The summary is of the deal that was written in last, of those in which nobody else wrote: it does not tell whose
+    words it is made of.
     """
-    deals = _other_deals(connection, turn, who)
+    deals = _other_deals(connection, conversation_id, lead_id, who)
     if not deals:
         return (), ""
     values = {
@@ -422,7 +608,7 @@ def elsewhere(
         "chats": who.chats,
         "deals": [deal.id for deal in deals],
         "alone": [deal.id for deal in deals if who.contact_id and not deal.shared],
-        "conversation": turn.conversation_id,
+        "conversation": conversation_id,
         "until": until or FOR_GOOD,
         "most": limit,
     }
@@ -431,14 +617,14 @@ def elsewhere(
     return rows[::-1], next(summaries, "")
 
 
-def _other_deals(connection: Connection, turn: Row[Any], who: Asker) -> Sequence[Row[Any]]:
+def _other_deals(connection: Connection, conversation_id: int, lead_id: int, who: Asker) -> Sequence[Row[Any]]:
     """Those in which the asker wrote last."""
     values = {
         "client": who.client_id,
         "contact": who.contact_id,
         "chats": who.chats,
-        "conversation": turn.conversation_id,
-        "lead": turn.amocrm_lead_id,
+        "conversation": conversation_id,
+        "lead": lead_id,
     }
     rows: Sequence[Any] = connection.execute(_OTHER_DEALS, values).all()
     return rows

@@ -7,12 +7,13 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet import processes, turns
-from otvet.answer import Answering
+from otvet import processes
+from otvet.answering.answering import Answering
 from otvet.clock import Clock
 from otvet.database import Database
 from otvet.engine import Engine
 from otvet.errors import OtvetError
+from otvet.turns import queue
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +112,7 @@ class Dispatcher:
 
     def _look(self, connection: Connection) -> tuple[Sequence[str], Sequence[int]]:
         now = self._clock.now()
-        return processes.alive(connection, now), turns.idle(connection, self._me, now)
+        return processes.alive(connection, now), queue.idle(connection, self._me, now)
 
     def _due(self, turn_id: int) -> bool:
         """Whether to begin an idle turn in this sweep; one that is idle again and again waits longer and longer."""

@@ -16,14 +16,15 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import tries, turns
+from otvet import tries
 from otvet.amocrm import form
 from otvet.clock import Clock
 from otvet.conversations import ERASED, FOR_GOOD, chats, clients, conversations, messages
 from otvet.database import Database
-from otvet.deliver import parts
 from otvet.inbox import quarantine
 from otvet.responders.manus.api import NOT_FOUND, ManusApi, ManusError
+from otvet.turns import parts
+from otvet.turns.turn import NEEDS_STAFF, OPEN, Reason, State, turns
 
 log = structlog.get_logger(__name__)
 
@@ -116,12 +117,12 @@ def _said(
 
 def _turns_of(connection: Connection, whole: Collection[int], said: Sequence[Row[Any]]) -> frozenset[int]:
     """The turns that answer them, without those in which somebody else still waits for an answer."""
-    found = set(connection.scalars(sa.select(turns.turns.c.id).where(turns.turns.c.conversation_id.in_(whole))))
+    found = set(connection.scalars(sa.select(turns.c.id).where(turns.c.conversation_id.in_(whole))))
     found |= {row.turn_id for row in said if row.turn_id is not None}
     asked = (
         sa.select(messages.c.id, messages.c.turn_id)
-        .join(turns.turns, turns.turns.c.id == messages.c.turn_id)
-        .where(turns.turns.c.id.in_(found), turns.turns.c.state == turns.WAITING, messages.c.sender_type == "client")
+        .join(turns, turns.c.id == messages.c.turn_id)
+        .where(turns.c.id.in_(found), turns.c.state == State.WAITING, messages.c.sender_type == "client")
     )
     theirs = {row.id for row in said}
     return frozenset(found - {row.turn_id for row in connection.execute(asked) if row.id not in theirs})
@@ -188,9 +189,7 @@ def tasks(connection: Connection, whose: Whose) -> frozenset[str]:
         tries.tries.c.turn_id.in_(whose.turns), tries.tries.c.responder == "manus"
     )
     found |= {str(facts["task"]) for facts in connection.scalars(asked) if facts.get("task")}
-    details = sa.select(turns.turns.c.details).where(
-        turns.turns.c.id.in_(whose.turns), turns.turns.c.responder == "manus"
-    )
+    details = sa.select(turns.c.details).where(turns.c.id.in_(whose.turns), turns.c.responder == "manus")
     found |= {str(one["task_id"]) for one in connection.scalars(details) if one and one.get("task_id")}
     return frozenset(filter(None, found))
 
@@ -245,12 +244,12 @@ def _clear_turns(connection: Connection, whose: Whose, now: datetime) -> None:
     connection.execute(parts.parts.update().where(parts.parts.c.turn_id.in_(whose.turns)).values(text=""))
     threads_of = tries.threads.c.conversation_id.in_(whose.conversations | whose.shared)
     connection.execute(tries.threads.delete().where(threads_of))
-    nothing = {"reply": None, "details": sa.null(), "summary": None, "gap": False, "reason": turns.ERASED}
-    here = turns.turns.c.id.in_(whose.turns)
-    connection.execute(turns.turns.update().where(here).values(**nothing))
-    unfinished = turns.turns.c.state.in_((*turns.OPEN, *turns.NEEDS_A_PERSON))
-    closed = {"state": turns.CANCELLED, "closed_at": now}
-    connection.execute(turns.turns.update().where(here, unfinished).values(**closed))
+    nothing = {"reply": None, "details": sa.null(), "summary": None, "gap": False, "reason": Reason.ERASED}
+    here = turns.c.id.in_(whose.turns)
+    connection.execute(turns.update().where(here).values(**nothing))
+    unfinished = turns.c.state.in_((*OPEN, *NEEDS_STAFF))
+    closed = {"state": State.CANCELLED, "closed_at": now}
+    connection.execute(turns.update().where(here, unfinished).values(**closed))
 
 
 def _clear_conversations(connection: Connection, whose: Whose, now: datetime) -> None:

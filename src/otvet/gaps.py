@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations import conversations, messages
 from otvet.responders.knowledge.words import family, stem, words
-from otvet.turns import turns
+from otvet.turns.turn import turns
 
 MOST_READ = 2000
 ALIKE = 0.6

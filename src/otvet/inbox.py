@@ -18,16 +18,19 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DataError, DBAPIError
 
 from otvet import conversations as conversations_
-from otvet import counters, turns
+from otvet import counters
 from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
 from otvet.clock import Clock
 from otvet.connection.known_account import Known
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database, Id, UtcDateTime, first_line, metadata
 from otvet.deals import known as known_
-from otvet.deliver import bot_words, echoes
+from otvet.deliver import echoes
 from otvet.errors import StorageError
 from otvet.i18n import _
+from otvet.turns import queue, staff
+from otvet.turns.queue import UNKNOWN, Chat
+from otvet.widget import told_twice
 
 Item = TypeVar("Item")
 
@@ -193,7 +196,7 @@ def place_in_lead(
     placement = _Placement(connection, [told])
     conversation = placement.place(told)
     placement.write(now)
-    return sorted(turns.waiting_in(connection, {conversation.final().id}))
+    return sorted(queue.waiting_in(connection, {conversation.final().id}))
 
 
 @dataclass(slots=True, eq=False)
@@ -298,7 +301,7 @@ def _drop_own(connection: Connection, new: list[_New], now: datetime) -> tuple[l
 
 
 def _drop_told_by_bots(connection: Connection, new: list[_New], now: datetime) -> list[_New]:
-    known = bot_words.adopt(connection, [one.event for one in new], now)
+    known = told_twice.adopt(connection, [one.event for one in new], now)
     for one in new:
         one.result.saved -= one.event.key in known
         one.result.duplicates += one.event.key in known
@@ -314,8 +317,8 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     by_conversation: dict[int, list[_New]] = {}
     for one in new:
         by_conversation.setdefault(one.conversation.final().id, []).append(one)  # type: ignore[union-attr]
-    asked = {id_ for id_, those in by_conversation.items() if any(one.event.sender == "client" for one in those)}
-    turn_of, opened = turns.open_for(connection, asked, now)
+    asked = {_chat(one) for one in new if one.event.sender == "client"}
+    turn_of, opened = queue.open_for(connection, asked, now)
     connection.execute(_ADD_MESSAGES, [_row(one, turn_of) for one in new])
     of_managers = [one for one in new if one.event.sender == "manager"]
     _give_way(connection, of_managers, now, manager_pause)
@@ -328,10 +331,10 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     )
     answerable = {one.conversation.final().id for one in new if one.conversation.final().now_answerable}  # type: ignore[union-attr]
     known_lead = {one.conversation.final().id for one in new if one.conversation.final().lead_id}  # type: ignore[union-attr]
-    to_answer = {turn_of[id_] for id_ in asked & known_lead if turn_of[id_] in opened}
+    to_answer = {id_ for chat, id_ in turn_of.items() if chat[0] in known_lead and id_ in opened}
     if of_managers:  # who may just have cancelled some of them
-        to_answer &= turns.waiting_in(connection, asked)
-    new[0].result.to_answer += sorted(to_answer | turns.waiting_in(connection, answerable))
+        to_answer &= queue.waiting_in(connection, {conversation for conversation, _ref in asked})
+    new[0].result.to_answer += sorted(to_answer | queue.waiting_in(connection, answerable))
 
 
 def _give_way(connection: Connection, new: Sequence[_New], now: datetime, pause: timedelta) -> None:
@@ -339,14 +342,27 @@ def _give_way(connection: Connection, new: Sequence[_New], now: datetime, pause:
 
     Turns before conversations, as everywhere: two processes that lock them the other way round wait for each other.
     """
-    wrote = [(one.conversation.final().id, min(one.event.created_at or one.at, now)) for one in new]  # type: ignore[union-attr]
-    for conversation, at in wrote:
-        turns.cancel_for_manager(connection, conversation, at, now)
-    for conversation, at in wrote:
-        conversations_.pause_for_manager(connection, conversation, at + pause, now)
+    wrote = [(*_chat_of_manager(connection, one), min(one.event.created_at or one.at, now)) for one in new]
+    for conversation, ref, at in wrote:
+        staff.cancel_for_manager(connection, conversation, ref, at, now)
+    for conversation, ref, at in wrote:
+        conversations_.pause_for_manager(connection, conversation, ref, at + pause, now)
 
 
-def _row(one: _New, turn_of: dict[int, int]) -> dict[str, Any]:
+def _chat(one: _New) -> Chat:
+    return one.conversation.final().id, one.event.chat_ref or UNKNOWN  # type: ignore[union-attr]
+
+
+def _chat_of_manager(connection: Connection, one: _New) -> Chat:
+    """The chat in which a manager wrote: named, or the only one of the talk or contact that is; else the whole deal."""
+    conversation, ref = _chat(one)
+    if one.event.chat_id is None and ref != UNKNOWN:
+        known = conversations_.chats_named(connection, conversation, one.event.talk_id, one.event.contact_id)
+        ref = known.pop() if len(known) == 1 else UNKNOWN
+    return conversation, ref
+
+
+def _row(one: _New, turn_of: dict[Chat, int]) -> dict[str, Any]:
     event = one.event
     assert one.conversation is not None
     conversation = one.conversation.final()
@@ -366,7 +382,8 @@ def _row(one: _New, turn_of: dict[int, int]) -> dict[str, Any]:
         "amocrm_contact_id": event.contact_id,
         "amocrm_chat_id": event.chat_id,
         "amocrm_talk_id": event.talk_id,
-        "turn_id": turn_of.get(conversation.id) if event.sender == "client" else None,
+        "chat_ref": event.chat_ref,
+        "turn_id": turn_of[_chat(one)] if event.sender == "client" else None,
     }
 
 
@@ -499,7 +516,7 @@ class _Placement:
             values = {"amocrm_lead_id": conversation.lead_id}
             execute(conversations.update().where(conversations.c.id == conversation.id).values(**values))
             self._tell_lead(conversation.id, conversation.lead_id)
-            turns.placed(self._connection, conversation.id)
+            queue.deal_found(self._connection, conversation.id)
         self._number(
             conversations,
             self._new_conversations,
@@ -534,8 +551,7 @@ class _Placement:
             self._named.append(known)
             self._moved.append(known)
             return
-        turns.placed(self._connection, waiting.id)
-        turns.hand_over(self._connection, waiting.id, known.id)
+        queue.move_turns(self._connection, waiting.id, known.id)
         self._tell_lead(waiting.id, known.lead_id)
         execute(messages.update().where(messages.c.conversation_id == waiting.id).values(conversation_id=known.id))
         execute(conversations.delete().where(conversations.c.id == waiting.id))

@@ -6,11 +6,12 @@ from functools import partial
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet import gates, turns
+from otvet import gates
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.database import Database
 from otvet.errors import OtvetError
+from otvet.turns import sending
 
 log = structlog.get_logger(__name__)
 
@@ -66,4 +67,4 @@ class Lookout:
 
 def _open_again(connection: Connection) -> None:
     gates.open_again(connection, gates.AMOCRM)
-    turns.begin_to_count_anew(connection)
+    sending.outage_over(connection)

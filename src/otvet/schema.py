@@ -24,20 +24,20 @@ from otvet import (  # noqa: F401
     spending,
     task_stops,
     tries,
-    turns,
 )
 from otvet.connection import consents, tokens, watched  # noqa: F401
 from otvet.database import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, Database, metadata
-from otvet.deliver import bot_waits, parts  # noqa: F401
 from otvet.errors import DatabaseUnfit
 from otvet.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
 from otvet.i18n import _
+from otvet.turns import parts, turn  # noqa: F401
+from otvet.widget import waiting  # noqa: F401
 
 __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0009"
+LATEST = "0011"
 """The newest migration. Known here so that a start with nothing to do need not load Alembic."""
 
 MOST_TRIES = 20

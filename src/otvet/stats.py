@@ -6,10 +6,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import counters, turns
+from otvet import counters
 from otvet.conversations import clients, conversations, messages
 from otvet.inbox import quarantined
 from otvet.tries import REPLIED, SUMMARY, tries
+from otvet.turns.turn import OPEN, State, turns
 
 _STARTED = time.monotonic()
 
@@ -30,7 +31,7 @@ def read(connection: Connection) -> dict[str, Any]:
     tries of a responder that ended without a reply.
     """
     by_sender = _counted(connection, messages.c.sender_type)
-    by_state = _counted(connection, turns.turns.c.state)
+    by_state = _counted(connection, turns.c.state)
     manus = sa.select(sa.func.count()).where(tries.c.responder == "manus", _OF_REPLIES)
     failed = sa.select(sa.func.count()).where(tries.c.outcome.is_not(None), tries.c.outcome != REPLIED, _OUTSIDE)
     failed_tries = connection.scalar(failed.where(_OF_REPLIES))
@@ -42,15 +43,15 @@ def read(connection: Connection) -> dict[str, Any]:
         "messages_saved": saved,
         "duplicates": duplicates,
         "manus_requests": connection.scalar(manus),
-        "replies_sent": by_state.get(turns.SENT, 0),
-        "replies_kept": by_state.get(turns.KEPT, 0),
-        "errors": by_state.get(turns.FAILED, 0) + (failed_tries or 0),
-        "turns_open": sum(by_state.get(state, 0) for state in turns.OPEN),
+        "replies_sent": by_state.get(State.SENT, 0),
+        "replies_kept": by_state.get(State.KEPT, 0),
+        "errors": by_state.get(State.FAILED, 0) + (failed_tries or 0),
+        "turns_open": sum(by_state.get(state, 0) for state in OPEN),
         "clients": connection.scalar(sa.select(sa.func.count()).select_from(clients)),
         "conversations": connection.scalar(sa.select(sa.func.count()).select_from(conversations)),
         "quarantined": quarantined(connection),
         "messages": {sender: by_sender.get(sender, 0) for sender in ("client", "assistant", "manager")},
-        "turns": {state: by_state.get(state, 0) for state in turns.STATES},
+        "turns": {state: by_state.get(state, 0) for state in State},
         "ignored_events": {
             name.removeprefix("event."): value for name, value in sorted(totals.items()) if name.startswith("event.")
         },

@@ -34,6 +34,7 @@ threads = sa.Table(
     "threads",
     metadata,
     sa.Column("conversation_id", Id, sa.ForeignKey("conversations.id"), primary_key=True),
+    sa.Column("chat_ref", sa.Text, primary_key=True, server_default=""),  # see turns.chat_ref
     sa.Column("responder", sa.Text, primary_key=True),
     sa.Column("thread", sa.Text, nullable=False),  # the responder's own id of the conversation: a Manus task
 )
@@ -97,7 +98,8 @@ class Try:
     async def keep_thread(self, thread: str | None) -> None:
         self.thread = thread
         self._notes.threads[self.responder] = thread
-        key = {"conversation_id": self._notes.conversation_id, "responder": self.responder}
+        notes = self._notes
+        key = {"conversation_id": notes.conversation_id, "chat_ref": notes.chat_ref, "responder": self.responder}
 
         def write(connection: Connection) -> None:
             connection.execute(threads.delete().filter_by(**key))
@@ -164,6 +166,7 @@ class Notes:
         turn_id: int,
         draft: int,
         conversation_id: int,
+        chat_ref: str = "",
         ceilings: Mapping[str, int] = {},
     ) -> None:
         self.database = database
@@ -171,9 +174,10 @@ class Notes:
         self.ceilings = ceilings
         self.turn_id = turn_id
         self.conversation_id = conversation_id
+        self.chat_ref = chat_ref
         self._draft = draft
         self._known = {(row.draft, row.responder): row for row in connection.execute(_TRIES, {"turn": turn_id})}
-        kept = connection.execute(_THREADS, {"conversation": conversation_id})
+        kept = connection.execute(_THREADS, {"conversation": conversation_id, "chat": chat_ref})
         self.threads: dict[str, str | None] = {row.responder: row.thread for row in kept}
         self._made: dict[tuple[int, str], Try] = {}
 
@@ -195,6 +199,19 @@ class Notes:
         spending.add(connection, amounts)
 
 
+def forget(connection: Connection, turn_id: int) -> None:
+    """Nobody will see the draft that they were attempts at."""
+    connection.execute(tries.delete().where(tries.c.turn_id == turn_id))
+
+
+_IS_ASKED = sa.select(tries.c.id).where(tries.c.turn_id == sa.bindparam("turn"), tries.c.draft >= sa.bindparam("draft"))
+
+
+def is_asked(connection: Connection, turn_id: int, redrafts: int) -> bool:
+    """Whether any responder was asked for the present draft of a turn."""
+    return connection.execute(_IS_ASKED, {"turn": turn_id, "draft": redrafts * WRITINGS}).first() is not None
+
+
 def of_turn(connection: Connection, turn_id: int) -> Sequence[Row[Any]]:
     """All tries at a turn, in their order."""
     in_order = _TRIES.order_by(tries.c.draft // WRITINGS, tries.c.started_at, tries.c.draft, tries.c.id)
@@ -208,7 +225,9 @@ _TURN = (
     .with_for_update(read=True, key_share=True)  # it must not go before its try is there
 )
 _TRIES = sa.select(tries).where(tries.c.turn_id == sa.bindparam("turn"))
-_THREADS = sa.select(threads).where(threads.c.conversation_id == sa.bindparam("conversation"))
+_THREADS = sa.select(threads).where(
+    threads.c.conversation_id == sa.bindparam("conversation"), threads.c.chat_ref == sa.bindparam("chat")
+)
 
 
 @cache  # once for each dialect: building it anew costs more than running it

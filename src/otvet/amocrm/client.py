@@ -9,7 +9,8 @@ AmoError (a ServiceError)
 
 import copy
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, Self
@@ -182,7 +183,7 @@ class AmoClient:
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/account-info
         """
-        data = await self._request("GET", "/api/v4/account", past_gate=True) or {}
+        data = await self._request("GET", "/api/v4/account", ignore_outage=True) or {}
         try:
             user = data.get("current_user_id")
             return Account(int(data["id"]), str(data["name"]), str(data["subdomain"]), int(user) if user else None)
@@ -292,30 +293,15 @@ class AmoClient:
         other._limiter = limiter
         return other
 
-    async def place(self, *, past_gate: bool = False) -> None:
-        """Wait until a call may start; the next one is then made with ``has_place``.
+    @asynccontextmanager
+    async def slot(self, *, ignore_outage: bool = False) -> AsyncIterator["Slot"]:
+        """Wait until a call may start; the block then makes one that cannot be taken back.
 
-        The gate may be closed meanwhile: the last look at it is the caller's.
+        The wait comes first, so that the block can check right before its call that the call is still wanted.
+        ignore_outage: the caller looks for an outage itself in that check.
         """
-        if not past_gate:
-            await self._look_at_gate()
-        await self._tokens.prepare()
-        if self._limiter is not None:
-            await self._limiter.acquire()
-
-    async def add_note(self, lead_id: int, text: str, *, has_place: bool = False) -> int:
-        """Write a note that the sales team sees in the deal; gives its id.
-
-        amoCRM has no key against writing it twice: after an ambiguous error look for it with ``find_note``.
-        Source: https://www.amocrm.ru/developers/content/crm_platform/events-and-notes
-        """
-        path = f"/api/v4/leads/{lead_id:d}/notes"
-        note = {"note_type": "common", "params": {"text": text}}
-        data = await self._request("POST", path, body=[note], private=text, has_place=has_place, ask_back=True)
-        try:
-            return int((data or {})["_embedded"]["notes"][0]["id"])
-        except _WRONG_SHAPE:
-            raise _not_data("POST") from None
+        await self._take_slot(ignore_outage)
+        yield Slot(self)
 
     async def find_note(self, lead_id: int, marker: str) -> int | None:
         """The id of the newest note with ``marker`` in its text, among the deal's last 100 text notes.
@@ -341,24 +327,6 @@ class AmoClient:
                 raise _not_data("GET") from None
         return None
 
-    async def add_task(
-        self, lead_id: int, text: str, due: datetime, responsible_user_id: int | None, *, has_place: bool = False
-    ) -> int:
-        """Make a task in the deal, for its responsible user if none is named; gives its id.
-
-        Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
-        """
-        task = {"text": text, "complete_till": int(due.timestamp()), "entity_id": lead_id, "entity_type": "leads"}
-        if responsible_user_id:
-            task["responsible_user_id"] = responsible_user_id
-        data = await self._request(
-            "POST", "/api/v4/tasks", body=[task], private=text, has_place=has_place, ask_back=True
-        )
-        try:
-            return int((data or {})["_embedded"]["tasks"][0]["id"])
-        except _WRONG_SHAPE:
-            raise _not_data("POST") from None
-
     async def find_task(self, lead_id: int, marker: str) -> int | None:
         """The id of an open task of the deal with ``marker`` in its text.
 
@@ -379,14 +347,6 @@ class AmoClient:
             raise _not_data("GET") from None
         return None
 
-    async def call(
-        self, method: str, path: str, *, body: Any = None, private: str = "", has_place: bool = False
-    ) -> Mapping[str, Any] | None:
-        """A call that need say no more than that it was accepted; what it means is for the module that makes it."""
-        return await self._request(
-            method, path, body=body, private=private, has_place=has_place, lenient=True, ask_back=True
-        )
-
     async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
         """Any data; None when there is none."""
         return await self._request("GET", path, query=query, ask_back=True)
@@ -403,19 +363,19 @@ class AmoClient:
         query: Mapping[str, str | int] | None = None,
         body: Any = None,
         private: str = "",
-        has_place: bool = False,
-        past_gate: bool = False,
+        has_slot: bool = False,
+        ignore_outage: bool = False,
         lenient: bool = False,
         ask_back: bool = False,
     ) -> Mapping[str, Any] | None:
-        if not has_place:
-            await self._take_place(past_gate)
+        if not has_slot:
+            await self._take_slot_and_look(ignore_outage)
         token = await self._tokens.token()
         answer = await self._send(token, method, path, query, body)
         if answer.status_code == 401 and await self._tokens.renew(token):
-            if has_place:  # what the caller made sure of before may not hold any more
+            if has_slot:  # what the caller checked before may not hold any more
                 raise AmoError(_(_RENEWED), reason="unavailable")
-            await self._take_place(past_gate)
+            await self._take_slot_and_look(ignore_outage)
             answer = await self._send(await self._tokens.token(), method, path, query, body)
         try:
             return read_answer(method, answer.status_code, answer.content, private, lenient=lenient)
@@ -427,12 +387,19 @@ class AmoClient:
         sentence = _(_NOT_THIS).format(status=refusal.status)
         raise AmoError(sentence, reason=refusal.reason, permanent=True, status=refusal.status) from refusal
 
-    async def _take_place(self, past_gate: bool) -> None:
-        await self.place(past_gate=past_gate)
-        if not past_gate:
-            await self._look_at_gate()
+    async def _take_slot(self, ignore_outage: bool) -> None:
+        if not ignore_outage:
+            await self._look_for_outage()
+        await self._tokens.prepare()
+        if self._limiter is not None:
+            await self._limiter.acquire()
 
-    async def _look_at_gate(self) -> None:
+    async def _take_slot_and_look(self, ignore_outage: bool) -> None:
+        await self._take_slot(ignore_outage)
+        if not ignore_outage:
+            await self._look_for_outage()
+
+    async def _look_for_outage(self) -> None:
         if self._gate is not None:
             await self._gate()
 
@@ -451,6 +418,53 @@ class AmoClient:
             )
         except httpx2.RequestError as error:
             raise network_error(method, error) from error
+
+
+class Slot:
+    """The right to make one call that cannot be taken back; ``AmoClient.slot`` gives it."""
+
+    def __init__(self, client: AmoClient) -> None:
+        self._client = client
+        self._used = False
+
+    async def call(
+        self, method: str, path: str, *, body: Any = None, private: str = "", lenient: bool = True
+    ) -> Mapping[str, Any] | None:
+        """Make the call. lenient: an answer that says no more than that it was accepted is enough."""
+        if self._used:
+            raise RuntimeError("a slot is for one call")
+        self._used = True
+        return await self._client._request(
+            method, path, body=body, private=private, has_slot=True, lenient=lenient, ask_back=True
+        )
+
+    async def add_note(self, lead_id: int, text: str) -> int:
+        """Write a note that the sales team sees in the deal; gives its id.
+
+        amoCRM has no idempotency key for it: after an ambiguous error look for it with ``find_note``.
+        Source: https://www.amocrm.ru/developers/content/crm_platform/events-and-notes
+        """
+        note = {"note_type": "common", "params": {"text": text}}
+        path = f"/api/v4/leads/{lead_id:d}/notes"
+        return _id_of_first(await self.call("POST", path, body=[note], private=text, lenient=False), "notes")
+
+    async def add_task(self, lead_id: int, text: str, due: datetime, responsible_user_id: int | None) -> int:
+        """Make a task in the deal, for its responsible user if none is named; gives its id.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
+        """
+        task = {"text": text, "complete_till": int(due.timestamp()), "entity_id": lead_id, "entity_type": "leads"}
+        if responsible_user_id:
+            task["responsible_user_id"] = responsible_user_id
+        made = await self.call("POST", "/api/v4/tasks", body=[task], private=text, lenient=False)
+        return _id_of_first(made, "tasks")
+
+
+def _id_of_first(data: Mapping[str, Any] | None, name: str) -> int:
+    try:
+        return int((data or {})["_embedded"][name][0]["id"])
+    except _WRONG_SHAPE:
+        raise _not_data("POST") from None
 
 
 def read_answer(

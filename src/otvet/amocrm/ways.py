@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.client import AmoClient, AmoError, Slot
 from otvet.i18n import N_, _
 
 FIELD_CODE = "OTVET_REPLY"
@@ -19,7 +19,7 @@ PAGES = 20
 EVENTS = 100
 OUTGOING = "outgoing_chat_message"
 ROBOT = 0  # who did it, where no user did
-LEAD = 2  # amoCRM's number for deals
+CONTACT, LEAD = 1, 2  # amoCRM's numbers for what a bot is run for
 
 _FIELD_GONE = N_(
     "amoCRM does not take the reply into the deal's field {field} ({detail}). See that the field is there and is a "
@@ -61,7 +61,8 @@ async def find_or_make_field(amocrm: AmoClient) -> int:
     found = await _find_field(amocrm)
     if found is None:
         wanted = {"type": "textarea", "name": _(FIELD_NAME), "code": FIELD_CODE}
-        await amocrm.call("POST", "/api/v4/leads/custom_fields", body=[wanted])
+        async with amocrm.slot() as slot:
+            await slot.call("POST", "/api/v4/leads/custom_fields", body=[wanted])
         found = await _find_field(amocrm)  # another process may have made one too: all take the first
     if found is None:
         raise AmoError(_(_NO_FIELD), reason="unavailable")
@@ -80,14 +81,14 @@ async def _find_field(amocrm: AmoClient) -> int | None:
     return min(ids, default=None)
 
 
-async def write_field(amocrm: AmoClient, lead_id: int, field_id: int, text: str) -> None:
-    """Put the text where the bot reads it; doing it twice changes nothing. Called with a place already taken.
+async def write_field(slot: Slot, lead_id: int, field_id: int, text: str) -> None:
+    """Put the text where the bot reads it; doing it twice changes nothing.
 
     Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
     """
     body = {"custom_fields_values": [{"field_id": field_id, "values": [{"value": text}]}]}
     try:
-        await amocrm.call("PATCH", f"/api/v4/leads/{lead_id:d}", body=body, private=text, has_place=True)
+        await slot.call("PATCH", f"/api/v4/leads/{lead_id:d}", body=body, private=text)
     except AmoError as error:
         if not error.permanent or error.reason == "not_found":  # that is the deal, not the field
             raise
@@ -100,24 +101,26 @@ class Bots:
     has_v4: whether it has the newer one; None while that is not known. The older one may take a bot that is not there.
     """
 
-    def __init__(self, amocrm: AmoClient) -> None:
-        self._amocrm = amocrm
+    def __init__(self) -> None:
         self.has_v4: bool | None = None
 
-    async def run(self, bot_id: int, lead_id: int) -> None:
-        """Called with a place among the calls already taken.
+    async def run(self, slot: Slot, bot_id: int, lead_id: int, contact_id: int | None = None) -> None:
+        """Start the bot in a deal, or for one of the deal's contacts.
 
+        Run for a deal, the bot is taken to write into the chat that was active last (unverified), so in a deal with
+        several contacts it is run for the one who asked.
         Sources: https://developers.kommo.com/reference/launch-a-salesbot and, for the older address,
         https://developers.kommo.com/reference/launch-salesbot (that amoCRM has both is not verified)
         """
         known = self.has_v4  # what others find out meanwhile is not about this call
         try:
             if known is False:
-                old = [{"bot_id": bot_id, "entity_id": lead_id, "entity_type": LEAD}]
-                await self._amocrm.call("POST", "/api/v2/salesbot/run", body=old, has_place=True)
+                kind = CONTACT if contact_id else LEAD
+                old = [{"bot_id": bot_id, "entity_id": contact_id or lead_id, "entity_type": kind}]
+                await slot.call("POST", "/api/v2/salesbot/run", body=old)
             else:
-                body = {"entity_id": lead_id, "entity_type": "leads"}
-                await self._amocrm.call("POST", f"/api/v4/bots/{bot_id:d}/run", body=body, has_place=True)
+                body = {"entity_id": contact_id or lead_id, "entity_type": "contacts" if contact_id else "leads"}
+                await slot.call("POST", f"/api/v4/bots/{bot_id:d}/run", body=body)
         except AmoError as error:
             if known is None and error.status in (404, 405):
                 self.has_v4 = False
@@ -135,8 +138,8 @@ def _not_run(bot_id: int, error: AmoError) -> AmoError:
     return _refused(_BOT_GONE, error, bot=bot_id) if error.permanent else error
 
 
-async def send_message(amocrm: AmoClient, talk_id: str, text: str) -> str | None:
-    """Kommo's message into a talk; gives its id. Called with a place already taken; it cannot be taken back.
+async def send_message(slot: Slot, talk_id: str, text: str) -> str | None:
+    """Kommo's message into a talk; gives its id. It cannot be taken back.
 
     Source: https://developers.kommo.com/changelog (2026-07-08; that amoCRM has it too is not verified)
     """
@@ -144,7 +147,7 @@ async def send_message(amocrm: AmoClient, talk_id: str, text: str) -> str | None
         raise AmoError(_(_TALK_REFUSED[404]), reason="not_found", permanent=True)
     path = f"/api/v4/talks/{talk_id}/send_message"
     try:
-        data = await amocrm.call("POST", path, body={"text": text}, private=text, has_place=True)
+        data = await slot.call("POST", path, body={"text": text}, private=text)
     except AmoError as error:
         sentence = _TALK_REFUSED.get(error.status or 0)
         if not error.permanent or sentence is None:
@@ -154,8 +157,8 @@ async def send_message(amocrm: AmoClient, talk_id: str, text: str) -> str | None
     return str(named) if isinstance(named, str | int) else None
 
 
-async def go_on(amocrm: AmoClient, return_url: str, data: Mapping[str, Any], shown: Sequence[str]) -> None:
-    """Let a bot go on that waits for a reply. Called with a place already taken; it cannot be taken back.
+async def go_on(slot: Slot, return_url: str, data: Mapping[str, Any], shown: Sequence[str]) -> None:
+    """Let a bot go on that waits for a reply. It cannot be taken back.
 
     return_url: one that was found to be the account's own; only its path is used.
     shown: texts of at most 80 characters that the bot sends at once.
@@ -166,9 +169,7 @@ async def go_on(amocrm: AmoClient, return_url: str, data: Mapping[str, Any], sho
         show = [{"handler": "show", "params": {"type": "text", "value": text}} for text in shown]
         body["execute_handlers"] = show
     try:
-        await amocrm.call(
-            "POST", urlsplit(return_url).path, body=body, private=str(data.get("reply", "")), has_place=True
-        )
+        await slot.call("POST", urlsplit(return_url).path, body=body, private=str(data.get("reply", "")))
     except AmoError as error:
         sentence = {403: _NOT_ADMIN, 404: _NOT_WAITING}.get(error.status or 0)
         if not error.permanent or sentence is None:

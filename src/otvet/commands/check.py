@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otvet import app, schema
+from otvet.answering.instructions import Instructions
 from otvet.causes import cause_of
 from otvet.clock import SystemClock
 from otvet.commands import check_account
@@ -20,7 +21,6 @@ from otvet.config import Settings, misspelt
 from otvet.database import Database
 from otvet.errors import OtvetError, ServiceError, SettingsError
 from otvet.i18n import _, ngettext
-from otvet.instructions import Instructions
 from otvet.responders.base import Line
 from otvet.responders.chat import models
 from otvet.responders.knowledge.passages import no_folder, read_folder
@@ -132,7 +132,7 @@ def _instructions(settings: Settings) -> Finding:
 def _delivery(settings: Settings) -> Iterator[Finding]:
     """A line only if the service does not start with them."""
     try:
-        app.delivery_rules(settings)
+        app.delivery_options(settings)
     except SettingsError as error:
         yield Finding(_("Replies"), "bad", str(error))
 

@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
-from otvet import gaps, gates, processes, turns
+from otvet import gaps, gates, processes
 from otvet.commands import view
 from otvet.commands.terminal import whole
 from otvet.config import Settings
@@ -19,17 +18,20 @@ from otvet.conversations import MODES, pause_end, set_mode, set_pause
 from otvet.errors import UsageError
 from otvet.i18n import N_, _, ngettext
 from otvet.inbox import quarantined
+from otvet.turns import drafts, staff
+from otvet.turns import turn as turn_
+from otvet.turns.turn import NEEDS_STAFF, OPEN, State, Turn, turns
 
 STATES = {
-    turns.WAITING: N_("waiting"),
-    turns.ANSWERING: N_("being written"),
-    turns.SENDING: N_("being sent"),
-    turns.DRAFT: N_("draft, waits for approval"),
-    turns.SENT: N_("sent"),
-    turns.KEPT: N_("kept, not sent"),
-    turns.FAILED: N_("failed"),
-    turns.CANCELLED: N_("cancelled"),
-    turns.HANDED: N_("left to a person"),
+    State.WAITING: N_("waiting"),
+    State.ANSWERING: N_("being written"),
+    State.SENDING: N_("being sent"),
+    State.DRAFT: N_("draft, waits for approval"),
+    State.SENT: N_("sent"),
+    State.KEPT: N_("kept, not sent"),
+    State.FAILED: N_("failed"),
+    State.CANCELLED: N_("cancelled"),
+    State.HANDED: N_("left to a person"),
 }
 MOST_SHOWN = 100
 LEADS_SHOWN = 3
@@ -76,7 +78,7 @@ def approve(settings: Settings, turn_id: int, text: str | None) -> None:
     if text is not None and not text.strip():
         raise UsageError(_("the text is empty"), exit_code=2)
     with _writing(settings) as connection:
-        if (why_not := turns.approve(connection, turn_id, text, datetime.now(UTC))) is not None:
+        if (why_not := drafts.approve(connection, turn_id, text)) is not None:
             raise UsageError(why_not)
         told = _when_taken_up(connection)
     Console().print(told.format(turn=turn_id))
@@ -85,7 +87,7 @@ def approve(settings: Settings, turn_id: int, text: str | None) -> None:
 def reject(settings: Settings, turn_id: int) -> None:
     """Drop a draft."""
     with _writing(settings) as connection:
-        if (why_not := turns.reject(connection, turn_id, datetime.now(UTC))) is not None:
+        if (why_not := drafts.reject(connection, turn_id, datetime.now(UTC))) is not None:
             raise UsageError(why_not)
     Console().print(_("turn {turn}: the draft is dropped, nothing is sent").format(turn=turn_id))
 
@@ -93,9 +95,9 @@ def reject(settings: Settings, turn_id: int) -> None:
 def retry(settings: Settings, turn_id: int) -> None:
     """Have a turn answered that ended without a reply."""
     with _writing(settings) as connection:
-        if why_not := turns.still_kept(connection, turn_id, connected=settings.amocrm_connected):
+        if why_not := staff.still_kept(connection, turn_id, connected=settings.amocrm_connected):
             raise UsageError(why_not)
-        answers = turns.retry(connection, turn_id, datetime.now(UTC))
+        answers = staff.retry(connection, turn_id, datetime.now(UTC))
         if answers is None:
             raise UsageError(_("the turn {turn} is not one that can be tried again").format(turn=turn_id))
         told = _when_taken_up(connection)
@@ -122,10 +124,10 @@ def _writing(settings: Settings) -> Iterator[Connection]:
 
 def show(settings: Settings, state: str | None) -> None:
     """List turns: those in a state, or those that a person has to see to."""
-    states = (state,) if state else turns.NEEDS_A_PERSON
-    if not set(states) <= set(turns.STATES):
+    states = (state,) if state else NEEDS_STAFF
+    if not set(states) <= set(State):
         sentence = _("a turn has no state {state}; the states are: {states}")
-        raise UsageError(sentence.format(state=state, states=", ".join(turns.STATES)), exit_code=2)
+        raise UsageError(sentence.format(state=state, states=", ".join(State)), exit_code=2)
     database = view.open_database(settings)
     try:
         rows, asked = database.look(lambda connection: _listed(connection, states))
@@ -161,23 +163,21 @@ def show(settings: Settings, state: str | None) -> None:
 def _held_back(connection: Connection) -> tuple[int, str] | None:
     """How many open turns there are while all calls to amoCRM are stopped, and why they are."""
     gate = gates.closed(connection, gates.AMOCRM)
-    count = gate and connection.scalar(
-        sa.select(sa.func.count()).select_from(turns.turns).where(turns.turns.c.state.in_(turns.OPEN))
-    )
+    count = gate and connection.scalar(sa.select(sa.func.count()).select_from(turns).where(turns.c.state.in_(OPEN)))
     return (count, gate.sentence) if gate and count else None
 
 
-def _listed(connection: Connection, states: Sequence[str]) -> tuple[Sequence[Row[Any]], dict[int, str]]:
+def _listed(connection: Connection, states: Sequence[str]) -> tuple[Sequence[Turn], dict[int, str]]:
     """The turns, and of those that are drafts what the client asked."""
-    rows = turns.listed(connection, states, MOST_SHOWN)
-    return rows, {row.id: view.asked(connection, row.id) for row in rows if row.state == turns.DRAFT}
+    rows = turn_.listed(connection, states, MOST_SHOWN)
+    return rows, {row.id: view.asked(connection, row.id) for row in rows if row.state == State.DRAFT}
 
 
-def _show_drafts(console: Console, rows: Sequence[Row[Any]], asked: Mapping[int, str]) -> None:
+def _show_drafts(console: Console, rows: Sequence[Turn], asked: Mapping[int, str]) -> None:
     """What a manager has to have read before a draft is approved."""
-    drafts = [row for row in rows if row.state == turns.DRAFT]
+    drafts = [row for row in rows if row.state == State.DRAFT]
     for row in drafts:
-        title = _("Draft {turn}, deal {lead}").format(turn=row.id, lead=row.amocrm_lead_id or "?")
+        title = _("Draft {turn}, deal {lead}").format(turn=row.id, lead=row.lead_id or "?")
         told = Text("\n").append(title, "bold")
         told.append("\n  ").append(_(view.SENDERS["client"]), view.COLOURS["client"]).append(f": {asked[row.id]}")
         told.append("\n  ").append(_("draft"), view.COLOURS["assistant"]).append(f": {view.indented(row.reply or '')}")
@@ -190,12 +190,12 @@ def _show_drafts(console: Console, rows: Sequence[Row[Any]], asked: Mapping[int,
         console.print(Text(f"\n{how}"))
 
 
-def _table(rows: Sequence[Row[Any]], settings: Settings) -> Table:
+def _table(rows: Sequence[Turn], settings: Settings) -> Table:
     table = Table(_("Turn"), _("Deal"), _("State"), _("Since"), _("Why"))
     for row in rows:
         since = view.when(row.closed_at or row.last_message_at, settings)
         why = Text(view.printable(view.reason(row.reason) or ""))
-        table.add_row(str(row.id), str(row.amocrm_lead_id or "?"), _(STATES[row.state]), since, why)
+        table.add_row(str(row.id), str(row.lead_id or "?"), _(STATES[row.state]), since, why)
     return table
 
 

@@ -16,7 +16,9 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection
 
-from otvet import app, context, handover, logs, turns
+from otvet import app, logs
+from otvet.answering import context
+from otvet.answering.instructions import Instructions
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
 from otvet.commands.terminal import whole
@@ -26,10 +28,12 @@ from otvet.database import Database
 from otvet.deals import hours
 from otvet.errors import UsageError
 from otvet.i18n import _
-from otvet.instructions import Instructions
 from otvet.responders.base import Context
 from otvet.responders.chat import models
 from otvet.responders.checks.guard import Finding
+from otvet.turns import human_request
+from otvet.turns import turn as turn_
+from otvet.turns.turn import OPEN, turns
 from otvet.writing import Written
 
 
@@ -126,15 +130,15 @@ def _costly(settings: Settings) -> dict[str, object]:
 
 def _past(connection: Connection, settings: Settings, lead_id: int | None, last: int) -> list[Past]:
     """The newest turns with a reply, oldest first, each as it stood when the client had asked."""
-    answered = sa.select(turns.turns.c.id).join(conversations).where(turns.turns.c.reply.is_not(None))
-    answered = answered.where(turns.turns.c.state.not_in(turns.OPEN))
+    answered = sa.select(turns.c.id).join(conversations).where(turns.c.reply.is_not(None))
+    answered = answered.where(turns.c.state.not_in(OPEN))
     if lead_id is not None:
         answered = answered.where(conversations.c.amocrm_lead_id == lead_id)
-    newest = connection.scalars(answered.order_by(turns.turns.c.id.desc()).limit(last)).all()
+    newest = connection.scalars(answered.order_by(turns.c.id.desc()).limit(last)).all()
     instructions = Instructions(settings.instructions_file)
     found = []
     for turn_id in reversed(newest):
-        turn = turns.get(connection, turn_id)
+        turn = turn_.get(connection, turn_id)
         assert turn is not None
         told = context.build(
             connection,
@@ -145,8 +149,8 @@ def _past(connection: Connection, settings: Settings, lead_id: int | None, last:
             hours.zone_of(settings.timezone),
             as_of_then=True,
         )
-        if told.question:
-            found.append(Past(turn_id, turn.first_message_at, told, turn.reply, turn.responder))
+        if told.question and turn.reply is not None:
+            found.append(Past(turn_id, turn.first_message_at, told, turn.reply, turn.responder or ""))
     return found
 
 
@@ -174,8 +178,8 @@ async def _write_anew(console: Console, settings: Settings, database: Database, 
 
 
 async def _write(told: Context, settings: Settings, who: app.Writers) -> Written:
-    if handover.asks_for_person(told.question, settings.person_phrases or handover.PHRASES):
-        return Written(handover.reply(told))
+    if human_request.asks_for_person(told.question, settings.person_phrases or human_request.PHRASES):
+        return Written(human_request.reply(told))
     told, _known = await context.with_knowledge(told, who.knowledge)
     return await who.writing.write(told, Scratch())
 

@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.engine import Connection
 
-from otvet import schema, turns
+from otvet import schema
 from otvet.amocrm.events import read_delivery
 from otvet.commands.scenario import Case, scene
 from otvet.conversations import messages, of_lead
 from otvet.database import Database
 from otvet.i18n import _
 from otvet.inbox import Received, store
+from otvet.turns.turn import turns
 
 
 def run() -> bool:
@@ -50,6 +51,6 @@ def _found(connection: Connection, case: Case) -> tuple[int, int]:
     here = of_lead(case.lead_id)
     saved = connection.scalar(sa.select(sa.func.count()).where(here))
     owed = connection.scalar(
-        sa.select(sa.func.count(sa.distinct(messages.c.turn_id))).where(here, messages.c.turn_id == turns.turns.c.id)
+        sa.select(sa.func.count(sa.distinct(messages.c.turn_id))).where(here, messages.c.turn_id == turns.c.id)
     )
     return saved or 0, owed or 0

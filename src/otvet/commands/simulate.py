@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otvet import installation, turns
+from otvet import installation
 from otvet.commands import view
 from otvet.commands.scenario import Case, scene, single
 from otvet.commands.terminal import whole
@@ -20,11 +20,12 @@ from otvet.config import Settings
 from otvet.database import Database
 from otvet.errors import UsageError
 from otvet.i18n import _
+from otvet.turns.turn import State
 
 POLL_SECONDS = 0.2
 MARGIN_SECONDS = 20.0
-SAID = (turns.SENT, turns.KEPT, turns.FAILED)
-ENDED_UNSAID = (turns.DRAFT, turns.HANDED, turns.CANCELLED)
+SAID = (State.SENT, State.KEPT, State.FAILED)
+ENDED_UNSAID = (State.DRAFT, State.HANDED, State.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,12 @@ class Outcome:
     @property
     def drafted(self) -> bool:
         """Whether a manager has to say first whether it is sent."""
-        return turns.DRAFT in self.turns.values()
+        return State.DRAFT in self.turns.values()
 
     @property
     def good(self) -> bool:
-        drafts = sum(state == turns.DRAFT for state in self.turns.values())
-        failed = any(one["turn"]["state"] == turns.FAILED for one in self.replies)
+        drafts = sum(state == State.DRAFT for state in self.turns.values())
+        failed = any(one["turn"]["state"] == State.FAILED for one in self.replies)
         return self.saved == self.case.saved and len(self.replies) + drafts == self.case.replies and not failed
 
 
@@ -212,9 +213,9 @@ def _replies(outcome: Outcome, unsaid: Mapping[int, str | None]) -> Text:
 
 
 def _unsaid(turn: int, state: str, why: str | None) -> str:
-    if state == turns.DRAFT:
+    if state == State.DRAFT:
         return _("draft {turn} waits for approval: otvet turns").format(turn=turn)
     why = view.printable(why or "?")
-    if state == turns.HANDED:
+    if state == State.HANDED:
         return _("left to a person: {why}").format(why=why)
     return _("not answered: {why}").format(why=why)

@@ -12,14 +12,15 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection, Row
 
-from otvet import schema, turns
+from otvet import schema
 from otvet.config import Settings
-from otvet.conversations import clients, conversations, messages, of_lead
+from otvet.conversations import clients, conversations, messages, of_lead, paused_until
 from otvet.database import Database
 from otvet.deals import hours
 from otvet.errors import OtvetError, UsageError
 from otvet.i18n import N_, _, interface_language
 from otvet.spoken import spoken
+from otvet.turns.turn import DELIVERY, State, delivery_of, turns
 
 SENDERS = {"client": N_("client"), "assistant": N_("assistant"), "manager": N_("manager")}
 STATUSES = {"active": N_("active"), "completed": N_("completed")}
@@ -166,11 +167,13 @@ def _show_conversation(connection: Connection, console: Console, settings: Setti
     deal = _("Deal {lead}").format(lead=row.amocrm_lead_id) if row.amocrm_lead_id else _("Deal not known yet")
     name = escape(printable(row.name or _("no name")))
     state = [_("conversation {id}").format(id=row.id), _(STATUSES[row.status])]
-    if row.paused_until and row.paused_until > datetime.now(UTC):
+    pause = paused_until(connection, [row.id]).get(row.id)
+    if pause and pause[0] > datetime.now(UTC):
         state.append(_("paused"))
     console.print(f"[bold]{deal}[/]  {name}  ({', '.join(state)})")
     said = connection.execute(
-        sa.select(messages)
+        sa.select(messages, *DELIVERY)
+        .outerjoin(turns, turns.c.id == messages.c.turn_id)
         .where(messages.c.conversation_id == row.id)
         .order_by(messages.c.timestamp, messages.c.id)
         .execution_options(yield_per=500)
@@ -187,7 +190,7 @@ def _show_message(console: Console, settings: Settings, message: Row[Any]) -> No
     line.append(_(SENDERS[sender]), style=COLOURS[sender])
     if sender == "assistant":
         data = message.metadata
-        facts = (writer(data.get("responder")), delivery(data.get("delivery")))
+        facts = (writer(data.get("responder")), delivery(delivery_of(message)))
         about = ", ".join(fact for fact in facts if fact)
         if about:
             line.append(f" ({printable(about)})", style="dim")
@@ -203,8 +206,8 @@ def indented(text: str) -> str:
 
 def _show_draft(connection: Connection, console: Console, conversation_id: int) -> None:
     """A draft is no message yet: nobody was told it."""
-    waits = (turns.turns.c.conversation_id == conversation_id, turns.turns.c.state == turns.DRAFT)
-    for draft in connection.execute(sa.select(turns.turns).where(*waits).order_by(turns.turns.c.id)):
+    waits = (turns.c.conversation_id == conversation_id, turns.c.state == State.DRAFT)
+    for draft in connection.execute(sa.select(turns).where(*waits).order_by(turns.c.id)):
         line = Text("  ")
         line.append(_("draft, not sent"), style="magenta")
         line.append(" (" + _("to send it: otvet approve {turn}").format(turn=draft.id) + ")", style="dim")

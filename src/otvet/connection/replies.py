@@ -12,7 +12,7 @@ from otvet.amocrm.salesbots import Bot
 from otvet.amocrm.ways import find_or_make_field
 from otvet.connection.steps import Step
 from otvet.database import Database
-from otvet.deliver.ways import FIELD
+from otvet.delivery.methods import FIELD
 from otvet.errors import ServiceError
 from otvet.i18n import N_, _
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import inbox, turns
+from otvet import inbox
 from otvet.amocrm import cards
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
@@ -17,6 +17,8 @@ from otvet.conversations import clients, conversations, messages
 from otvet.database import Database
 from otvet.deals import background
 from otvet.errors import OtvetError, ServiceError
+from otvet.turns import staff
+from otvet.turns.turn import State, turns
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +116,7 @@ class Finder:
 
         def write(connection: Connection) -> None:
             if now - one.first_message_at > GIVE_UP_AFTER:
-                turns.unplaced(connection, one.id, turns.NO_DEAL, now)
+                staff.give_up_on_deal(connection, one.id, now)
             _note(connection, one.id, one.searches, now + AMOCRM_FAILED)
 
         await self._database.write(write)
@@ -126,7 +128,7 @@ class Finder:
             if one.searches < len(AGAIN_AFTER):
                 _note(connection, one.id, one.searches + 1, now + AGAIN_AFTER[one.searches])
             else:
-                turns.unplaced(connection, one.id, turns.NO_DEAL, now)
+                staff.give_up_on_deal(connection, one.id, now)
                 _note(connection, one.id, 0, None)  # what the client says next is looked for anew
 
         await self._database.write(write)
@@ -152,11 +154,11 @@ _DUE = (
         conversations.c.searches,
         clients.c.amocrm_contact_id.label("contact_id"),
         _TALK.label("talk_id"),
-        turns.turns.c.first_message_at,
+        turns.c.first_message_at,
     )
     .join(clients, clients.c.id == conversations.c.client_id)
-    .join(turns.turns, turns.turns.c.conversation_id == conversations.c.id)
-    .where(_NOT_KNOWN, turns.turns.c.state == turns.WAITING, _TIME_HAS_COME)
+    .join(turns, turns.c.conversation_id == conversations.c.id)
+    .where(_NOT_KNOWN, turns.c.state == State.WAITING, _TIME_HAS_COME)
     .order_by(conversations.c.id)
     .limit(MOST_AT_ONCE)
 )

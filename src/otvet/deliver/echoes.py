@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet import turns
 from otvet.amocrm.events import MessageEvent
 from otvet.conversations import chats, conversations
-from otvet.deliver.parts import GIVEN, SENT, UNKNOWN, came_back, known_echoes, parts
+from otvet.turns import sending
+from otvet.turns.parts import GIVEN, SENT, UNKNOWN, came_back, known_echoes, parts
+from otvet.turns.turn import turns
 
 BEFORE = timedelta(minutes=1)  # amoCRM's clock may be behind ours
 WITHIN = timedelta(minutes=10)  # of the call; a bot may have other steps before
@@ -25,9 +26,9 @@ LEAST_TO_CONTAIN = 12  # characters; a bot may put words of its own around the r
 MOST_AROUND = 100  # characters of the bot's own words; more, and another message only happens to hold these
 
 _ON_THEIR_WAY = (
-    sa.select(parts, turns.turns.c.conversation_id, turns.turns.c.reply, conversations.c.amocrm_lead_id)
-    .join(turns.turns, turns.turns.c.id == parts.c.turn_id)
-    .join(conversations, conversations.c.id == turns.turns.c.conversation_id)
+    sa.select(parts, turns.c.conversation_id, turns.c.chat_ref, turns.c.reply, conversations.c.amocrm_lead_id)
+    .join(turns, turns.c.id == parts.c.turn_id)
+    .join(conversations, conversations.c.id == turns.c.conversation_id)
     .where(
         parts.c.state.in_((GIVEN, SENT, UNKNOWN)),
         parts.c.given_at > sa.bindparam("since"),
@@ -65,7 +66,7 @@ def take(connection: Connection, events: Sequence[tuple[MessageEvent, datetime]]
         if came:
             own.add(event.key)
             found = [one for one in found if one not in came]
-            turns.heal(connection, came[0].turn_id, now)
+            sending.heal(connection, came[0].turn_id, now)
     return own
 
 
@@ -80,8 +81,11 @@ def _matching(event: MessageEvent, at: datetime, found: Sequence[Row[Any]], chat
         if one.outside_id == event.key:
             return [one]
     here = [one for one in found if _is_here(one, event, chat) and one.given_at - BEFORE <= at <= one.given_at + WITHIN]
-    # Of two that say the same, the one that surely was sent.
-    free = sorted((one for one in here if one.echo_id is None), key=lambda one: one.state == UNKNOWN)
+    # Of two that say the same, the one that was sent into this chat, and that surely was sent.
+    free = sorted(
+        (one for one in here if one.echo_id is None),
+        key=lambda one: (one.chat_ref != event.chat_ref, one.state == UNKNOWN),
+    )
     said = _plain(event.text)
     for one in free:
         if said == _plain(one.text):

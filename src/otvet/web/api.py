@@ -10,14 +10,27 @@ from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Res
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
 
-from otvet import __version__, erasure, gaps, gates, installation, stats, tries, turns
+from otvet import __version__, erasure, gaps, gates, installation, stats, tries
 from otvet.app import Service
 from otvet.commands import view
 from otvet.connection import watched
-from otvet.conversations import FOR_GOOD, clients, conversations, messages, of_lead, pause_end, set_mode, set_pause
+from otvet.conversations import (
+    FOR_GOOD,
+    clients,
+    conversations,
+    messages,
+    of_lead,
+    pause_end,
+    paused_until,
+    set_mode,
+    set_pause,
+)
 from otvet.errors import StorageError, UsageError
 from otvet.i18n import _
 from otvet.inbox import quarantined
+from otvet.turns import drafts, staff
+from otvet.turns import turn as turn_
+from otvet.turns.turn import NEEDS_STAFF, State, Turn, turns
 from otvet.web import metrics
 from otvet.web.access import require_access
 
@@ -113,7 +126,8 @@ async def list_conversations(request: Request, limit: PageSize = 50, before: str
         rows = connection.execute(query).all()
         page = rows[:limit]
         more = f"{page[-1].last_activity.isoformat()}~{page[-1].id}" if len(rows) > limit else None
-        return {"conversations": [_conversation(row, now) for row in page], "next": more}
+        pauses = paused_until(connection, [row.id for row in page])
+        return {"conversations": [_conversation(row, pauses.get(row.id), now) for row in page], "next": more}
 
     result: dict[str, Any] = await request.app.state.service.database.read(read)
     return result
@@ -126,7 +140,7 @@ async def list_messages(request: Request, lead_id: int, limit: PageSize = 50, be
     def read(connection: Connection) -> dict[str, Any] | None:
         if not connection.scalar(sa.select(sa.exists().where(conversations.c.amocrm_lead_id == lead_id))):
             return None
-        query = sa.select(messages, turns.turns.c.state.label("turn_state")).outerjoin(turns.turns)
+        query = sa.select(messages, *turn_.DELIVERY).outerjoin(turns, turns.c.id == messages.c.turn_id)
         query = query.where(of_lead(lead_id))
         if before:
             edge = sa.select(messages.c.timestamp, messages.c.id).where(messages.c.id == before)
@@ -203,11 +217,11 @@ async def list_turns(
     request: Request, state: str | None = None, limit: PageSize = 50, before: Cursor = 0
 ) -> dict[str, Any]:
     """Turns, the newest first. ``state``: one of them, or ``person`` for all that a person has to see to."""
-    states = turns.NEEDS_A_PERSON if state == "person" else (state,) if state else turns.STATES
-    if not set(states) <= set(turns.STATES):
-        raise HTTPException(422, _("the states are: {states}").format(states=", ".join((*turns.STATES, "person"))))
+    states = NEEDS_STAFF if state == "person" else (state,) if state else tuple(State)
+    if not set(states) <= set(State):
+        raise HTTPException(422, _("the states are: {states}").format(states=", ".join((*State, "person"))))
     rows = await request.app.state.service.database.read(
-        lambda connection: turns.listed(connection, states, limit + 1, before)
+        lambda connection: turn_.listed(connection, states, limit + 1, before)
     )
     page = rows[:limit]
     return {"turns": [_turn(row) for row in page], "next": page[-1].id if len(rows) > limit else None}
@@ -218,7 +232,7 @@ async def turn(request: Request, turn_id: int) -> dict[str, Any]:
     """One turn: what it rests on and cost, and the tries before the reply, with what was refused and why."""
 
     def look(connection: Connection) -> dict[str, Any] | None:
-        row = turns.get(connection, turn_id)
+        row = turn_.get(connection, turn_id)
         tried = tries.of_turn(connection, turn_id)
         return None if row is None else _turn(row) | {"details": row.details, "tries": [_try(one) for one in tried]}
 
@@ -245,10 +259,10 @@ async def retry(request: Request, turn_id: int) -> dict[str, Any]:
     service = request.app.state.service
     now = service.clock.now()
     connected = service.settings.amocrm_connected
-    why_not = await service.database.read(lambda connection: turns.still_kept(connection, turn_id, connected=connected))
+    why_not = await service.database.read(lambda connection: staff.still_kept(connection, turn_id, connected=connected))
     if why_not is not None:
         raise HTTPException(409, why_not)
-    answers = await service.database.write(lambda connection: turns.retry(connection, turn_id, now))
+    answers = await service.database.write(lambda connection: staff.retry(connection, turn_id, now))
     if answers is None:
         raise HTTPException(409, _("the turn {turn} is not one that can be tried again").format(turn=turn_id))
     service.dispatcher.put([answers])
@@ -261,10 +275,9 @@ async def approve(
 ) -> dict[str, Any]:
     """Send a draft to the client; ``text``: what to send in its place."""
     service = request.app.state.service
-    now = service.clock.now()
     if text is not None and not text.strip():
         raise HTTPException(422, _("the text is empty"))
-    why_not = await service.database.write(lambda connection: turns.approve(connection, turn_id, text, now))
+    why_not = await service.database.write(lambda connection: drafts.approve(connection, turn_id, text))
     if why_not is not None:
         raise HTTPException(409, why_not)
     service.dispatcher.put([turn_id])
@@ -276,10 +289,10 @@ async def reject(request: Request, turn_id: int) -> dict[str, Any]:
     """Drop a draft; nothing is sent."""
     service = request.app.state.service
     now = service.clock.now()
-    why_not = await service.database.write(lambda connection: turns.reject(connection, turn_id, now))
+    why_not = await service.database.write(lambda connection: drafts.reject(connection, turn_id, now))
     if why_not is not None:
         raise HTTPException(409, why_not)
-    return {"turn_id": turn_id, "state": turns.CANCELLED}
+    return {"turn_id": turn_id, "state": State.CANCELLED}
 
 
 def _pause(until: datetime | None, now: datetime) -> dict[str, Any]:
@@ -289,10 +302,10 @@ def _pause(until: datetime | None, now: datetime) -> dict[str, Any]:
     return {"paused": paused, "paused_until": shown}
 
 
-def _turn(row: Row[Any]) -> dict[str, Any]:
+def _turn(row: Turn) -> dict[str, Any]:
     return {
         "id": row.id,
-        "lead_id": row.amocrm_lead_id,
+        "lead_id": row.lead_id,
         "state": row.state,
         "why": view.reason(row.reason),
         "reason": row.reason,
@@ -336,14 +349,15 @@ def _cursor(text: str) -> tuple[datetime, int]:
         raise HTTPException(422, _("there is no such page")) from error
 
 
-def _conversation(row: Row[Any], now: datetime) -> dict[str, Any]:
+def _conversation(row: Row[Any], pause: tuple[datetime, str] | None, now: datetime) -> dict[str, Any]:
+    until, by = pause or (None, None)
     return {
         "id": row.id,
         "lead_id": row.amocrm_lead_id,
         "status": row.status,
         "last_activity": row.last_activity.isoformat(),
-        **_pause(row.paused_until, now),
-        "paused_by": row.paused_by,
+        **_pause(until, now),
+        "paused_by": by,
         "mode": row.mode,
         "messages": row.messages,
         "client": {"id": row.client_id, "name": row.name, "contact_id": row.amocrm_contact_id},
@@ -360,5 +374,5 @@ def _message(row: Row[Any]) -> dict[str, Any]:
         "timestamp": row.timestamp.isoformat(),
         "amocrm_message_id": row.amocrm_message_id,
         "turn": {"id": row.turn_id, "state": row.turn_state} if row.turn_id else None,
-        "metadata": row.metadata,
+        "metadata": row.metadata | ({"delivery": delivery} if (delivery := turn_.delivery_of(row)) else {}),
     }

@@ -12,9 +12,9 @@ from otvet.connection import consents
 from otvet.web.api import api, probes
 from otvet.web.manus import ManusWebhook
 from otvet.web.oauth import ConsentPage
-from otvet.web.salesbot import PATH as SALESBOT_PATH
-from otvet.web.salesbot import SalesbotWebhook
 from otvet.web.webhook import Webhook
+from otvet.widget.door import PATH as SALESBOT_PATH
+from otvet.widget.door import SalesbotWebhook
 
 
 def create(service: Service) -> ASGIApp:

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import turns
 from otvet.amocrm.files import Files, NotFetched
 from otvet.conversations import messages
 from otvet.database import Database
 from otvet.responders.chat.transcription import NotTranscribed, Transcription
+from otvet.turns import turn as turns
+from otvet.turns.turn import State
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +93,7 @@ def link_of(row: Row[Any]) -> str:
 
 def _unheard(connection: Connection, turn_id: int) -> Sequence[Row[Any]]:
     turn = turns.get(connection, turn_id)
-    if turn is None or turn.state != turns.ANSWERING or turn.reply is not None:
+    if turn is None or turn.state != State.ANSWERING or turn.reply is not None:
         return ()
     rows = connection.execute(_UNHEARD, {"turn": turn_id}).all()
     return [row for row in rows if "transcript" not in row.metadata]

@@ -9,11 +9,12 @@ to_send ──> given ──> sent        amoCRM took it, or it came back as an 
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from otvet.database import Id, UtcDateTime, metadata
 
@@ -33,6 +34,21 @@ parts = sa.Table(
     sa.UniqueConstraint("turn_id", "number"),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One row of ``parts``."""
+
+    id: int
+    turn_id: int
+    number: int
+    text: str
+    state: str
+    given_at: datetime | None
+    outside_id: str | None
+    echo_id: str | None
+
+
 _OF_TURN = sa.select(parts).where(parts.c.turn_id == sa.bindparam("turn")).order_by(parts.c.number)
 
 
@@ -42,9 +58,9 @@ def plan(connection: Connection, turn_id: int, texts: Sequence[str]) -> None:
     connection.execute(parts.insert(), rows)
 
 
-def of_turn(connection: Connection, turn_id: int) -> Sequence[Row[Any]]:
+def of_turn(connection: Connection, turn_id: int) -> list[Part]:
     """All parts of a reply, in their order; none where it goes into the deal as a note only."""
-    return connection.execute(_OF_TURN, {"turn": turn_id}).all()
+    return [Part(*row) for row in connection.execute(_OF_TURN, {"turn": turn_id})]
 
 
 def give(connection: Connection, ids: Collection[int], now: datetime) -> bool:
@@ -54,9 +70,9 @@ def give(connection: Connection, ids: Collection[int], now: datetime) -> bool:
 
 
 def end(connection: Connection, ids: Collection[int], given_at: datetime, state: str, outside_id: str | None) -> bool:
-    """given -> any other state, by whoever gave them at that moment: not by one who hung and comes back.
+    """End given parts. given_at is a fencing token: a worker that stalled cannot end what another one gave.
 
-    What has come back meanwhile is in the chat, whatever is thought of it; gives whether any of the others were left.
+    What has come back meanwhile is in the chat, whatever the call said; gives whether any of the others were left.
     """
     mine = parts.update().where(parts.c.id.in_(ids), parts.c.state == GIVEN, parts.c.given_at == given_at)
     connection.execute(mine.where(parts.c.echo_id.is_not(None)).values(state=SENT))

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import turns
 from otvet.amocrm.addresses import host_of
 from otvet.amocrm.events import LARGEST_ID, LEAD_TYPES, Delivery, MessageEvent
 from otvet.amocrm.form import Unreadable, parse
-from otvet.amocrm.signed import NotGenuine, claims
 from otvet.conversations import conversations
-from otvet.deliver import bot_waits, bot_words
 from otvet.inbox import Received, store
+from otvet.turns.turn import OPEN, turns
+from otvet.widget import told_twice, waiting
+from otvet.widget.token import NotGenuine, claims
 
 _PATH = re.compile(r"/api/v4/(salesbot|marketingbot)/\d+/continue/[\w-]+")
 
@@ -83,15 +83,14 @@ def is_ours(return_url: str, base_url: str) -> bool:
 
 
 def take(connection: Connection, call: BotCall, now: datetime) -> list[int]:
-    """Keep that a bot waits; gives the turns to begin: none where one of the deal is open, whose reply it gets."""
-    if not bot_waits.keep(connection, call.lead_id, call.return_url, now):
+    """Store that a bot waits; gives the turns to begin: none where one of the deal is open, whose reply it gets."""
+    chat = told_twice.chat_of_words(connection, call.lead_id, call.text, now) if call.text else None
+    if not waiting.keep(connection, call.lead_id, call.return_url, chat, now):
         return []
-    if not call.text or _is_open(connection, call.lead_id):
-        return []
-    if bot_words.said_lately(connection, call.lead_id, call.text, now):
+    if not call.text or chat is not None or _is_open(connection, call.lead_id):
         return []
     event = MessageEvent(
-        key=bot_words.key(call.return_url),
+        key=told_twice.key(call.return_url),
         also_key=None,
         lead_id=call.lead_id,
         contact_id=None,
@@ -110,8 +109,8 @@ def take(connection: Connection, call: BotCall, now: datetime) -> list[int]:
 
 
 def _is_open(connection: Connection, lead_id: int) -> bool:
-    here = (conversations.c.amocrm_lead_id == lead_id, turns.turns.c.state.in_(turns.OPEN))
-    joined = sa.select(turns.turns.c.id).join(conversations).where(*here)
+    here = (conversations.c.amocrm_lead_id == lead_id, turns.c.state.in_(OPEN))
+    joined = sa.select(turns.c.id).join(conversations).where(*here)
     return connection.scalar(joined.limit(1)) is not None
 
 

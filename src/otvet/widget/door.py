@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 
 from otvet.app import Service
 from otvet.config import SALESBOT_PATH
-from otvet.deliver.bot_calls import NotBelieved, Refused, read_call, take
 from otvet.errors import StorageError
+from otvet.widget.calls import NotBelieved, Refused, read_call, take
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm.events import MessageEvent
-from otvet.conversations import ERASED, conversations, messages, place_chats
+from otvet.conversations import ERASED, conversations, know_message, messages, place_chats
+from otvet.turns.queue import know_chat
+from otvet.widget import waiting
 
 PREFIX = "otvet:bot:"
 SAME_WITHIN = timedelta(minutes=10)
@@ -20,10 +22,11 @@ def key(return_url: str) -> str:
     return PREFIX + hashlib.blake2s(return_url.encode(), digest_size=16).hexdigest()
 
 
-def said_lately(connection: Connection, lead_id: int, text: str, now: datetime) -> bool:
-    """Whether amoCRM's webhook has told of the client's words already."""
+def chat_of_words(connection: Connection, lead_id: int, text: str, now: datetime) -> str | None:
+    """The chat in which the webhook has told of the client's words already; empty: not known; None: it has not."""
     told = [row for row in _lately(connection, lead_id, now) if not row.amocrm_message_id.startswith(PREFIX)]
-    return any(_plain(row.content) == _plain(text) for row in told)
+    same = [row for row in told if _plain(row.content) == _plain(text)]
+    return (same[-1].chat_ref or "") if same else None
 
 
 def adopt(connection: Connection, events: Sequence[MessageEvent], now: datetime) -> set[str]:
@@ -34,7 +37,7 @@ def adopt(connection: Connection, events: Sequence[MessageEvent], now: datetime)
             continue
         for row in _lately(connection, event.lead_id, now):
             if row.amocrm_message_id.startswith(PREFIX) and _plain(row.content) == _plain(event.text):
-                _know(connection, row, event)
+                _know(connection, row, event, now)
                 adopted.add(event.key)
                 break
     return adopted
@@ -56,17 +59,18 @@ def _lately(connection: Connection, lead_id: int, now: datetime) -> Sequence[Row
     return connection.execute(query).all()
 
 
-def _know(connection: Connection, row: Row[Any], event: MessageEvent) -> None:
-    values = {
-        "amocrm_message_id": event.key,
-        "amocrm_contact_id": event.contact_id,
-        "amocrm_chat_id": event.chat_id,
-        "amocrm_talk_id": event.talk_id,
-        "metadata": {**row.metadata, "raw": event.raw},
-    }
-    connection.execute(messages.update().where(messages.c.id == row.id).values(values))
-    if event.chat_ref:
-        place_chats(connection, {event.chat_ref: row.conversation_id})
+def _know(connection: Connection, row: Row[Any], event: MessageEvent, now: datetime) -> None:
+    know_message(
+        connection, row.id, event.key, event.contact_id, event.chat_id, event.talk_id, event.chat_ref, event.raw
+    )
+    if not event.chat_ref:
+        return
+    place_chats(connection, {event.chat_ref: row.conversation_id})
+    if row.turn_id is not None:
+        know_chat(connection, row.turn_id, event.chat_ref)
+    for bot in waiting.of_deal(connection, event.lead_id or 0, now):
+        if key(bot.return_url) == row.amocrm_message_id:
+            waiting.know_chat(connection, bot.id, event.chat_ref)
 
 
 def _plain(text: str) -> str:

@@ -13,14 +13,16 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet import conversations
 from otvet.amocrm import cards
+from otvet.answering.instructions import Instructions
 from otvet.conversations import Ids, clients, messages
 from otvet.conversations import conversations as conversations_
 from otvet.i18n import N_, language_of, translator
-from otvet.instructions import Instructions
 from otvet.responders.base import Context, Line
 from otvet.responders.digest import digest
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.spoken import spoken
+from otvet.turns import human_request
+from otvet.turns.turn import Turn
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +75,7 @@ _CLIENT = sa.select(clients.c.name, clients.c.card).where(clients.c.id == sa.bin
 
 def build(
     connection: Connection,
-    turn: Row[Any],
+    turn: Turn,
     history_messages: int,
     instructions: Instructions,
     now: datetime,
@@ -83,7 +85,7 @@ def build(
 ) -> Context:
     """Gather a turn's question, the deal's history before it, and what is known of the client.
 
-    turn: as ``turns.get`` gives it. history_messages: so many of the newest, oldest first; a summary stands for what
+    turn: as it stands. history_messages: how many of the newest are told, oldest first; a summary stands for what
     it covers. zone: the company's; None is the machine's. as_of_then: nothing of what was said after the question,
     nor the summary of today.
 
@@ -92,7 +94,7 @@ def build(
     """
     turn_id: int = turn.id
     asked = connection.execute(_ASKED, {"turn": turn_id}).all()
-    people = conversations.people(connection, turn.amocrm_lead_id)
+    people = conversations.people(connection, turn.deal)
     shared = len(people) > 1
     client = _who_asks(asked, people)
     summary = None if shared or as_of_then else turn.conversation_summary
@@ -100,7 +102,7 @@ def build(
     until = asked[-1].timestamp if as_of_then and asked else None
     # A manager may have written in between: what is not the question is history, whenever it came.
     earlier = conversations.history(
-        connection, turn.amocrm_lead_id, turn_id, history_messages, since, until, client if shared else frozenset()
+        connection, turn.deal, turn_id, history_messages, since, until, client if shared else frozenset()
     )
     if as_of_then:  # replies bear the time of our clock, which need not be amoCRM's
         earlier = [row for row in earlier if row.sender_type != "assistant" or (row.turn_id or 0) < turn_id]
@@ -108,14 +110,14 @@ def build(
     # Where the deal has a summary, nothing older than what that covers stands before it in full.
     room = 0 if summary else history_messages - len(earlier)
     before = ""
-    who = conversations.asker(connection, turn)
+    who = conversations.asker(connection, turn.id, turn.client_id)
     if history_messages and who:
         elsewhere, before = _other_deals(connection, turn, who, room, until, language, as_of_then)
         earlier = sorted([*elsewhere, *earlier], key=lambda row: row.timestamp)
     return Context(
         turn_id=turn_id,
         conversation_id=turn.conversation_id,
-        lead_id=turn.amocrm_lead_id,
+        lead_id=turn.deal,
         history=tuple(as_line(row, language) for row in earlier),
         question=tuple(as_line(row, language) for row in asked),
         names=frozenset(map(translator(language), (CLIENT_NAME, DEAL))),
@@ -129,7 +131,7 @@ def build(
 
 def _other_deals(
     connection: Connection,
-    turn: Row[Any],
+    turn: Turn,
     who: conversations.Asker,
     room: int,
     until: datetime | None,
@@ -137,7 +139,9 @@ def _other_deals(
     as_of_then: bool,
 ) -> tuple[list[Row[Any]], str]:
     """What was said with the client in other deals: (at most ``room`` messages for the history, the rest in short)."""
-    rows, summary = conversations.elsewhere(connection, turn, who, OTHER_DEALS_MESSAGES, until)
+    rows, summary = conversations.elsewhere(
+        connection, turn.conversation_id, turn.deal, who, OTHER_DEALS_MESSAGES, until
+    )
     in_full = list(rows[-room:]) if room > 0 else []
     short = [as_line(row, language) for row in rows[: len(rows) - len(in_full)]]
     return in_full, digest(short, "" if as_of_then else summary, OTHER_DEALS_CHARACTERS)
@@ -148,6 +152,13 @@ def _who_asks(asked: Sequence[Row[Any]], people: Sequence[Ids]) -> Ids:
     ids = Ids().union(*map(conversations.ids_of, asked))
     same = [one for one in people if one & ids]
     return ids.union(*same) if same else Ids()
+
+
+def summary_of_question(connection: Connection, turn_id: int) -> str:
+    """What a turn asks, in short, for the person who answers it."""
+    rows = connection.execute(_ASKED, {"turn": turn_id}).all()
+    language = language_of("\n".join(row.content for row in rows))
+    return human_request.in_short([as_line(row, language) for row in rows])
 
 
 def as_line(row: Row[Any], language: str) -> Line:
@@ -170,7 +181,7 @@ async def with_knowledge(context: Context, knowledge: Knowledge) -> tuple[Contex
 
 
 def _known(
-    connection: Connection, turn: Row[Any], who: conversations.Asker | None, today: date, language: str
+    connection: Connection, turn: Turn, who: conversations.Asker | None, today: date, language: str
 ) -> tuple[tuple[str, str], ...]:
     """Of the deal, and of the one client who asks: nothing of a client where several do."""
     say = translator(language)

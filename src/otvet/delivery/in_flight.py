@@ -9,11 +9,11 @@ LOOK_SECONDS = 0.05
 
 
 class Stopping(Exception):
-    """It is not begun any more; whoever comes next does it."""
+    """The process stops, so the call is not begun any more; the turn goes on at the next start."""
 
 
-class OnTheirWay:
-    """Those of this process."""
+class InFlight:
+    """The calls of this process that are in flight."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -21,8 +21,8 @@ class OnTheirWay:
         self._stopping = False
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """From the last look to the end of what follows from the call. Raises Stopping."""
+    def track(self) -> Iterator[None]:
+        """From the last check to the end of what follows from the call. Raises Stopping."""
         if self._stopping:
             raise Stopping
         self._count += 1
@@ -32,7 +32,7 @@ class OnTheirWay:
             self._count -= 1
 
     async def finish(self, until: float) -> None:
-        """Before a stop; until then by the monotonic clock, at the longest."""
+        """Before a stop: wait for the calls in flight, until this moment of the monotonic clock at the latest."""
         self._stopping = True
         while self._count and self._clock.monotonic() < until:
             await self._clock.sleep(LOOK_SECONDS)

@@ -1,0 +1,263 @@
+"""The answer to one turn, from the quiet period to its closing: the heart of the program.
+
+Every step can be cut off by a crash at any point and is then carried out again: what it does is decided by the
+turn's state in the database, and each move is made by one call only, of the process that owns the turn.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from otvet import tries
+from otvet.answering import context
+from otvet.answering.instructions import Instructions
+from otvet.answering.summaries import Summaries
+from otvet.answering.voice import Voice
+from otvet.clock import Clock
+from otvet.database import Database
+from otvet.deals.reading import Deals
+from otvet.delivery.delivery import Delivery
+from otvet.delivery.recheck import Outcome, check
+from otvet.responders.base import Context, Reply
+from otvet.responders.knowledge.responder import Knowledge
+from otvet.turns import drafts, facts, human_request, policy, queue
+from otvet.turns import turn as turns
+from otvet.turns.policy import Go, Policy, Rewrite, Step, Verdict, Wait
+from otvet.turns.turn import Reason, State, Turn, Writer
+from otvet.writing import Writing, Written
+
+log = structlog.get_logger(__name__)
+
+FIRST_WAIT_SECONDS = 5.0
+LONGEST_WAIT_SECONDS = 900.0
+LOOK_AGAIN_SECONDS = 5.0  # for a turn that another one of its chat keeps waiting
+NOT_OURS = "not ours"
+
+
+@dataclass(frozen=True, slots=True)
+class WritingOptions:
+    """What the settings say of what a responder is told.
+
+    history_messages: as many of the newest a responder is told; a summary stands for what was before.
+    ceilings: by responder, what may be spent in a day, in its own unit; see spending.UNITS.
+    zone: the company's, in which it is today; None is the machine's.
+    """
+
+    history_messages: int = 60
+    person_phrases: str = human_request.PHRASES
+    instructions: Instructions = field(default_factory=Instructions)
+    ceilings: Mapping[str, int] = field(default_factory=dict)
+    zone: tzinfo | None = None
+
+
+class Answering:
+    """Answers turns, as the process ``me``."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        writing: Writing,
+        knowledge: Knowledge,
+        delivery: Delivery,
+        policy: Policy,
+        options: WritingOptions,
+        me: str,
+        deals: Deals | None = None,
+        voice: Voice | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._writing = writing
+        self._knowledge = knowledge
+        self._delivery = delivery
+        self._policy = policy
+        self._options = options
+        self._me = me
+        self._deals = deals
+        self._voice = voice
+        self._summaries = Summaries(database, clock, writing, policy, options.history_messages, self._attempts)
+        self._closed: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self.active: set[int] = set()
+
+    async def answer(self, turn_id: int) -> str:
+        """The workflow: the life of one turn. Gives the state in which it ended, or NOT_OURS."""
+        if turn_id in self.active:
+            return NOT_OURS
+        self.active.add(turn_id)
+        try:
+            turn = await self._claim(turn_id)
+            outcome: Outcome = Rewrite()
+            while turn is not None and isinstance(outcome, Rewrite):
+                turn = await self._wait_for_place(turn)
+                if turn is not None:
+                    await self._know_the_deal(turn)
+                    await self._have_written(turn)
+                    outcome = await self._deliver(turn)
+            if turn is None or not isinstance(outcome, State):
+                return NOT_OURS
+            self._let_the_next_one_in(turn.conversation_id)
+            await self._delivery.release(turn)
+            await self._summaries.bring_up_to_date(turn_id)
+            return outcome
+        finally:
+            self.active.discard(turn_id)
+
+    async def _claim(self, turn_id: int) -> Turn | None:
+        now = self._clock.now()
+        turn = await self._database.write(lambda connection: queue.claim(connection, turn_id, self._me, now))
+        if turn is not None and turn.reply is None and self._deals is not None:
+            self._deals.begin(turn.conversation_id)  # cards that are old are read while the client may still be writing
+        return turn
+
+    async def _wait_for_place(self, turn: Turn) -> Turn | None:
+        """Wait until the client is silent and no other turn of the chat is in hand; gives the turn, in hand now.
+
+        None: it is not ours any more, for instance because it was joined to the one in hand.
+        """
+        now: Turn | None = turn
+        while now is not None:
+            now = await self._wait_for_quiet(now)
+            if now is None:
+                break
+            now, verdict = await self._database.write(lambda connection: self._take(connection, turn.id))
+            if not isinstance(verdict, Wait):
+                return now
+            if verdict.until is None:
+                with contextlib.suppress(TimeoutError):  # another process may have closed it
+                    await asyncio.wait_for(self._closed[turn.conversation_id].wait(), LOOK_AGAIN_SECONDS)
+        return None
+
+    async def _wait_for_quiet(self, turn: Turn) -> Turn | None:
+        """Wait until the client has been silent for a while, or has waited long enough, by the database."""
+        now: Turn | None = turn
+        while now is not None and (left := policy.silence_left(now, self._policy, self._clock.now())):
+            await self._clock.sleep(left.total_seconds())
+            now = await self._database.read(lambda connection: turns.get(connection, turn.id))
+        return now
+
+    def _take(self, connection: Connection, turn_id: int) -> tuple[Turn | None, Verdict]:
+        """Take a waiting turn in hand, with what the client has added to it."""
+        turn = turns.owned(connection, turn_id, self._me)
+        if turn is not None and turn.state == State.WAITING:
+            if not queue.take(connection, turn, self._me):
+                return turn, Wait()
+            turn = turns.get(connection, turn_id)
+        if turn is not None and queue.join_newer(connection, turn, self._me):
+            turn = turns.get(connection, turn_id)
+        now = self._clock.now()
+        if turn is not None and (left := policy.silence_left(turn, self._policy, now)):
+            return turn, Wait(now + left)  # the client wrote on
+        return turn, Go(Step.WRITE)
+
+    async def _know_the_deal(self, turn: Turn) -> None:
+        """Wait for amoCRM's cards, but only a moment."""
+        if self._deals is not None and turn.reply is None:
+            await self._deals.fresh(turn.conversation_id)
+
+    async def _have_written(self, turn: Turn) -> None:
+        """Have the reply written and stored with the turn, unless it is written already or is not to be."""
+        match await self._database.read(lambda connection: self._look(connection, turn.id)):
+            case None:
+                return
+            case Go(Step.WRITE):
+                await self._write(turn.id)
+            case Go(Step.WRITE_HOURS_TEXT):
+                await self._database.write(lambda connection: self._write_hours_text(connection, turn.id))
+            case verdict:
+                log.info("not answered by the assistant", turn=turn.id, verdict=str(verdict))
+                now = self._clock.now()
+                await self._database.write(
+                    lambda connection: (
+                        check(connection, turn.id, self._me, self._policy, now)
+                        if self._to_write(connection, turn.id)
+                        else None
+                    )
+                )
+
+    def _look(self, connection: Connection, turn_id: int) -> Verdict | None:
+        turn = self._to_write(connection, turn_id)
+        if turn is None:
+            return None
+        now = self._clock.now()
+        return policy.decide(turn, facts.read(connection, turn, self._policy, now), self._policy, now)
+
+    def _to_write(self, connection: Connection, turn_id: int) -> Turn | None:
+        """The turn, if there is a reply for us to write."""
+        turn = turns.owned(connection, turn_id, self._me)
+        return turn if turn is not None and turn.state == State.ANSWERING and turn.reply is None else None
+
+    def _write_hours_text(self, connection: Connection, turn_id: int) -> None:
+        turn = self._to_write(connection, turn_id)
+        if turn is not None and drafts.write_down(
+            connection, turn, self._me, Reply(self._policy.hours_text, Writer.HOURS)
+        ):
+            summary = context.summary_of_question(connection, turn_id)
+            drafts.ask_for_person(connection, turn, self._me, Reason.OUT_OF_HOURS, summary)
+
+    async def _write(self, turn_id: int) -> None:
+        """Ask the responders, in their order, and store the reply with the turn."""
+        if self._voice is not None:
+            await self._voice.listen(turn_id)
+        gathered = await self._database.read(lambda connection: self._gather(connection, turn_id))
+        if gathered is None:
+            return
+        told, attempts = gathered
+        if human_request.asks_for_person(told.question, self._options.person_phrases):
+            await self._database.write(lambda connection: self._store_human_request(connection, told))
+            return
+        told, known = await context.with_knowledge(told, self._knowledge)
+        written = await self._writing.write(told, attempts)
+        gap = not (known and written.reply.responder != self._writing.last.name) and not told.nothing_to_read
+        await self._database.write(lambda connection: self._store(connection, told, attempts, written, gap))
+
+    def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes] | None:
+        """What the responders are told, and what is kept of asking them; None when there is no reply to write."""
+        turn = self._to_write(connection, turn_id)
+        if turn is None:
+            return None
+        options = self._options
+        told = context.build(
+            connection, turn, options.history_messages, options.instructions, self._clock.now(), options.zone
+        )
+        return told, self._attempts(connection, turn, turn.redrafts * tries.WRITINGS)
+
+    def _attempts(self, connection: Connection, turn: Turn, draft: int) -> tries.Notes:
+        ceilings = self._options.ceilings
+        return tries.Notes(
+            connection, self._database, self._clock, turn.id, draft, turn.conversation_id, turn.chat_ref, ceilings
+        )
+
+    def _store_human_request(self, connection: Connection, told: Context) -> None:
+        """The client wants a person: store what is said to the client, and what the person is told."""
+        turn = self._to_write(connection, told.turn_id)
+        if turn is not None and drafts.write_down(connection, turn, self._me, human_request.reply(told)):
+            summary = human_request.summary(told) or Reason.ASKED
+            drafts.ask_for_person(connection, turn, self._me, Reason.ASKED, summary)
+
+    def _store(self, connection: Connection, told: Context, attempts: tries.Notes, written: Written, gap: bool) -> None:
+        attempts.save(connection)  # in any case: it was paid for
+        turn = self._to_write(connection, told.turn_id)
+        if turn is None or not drafts.write_down(connection, turn, self._me, written.reply, gap=gap):
+            return
+        if written.doubts:
+            summary = human_request.doubts(told, written.draft, [one.text for one in written.doubts])
+            drafts.ask_for_person(connection, turn, self._me, Reason.DOUBTED, summary)
+
+    async def _deliver(self, turn: Turn) -> Outcome:
+        """Deliver, now or as soon as amoCRM takes it."""
+        seconds = FIRST_WAIT_SECONDS
+        while isinstance(outcome := await self._delivery.deliver(turn.id), Wait):
+            await self._delivery.wait(outcome, seconds)
+            seconds = min(seconds * 2, LONGEST_WAIT_SECONDS)
+        return outcome
+
+    def _let_the_next_one_in(self, conversation_id: int) -> None:
+        if closed := self._closed.pop(conversation_id, None):
+            closed.set()

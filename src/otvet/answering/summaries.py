@@ -1,0 +1,136 @@
+"""The rolling summary of a long conversation: what was said before the messages that a responder is told."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.engine import Connection, Row
+
+from otvet import tries
+from otvet.answering.context import as_line
+from otvet.clock import Clock
+from otvet.conversations import NEVER_SAID, conversations, keep_summary, messages, of_lead, people
+from otvet.database import Database, UtcDateTime
+from otvet.errors import StorageError
+from otvet.i18n import language_of
+from otvet.turns import facts
+from otvet.turns import turn as turns
+from otvet.turns.policy import Facts, Policy, may_summarise
+from otvet.turns.turn import Turn
+from otvet.writing import Writing
+
+log = structlog.get_logger(__name__)
+
+CHARACTERS = 8000
+"""A summary is due when the messages since the last one are longer than that, or more than a responder is told."""
+
+MOST_AT_ONCE = 400
+KEPT_SHARE = 3  # a third of the messages stays as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be summarised: messages, oldest first, after the summary ``before``."""
+
+    conversation_id: int
+    before: str
+    until_before: datetime | None
+    rows: Sequence[Row[Any]]
+
+    @property
+    def until(self) -> datetime:
+        moment: datetime = self.rows[-1].timestamp
+        return moment
+
+
+class Summaries:
+    """Keeps summaries up to date. attempts: gives the log of the attempts at a turn's draft."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        writing: Writing,
+        policy: Policy,
+        history_messages: int,
+        attempts: Callable[[Connection, Turn, int], tries.Notes],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._writing = writing
+        self._policy = policy
+        self._history_messages = history_messages
+        self._attempts = attempts
+
+    async def bring_up_to_date(self, turn_id: int) -> None:
+        """Summarise what is due after a turn. No step of the turn: what a crash cuts off is due again."""
+        try:
+            found = await self._database.read(lambda connection: self._due(connection, turn_id))
+            if found is None:
+                return
+            what, attempts = found
+            language = language_of("\n".join(row.content for row in what.rows))
+            lines = [as_line(row, language) for row in what.rows]
+            text = await self._writing.summarise(lines, what.before, language, attempts)
+            await self._database.write(lambda connection: _keep(connection, what, attempts, text))
+        except StorageError as error:
+            log.warning("no summary is kept", turn=turn_id, reason=str(error))  # the turn has ended well all the same
+
+    def _due(self, connection: Connection, turn_id: int) -> tuple[Due, tries.Notes] | None:
+        turn = turns.get(connection, turn_id)
+        if turn is None or not is_long(connection, turn, self._history_messages):
+            return None
+        left_out = Facts(left_out=facts.left_out(connection, turn, self._policy))
+        if not may_summarise(turn, left_out, self._policy, self._clock.now()):
+            return None
+        what = due(connection, turn, self._history_messages)
+        return (what, self._attempts(connection, turn, tries.SUMMARY)) if what is not None else None
+
+
+def _keep(connection: Connection, what: Due, attempts: tries.Notes, text: str) -> None:
+    attempts.save(connection)  # in any case: it was paid for
+    keep(connection, what, text)
+
+
+_LONG = (
+    sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sa.func.length(messages.c.content)), 0))
+    .join(conversations, conversations.c.id == messages.c.conversation_id)
+    .where(
+        conversations.c.amocrm_lead_id == sa.bindparam("lead"),
+        messages.c.timestamp > sa.bindparam("since", type_=UtcDateTime),
+    )
+)
+_EVER = datetime(1, 1, 2, tzinfo=UTC)
+
+
+def is_long(connection: Connection, turn: Turn, history_messages: int) -> bool:
+    """Whether a conversation has become long enough to look closer; costs one look into an index."""
+    if history_messages == 0:
+        return False
+    values = {"lead": turn.deal, "since": turn.summarised_until or _EVER}
+    count, size = connection.execute(_LONG, values).one()
+    return bool(count > history_messages or size > CHARACTERS)
+
+
+def due(connection: Connection, turn: Turn, history_messages: int) -> Due | None:
+    """What has to be summarised after this turn, if anything has. history_messages: as many a responder is told."""
+    if history_messages == 0 or len(people(connection, turn.deal)) > 1:  # to whom could it be told?
+        return None
+    query = sa.select(messages).where(of_lead(turn.deal), ~NEVER_SAID)
+    if turn.summarised_until is not None:
+        query = query.where(messages.c.timestamp > turn.summarised_until)
+    rows = connection.execute(query.order_by(messages.c.timestamp, messages.c.id).limit(MOST_AT_ONCE)).all()
+    if len(rows) <= history_messages and sum(len(row.content) for row in rows) <= CHARACTERS:
+        return None
+    newest = rows[-max(1, min(history_messages, len(rows)) // KEPT_SHARE) :]
+    # amoCRM tells whole seconds: what was said in one of them stays together, else a part would be told nowhere.
+    older = [row for row in rows if row.timestamp < newest[0].timestamp]
+    return Due(turn.conversation_id, turn.conversation_summary or "", turn.summarised_until, older) if older else None
+
+
+def keep(connection: Connection, what: Due, summary: str) -> bool:
+    """Store a summary, unless another one was stored meanwhile."""
+    return keep_summary(connection, what.conversation_id, summary, what.until, what.until_before)

@@ -1,0 +1,387 @@
+"""A written reply brought to where it belongs: the last check, the call, and what becomes of the turn."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from otvet import conversations, gates
+from otvet.amocrm.client import AmoClient, AmoError, Slot
+from otvet.clock import Clock
+from otvet.database import Database
+from otvet.deliver.by_channel import SALESBOT, way_for
+from otvet.delivery import methods
+from otvet.delivery.in_flight import InFlight, Stopping
+from otvet.delivery.into_chat import IntoChat
+from otvet.delivery.methods import DeliveryMethod, DeliveryOptions, Salesbot
+from otvet.delivery.notes import Notes
+from otvet.delivery.recheck import NOT_OURS, SURE_FOR_SECONDS, Checked, Outcome, check, check_again
+from otvet.delivery.staff_task import StaffTask
+from otvet.errors import OtvetError
+from otvet.i18n import N_, _
+from otvet.turns import drafts, facts, parts, policy, sending
+from otvet.turns import turn as turns
+from otvet.turns.policy import UNSURE_FOR, Ended, Go, Policy, Rewrite, Step, Verdict, Wait
+from otvet.turns.turn import IN_HAND, OPEN, State, Turn, Writer
+
+log = structlog.get_logger(__name__)
+
+GIVE_UP_AFTER = timedelta(days=1)
+
+GAVE_UP = N_("amoCRM did not take the reply for a day: {reason}")
+DISCONNECTED = N_("amoCRM is not connected any more; look into the deal whether the reply is there")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A check that came right before a call. at: when, by the monotonic clock."""
+
+    checked: Checked
+    at: float
+
+
+class Delivery:
+    """Brings replies to deals and clients. ``amocrm`` is None while no account is connected: they are kept then.
+
+    Every POST is announced in the database first, by the process that owns the turn, and waits for its slot before
+    that: so the last that is known before the call is that the turn is ours and staff have not taken over.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        amocrm: AmoClient | None,
+        *,
+        installation_name: str,
+        me: str,
+        policy: Policy,
+        options: DeliveryOptions,
+        methods: Mapping[str, DeliveryMethod],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._amocrm = amocrm
+        self._me = me
+        self._policy = policy
+        self._options = options
+        self._methods = methods
+        self._notes = Notes(installation_name)
+        self._in_flight = InFlight(clock)
+        self._taken = asyncio.Event()  # replaced whenever amoCRM takes a reply
+
+    async def prepare(self) -> None:
+        """At a start: make the field that the Salesbot reads, so that its number can be told to the bot."""
+        salesbot = self._methods.get(SALESBOT)
+        if isinstance(salesbot, Salesbot):
+            try:
+                log.info("replies go to the Salesbot through a field of the deal", field=await salesbot.field())
+            except OtvetError as error:  # the next reply tries again
+                log.warning("the field for replies could not be made", reason=str(error))
+                if isinstance(error, AmoError):
+                    heed = partial(gates.heed, name=gates.AMOCRM, error=error, now=self._clock.now())
+                    await self._database.write(heed)
+
+    async def deliver(self, turn_id: int) -> Outcome:
+        """Bring the turn's reply one step further, as far as it goes now."""
+        if self._amocrm is None:
+            return await self._database.write(lambda connection: self._keep(connection, turn_id))
+        turn, verdict = await self._database.read(lambda connection: self._look(connection, turn_id))
+        if turn is None or isinstance(verdict, Ended):
+            return turn.state if turn else None
+        if isinstance(verdict, Wait):
+            return await self._count_from_now(turn) or verdict
+        if turn.reply is None:
+            return Rewrite()  # there is nothing to deliver yet
+        try:
+            if turn.state == State.ANSWERING:
+                return await self._begin(turn, verdict, self._amocrm)
+            if turn.way is not None:
+                return await self._into_chat(turn, self._amocrm)
+            return await self._note_again(turn, self._amocrm)
+        except (gates.GateClosed, Stopping):
+            return Wait()
+        except AmoError as error:
+            return await self._not_delivered(turn_id, error)
+
+    async def wait(self, wait: Wait, seconds: float) -> None:
+        """Until the moment that is waited for; without one for ``seconds``, or until amoCRM takes another reply."""
+        if wait.until is not None:  # slept as seconds: a clock that jumps meanwhile does not shorten it
+            await self._clock.sleep((wait.until - self._clock.now()).total_seconds())
+            return
+        waits = [asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._taken.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+
+    def hurry(self) -> None:
+        """amoCRM takes calls: deliveries that wait may try again."""
+        self._taken.set()
+        self._taken = asyncio.Event()
+
+    async def finish(self, until: float) -> None:
+        """Before a stop: let calls in flight arrive and be marked as sent, and begin no other."""
+        await self._in_flight.finish(until)
+
+    async def release(self, turn: Turn) -> None:
+        """The turn has ended: let go what may wait for its reply."""
+        for method in self._methods.values():
+            await method.release(turn)
+
+    def _look(self, connection: Connection, turn_id: int) -> tuple[Turn | None, Verdict]:
+        """Whether there is a call to make, before a slot is waited for; what ends the turn is carried out later."""
+        turn = turns.get(connection, turn_id)
+        if turn is None or (turn.state in OPEN and turn.owner != self._me):
+            return None, Ended()
+        if turn.state not in IN_HAND:
+            return turn, Ended()
+        if turn.state == State.ANSWERING and turn.reply is None:
+            return turn, Rewrite()
+        now = self._clock.now()
+        return turn, policy.decide(turn, facts.read(connection, turn, self._policy, now), self._policy, now)
+
+    async def _count_from_now(self, turn: Turn) -> Wait | None:
+        """The clock was set back since the last attempt: the time in which it may be carried out begins anew."""
+        now = self._clock.now()
+        if turn.sent_attempt_at is None or turn.sent_attempt_at <= now:
+            return None
+        await self._note(turn, sent_attempt_at=now)
+        return Wait(now + UNSURE_FOR)
+
+    async def _begin(self, turn: Turn, verdict: Verdict, amocrm: AmoClient) -> Outcome:
+        """The first attempt: nothing of the reply can be in amoCRM, but perhaps a draft for staff."""
+        if turn.sent_attempt_at is not None:
+            note_id = await amocrm.find_note(turn.deal, self._notes.draft_marker(turn))
+            if note_id is not None:
+                return await self._drafted(turn, note_id, amocrm)
+        chat = await self._database.read(lambda connection: self._method_for(connection, turn)[0])
+        if verdict == Go(Step.SEND) and chat is not None:
+            begun = await self._check(turn.id, has_slot=False)
+        else:
+            # The slot comes before the check: in a backlog it may take a while.
+            async with amocrm.slot(ignore_outage=turn.sent_attempt_at is None) as slot:
+                with self._in_flight.track():
+                    begun = await self._check(turn.id, has_slot=True)
+                    now = begun.checked.turn
+                    if now is not None and begun.checked.verdict == Go(Step.SHOW_DRAFT):
+                        note_id = await self._write_note(begun, slot, self._notes.draft(now))
+                        return None if note_id is None else await self._drafted(now, note_id, amocrm)
+                    if now is not None and begun.checked.verdict == Go(Step.SEND) and now.way is None:
+                        return await self._as_note(begun, slot, amocrm)
+        now = begun.checked.turn
+        if now is None or begun.checked.verdict != Go(Step.SEND):
+            return begun.checked.outcome
+        return await self._into_chat(now, amocrm)
+
+    async def _check(self, turn_id: int, *, has_slot: bool) -> Begun:
+        checked = await self._database.write(lambda connection: self._commit(connection, turn_id, has_slot=has_slot))
+        return Begun(checked, self._clock.monotonic())
+
+    def _commit(self, connection: Connection, turn_id: int, *, has_slot: bool) -> Checked:
+        """All that decides whether it goes to amoCRM now, in one commit right before it does."""
+        now = self._clock.now()
+        checked = check(connection, turn_id, self._me, self._policy, now)
+        turn = checked.turn
+        if turn is None:
+            return NOT_OURS
+        if checked.verdict == Rewrite(with_newer=True):
+            log.info("the client wrote on; the reply is written anew", turn=turn_id)
+        elif checked.verdict == Go(Step.SHOW_DRAFT):
+            if not has_slot:
+                return Checked(turn, Wait(now))  # draft mode was set in this very moment: come again
+            if not turns.note(connection, turn, self._me, sent_attempt_at=now):
+                return NOT_OURS
+            return Checked(turns.get(connection, turn_id), checked.verdict)
+        elif checked.verdict == Go(Step.SEND):
+            name, texts = self._method_for(connection, turn)
+            if (name is not None and not has_slot) or (name is None and has_slot):
+                sent = sending.commit_to_send(connection, turn, self._me, now, name, texts)
+                return Checked(sent, checked.verdict) if sent else Checked(turn, Wait())
+            return Checked(turn, Wait(now))
+        return checked
+
+    def _method_for(self, connection: Connection, turn: Turn) -> tuple[str | None, list[str]]:
+        """The method into the client's chat for the channel of the turn, and the parts; None: a note."""
+        asked = methods.asked(connection, turn)
+        name = way_for(self._options.via, asked.origin)
+        wanting = (name for name, method in self._methods.items() if method.wants(connection, turn, asked))
+        name = next(wanting, name)
+        method = self._methods.get(name)
+        return (name, method.cut(turn.reply or "", asked.origin)) if method else (None, [])
+
+    async def _as_note(self, begun: Begun, slot: Slot, amocrm: AmoClient) -> Outcome:
+        turn = begun.checked.turn
+        assert turn is not None
+        note_id = await self._write_note(begun, slot, self._notes.reply(turn))
+        return None if note_id is None else await self._sent(turn, note_id, amocrm)
+
+    async def _note_again(self, turn: Turn, amocrm: AmoClient) -> Outcome:
+        """After a crash or a time-out the note may be there already: amoCRM is asked before it is sent again."""
+        note_id = turn.note_id or await amocrm.find_note(turn.deal, self._notes.marker(turn))
+        if note_id is not None:
+            return await self._sent(turn, note_id, amocrm)
+        async with amocrm.slot() as slot:
+            with self._in_flight.track():
+                now = self._clock.now()
+                again = partial(check_again, turn_id=turn.id, me=self._me, rules=self._policy, now=now)
+                checked = await self._database.write(partial(again, sent_attempt_at=now))
+                if checked.turn is None or checked.verdict != Go(Step.SEND):
+                    return checked.outcome
+                return await self._as_note(Begun(checked, self._clock.monotonic()), slot, amocrm)
+
+    async def _write_note(self, begun: Begun, slot: Slot, text: str) -> int | None:
+        """Its id; None when the turn is not ours any more."""
+        turn = begun.checked.turn
+        assert turn is not None
+        if self._clock.monotonic() - begun.at > SURE_FOR_SECONDS and not await self._still_ours(turn.id):
+            return None
+        return await slot.add_note(turn.deal, text)
+
+    async def _drafted(self, turn: Turn, note_id: int, amocrm: AmoClient) -> Outcome:
+        """Staff have the draft. A task for them does not wait until it is approved."""
+        if turn.summary is not None and not await self._task(amocrm).make(turn, note_id, self._notes.marker(turn)):
+            return None
+
+        def write(connection: Connection) -> bool:
+            self._pause_if_asked(connection, turn)
+            return drafts.show(connection, turn, self._me, note_id)
+
+        shown = await self._database.write(write)
+        log.info("a draft waits for a manager", turn=turn.id, lead=turn.lead_id)
+        return State.DRAFT if shown else None
+
+    async def _into_chat(self, turn: Turn, amocrm: AmoClient) -> Outcome:
+        chat = IntoChat(self._database, self._clock, amocrm, self._me, self._policy, self._in_flight)
+        outcome = await chat.send(turn, self._methods.get(turn.way or ""))
+        if not isinstance(outcome, Ended):
+            return outcome
+
+        def read(connection: Connection) -> tuple[Turn | None, list[parts.Part]]:
+            return turns.get(connection, turn.id), parts.of_turn(connection, turn.id)
+
+        now, found = await self._database.read(read)
+        if now is None or now.owner != self._me or now.state != State.SENDING:
+            return now.state if now and now.owner == self._me else None
+        missing = [part.text for part in found if part.state != parts.SENT]
+        return await self._after_chat(now, missing, amocrm)
+
+    async def _after_chat(self, turn: Turn, missing: list[str], amocrm: AmoClient) -> Outcome:
+        """The note for staff, which says so where the client lacks something; then the end of the turn."""
+        note_id = turn.note_id
+        if missing or self._options.note:
+            try:
+                note_id = await self._note_besides(turn, missing, amocrm)
+            except AmoError as error:
+                recent = turn.failing_since is None or self._clock.now() - turn.failing_since < GIVE_UP_AFTER
+                if gates.stops_all(error) or (recent and not error.permanent):
+                    raise
+                log.error("no note could be written besides", turn=turn.id, reason=str(error))
+            else:
+                if note_id is None:
+                    return None
+        if not missing:
+            return await self._sent(turn, note_id, amocrm)
+        if turn.summary is not None and not await self._task(amocrm).make(turn, note_id, self._notes.marker(turn)):
+            return None
+
+        def write(connection: Connection) -> None:
+            sending.fail(connection, turn, self._me, turn.reason or "", self._clock.now())
+            self._pause_if_asked(connection, turn)
+
+        await self._database.write(write)
+        return State.FAILED
+
+    async def _note_besides(self, turn: Turn, missing: list[str], amocrm: AmoClient) -> int | None:
+        """The note's id; None when the turn is not ours any more."""
+        if turn.note_id is not None:
+            return turn.note_id
+        if turn.sent_attempt_at is not None:
+            found = await amocrm.find_note(turn.deal, self._notes.besides_marker(turn, missing))
+            if found is not None:
+                return found
+        async with amocrm.slot() as slot:
+            with self._in_flight.track():
+                if not await self._note(turn, sent_attempt_at=self._clock.now()):
+                    return None
+                begun = Begun(Checked(turn, Go(Step.SEND)), self._clock.monotonic())
+                return await self._write_note(begun, slot, self._notes.besides(turn, missing))
+
+    async def _sent(self, turn: Turn, note_id: int | None, amocrm: AmoClient) -> Outcome:
+        """The client's chat has it, or the deal as a note: what is still to be done, and the end of the turn."""
+        wanted = turn.summary is not None and not turn.approved
+        if wanted and not await self._task(amocrm).make(turn, note_id, self._notes.marker(turn)):
+            return None
+
+        def write(connection: Connection) -> None:
+            sending.mark_sent(connection, turn, self._me, note_id, self._clock.now())
+            self._pause_if_asked(connection, turn)
+
+        await self._database.write(write)
+        self.hurry()
+        log.info("replied", turn=turn.id, lead=turn.lead_id, responder=turn.responder, note=note_id)
+        return State.SENT
+
+    def _task(self, amocrm: AmoClient) -> StaffTask:
+        return StaffTask(self._database, self._clock, amocrm, self._me, self._policy)
+
+    def _pause_if_asked(self, connection: Connection, turn: Turn) -> None:
+        if turn.responder == Writer.HUMAN_REQUEST and not sending.manager_wrote(connection, turn.id):
+            conversations.pause_for_client(connection, turn.conversation_id, turn.chat_ref)
+
+    def _keep(self, connection: Connection, turn_id: int) -> Outcome:
+        """Without an account a reply stays here, and so does a draft."""
+        turn, verdict = self._look(connection, turn_id)
+        if turn is None or isinstance(verdict, Ended):
+            return turn.state if turn else None
+        if turn.reply is None:
+            return Rewrite()
+        now = self._clock.now()
+        checked = check(connection, turn_id, self._me, self._policy, now, connected=False)
+        match checked.verdict:
+            case Go(Step.SHOW_DRAFT):
+                self._pause_if_asked(connection, turn)
+                return State.DRAFT if drafts.show(connection, turn, self._me, None) else None
+            case Go(Step.KEEP):
+                if not sending.keep(connection, turn, self._me, now):
+                    return Wait(now)
+                self._pause_if_asked(connection, turn)
+                return State.KEPT
+            case Go(Step.FAIL):
+                return State.FAILED if sending.fail(connection, turn, self._me, _(DISCONNECTED), now) else None
+        return checked.outcome
+
+    async def _still_ours(self, turn_id: int) -> bool:
+        return await self._database.read(lambda connection: turns.owns(connection, turn_id, self._me))
+
+    async def _note(self, turn: Turn, **values: Any) -> bool:
+        return await self._database.write(lambda connection: turns.note(connection, turn, self._me, **values))
+
+    async def _not_delivered(self, turn_id: int, error: AmoError) -> Outcome:
+        log.warning("not delivered", turn=turn_id, reason=str(error), final=error.permanent)
+        outcome = await self._database.write(lambda connection: self._after_failure(connection, turn_id, error))
+        if outcome == Wait() and error.ambiguous:
+            return Wait(self._clock.now() + UNSURE_FOR)
+        return outcome
+
+    def _after_failure(self, connection: Connection, turn_id: int, error: AmoError) -> Outcome:
+        now = self._clock.now()
+        turn = turns.owned(connection, turn_id, self._me)
+        if turn is not None and not error.ambiguous:  # the wait for what was sent before was over
+            turns.note(connection, turn, self._me, sent_attempt_at=None)
+        if gates.heed(connection, gates.AMOCRM, error, now):
+            return Wait()
+        if turn is None:
+            return None
+        if not error.permanent and sending.still_fails(connection, turn, self._me, now) < GIVE_UP_AFTER:
+            return Wait()
+        reason = str(error) if error.permanent else _(GAVE_UP).format(reason=error)
+        if turn.state == State.ANSWERING:  # a draft that amoCRM does not take as a note waits all the same
+            return State.DRAFT if drafts.show(connection, turn, self._me, None) else None
+        return State.FAILED if sending.fail(connection, turn, self._me, reason, now) else None

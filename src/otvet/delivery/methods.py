@@ -1,0 +1,153 @@
+"""The delivery methods into a client's chat. Each prepares, which may be repeated, and sends, which may not."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sqlalchemy.engine import Connection
+
+from otvet import conversations, gates, installation
+from otvet.amocrm import ways as calls
+from otvet.amocrm.client import AmoClient, Slot
+from otvet.conversations import Asked
+from otvet.database import Database
+from otvet.deliver.by_channel import NOTE, SALESBOT, TALK
+from otvet.delivery import channels
+from otvet.errors import StorageError
+from otvet.turns import turn as turns
+from otvet.turns.parts import Part
+from otvet.turns.turn import Turn
+
+FIELD = "salesbot_field_id"
+V4 = "salesbot_v4"  # the account where a bot was run by the newer address
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOptions:
+    """What the settings say of how replies are delivered.
+
+    via: the method by channel, see otvet.deliver.by_channel. note: whether a note is written besides.
+    field_id: the deal's field that the bot reads; None: one that is made.
+    show: whether a waiting bot is told to send the text itself.
+    """
+
+    via: Mapping[str, str] = field(default_factory=lambda: {"*": NOTE})
+    note: bool = True
+    salesbot_id: int | None = None
+    field_id: int | None = None
+    show: bool = False
+
+
+class DeliveryMethod:
+    """One way into a client's chat.
+
+    at_once: all parts go in one call. settles: one part must be read before the next is prepared.
+    """
+
+    at_once = False
+    settles = False
+
+    def cut(self, text: str, origin: str) -> list[str]:
+        """The parts in which the text goes to a channel."""
+        return channels.split(text, channels.limit_of(origin))
+
+    def wants(self, connection: Connection, turn: Turn, asked: Asked) -> bool:
+        """Whether the reply has to go this way, whatever is set for its channel."""
+        return False
+
+    async def prepare(self, turn: Turn, asked: Asked, batch: Sequence[Part]) -> bool:
+        """All that may be done again after a crash; False when the turn is not ours any more. Raises AmoError."""
+        return True
+
+    async def send(self, slot: Slot, turn: Turn, asked: Asked, batch: Sequence[Part]) -> str | None:
+        """Ask amoCRM to bring it to the client; gives the message's id if amoCRM tells it. Raises AmoError."""
+        raise NotImplementedError
+
+    async def release(self, turn: Turn) -> None:
+        """The turn has ended without a reply to the client: let go what waits for one."""
+
+
+class Salesbot(DeliveryMethod):
+    """Into a field of the deal, from where a bot sends it. Two replies would share the field: one at a time."""
+
+    settles = True
+
+    def __init__(self, database: Database, amocrm: AmoClient, options: DeliveryOptions) -> None:
+        assert options.salesbot_id is not None
+        self._database = database
+        self._amocrm = amocrm
+        self._field_id = options.field_id
+        self._bot_id = options.salesbot_id
+        self._bots = calls.Bots()
+        self._noted_v4 = False
+
+    async def prepare(self, turn: Turn, asked: Asked, batch: Sequence[Part]) -> bool:
+        field_id = await self.field()
+        await self._recall_v4()
+        async with self._amocrm.slot() as slot:
+            # After the waits: the field may hold another part by now, of a process that took the turn over.
+            if not await self._database.read(lambda connection: _may_write(connection, turn)):
+                return False
+            await calls.write_field(slot, turn.deal, field_id, batch[0].text)
+        return True
+
+    async def send(self, slot: Slot, turn: Turn, asked: Asked, batch: Sequence[Part]) -> str | None:
+        await self._bots.run(slot, self._bot_id, turn.deal, asked.contact_id if asked.shared else None)
+        await self._note_v4()
+        return None
+
+    async def _recall_v4(self) -> None:
+        """Where the newer address has worked once, a 404 of it is about the bot."""
+        if not self._noted_v4:
+            kept = await self._database.read(lambda connection: installation.recall(connection, V4))
+            self._noted_v4 = kept == self._amocrm.base_url
+        if self._noted_v4:
+            self._bots.has_v4 = True
+
+    async def _note_v4(self) -> None:
+        if not self._bots.has_v4 or self._noted_v4:
+            return
+        base_url = self._amocrm.base_url
+        with suppress(StorageError):  # the bot runs all the same; the next run comes here too
+            await self._database.write(lambda connection: installation.note(connection, V4, base_url))
+            self._noted_v4 = True
+
+    async def field(self) -> int:
+        """The field that the bot reads; made once, then never again: the bot knows it by its number."""
+        if self._field_id is None:
+            kept = await self._database.read(lambda connection: installation.recall(connection, FIELD))
+            self._field_id = int(kept) if kept else await self._find_or_make()
+        return self._field_id
+
+    async def _find_or_make(self) -> int:
+        field_id = await calls.find_or_make_field(self._amocrm)
+        await self._database.write(lambda connection: installation.note(connection, FIELD, str(field_id)))
+        return field_id
+
+
+class Talk(DeliveryMethod):
+    """Kommo's own call into the talk in which the client asked."""
+
+    async def send(self, slot: Slot, turn: Turn, asked: Asked, batch: Sequence[Part]) -> str | None:
+        return await calls.send_message(slot, asked.talk_id, batch[0].text)
+
+
+def _may_write(connection: Connection, turn: Turn) -> bool:
+    if gate := gates.closed(connection, gates.AMOCRM):
+        raise gates.GateClosed(gate.sentence)
+    return turn.owner is not None and turns.owns(connection, turn.id, turn.owner)
+
+
+def build_methods(database: Database, amocrm: AmoClient, options: DeliveryOptions) -> dict[str, DeliveryMethod]:
+    """The methods that are set for any channel, by name; the waiting bots' own is added by the wiring."""
+    made: dict[str, DeliveryMethod] = {}
+    if SALESBOT in options.via.values():
+        made[SALESBOT] = Salesbot(database, amocrm, options)
+    if TALK in options.via.values():
+        made[TALK] = Talk()
+    return made
+
+
+def asked(connection: Connection, turn: Turn) -> Asked:
+    """How and by whom the turn was asked."""
+    return conversations.asked(connection, turn.id, turn.deal)

@@ -1,0 +1,50 @@
+"""The notes that staff see in a deal: the reply itself, a draft to approve, a reply that the client did not get."""
+
+from otvet.i18n import N_, _
+from otvet.turns.human_request import CHECK_FIRST
+from otvet.turns.sending import marker
+from otvet.turns.turn import Turn
+
+DRAFT = N_("DRAFT of a reply, not sent to the client yet. To send it: otvet approve {turn}")
+NOT_TOLD = N_("The client did not get this reply. {reason}\n\n{text}")
+
+
+class Notes:
+    """Texts of notes; each ends with a marker by which it is found again after a crash."""
+
+    def __init__(self, installation_name: str) -> None:
+        self._installation_name = installation_name
+
+    def marker(self, turn: Turn) -> str:
+        """The reply's own."""
+        return marker(self._installation_name, turn.id)
+
+    def reply(self, turn: Turn) -> str:
+        return f"{turn.reply}{_remarks(turn)}\n\n[{self.marker(turn)}]"
+
+    def draft_marker(self, turn: Turn) -> str:
+        """Another one for each draft of a turn, and never the reply's own."""
+        return f"otvet:draft-{turn.id}-{self._digest(turn)}-{turn.redrafts}"
+
+    def draft(self, turn: Turn) -> str:
+        return f"{_(DRAFT).format(turn=turn.id)}\n\n{turn.reply}{_remarks(turn)}\n\n[{self.draft_marker(turn)}]"
+
+    def besides_marker(self, turn: Turn, missing: list[str]) -> str:
+        return f"otvet:{'not-' if missing else ''}told-{turn.id}-{self._digest(turn)}"
+
+    def besides(self, turn: Turn, missing: list[str]) -> str:
+        """Written besides a reply that goes to the client's chat. missing: the parts that the client does not have."""
+        text = f"{turn.reply}{_remarks(turn)}"
+        if missing:
+            told = {"reason": turn.reason, "text": "\n\n".join(missing)}
+            text = _(NOT_TOLD).format(**told)
+        return f"{text}\n\n[{self.besides_marker(turn, missing)}]"
+
+    def _digest(self, turn: Turn) -> str:
+        return self.marker(turn).rsplit("-", 1)[1]
+
+
+def _remarks(turn: Turn) -> str:
+    """What of the reply stands nowhere in what is known, where the user wants it sent all the same."""
+    found = [text for _kind, text in (turn.details or {}).get("findings", ())]
+    return f"\n\n{_(CHECK_FIRST).format(found='; '.join(found))}" if found else ""

@@ -1,0 +1,6 @@
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    pass

@@ -1,0 +1,100 @@
+"""The draft of a turn: written, dropped because the client wrote on, shown to a manager, approved or rejected."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet.conversations import remove_reply
+from otvet.i18n import N_, _
+from otvet.responders.base import Reply
+from otvet.turns import parts
+from otvet.turns.queue import waiting_turn
+from otvet.turns.turn import OPEN, Reason, State, Turn, get, join, move, note, turns
+
+NO_DRAFT = N_("the turn {turn} is no draft that waits for a manager")
+WROTE_ON = N_("the client has written on since the draft {turn}; a new one is being written")
+
+MOST_REDRAFTS = 2
+
+NOTHING_WRITTEN: Mapping[str, Any] = {"reply": None, "reason": None, "summary": None, "gap": False}
+"""What a dropped draft leaves: nothing, not even that staff were needed because of it."""
+
+
+def write_down(connection: Connection, turn: Turn, me: str, reply: Reply, *, gap: bool = False) -> bool:
+    """Store the draft with the turn; nothing of it is a message yet.
+
+    gap: the knowledge folder does not answer what was asked.
+    """
+    written: dict[str, Any] = {"reply": reply.text, "responder": reply.responder, "model": reply.model, "gap": gap}
+    return note(connection, turn, me, **written, details=dict(reply.details))
+
+
+def ask_for_person(connection: Connection, turn: Turn, me: str, reason: Reason, summary: str) -> bool:
+    """Store with the turn that staff are needed besides the reply, why, and what they should know."""
+    return note(connection, turn, me, reason=reason, summary=summary)
+
+
+def drop(connection: Connection, turn: Turn, me: str) -> bool:
+    """The draft must not be sent any more: the reply is written anew."""
+    return note(connection, turn, me, **NOTHING_WRITTEN, responder=None, model=None)
+
+
+def absorb_newer(connection: Connection, turn: Turn, me: str) -> bool:
+    """The client wrote on while the reply was written: drop the draft, and answer the newer words with it.
+
+    False when there are none. The caller has checked MOST_REDRAFTS.
+    """
+    newer = waiting_turn(connection, turn.conversation_id, turn.chat_ref)
+    if newer is None or not note(connection, turn, me, redrafts=turn.redrafts + 1):
+        return False
+    # The quiet period begins anew with the newer words.
+    moments = {"first_message_at": newer.first_message_at, "last_message_at": newer.last_message_at}
+    join(connection, newer.id, turn.id, **moments, **NOTHING_WRITTEN, approved=False, sent_attempt_at=None)
+    return True
+
+
+def take_back(connection: Connection, turn: Turn, me: str) -> bool:
+    """sending -> answering: the reply surely is not in amoCRM and is not to be sent as it is; it was never said."""
+    if not move(connection, turn, State.ANSWERING, me=me, way=None, sent_attempt_at=None):
+        return False
+    parts.forget(connection, turn.id)
+    remove_reply(connection, turn.id)
+    return True
+
+
+def show(connection: Connection, turn: Turn, me: str, note_id: int | None) -> bool:
+    """answering -> draft: it waits for a manager."""
+    return move(connection, turn, State.DRAFT, me=me, note_id=note_id, sent_attempt_at=None)
+
+
+_other = turns.alias("other")
+
+
+def approve(connection: Connection, turn_id: int, text: str | None) -> str | None:
+    """draft -> answering: a manager wants it sent, perhaps with a changed text. Gives the sentence why not."""
+    turn = get(connection, turn_id)
+    if turn is None or turn.state != State.DRAFT:
+        return _(NO_DRAFT).format(turn=turn_id)
+    wrote_on = sa.exists().where(
+        _other.c.conversation_id == turns.c.conversation_id,
+        _other.c.chat_ref == turns.c.chat_ref,
+        _other.c.state.in_(OPEN),
+    )
+    approved: dict[str, Any] = {"owner": None, "approved": True, "requested_by_staff": True, "note_id": None}
+    if text is not None:
+        approved |= {"reply": text, "details": {**(turn.details or {}), "edited": True, "findings": []}}
+    if move(connection, turn, State.ANSWERING, me=None, unless=(wrote_on,), **approved):
+        return None
+    return _(WROTE_ON).format(turn=turn_id)
+
+
+def reject(connection: Connection, turn_id: int, now: datetime) -> str | None:
+    """draft -> cancelled: a manager does not want it. Gives the sentence why not."""
+    turn = get(connection, turn_id)
+    if turn is None or turn.state != State.DRAFT:
+        return _(NO_DRAFT).format(turn=turn_id)
+    rejected = move(connection, turn, State.CANCELLED, me=None, reason=Reason.REJECTED, closed_at=now)
+    return None if rejected else _(NO_DRAFT).format(turn=turn_id)

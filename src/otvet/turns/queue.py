@@ -1,0 +1,255 @@
+"""The queue of turns: how a message opens or joins one, how a process claims it, and how it comes to be answered."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet import processes
+from otvet import tries as attempts
+from otvet.conversations import chats, conversations
+from otvet.turns.turn import (
+    IN_HAND,
+    OPEN,
+    SELECTED,
+    Reason,
+    State,
+    Turn,
+    get,
+    join,
+    move,
+    turns,
+)
+
+UNKNOWN = ""
+"""The chat of a message that names none, such as one that only a bot has told of."""
+
+Chat = tuple[int, str]
+"""A conversation's id and the chat in it."""
+
+_WAITING = sa.select(turns.c.id, turns.c.conversation_id, turns.c.chat_ref).where(
+    turns.c.state == State.WAITING, turns.c.conversation_id.in_(sa.bindparam("conversations", expanding=True))
+)
+_WAITING_LOCKED = _WAITING.order_by(turns.c.id).with_for_update()  # SQLite has one writer and no such lock
+_TOUCH = (
+    turns.update()
+    .where(turns.c.id.in_(sa.bindparam("turns", expanding=True)))
+    .values(last_message_at=sa.bindparam("at"))
+)
+_OPEN_TURN = turns.insert().returning(turns.c.id, turns.c.conversation_id, turns.c.chat_ref)
+
+
+def open_for(connection: Connection, asked: Collection[Chat], now: datetime) -> tuple[dict[Chat, int], set[int]]:
+    """Give each chat its waiting turn: ({chat: turn}, the ids of those that were opened now)."""
+    if not asked:
+        return {}, set()
+    # Locked, so that no other process takes one in hand while a message joins it.
+    found = connection.execute(_WAITING_LOCKED, {"conversations": sorted({conversation for conversation, _ in asked})})
+    waiting = {(row.conversation_id, row.chat_ref): row.id for row in found}
+    turn_of = {chat: waiting[chat] for chat in asked if chat in waiting}
+    if waiting:
+        turn_of |= _join_across(connection, sorted(set(asked) - turn_of.keys()), waiting)
+        connection.execute(_TOUCH, {"turns": sorted(set(turn_of.values())), "at": now})
+    missing = sorted(set(asked) - turn_of.keys())
+    if not missing:
+        return turn_of, set()
+    rows = [
+        {
+            "conversation_id": id_,
+            "chat_ref": ref,
+            "state": State.WAITING,
+            "first_message_at": now,
+            "last_message_at": now,
+        }
+        for id_, ref in missing
+    ]
+    added = connection.execute(_OPEN_TURN, rows).all()
+    return turn_of | {(row.conversation_id, row.chat_ref): row.id for row in added}, {row.id for row in added}
+
+
+def _join_across(connection: Connection, asked: Sequence[Chat], waiting: dict[Chat, int]) -> dict[Chat, int]:
+    """Where a message names no chat and the deal has one that waits, or the other way round, it is the same one."""
+    turn_of: dict[Chat, int] = {}
+    for conversation, ref in asked:
+        those = {chat: id_ for chat, id_ in waiting.items() if chat[0] == conversation}
+        if ref == UNKNOWN and len(those) == 1:
+            turn_of[conversation, ref] = next(iter(those.values()))
+        elif ref != UNKNOWN and (id_ := those.get((conversation, UNKNOWN))) and is_alone(connection, conversation, ref):
+            connection.execute(turns.update().where(turns.c.id == id_).values(chat_ref=ref))
+            turn_of[conversation, ref] = id_
+    return turn_of
+
+
+def is_alone(connection: Connection, conversation_id: int, chat_ref: str) -> bool:
+    """Whether no other chat than this one is known in the deal."""
+    others = sa.exists().where(chats.c.conversation_id == conversation_id, chats.c.chat_ref != chat_ref)
+    return not connection.scalar(sa.select(others))
+
+
+def know_chat(connection: Connection, turn_id: int, chat_ref: str) -> None:
+    """The chat of a turn that was opened without one is known now; a turn of it that waits already takes it in."""
+    turn = get(connection, turn_id)
+    if turn is None or turn.chat_ref != UNKNOWN or turn.state not in OPEN:
+        return
+    waiting = waiting_turn(connection, turn.conversation_id, chat_ref)
+    if turn.state == State.WAITING and waiting is not None:
+        join(connection, turn.id, waiting.id, first_message_at=min(turn.first_message_at, waiting.first_message_at))
+        return
+    busy = sa.exists().where(
+        _other.c.conversation_id == turns.c.conversation_id,
+        _other.c.chat_ref == chat_ref,
+        _other.c.state.in_(IN_HAND),
+    )
+    connection.execute(turns.update().where(turns.c.id == turn.id, ~busy).values(chat_ref=chat_ref))
+
+
+def waiting_in(connection: Connection, conversation_ids: Collection[int]) -> set[int]:
+    """The waiting turns of these conversations."""
+    if not conversation_ids:
+        return set()
+    return set(connection.scalars(_WAITING, {"conversations": list(conversation_ids)}))
+
+
+_WAITING_OF = SELECTED.where(
+    turns.c.conversation_id == sa.bindparam("conversation"),
+    turns.c.chat_ref == sa.bindparam("chat"),
+    turns.c.state == State.WAITING,
+).with_for_update(of=turns)
+
+
+def waiting_turn(connection: Connection, conversation_id: int, chat_ref: str) -> Turn | None:
+    """The chat's waiting turn, locked."""
+    row = connection.execute(_WAITING_OF, {"conversation": conversation_id, "chat": chat_ref}).one_or_none()
+    return None if row is None else Turn.from_row(row)
+
+
+def move_turns(connection: Connection, from_conversation: int, to_conversation: int) -> None:
+    """Two conversations turn out to be one: the turns of the first go to the second, a waiting one joins its own."""
+    deal_found(connection, from_conversation)
+    for row in connection.execute(_WAITING_LOCKED, {"conversations": [from_conversation]}).all():
+        source, target = get(connection, row.id), waiting_turn(connection, to_conversation, row.chat_ref)
+        if source is not None and target is not None:
+            join(
+                connection, source.id, target.id, first_message_at=min(source.first_message_at, target.first_message_at)
+            )
+    here = turns.c.conversation_id == from_conversation
+    connection.execute(turns.update().where(here).values(conversation_id=to_conversation))
+
+
+def deal_found(connection: Connection, conversation_id: int) -> None:
+    """handed -> waiting: the deal of the conversation is known after all. A turn that waits already takes it in."""
+    rows = connection.execute(
+        sa.select(turns.c.id)
+        .where(
+            turns.c.conversation_id == conversation_id, turns.c.state == State.HANDED, turns.c.reason == Reason.NO_DEAL
+        )
+        .order_by(turns.c.id.desc())
+        .limit(1)
+        .with_for_update()
+    )
+    left = get(connection, id_) if (id_ := rows.scalar_one_or_none()) else None
+    if left is None:
+        return
+    waiting = waiting_turn(connection, conversation_id, left.chat_ref)
+    if waiting is not None:
+        join(connection, left.id, waiting.id, first_message_at=left.first_message_at)
+    else:
+        move(connection, left, State.WAITING, me=None, reason=None, closed_at=None, owner=None)
+
+
+_free = sa.or_(turns.c.owner.is_(None), turns.c.owner.not_in(sa.bindparam("others", expanding=True)))
+_CLAIM = (
+    turns.update()
+    .where(turns.c.id == sa.bindparam("turn"), turns.c.state.in_(OPEN), _free)
+    .values(owner=sa.bindparam("me"))
+)
+
+
+def claim(connection: Connection, turn_id: int, me: str, now: datetime) -> Turn | None:
+    """Make the turn this process's and give it, unless it is closed or another living process owns it."""
+    values = {"turn": turn_id, "me": me, "others": _others(connection, me, now)}
+    return get(connection, turn_id) if connection.execute(_CLAIM, values).rowcount == 1 else None
+
+
+_IDLE = (
+    sa.select(turns.c.id)
+    .join(conversations)
+    .where(turns.c.state.in_(OPEN), conversations.c.amocrm_lead_id.is_not(None), _free)
+    .order_by(turns.c.id)
+)
+
+
+def idle(connection: Connection, me: str, now: datetime) -> Sequence[int]:
+    """Open turns without a living owner, or owned by this process, oldest first; only those whose deal is known."""
+    return connection.scalars(_IDLE, {"others": _others(connection, me, now)}).all()
+
+
+def release_all(connection: Connection, me: str) -> None:
+    """Before this process stops: any other process may go on with its turns."""
+    connection.execute(turns.update().where(turns.c.owner == me, turns.c.state.in_(OPEN)).values(owner=None))
+
+
+def _others(connection: Connection, me: str, now: datetime) -> list[str]:
+    return [process for process in processes.alive(connection, now) if process != me]
+
+
+_other = turns.alias("other")
+_SAME_CHAT = sa.and_(
+    _other.c.conversation_id == turns.c.conversation_id,
+    # A chat that is not known may be any of the deal's.
+    sa.or_(_other.c.chat_ref == turns.c.chat_ref, _other.c.chat_ref == UNKNOWN, turns.c.chat_ref == UNKNOWN),
+)
+_IN_HAND_HERE = sa.exists().where(_SAME_CHAT, _other.c.id != turns.c.id, _other.c.state.in_(IN_HAND))
+
+
+_PLACE_TAKEN = sa.select(turns.c.id).where(turns.c.id == sa.bindparam("turn"), _IN_HAND_HERE)
+
+
+def place_taken(connection: Connection, turn: Turn) -> bool:
+    """Whether another turn of the chat is in hand."""
+    return connection.execute(_PLACE_TAKEN, {"turn": turn.id}).first() is not None
+
+
+def take(connection: Connection, turn: Turn, me: str) -> bool:
+    """waiting -> answering, unless another turn of the chat is in hand."""
+    if not move(connection, turn, State.ANSWERING, me=me, unless=(_IN_HAND_HERE,)):
+        return False
+    _replace_draft(connection, turn)
+    return True
+
+
+_DRAFTED = (
+    sa.select(turns.c.id)
+    .where(
+        turns.c.conversation_id == sa.bindparam("conversation"),
+        turns.c.chat_ref == sa.bindparam("chat"),
+        turns.c.state == State.DRAFT,
+    )
+    .with_for_update()
+)
+
+
+def _replace_draft(connection: Connection, turn: Turn) -> None:
+    """The client wrote on while a draft waited: what it was to answer becomes part of this turn, and it is gone.
+
+    Not the other way round: a manager who approves the draft they saw must not send one that they did not see.
+    """
+    here = {"conversation": turn.conversation_id, "chat": turn.chat_ref}
+    for id_ in connection.scalars(_DRAFTED, here).all():
+        join(connection, id_, turn.id, reply=None)
+
+
+def join_newer(connection: Connection, turn: Turn, me: str) -> bool:
+    """The client wrote on before a responder was asked: the newer words join the turn, and it waits for quiet again.
+
+    A responder that was asked without them, before a crash perhaps, answers without them: that draft is dropped at the
+    last check before it is sent.
+    """
+    if turn.state != State.ANSWERING or turn.owner != me or turn.reply is not None:
+        return False
+    newer = waiting_turn(connection, turn.conversation_id, turn.chat_ref)
+    if newer is None or attempts.is_asked(connection, turn.id, turn.redrafts):
+        return False
+    join(connection, newer.id, turn.id, last_message_at=newer.last_message_at)
+    return True

@@ -1,0 +1,179 @@
+"""A reply that is being sent: the step from which on it counts as said, further attempts, and how they end."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet.conversations import add_reply, chats, conversations, messages, set_reply_text, touch
+from otvet.turns import parts
+from otvet.turns.turn import OPEN, Reason, State, Turn, get, move, note, turns
+
+_PAUSED = sa.or_(
+    sa.exists().where(
+        conversations.c.id == turns.c.conversation_id, conversations.c.paused_until > sa.bindparam("_now")
+    ),
+    sa.exists().where(chats.c.chat_ref == turns.c.chat_ref, chats.c.paused_until > sa.bindparam("_now")),
+)
+_IN_STAFF_HANDS = sa.and_(~turns.c.requested_by_staff, _PAUSED)
+_NOT_WRITTEN = turns.c.reply.is_(None)
+
+_other = turns.alias("other")
+_FIELD_IN_USE = sa.exists().where(
+    _other.c.conversation_id == turns.c.conversation_id,
+    _other.c.id != turns.c.id,
+    _other.c.state == State.SENDING,
+    _other.c.way == "salesbot",
+)
+"""Another chat's reply stands in the deal's field from which a Salesbot reads; see turn.uq_turns_field_in_use."""
+
+
+def commit_to_send(
+    connection: Connection, turn: Turn, me: str, now: datetime, way: str | None = None, texts: Sequence[str] = ()
+) -> Turn | None:
+    """answering -> sending, with the reply stored as a message: from here on it counts as said.
+
+    way, texts: the delivery method into the client's chat, and the parts; without, it goes into the deal as a note.
+
+    One UPDATE checks that the turn is ours and that staff have not taken over. Gives the turn as it is then, and only
+    to the call that made the step: that one may send without asking amoCRM first.
+    """
+    unless = [_NOT_WRITTEN, _IN_STAFF_HANDS]
+    if way == "salesbot":
+        unless.append(_FIELD_IN_USE)
+    attempt = now if way is None else None
+    if not move(
+        connection,
+        turn,
+        State.SENDING,
+        me=me,
+        unless=tuple(unless),
+        now=now,
+        way=way,
+        sent_attempt_at=attempt,
+        note_id=None,
+    ):
+        return None
+    _say(connection, turn, now)
+    if way is not None:
+        parts.plan(connection, turn.id, texts)
+    return get(connection, turn.id)
+
+
+def keep(connection: Connection, turn: Turn, me: str, now: datetime) -> bool:
+    """answering -> kept: amoCRM is not connected, so the reply is stored as a message that was not sent."""
+    unless = (_NOT_WRITTEN, _IN_STAFF_HANDS)
+    closed = {"reason": Reason.NOT_CONNECTED, "closed_at": now}
+    if not move(connection, turn, State.KEPT, me=me, unless=unless, now=now, **closed):
+        return False
+    _say(connection, turn, now)
+    return True
+
+
+def _say(connection: Connection, turn: Turn, now: datetime) -> None:
+    said = {
+        "amocrm_lead_id": turn.lead_id,
+        "source": "ai_response",
+        "responder": turn.responder,
+        "model": turn.model,
+        "details": turn.details,
+    }
+    add_reply(connection, turn.conversation_id, turn.chat_ref, turn.id, turn.reply or "", said, now)
+    touch(connection, turn.conversation_id, now)
+
+
+_reply = messages.alias("the_reply")
+_of_manager = messages.alias("of_manager")
+_asked = messages.alias("asked")
+MANAGER_WROTE = sa.exists().where(
+    _of_manager.c.conversation_id == turns.c.conversation_id,
+    _of_manager.c.sender_type == "manager",
+    # In this chat, or in one that is not known.
+    sa.or_(
+        _of_manager.c.chat_ref == turns.c.chat_ref,
+        sa.func.coalesce(_of_manager.c.chat_ref, "") == "",
+        turns.c.chat_ref == "",
+    ),
+    _of_manager.c.id
+    > sa.select(sa.func.max(_reply.c.id))
+    .where(_reply.c.turn_id == turns.c.id, _reply.c.sender_type == "assistant")
+    .correlate(turns)  # two levels up, which is not seen by itself: it would be the newest reply of all turns
+    .scalar_subquery(),
+    # One that was written before the question and only came in late answers nothing.
+    _of_manager.c.timestamp
+    >= sa.select(sa.func.max(_asked.c.timestamp))
+    .where(_asked.c.turn_id == turns.c.id, _asked.c.sender_type == "client")
+    .correlate(turns)
+    .scalar_subquery(),
+)
+_HAS_MANAGER = sa.select(turns.c.id).where(turns.c.id == sa.bindparam("turn"), MANAGER_WROTE)
+_TAKEN_OVER = sa.and_(~turns.c.requested_by_staff, sa.or_(_PAUSED, MANAGER_WROTE))
+
+
+def manager_wrote(connection: Connection, turn_id: int) -> bool:
+    """Whether a manager has written in the chat since the client asked and the reply was stored."""
+    return connection.execute(_HAS_MANAGER, {"turn": turn_id}).first() is not None
+
+
+def send_again(
+    connection: Connection, turn: Turn, me: str, now: datetime, *, sent_attempt_at: datetime | None = None
+) -> bool:
+    """The last guard before every further attempt at a turn that is sending and is not in amoCRM.
+
+    sent_attempt_at: when its note is given to amoCRM; none where it is a part for the client's chat.
+
+    False when the turn is not ours, or staff have taken over since: wrote in the chat, or paused it.
+    """
+    return note(connection, turn, me, unless=(_TAKEN_OVER,), now=now, sent_attempt_at=sent_attempt_at)
+
+
+def still_fails(connection: Connection, turn: Turn, me: str, now: datetime) -> timedelta:
+    """Another attempt failed; gives for how long all of them have."""
+    since = turn.failing_since or now
+    note(connection, turn, me, failing_since=since)
+    return now - since
+
+
+def outage_over(connection: Connection) -> None:
+    """amoCRM takes calls again: what failed during the outage says nothing of what it will take."""
+    connection.execute(turns.update().where(turns.c.state.in_(OPEN)).values(failing_since=None))
+
+
+def mark_sent(connection: Connection, turn: Turn, me: str, note_id: int | None, now: datetime) -> bool:
+    """sending -> sent. note_id: none where only the client's chat has it."""
+    return move(connection, turn, State.SENT, me=me, note_id=note_id, closed_at=now)
+
+
+def mark_half_sent(connection: Connection, turn: Turn, me: str, told: str, reason: Reason, now: datetime) -> bool:
+    """sending -> sent, where it was stopped when the client had a part of it: no more than ``told`` was said."""
+    if not move(connection, turn, State.SENT, me=me, reason=reason, closed_at=now, note_id=None):
+        return False
+    set_reply_text(connection, turn.id, told)
+    return True
+
+
+def heal(connection: Connection, turn_id: int, now: datetime) -> None:
+    """failed -> sent: a reply of which nobody could tell was seen in the client's chat after all."""
+    turn = get(connection, turn_id)
+    if turn is None or turn.state != State.FAILED:
+        return
+    if all(part.state == parts.SENT for part in parts.of_turn(connection, turn_id)):
+        move(connection, turn, State.SENT, me=None, reason=None, closed_at=now)
+
+
+def fail(connection: Connection, turn: Turn, me: str, reason: str, now: datetime) -> bool:
+    """sending -> failed, with a sentence that a person understands."""
+    return move(connection, turn, State.FAILED, me=me, reason=reason, closed_at=now)
+
+
+def cancel(connection: Connection, turn: Turn, me: str, reason: Reason, now: datetime) -> bool:
+    """sending -> cancelled: it surely is not in amoCRM, and meanwhile staff took over, or it was switched off."""
+    return move(connection, turn, State.CANCELLED, me=me, reason=reason, closed_at=now)
+
+
+def marker(installation_name: str, turn_id: int) -> str:
+    """What is written below a note, so that it can be found again: unique also after a reinstallation."""
+    digest = hashlib.blake2s(f"{installation_name}:{turn_id}".encode(), digest_size=5).hexdigest()
+    return f"otvet:{turn_id}-{digest}"

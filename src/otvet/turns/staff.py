@@ -1,0 +1,146 @@
+"""Turns that staff answer: left to them, ended because a manager wrote, and tried again because they want it."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet import tries as attempts
+from otvet.conversations import has_reply, messages
+from otvet.i18n import N_, _
+from otvet.turns import parts
+from otvet.turns.drafts import NOTHING_WRITTEN
+from otvet.turns.queue import UNKNOWN, waiting_turn
+from otvet.turns.turn import IN_HAND, SELECTED, Reason, State, Turn, get, join, move, turns
+
+STILL_KEPT = N_(
+    "the turn {turn} is kept because amoCRM is not connected: connect it with otvet connect, start the server again, "
+    "then try this once more"
+)
+
+
+def leave_to_staff(connection: Connection, turn: Turn, me: str | None, reason: Reason, now: datetime) -> bool:
+    """waiting or answering -> handed: it is on the operator's list.
+
+    Where the chat's turn before is on that list already, this one joins it: one entry that grows.
+    me: None for a turn that no process works on.
+    """
+    if not move(connection, turn, State.HANDED, me=me, reason=reason, closed_at=now):
+        return False
+    before = _turn_before(connection, turn)
+    if before is not None and before.state == State.HANDED:
+        join(connection, turn.id, before.id, reason=reason, last_message_at=turn.last_message_at, closed_at=now)
+    return True
+
+
+_BEFORE = (
+    SELECTED.where(
+        turns.c.conversation_id == sa.bindparam("conversation"),
+        turns.c.chat_ref == sa.bindparam("chat"),
+        turns.c.id < sa.bindparam("turn"),
+    )
+    .order_by(turns.c.id.desc())
+    .limit(1)
+    .with_for_update(of=turns)  # so that nobody has it answered while it grows
+)
+
+
+def _turn_before(connection: Connection, turn: Turn) -> Turn | None:
+    here = {"conversation": turn.conversation_id, "chat": turn.chat_ref, "turn": turn.id}
+    row = connection.execute(_BEFORE, here).one_or_none()
+    return None if row is None else Turn.from_row(row)
+
+
+def give_up_on_deal(connection: Connection, conversation_id: int, now: datetime) -> None:
+    """waiting -> handed: the deal of the conversation could not be found."""
+    waiting = connection.execute(
+        sa.select(turns.c.id).where(turns.c.conversation_id == conversation_id, turns.c.state == State.WAITING)
+    )
+    for id_ in waiting.scalars().all():
+        turn = get(connection, id_)
+        if turn is not None:
+            leave_to_staff(connection, turn, None, Reason.NO_DEAL, now)
+
+
+def cancel_for_manager(
+    connection: Connection, conversation_id: int, chat_ref: str, wrote_at: datetime, now: datetime
+) -> None:
+    """A manager wrote in a chat: what the client had said there until then is not answered a second time.
+
+    chat_ref: UNKNOWN where the message does not tell the chat: then it counts for the whole deal.
+
+    What was left to staff has found a person, except where two bots may be talking to each other: it was perhaps the
+    other bot that wrote.
+    """
+    left = sa.and_(turns.c.state == State.HANDED, turns.c.reason != Reason.CEILING)
+    here = [
+        turns.c.conversation_id == conversation_id,
+        sa.or_(turns.c.state.in_((State.WAITING, State.ANSWERING, State.DRAFT)), left),
+    ]
+    if chat_ref != UNKNOWN:
+        here.append(turns.c.chat_ref.in_((chat_ref, UNKNOWN)))
+    # Locked first: what the client said meanwhile is then seen by the look at the messages.
+    ids = connection.scalars(sa.select(turns.c.id).where(*here).order_by(turns.c.id).with_for_update()).all()
+    said_later = sa.exists().where(
+        messages.c.turn_id == turns.c.id, messages.c.sender_type == "client", messages.c.timestamp > wrote_at
+    )
+    for id_ in ids:
+        turn = get(connection, id_)
+        if turn is not None:
+            move(connection, turn, State.CANCELLED, me=None, unless=(said_later,), reason=Reason.MANAGER, closed_at=now)
+
+
+def leave_alone(connection: Connection, turn: Turn, me: str, reason: Reason, now: datetime) -> bool:
+    """answering -> cancelled: the settings leave it to staff, or the assistant is switched off here."""
+    return move(connection, turn, State.CANCELLED, me=me, reason=reason, closed_at=now)
+
+
+def still_kept(connection: Connection, turn_id: int, *, connected: bool) -> str | None:
+    """The sentence why a kept reply cannot be tried again: it has nowhere to go before amoCRM is connected."""
+    turn = None if connected else get(connection, turn_id)
+    return _(STILL_KEPT).format(turn=turn_id) if turn is not None and turn.state == State.KEPT else None
+
+
+_other = turns.alias("other")
+
+
+def retry(connection: Connection, turn_id: int, now: datetime) -> int | None:
+    """Answer a turn that ended without a reply, because staff want it. One that may be in amoCRM is looked for first.
+
+    Gives the turn that will be answered: another one where the client has written on; None if it cannot be.
+    """
+    turn = get(connection, turn_id)
+    ended = (State.FAILED, State.HANDED, State.CANCELLED, State.KEPT)
+    if turn is None or turn.state not in ended or turn.reason == Reason.ERASED:
+        return None
+    again: dict[str, Any] = {
+        "owner": None,
+        "closed_at": None,
+        "reason": None,
+        "requested_by_staff": True,
+        "failing_since": None,
+    }
+    if has_reply(connection, turn_id):
+        return _send_anew(connection, turn, again)
+    newer = waiting_turn(connection, turn.conversation_id, turn.chat_ref)
+    if newer is not None:
+        join(connection, turn_id, newer.id, requested_by_staff=True, first_message_at=turn.first_message_at)
+        return newer.id
+    attempts.forget(connection, turn_id)  # of a draft that nobody has seen
+    written = {**again, **NOTHING_WRITTEN, "redrafts": 0, "last_message_at": now}
+    return turn_id if move(connection, turn, State.WAITING, me=None, **written) else None
+
+
+def _send_anew(connection: Connection, turn: Turn, again: dict[str, Any]) -> int | None:
+    busy = sa.exists().where(
+        _other.c.conversation_id == turns.c.conversation_id,
+        sa.or_(_other.c.chat_ref == turns.c.chat_ref, sa.and_(turns.c.way == "salesbot", _other.c.way == "salesbot")),
+        _other.c.state.in_(IN_HAND),
+    )
+    if turn.way is not None:  # the note so far says that the client does not have it
+        again |= {"sent_attempt_at": None, "note_id": None}
+    if not move(connection, turn, State.SENDING, me=None, unless=(busy,), **again):
+        return None
+    parts.try_again(connection, turn.id)
+    return turn.id

@@ -1,0 +1,359 @@
+"""The turn: its type, its table, its states, and the one guarded way from a state to the next.
+
+waiting ──> answering ──> sending ──> sent        the reply is in amoCRM
+   │            │            ├──────> failed      amoCRM refused it for good
+   │            │            ├──────> cancelled   staff took over, or the assistant was switched off, before it was sent
+   │            │            └──────> answering   the reply has to be approved first, or is not true any more
+   │            ├───────────────────> kept        amoCRM is not connected: the reply is stored and was not sent
+   │            ├──────────> draft ──> cancelled  a manager may approve it (it is ``answering`` again) or reject it
+   │            └───────────────────> handed      staff have to answer; ``reason`` says why
+   └────────────────────────────────> cancelled   a manager wrote first, or the settings leave this deal to staff
+
+``MOVES`` is the whole table. Two partial unique indexes keep the promise: a chat has at most one turn that waits and
+one in hand. A move is one UPDATE that names the state it leaves and the process that owns the turn; an UPDATE that
+changes no row has lost the race.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet import tries as attempts
+from otvet.conversations import chats, conversations, move_messages
+from otvet.database import Id, Json, UtcDateTime, metadata
+
+
+class State(StrEnum):
+    """Where a turn stands; the value is what the database and the API show."""
+
+    WAITING = "waiting"
+    ANSWERING = "answering"
+    SENDING = "sending"
+    DRAFT = "draft"
+    SENT = "sent"
+    KEPT = "kept"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    HANDED = "handed"
+
+
+OPEN = (State.WAITING, State.ANSWERING, State.SENDING)
+IN_HAND = (State.ANSWERING, State.SENDING)
+NEEDS_STAFF = (State.FAILED, State.HANDED, State.DRAFT)
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.WAITING: frozenset({State.ANSWERING, State.HANDED, State.CANCELLED}),
+    State.ANSWERING: frozenset({State.SENDING, State.DRAFT, State.KEPT, State.HANDED, State.CANCELLED}),
+    State.SENDING: frozenset({State.SENT, State.FAILED, State.CANCELLED, State.ANSWERING}),
+    State.DRAFT: frozenset({State.ANSWERING, State.CANCELLED}),
+    State.SENT: frozenset(),
+    State.KEPT: frozenset({State.SENDING}),
+    State.FAILED: frozenset({State.SENT, State.SENDING, State.WAITING, State.CANCELLED}),
+    State.CANCELLED: frozenset({State.SENDING, State.WAITING}),
+    State.HANDED: frozenset({State.WAITING, State.CANCELLED}),
+}
+"""The states to which a turn may go from each state."""
+
+
+class Reason(StrEnum):
+    """Why a turn ended without an ordinary reply; ``turns.reason`` may also hold amoCRM's refusal as a sentence."""
+
+    NOT_CONNECTED = "amocrm_not_connected"
+    MANAGER = "manager"  # a manager, or another bot, wrote in the chat
+    PAUSED = "paused"
+    STALE = "stale"
+    CEILING = "ceiling"
+    ASKED = "asked"  # the client asked for a person
+    ERASED = "erased"  # the client's data was erased
+    NO_DEAL = "no_deal"  # the messages name no deal, and none was found
+    OFF = "off"  # the assistant is switched off
+    REJECTED = "rejected"  # a manager rejected the draft
+    DOUBTED = "doubted"  # the checks refused what was written
+    OUT_OF_HOURS = "out_of_hours"
+    PIPELINE = "pipeline_left_out"
+    STAGE = "stage_left_out"
+    TAGS = "tags_left_out"
+    CHANNEL = "channel_left_out"
+
+
+class Writer(StrEnum):
+    """Names that stand as ``responder`` of replies that no responder wrote."""
+
+    HUMAN_REQUEST = "handover"  # the answer to a client who asks for a person
+    HOURS = "hours"  # the company's out-of-hours text
+
+
+def _while(*states: State) -> sa.TextClause:
+    names = ", ".join(f"'{state}'" for state in states)
+    return sa.text(f"state IN ({names})")
+
+
+def _one_per_chat(name: str, *states: State) -> sa.Index:
+    where = _while(*states)
+    return sa.Index(name, "conversation_id", "chat_ref", unique=True, sqlite_where=where, postgresql_where=where)
+
+
+_FIELD_IN_USE = sa.text("state = 'sending' AND way = 'salesbot'")
+
+turns = sa.Table(
+    "turns",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("conversation_id", Id, sa.ForeignKey("conversations.id"), nullable=False, index=True),
+    # The chat that asks and is answered, as events.MessageEvent.chat_ref; empty while no message has named it.
+    sa.Column("chat_ref", sa.Text, nullable=False, server_default=""),
+    sa.Column("state", sa.Text, nullable=False, server_default=State.WAITING, index=True),
+    sa.Column("owner", sa.Text),  # the process that works on it; none: any process may claim it
+    sa.Column("first_message_at", UtcDateTime, nullable=False),  # when we received it, by our own clock
+    sa.Column("last_message_at", UtcDateTime, nullable=False),
+    sa.Column("closed_at", UtcDateTime),
+    sa.Column("sent_attempt_at", UtcDateTime),  # the last call to amoCRM that may still be carried out
+    sa.Column("failing_since", UtcDateTime),  # attempts have failed since then; an outage does not count
+    sa.Column("redrafts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("requested_by_staff", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("responder", sa.Text),
+    sa.Column("model", sa.Text),
+    sa.Column("reply", sa.Text),
+    sa.Column("details", Json),  # what the responder tells of its reply: passages, task, seconds
+    sa.Column("way", sa.Text),  # the delivery method into the client's chat; none: only a note in the deal
+    sa.Column("approved", sa.Boolean, nullable=False, server_default=sa.false()),  # a manager saw the draft
+    sa.Column("note_id", sa.BigInteger),
+    sa.Column("reason", sa.Text),
+    sa.Column("summary", sa.Text),  # for the person who takes over
+    sa.Column("gap", sa.Boolean, nullable=False, server_default=sa.false()),  # the knowledge folder does not answer it
+    sa.Index("ix_turns_gaps", "first_message_at", sqlite_where=sa.text("gap"), postgresql_where=sa.text("gap")),
+    _one_per_chat("uq_turns_waiting", State.WAITING),
+    _one_per_chat("uq_turns_in_hand", *IN_HAND),
+    # A Salesbot reads its text from a field of the deal: two chats of a deal must not share it at one time.
+    sa.Index(
+        "uq_turns_field_in_use",
+        "conversation_id",
+        unique=True,
+        sqlite_where=_FIELD_IN_USE,
+        postgresql_where=_FIELD_IN_USE,
+    ),
+    sqlite_autoincrement=True,  # an id names a workflow too, so it must not come back after a turn is joined to another
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One row of ``turns`` with what its conversation and chat say of it.
+
+    lead_id: the deal; None while it is not found yet. client_id: the client who wrote last in the deal.
+    chat_ref: see the table. mode: the deal's own; None: as set for all.
+    deal_paused_until, chat_paused_until: until then staff answer in the deal, or in this chat.
+    conversation_summary: of what was said in the deal until ``summarised_until``.
+    The rest is described at the table's columns.
+    """
+
+    id: int
+    conversation_id: int
+    chat_ref: str
+    state: State
+    owner: str | None
+    first_message_at: datetime
+    last_message_at: datetime
+    closed_at: datetime | None
+    sent_attempt_at: datetime | None
+    failing_since: datetime | None
+    redrafts: int
+    requested_by_staff: bool
+    responder: str | None
+    model: str | None
+    reply: str | None
+    details: Mapping[str, Any] | None
+    way: str | None
+    approved: bool
+    note_id: int | None
+    reason: str | None
+    summary: str | None
+    gap: bool
+    lead_id: int | None
+    client_id: int
+    mode: str | None
+    deal_paused_until: datetime | None
+    chat_paused_until: datetime | None
+    conversation_summary: str | None
+    summarised_until: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> "Turn":
+        """A row of ``SELECTED``; its columns stand in the order of the fields."""
+        turn = cls(*row)
+        object.__setattr__(turn, "state", State(turn.state))
+        return turn
+
+    @property
+    def deal(self) -> int:
+        """The deal's id, where the turn is worked on: its deal is known then."""
+        assert self.lead_id is not None
+        return self.lead_id
+
+    def paused_at(self, now: datetime) -> bool:
+        """Whether staff have taken over the chat or the whole deal."""
+        return any(until is not None and until > now for until in (self.deal_paused_until, self.chat_paused_until))
+
+    @property
+    def is_hours_text(self) -> bool:
+        """Whether the reply is the out-of-hours text: the company's own words, which nobody has to approve."""
+        return self.reply is not None and self.responder == Writer.HOURS
+
+
+SELECTED = (
+    sa.select(
+        turns,
+        conversations.c.amocrm_lead_id.label("lead_id"),
+        conversations.c.client_id,
+        conversations.c.mode,
+        conversations.c.paused_until.label("deal_paused_until"),
+        chats.c.paused_until.label("chat_paused_until"),
+        conversations.c.summary.label("conversation_summary"),
+        conversations.c.summarised_until,
+    )
+    .select_from(turns)
+    .join(conversations, conversations.c.id == turns.c.conversation_id)
+    .outerjoin(chats, chats.c.chat_ref == turns.c.chat_ref)
+)
+_GET = SELECTED.where(turns.c.id == sa.bindparam("turn"))
+
+
+def get(connection: Connection, turn_id: int) -> Turn | None:
+    """The turn as it stands; None when it is gone, because it was joined to another."""
+    row = connection.execute(_GET, {"turn": turn_id}).one_or_none()
+    return None if row is None else Turn.from_row(row)
+
+
+def owned(connection: Connection, turn_id: int, me: str) -> Turn | None:
+    """The turn as it stands, if it belongs to the process ``me``."""
+    turn = get(connection, turn_id)
+    return turn if turn is not None and turn.owner == me else None
+
+
+def owns(connection: Connection, turn_id: int, me: str) -> bool:
+    """Whether the turn still belongs to the process ``me``."""
+    return bool(connection.scalar(sa.select(sa.exists().where(turns.c.id == turn_id, turns.c.owner == me))))
+
+
+def listed(connection: Connection, states: Collection[str], limit: int, before: int = 0) -> list[Turn]:
+    """The newest turns in these states; before: a turn's id."""
+    query = SELECTED.where(turns.c.state.in_(states))
+    if before:
+        query = query.where(turns.c.id < before)
+    return [Turn.from_row(row) for row in connection.execute(query.order_by(turns.c.id.desc()).limit(limit))]
+
+
+_LAST = (
+    SELECTED.where(turns.c.conversation_id == sa.bindparam("conversation"), turns.c.chat_ref == sa.bindparam("chat"))
+    .order_by(turns.c.id.desc())
+    .limit(1)
+)
+
+
+def newest_of_chat(connection: Connection, conversation_id: int, chat_ref: str) -> Turn | None:
+    """The newest turn of a chat, in whatever state."""
+    row = connection.execute(_LAST, {"conversation": conversation_id, "chat": chat_ref}).one_or_none()
+    return None if row is None else Turn.from_row(row)
+
+
+Conditions = tuple[sa.ColumnElement[bool], ...]
+
+
+DELIVERY = (
+    turns.c.state.label("turn_state"),
+    turns.c.way.label("turn_way"),
+    turns.c.note_id.label("turn_note_id"),
+    turns.c.reason.label("turn_reason"),
+)
+"""Columns to select beside a message that may be a turn's reply; see delivery_of()."""
+
+
+def delivery_of(row: Any) -> dict[str, Any]:
+    """What became of a reply, by DELIVERY beside its message; empty for any other message."""
+    if row.sender_type != "assistant" or row.turn_state is None:
+        return {}
+    told: dict[str, Any] = {"way": row.turn_way or "note", "state": row.turn_state}
+    if row.turn_state == State.SENT:
+        told["note_id"] = row.turn_note_id
+    if row.turn_reason is not None:
+        told["reason"] = row.turn_reason
+    return told
+
+
+class NotAllowed(Exception):
+    """The table of moves has no such move: a mistake of the program."""
+
+
+def move(
+    connection: Connection,
+    turn: Turn,
+    to: State,
+    *,
+    me: str | None,
+    unless: Conditions = (),
+    now: datetime | None = None,
+    **values: Any,
+) -> bool:
+    """Bring a turn from the state in which it was read to another one; False when it has moved or changed hands since.
+
+    me: the process that owns it; None for staff and the inbox, which may end any process's turn.
+    unless: what must not be true in the database at this moment. now: for conditions that compare with ``_now``.
+    values: columns that change with the state.
+    """
+    if to not in MOVES[turn.state]:
+        raise NotAllowed(f"a turn does not go from {turn.state} to {to}")
+    return _update(connection, turn, me, unless, now, {"state": to, **values})
+
+
+def note(
+    connection: Connection,
+    turn: Turn,
+    me: str,
+    *,
+    unless: Conditions = (),
+    now: datetime | None = None,
+    **values: Any,
+) -> bool:
+    """Change columns of a turn that stays in its state; see move()."""
+    return _update(connection, turn, me, unless, now, values)
+
+
+def _update(
+    connection: Connection,
+    turn: Turn,
+    me: str | None,
+    unless: Conditions,
+    now: datetime | None,
+    values: Mapping[str, Any],
+) -> bool:
+    given: dict[str, Any] = {"_turn": turn.id, "_from": turn.state}
+    if me is not None:
+        given["_me"] = me
+    if now is not None:
+        given["_now"] = now
+    statement = _updating(frozenset(values), unless, owned=me is not None)
+    return connection.execute(statement, {**given, **values}).rowcount == 1
+
+
+@cache  # a statement for each set of columns: building it anew costs more than running it
+def _updating(columns: frozenset[str], unless: Conditions, *, owned: bool) -> sa.Update:
+    here = [turns.c.id == sa.bindparam("_turn"), turns.c.state == sa.bindparam("_from")]
+    if owned:
+        here.append(turns.c.owner == sa.bindparam("_me"))
+    here += [~condition for condition in unless]
+    return turns.update().where(*here).values({name: sa.bindparam(name) for name in columns})
+
+
+def join(connection: Connection, source: int, target: int, **values: Any) -> None:
+    """Make what was said in one turn part of another; the first one is gone."""
+    move_messages(connection, source, target)
+    attempts.forget(connection, source)  # of a draft that nobody will see
+    connection.execute(turns.delete().where(turns.c.id == source))
+    if values:
+        connection.execute(turns.update().where(turns.c.id == target).values(**values))
