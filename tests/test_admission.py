@@ -11,13 +11,13 @@ import pytest
 from otvet import gates, turns
 from otvet.answer import Answering, Rules
 from otvet.config import load_settings
-from otvet.database import Database
 from otvet.deals import hours
 from otvet.deals.admission import OUT_OF_HOURS, Admission
 from otvet.deals.selection import CHANNEL, STAGE, Choice, Selection
 from otvet.deliver.delivery import TASK_WITHIN
 from otvet.deliver.ways import How
 from otvet.errors import SettingsError
+from otvet.storage.database import Database
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import PIPELINE, AmoStandin, amocrm_standin
 from tests.standins.sender import incoming

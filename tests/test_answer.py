@@ -17,15 +17,15 @@ from otvet.amocrm.client import AmoClient, Limiter
 from otvet.amocrm.events import read_delivery
 from otvet.answer import Answering, Rules
 from otvet.conversations import FOR_GOOD, messages, set_pause
-from otvet.database import Database
-from otvet.database import Writer as DatabaseWriter
 from otvet.deliver.delivery import Delivery
 from otvet.deliver.verdicts import LATER, UNSURE_FOR
 from otvet.deliver.ways import How
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
 from otvet.lookout import Lookout
 from otvet.responders.base import Context, Journal, Reply, ResponderError
 from otvet.responders.knowledge.responder import Knowledge
+from otvet.storage.database import Database
+from otvet.storage.writer import Writer as DatabaseWriter
 from otvet.tries import tries
 from otvet.writing import Writing
 from tests.clocks import FakeClock

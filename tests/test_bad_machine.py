@@ -23,7 +23,7 @@ from sqlalchemy.engine import make_url
 
 from otvet import turns
 from otvet.answer import Answering
-from otvet.database import Database
+from otvet.storage.database import Database
 from tests.running import Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_answer import LEAD, Stage

@@ -11,12 +11,12 @@ from otvet import context as module
 from otvet import turns
 from otvet.answer import Answering, Rules
 from otvet.conversations import clients
-from otvet.database import Database
 from otvet.instructions import Instructions
 from otvet.responders.base import Context, Journal, Reply
 from otvet.responders.checks.guard import Finding, check
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from otvet.writing import Checks
 from tests.test_answer import Stage
 from tests.test_writing import Writer

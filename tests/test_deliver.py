@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from otvet import installation, turns
 from otvet.answer import Answering
 from otvet.conversations import conversations, messages
-from otvet.database import Database
 from otvet.deliver import parts
 from otvet.deliver.chat import ECHO_SECONDS
 from otvet.deliver.verdicts import LATER, NOT_OURS
 from otvet.deliver.ways import SETTLE_SECONDS, How
+from otvet.storage.database import Database
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.chats import Seen
 from tests.standins.sender import outgoing

@@ -3,9 +3,9 @@
 from otvet import turns
 from otvet.answer import Answering
 from otvet.commands import view
-from otvet.database import Database
 from otvet.responders.base import Context, Journal, Reply
 from otvet.responders.template import THANKS, TemplateResponder
+from otvet.storage.database import Database
 from otvet.writing import Checks
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_answer import LEAD, Stage, write

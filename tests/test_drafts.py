@@ -13,9 +13,9 @@ from otvet.answer import Rules
 from otvet.commands import operate, view
 from otvet.config import load_settings
 from otvet.conversations import messages, set_mode
-from otvet.database import Database
 from otvet.deliver.delivery import GIVE_UP_AFTER
 from otvet.deliver.ways import How
+from otvet.storage.database import Database
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming

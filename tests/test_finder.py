@@ -14,9 +14,9 @@ from otvet import gates, turns
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
 from otvet.conversations import clients, conversations, messages
-from otvet.database import Database
 from otvet.deals.finder import AGAIN_AFTER, GIVE_UP_AFTER, Finder
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.running import otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin

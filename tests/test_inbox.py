@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Row
 from structlog.testing import capture_logs
 
-from otvet import counters, inbox, turns
+from otvet import counters, turns
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
 from otvet.conversations import chats, clients, conversations, messages
-from otvet.database import Database
 from otvet.errors import StorageError
-from otvet.inbox import Inbox, Received, Stored, quarantine, store
+from otvet.intake import inbox
+from otvet.intake.inbox import Inbox, Received, Stored, quarantine, store
 from otvet.responders.base import Reply
 from otvet.schema import prepare
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.running import wait_for
 from tests.test_database import AMOCRM_WAITS, held, run

@@ -19,7 +19,6 @@ from otvet import turns
 from otvet.amocrm import cards
 from otvet.answer import Answering, Rules
 from otvet.conversations import conversations, messages
-from otvet.database import Database
 from otvet.i18n import language_of, translator
 from otvet.instructions import Instructions
 from otvet.responders.chat.answer import for_client
@@ -32,6 +31,7 @@ from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.markdown import plain_text
 from otvet.responders.template import THANKS, TemplateResponder
 from otvet.schema import prepare
+from otvet.storage.database import Database
 from otvet.tries import tries
 from otvet.writing import Checks
 from tests.clocks import FakeClock

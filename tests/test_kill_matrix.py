@@ -28,10 +28,10 @@ from sqlalchemy.engine import Connection
 
 from otvet import turns as turns_
 from otvet.conversations import conversations, messages
-from otvet.database import Database
 from otvet.deliver.parts import parts
 from otvet.limits import places
 from otvet.processes import processes
+from otvet.storage.database import Database
 from otvet.turns import OPEN, SENT, turns
 from tests import killable
 from tests.forked import Forked

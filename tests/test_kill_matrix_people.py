@@ -22,7 +22,7 @@ from otvet import turns as turns_
 from otvet.amocrm.events import read_delivery
 from otvet.conversations import DRAFT, conversations, set_mode
 from otvet.deliver.drafts import marker
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
 from otvet.turns import CANCELLED, HANDED, MANAGER, PAUSED, SENT, turns
 from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming, outgoing

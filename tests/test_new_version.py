@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from otvet import engine, schema, turns
 from otvet.config import load_settings
-from otvet.database import Database, UtcDateTime
 from otvet.engine import Engine
+from otvet.storage.database import Database
+from otvet.storage.engines import UtcDateTime
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_outages import connected, serving, until
 from tests.test_schema import PREVIOUS, upgrade

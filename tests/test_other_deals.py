@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from otvet import context, turns
 from otvet.amocrm.events import read_delivery
 from otvet.conversations import clients, conversations, messages
-from otvet.database import Database
-from otvet.inbox import Received, store
 from otvet.instructions import Instructions
+from otvet.intake.inbox import Received, store
 from otvet.responders.base import Context
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.standins.sender import incoming
 

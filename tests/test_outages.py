@@ -21,7 +21,7 @@ from otvet.config import load_settings
 from otvet.connection import tokens
 from otvet.connection.renewal import Tokens
 from otvet.conversations import conversations
-from otvet.database import Database
+from otvet.storage.database import Database
 from tests.clocks import HeldClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming

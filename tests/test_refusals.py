@@ -16,10 +16,10 @@ from otvet.amocrm.client import AmoClient
 from otvet.answer import Answering, Rules
 from otvet.connection import tokens
 from otvet.connection.renewal import Tokens
-from otvet.database import Database
 from otvet.deliver import bot_waits
 from otvet.deliver.ways import How
 from otvet.lookout import Lookout
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.standins.amocrm import BLOCKED, AmoStandin
 from tests.standins.sender import incoming

@@ -11,12 +11,12 @@ import pytest
 
 from otvet import turns
 from otvet.amocrm.events import read_delivery
-from otvet.database import Database
 from otvet.deliver import bot_calls, parts
 from otvet.deliver.bot_calls import NotBelieved, Refused, is_ours, read_call
 from otvet.deliver.verdicts import NOT_OURS
 from otvet.deliver.ways import How
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
+from otvet.storage.database import Database
 from tests.running import SECRET, otvet, wait_for
 from tests.standins import bot
 from tests.standins.amocrm import ACCOUNT_ID, AmoStandin, amocrm_standin

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from otvet import summaries, turns
 from otvet.answer import Answering
 from otvet.conversations import conversations
-from otvet.database import Database
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from tests.standins.manus import manus_standin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage

@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from otvet import spending, stats, summaries, tries, turns
 from otvet.answer import Answering, Rules
 from otvet.conversations import conversations, messages
-from otvet.database import Database
 from otvet.deals.admission import Admission
 from otvet.deals.selection import Choice, Selection
 from otvet.errors import StorageError
 from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
 from otvet.responders.checks.masking import Masker
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from otvet.writing import Checks
 from tests.test_answer import Stage
 from tests.test_writing import PHONE, Short, Writer

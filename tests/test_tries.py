@@ -12,9 +12,9 @@ from sqlalchemy.engine import Row
 
 from otvet import spending, tries, turns
 from otvet.answer import Answering, Rules
-from otvet.database import Database
 from otvet.responders.base import Context, Journal, Reply, ResponderError
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from tests.test_answer import Stage
 from tests.test_writing import Writer
 

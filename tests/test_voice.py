@@ -12,8 +12,8 @@ from otvet import erasure, turns
 from otvet.amocrm.files import HOSTS, Files, NotFetched
 from otvet.answer import Answering
 from otvet.conversations import messages
-from otvet.database import Database
 from otvet.responders.chat.transcription import NotTranscribed, Transcription, kind_of
+from otvet.storage.database import Database
 from otvet.voice import Voice
 from tests.clocks import FakeClock
 from tests.standins.sender import incoming

@@ -18,7 +18,6 @@ from sqlalchemy.engine import Connection, Row
 from otvet import context, handover, summaries, tries, turns
 from otvet.clock import Clock
 from otvet.conversations import OFF
-from otvet.database import Database
 from otvet.deals.admission import Admission
 from otvet.deals.reading import Deals
 from otvet.deliver.delivery import Delivery
@@ -28,6 +27,7 @@ from otvet.i18n import language_of
 from otvet.instructions import Instructions
 from otvet.responders.base import Context, Reply
 from otvet.responders.knowledge.responder import Knowledge
+from otvet.storage.database import Database
 from otvet.voice import Voice
 from otvet.writing import Writing, Written
 

@@ -28,7 +28,6 @@ from otvet.connection.consenting import Consenting
 from otvet.connection.renewal import Tokens
 from otvet.connection.watch import Watch, Watched
 from otvet.conversations import OFF
-from otvet.database import Database
 from otvet.deals import hours, known
 from otvet.deals.admission import Admission
 from otvet.deals.background import Yielding
@@ -42,8 +41,8 @@ from otvet.dispatcher import Dispatcher
 from otvet.engine import Engine
 from otvet.errors import SettingsError, StorageError
 from otvet.i18n import _
-from otvet.inbox import Inbox
 from otvet.instructions import Instructions
+from otvet.intake.inbox import Inbox
 from otvet.lookout import Lookout
 from otvet.manus import Manus
 from otvet.responders.base import Responder
@@ -54,6 +53,7 @@ from otvet.responders.checks.masking import Masker
 from otvet.responders.circuit import Circuit
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from otvet.voice import Voice
 from otvet.writing import Checks, Writing
 

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet.database import Id, Json, UtcDateTime, insert, metadata
 from otvet.errors import UsageError
 from otvet.i18n import _
+from otvet.storage.engines import Id, Json, UtcDateTime, insert, metadata
 
 clients = sa.Table(
     "clients",

@@ -20,10 +20,10 @@ from otvet import tries, turns
 from otvet.amocrm import form
 from otvet.clock import Clock
 from otvet.conversations import ERASED, FOR_GOOD, chats, clients, conversations, messages
-from otvet.database import Database
 from otvet.deliver import parts
-from otvet.inbox import quarantine
+from otvet.intake.inbox import quarantine
 from otvet.responders.manus.api import NOT_FOUND, ManusApi, ManusError
+from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,6 @@ from otvet import (  # noqa: F401
     conversations,
     counters,
     gates,
-    inbox,
     installation,
     limits,
     processes,
@@ -27,11 +26,13 @@ from otvet import (  # noqa: F401
     turns,
 )
 from otvet.connection import consents, tokens, watched  # noqa: F401
-from otvet.database import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, Database, metadata
 from otvet.deliver import bot_waits, parts  # noqa: F401
 from otvet.errors import DatabaseUnfit
 from otvet.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
 from otvet.i18n import _
+from otvet.intake import inbox  # noqa: F401
+from otvet.storage.database import Database
+from otvet.storage.engines import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, metadata
 
 __all__ = ["LATEST", "metadata", "prepare", "version"]
 

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from otvet import counters, turns
 from otvet.conversations import clients, conversations, messages
-from otvet.inbox import quarantined
+from otvet.intake.inbox import quarantined
 from otvet.tries import REPLIED, SUMMARY, tries
 
 _STARTED = time.monotonic()

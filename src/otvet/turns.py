@@ -27,10 +27,10 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet import processes
 from otvet.conversations import conversations, messages
-from otvet.database import Id, Json, UtcDateTime, metadata
 from otvet.deliver import bot_waits, parts
 from otvet.i18n import N_, _
 from otvet.responders.base import Reply
+from otvet.storage.engines import Id, Json, UtcDateTime, metadata
 from otvet.tries import WRITINGS, tries
 
 WAITING, ANSWERING, SENDING = "waiting", "answering", "sending"

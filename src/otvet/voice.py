@@ -14,8 +14,8 @@ from sqlalchemy.engine import Connection, Row
 from otvet import turns
 from otvet.amocrm.files import Files, NotFetched
 from otvet.conversations import messages
-from otvet.database import Database
 from otvet.responders.chat.transcription import NotTranscribed, Transcription
+from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)
 

@@ -9,14 +9,15 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import inbox, turns
+from otvet import turns
 from otvet.amocrm import cards
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.conversations import clients, conversations, messages
-from otvet.database import Database
 from otvet.deals import background
 from otvet.errors import OtvetError, ServiceError
+from otvet.intake import inbox
+from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)
 

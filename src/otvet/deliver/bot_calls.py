@@ -21,7 +21,7 @@ from otvet.amocrm.form import Unreadable, parse
 from otvet.amocrm.signed import NotGenuine, claims
 from otvet.conversations import conversations
 from otvet.deliver import bot_waits, bot_words
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
 
 _PATH = re.compile(r"/api/v4/(salesbot|marketingbot)/\d+/continue/[\w-]+")
 

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet.database import Id, UtcDateTime, insert, metadata
+from otvet.storage.engines import Id, UtcDateTime, insert, metadata
 
 WAITS_FOR = timedelta(days=1)
 """What asked longer ago than that is taken for gone. How long amoCRM lets a bot wait is not documented."""

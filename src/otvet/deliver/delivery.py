@@ -13,7 +13,6 @@ from otvet import conversations, gates, handover, turns
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.ways import go_on
 from otvet.clock import Clock
-from otvet.database import Database
 from otvet.deals import admission
 from otvet.deliver import bot_waits, drafts, parts
 from otvet.deliver.by_channel import SALESBOT, WIDGET, way_for
@@ -24,6 +23,7 @@ from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS, SURE_FOR_SECONDS, UNS
 from otvet.deliver.ways import How, Salesbot, ready
 from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)
 

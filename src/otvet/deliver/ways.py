@@ -13,12 +13,12 @@ from otvet.amocrm import ways as calls
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.conversations import AUTO
-from otvet.database import Database
 from otvet.deals.hours import Hours
 from otvet.deliver import bot_waits, channels
 from otvet.deliver.by_channel import NOTE, SALESBOT, TALK, WIDGET
 from otvet.errors import StorageError
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 
 FIELD = "salesbot_field_id"
 V4 = "salesbot_v4"  # the account where a bot was run by the newer address

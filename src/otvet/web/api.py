@@ -17,7 +17,7 @@ from otvet.connection import watched
 from otvet.conversations import FOR_GOOD, clients, conversations, messages, of_lead, pause_end, set_mode, set_pause
 from otvet.errors import StorageError, UsageError
 from otvet.i18n import _
-from otvet.inbox import quarantined
+from otvet.intake.inbox import quarantined
 from otvet.web import metrics
 from otvet.web.access import require_access
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from otvet.connection import trial
 from otvet.errors import StorageError
-from otvet.inbox import Inbox
+from otvet.intake.inbox import Inbox
 from otvet.web.metrics import DELIVERIES, DELIVERY_SECONDS
 
 log = structlog.get_logger(__name__)

@@ -23,11 +23,12 @@ from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
 from otvet.clock import Clock
 from otvet.connection.known_account import Known
 from otvet.conversations import clients, conversations, messages
-from otvet.database import Database, Id, UtcDateTime, first_line, metadata
 from otvet.deals import known as known_
 from otvet.deliver import bot_words, echoes
 from otvet.errors import StorageError
 from otvet.i18n import _
+from otvet.storage.database import Database
+from otvet.storage.engines import Id, UtcDateTime, metadata, write_refused
 
 Item = TypeVar("Item")
 
@@ -107,8 +108,7 @@ class Inbox:
             raise
         except Exception as error:
             if isinstance(error, DBAPIError) and not isinstance(error, DataError):
-                cause = first_line(error.orig)  # further lines quote the row, and with it the client
-                raise StorageError(_("the database did not take the write: {cause}").format(cause=cause)) from error
+                raise write_refused(error) from error
             # Sent again it would fail again, and amoCRM disables a hook that answers with errors.
             log.error(
                 "a delivery could not be stored and is kept in quarantine",
