@@ -33,6 +33,10 @@ LARGEST_ID = 2**63 - 1
 LONGEST_NAME = 200
 LONGEST_QUOTE = 40  # of a name that is theirs in a sentence or a counter of ours
 RETRY_WINDOW = timedelta(hours=2)  # amoCRM's last repetition comes 95 minutes after the event
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # a message has no moment before it ...
+AHEAD = timedelta(days=1)  # ... and none that is further in the future
+
+_OF_AN_ENTRY = frozenset(("id", "chat_id", "text"))  # names that only an entry has, not a list of entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +156,7 @@ def _listed(entries: Any) -> Iterator[Mapping[str, Any] | str]:
         yield str(entries)
     elif not entries:
         return
-    elif any(isinstance(value, dict) for value in entries.values()) and not (
-        {"id", "chat_id", "text"} & entries.keys()
-    ):
+    elif _OF_AN_ENTRY.isdisjoint(entries) and any(isinstance(value, dict) for value in entries.values()):
         yield from (value if isinstance(value, dict) else str(value) for value in entries.values())
     else:
         yield entries
@@ -262,7 +264,7 @@ def _moment(value: Any, now: datetime) -> datetime | None:
         moment = datetime.fromtimestamp(seconds, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         return None
-    return moment if datetime(2000, 1, 1, tzinfo=UTC) < moment < now + timedelta(days=1) else None
+    return moment if EARLIEST < moment < now + AHEAD else None
 
 
 def _id(value: Any) -> int | None:
