@@ -610,7 +610,7 @@ def test_what_cannot_be_understood_is_kept_as_it_came(database: Database) -> Non
     assert totals(database) == {"quarantined": 1}
 
 
-def test_messages_beside_a_puzzle_are_stored_and_the_whole_body_is_kept(database: Database) -> None:
+def test_messages_beside_a_problem_are_stored_and_the_whole_body_is_kept(database: Database) -> None:
     content = body(said("a"), {"id": "nowhere", "author": {}})
     take(database, received(content))
 

@@ -70,14 +70,14 @@ class Delivery:
     """All that one webhook call said.
 
     ignored: other events by entity and action, such as {"leads.update": 1}.
-    puzzles: why a part of the body (or all of it) could not be understood; empty when all could.
+    problems: why a part of the body (or all of it) could not be understood; empty when all could.
     account_id, subdomain: the account that it names, where it does.
     changed_leads, changed_contacts: whose cards say something else from now on.
     """
 
     messages: tuple[MessageEvent, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
-    puzzles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     account_id: int | None = None
     subdomain: str | None = None
     changed_leads: frozenset[int] = frozenset()
@@ -89,12 +89,12 @@ def read_delivery(body: bytes, now: datetime) -> Delivery:
     try:
         data = parse(body)
     except Unreadable as error:
-        return Delivery(puzzles=(str(error),))
+        return Delivery(problems=(str(error),))
     if not data:
-        return Delivery(puzzles=("the body is empty",))
+        return Delivery(problems=("the body is empty",))
     messages: list[MessageEvent] = []
     ignored: Counter[str] = Counter()
-    puzzles: list[str] = []
+    problems: list[str] = []
     seen: Counter[str] = Counter()
     changed: dict[str, set[int]] = {"leads": set(), "contacts": set()}
     for entity, action, entry in _entries(data):
@@ -104,20 +104,20 @@ def read_delivery(body: bytes, now: datetime) -> Delivery:
             if entity in KNOWN_ENTITIES and action:
                 ignored[f"{entity}.{action[:LONGEST_QUOTE]}"] += 1
             else:
-                puzzles.append(f"{entity[:LONGEST_QUOTE]}[{action[:LONGEST_QUOTE]}] is not known")
+                problems.append(f"{entity[:LONGEST_QUOTE]}[{action[:LONGEST_QUOTE]}] is not known")
         elif isinstance(entry, str):
-            puzzles.append(f"{entity}[add] holds no message")
+            problems.append(f"{entity}[add] holds no message")
         else:
             event = _message(entry, entity, now, seen)
             if isinstance(event, str):
-                puzzles.append(event)
+                problems.append(event)
             else:
                 messages.append(event)
     account = _object(data, "account")
     return Delivery(
         tuple(messages),
         ignored,
-        tuple(dict.fromkeys(puzzles)),
+        tuple(dict.fromkeys(problems)),
         account_id=_id(account.get("id")),
         subdomain=_text(account, "subdomain") or None,
         changed_leads=frozenset(changed["leads"]),

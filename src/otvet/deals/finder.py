@@ -16,7 +16,7 @@ from otvet.clock import Clock
 from otvet.conversations import clients, conversations, messages
 from otvet.deals import background
 from otvet.errors import OtvetError, ServiceError
-from otvet.intake import inbox
+from otvet.intake import placement
 from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ class Finder:
             await self._in_vain(one)
             return
         found = await self._database.write(
-            lambda connection: inbox.place_in_lead(connection, one.id, lead_id, contact_id, self._clock.now())
+            lambda connection: placement.place_in_lead(connection, one.id, lead_id, contact_id, self._clock.now())
         )
         log.info("the deal of a message was found", conversation=one.id, lead=lead_id)
         if found:

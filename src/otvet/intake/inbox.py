@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -22,11 +22,13 @@ from otvet import counters, turns
 from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
 from otvet.clock import Clock
 from otvet.connection.known_account import Known
-from otvet.conversations import clients, conversations, messages
-from otvet.deals import known as known_
+from otvet.conversations import conversations, messages
+from otvet.deals import known
 from otvet.deliver import bot_words, echoes
 from otvet.errors import StorageError
 from otvet.i18n import _
+from otvet.intake import placement
+from otvet.intake.placement import Conversation
 from otvet.storage.database import Database
 from otvet.storage.engines import Id, UtcDateTime, metadata, write_refused
 
@@ -36,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 1.8  # amoCRM waits 2 s
 MOST_AT_ONCE = 10_000  # PostgreSQL takes 65,535 values a statement, and a message has more than one
+DEFAULT_PAUSE = timedelta(minutes=30)
 
 quarantine = sa.Table(
     "quarantine",
@@ -45,16 +48,6 @@ quarantine = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),  # as it came, byte for byte
 )
-
-
-_QUARANTINED = sa.select(sa.func.count()).select_from(quarantine)
-
-DEFAULT_PAUSE = timedelta(minutes=30)
-
-
-def quarantined(connection: Connection) -> int:
-    """How many deliveries were put aside: what a client said there is answered by nobody but a person."""
-    return connection.scalar(_QUARANTINED) or 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +83,9 @@ class Inbox:
         self._database = database
         self._clock = clock
         self._to_answer = to_answer
-        self.account: Known | None = None  # set by who knows it; deliveries of other accounts are put aside then
-        self.last_delivery_at: datetime | None = None  # of the account's own that could be read, by this process
-        # One object: what waits for it is stored together.
+        self.account: Known | None = None  # once it is set, deliveries of other accounts go into quarantine
+        self.last_delivery_at: datetime | None = None  # of this account, readable, received by this process
+        # One object, because the writer stores together what waits for the same work.
         self._store = partial(store, manager_pause=manager_pause, with_bots=with_bots)
 
     async def receive(self, body: bytes) -> Stored:
@@ -115,25 +108,25 @@ class Inbox:
                 error=type(error).__name__,
                 exc_info=not isinstance(error, DBAPIError),
             )
-            await self.set_aside(body, f"cannot be stored: {type(error).__name__}")
+            await self.quarantine(body, f"cannot be stored: {type(error).__name__}")
             return Stored()
         if stored.to_answer:
             self._to_answer(stored.to_answer)
         return stored
 
     def _ours(self, delivery: Delivery) -> Delivery:
-        """The delivery, or only the reason why it is put aside."""
+        """The delivery itself, or one that holds nothing but the reason for its quarantine."""
         if self.account is None or not self.account.is_foreign(delivery):
             return delivery
         log.warning("a delivery names another account and is kept in quarantine", account=delivery.account_id)
-        return Delivery(puzzles=("it names another account",))
+        return Delivery(problems=("it names another account",))
 
-    async def set_aside(self, body: bytes, reason: str) -> None:
+    async def quarantine(self, body: bytes, reason: str) -> None:
         """Keep a body as it came."""
-        await self._write(Received(body, Delivery(puzzles=(reason,)), self._clock.now()))
+        await self._write(Received(body, Delivery(problems=(reason,)), self._clock.now()))
 
     async def _write(self, received: Received) -> Stored:
-        """In time for the answer. What takes longer stays queued: it is known when amoCRM sends it again."""
+        """Wait for the commit until amoCRM wants its answer; a later commit is known when amoCRM sends it again."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 stored: Stored = await self._database.writer.submit(self._store, received, urgent=True)
@@ -151,20 +144,20 @@ def store(
 ) -> list[Stored]:
     """Store deliveries in their order; one result each.
 
-    with_bots: whether a Salesbot may have told of a message before.
-
-    manager_pause: for how long the assistant keeps still in a conversation after a manager wrote there.
+    manager_pause: how long the assistant keeps still in a conversation after a manager wrote there.
+    with_bots: a Salesbot may have told of a message before.
     """
-    results = [Stored() for _ in received]
-    new = _drop_duplicates(connection, received, results)
-    new, own = _drop_own(connection, new, received[-1].at)
+    now = received[-1].at
+    results = [Stored() for _one in received]
+    counts: Counter[str] = Counter()
+    new = _without_duplicates(connection, received, results)
+    new = _without_echoes(connection, new, now, counts)
     if with_bots:
-        new = _drop_told_by_bots(connection, new, received[-1].at)
-    for some in _portions(new):
-        _save(connection, some, received[-1].at, manager_pause)
-    _mark_changed(connection, received)
-    _quarantine(connection, received)
-    counts: Counter[str] = Counter({"event.own_reply": own} if own else {})
+        new = _without_words_of_bots(connection, new, now)
+    for start in range(0, len(new), MOST_AT_ONCE):
+        _save(connection, new[start : start + MOST_AT_ONCE], now, manager_pause)
+    _mark_changed_cards(connection, received, now)
+    _quarantine(connection, received, counts)
     for item, result in zip(received, results, strict=True):
         counts["duplicates"] += result.duplicates
         for name, count in item.delivery.ignored.items():
@@ -173,183 +166,95 @@ def store(
     return results
 
 
-def place_in_lead(
-    connection: Connection, conversation_id: int, lead_id: int, contact_id: int | None, now: datetime
-) -> list[int]:
-    """The deal of a conversation that waited for it was found; gives the turns that can be worked on from now on.
-
-    What follows is what a further message in its chat would bring about that names the deal. Nothing happens if one
-    did meanwhile.
-    """
-    waiting = sa.select(conversations.c.chat_ref).where(
-        conversations.c.id == conversation_id,
-        conversations.c.amocrm_lead_id.is_(None),
-        conversations.c.status == "active",
-    )
-    chat_ref = connection.scalar(waiting.with_for_update())
-    if chat_ref is None:
-        return []
-    told = MessageEvent("", None, lead_id, contact_id, None, None, chat_ref, "client", "", "text", None, None, {})
-    placement = _Placement(connection, [told])
-    conversation = placement.place(told)
-    placement.write(now)
-    return sorted(turns.waiting_in(connection, {conversation.final().id}))
-
-
-@dataclass(slots=True, eq=False)
-class _Client:
-    contact_id: int | None
-    name: str | None
-    id: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Conversation:
-    client: _Client
-    lead_id: int | None
-    chat_ref: str | None
-    id: int = 0
-    became: "_Conversation | None" = None  # the one that it was joined to
-    now_answerable: bool = False
-
-    def final(self) -> "_Conversation":
-        return self.became.final() if self.became else self
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _New:
+    """A message that is not stored yet. result: of its delivery."""
+
     event: MessageEvent
     at: datetime
     result: Stored
-    conversation: _Conversation | None = None
+
+
+class Thread(NamedTuple):
+    """Where one client and we talk: a chat, in a deal's conversation. chat_ref: see events.MessageEvent."""
+
+    conversation_id: int
+    chat_ref: str | None
 
 
 # Made once: under load, building a statement anew costs more than running it.
 _KNOWN_KEYS = sa.select(messages.c.amocrm_message_id).where(
     messages.c.amocrm_message_id.in_(sa.bindparam("keys", expanding=True))
 )
-_KNOWN_CLIENTS = sa.select(clients.c.id, clients.c.amocrm_contact_id, clients.c.name).where(
-    clients.c.amocrm_contact_id.in_(sa.bindparam("contacts", expanding=True))
-)
-_KNOWN_CONVERSATIONS = (
-    sa.select(
-        conversations.c.id,
-        conversations.c.client_id,
-        conversations.c.amocrm_lead_id,
-        conversations.c.chat_ref,
-        clients.c.amocrm_contact_id,
-        clients.c.name,
-    )
-    .join(clients)
-    .where(
-        conversations.c.status == "active",
-        sa.or_(
-            conversations.c.amocrm_lead_id.in_(sa.bindparam("leads", expanding=True)),
-            conversations.c.id.in_(sa.bindparam("ids", expanding=True)),
-            conversations.c.chat_ref.in_(sa.bindparam("chats", expanding=True)),  # of a version without ``chats``
-        ),
-    )
-    .order_by(conversations.c.last_activity)  # the last one wins its chat
-)
+_ADD_MESSAGES = messages.insert()
 _TOUCH_CONVERSATION = (
     conversations.update()
     .where(conversations.c.id == sa.bindparam("conversation"))
     .values(last_activity=sa.bindparam("at"), chat_ref=sa.bindparam("ref"))
 )
-_ADD_MESSAGES = messages.insert()
 
 
-def _portions(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), MOST_AT_ONCE):
-        yield items[start : start + MOST_AT_ONCE]
-
-
-def _mark_changed(connection: Connection, received: Sequence[Received]) -> None:
-    leads = {id_ for item in received for id_ in item.delivery.changed_leads}
-    contacts = {id_ for item in received for id_ in item.delivery.changed_contacts}
-    for some in _portions(sorted(leads)):
-        known_.changed(connection, leads=some, contacts=(), now=received[-1].at)
-    for some in _portions(sorted(contacts)):
-        known_.changed(connection, leads=(), contacts=some, now=received[-1].at)
-
-
-def _drop_duplicates(connection: Connection, received: Sequence[Received], results: list[Stored]) -> list[_New]:
+def _without_duplicates(connection: Connection, received: Sequence[Received], results: list[Stored]) -> list[_New]:
     keys = {key for item in received for event in item.delivery.messages for key in (event.key, event.also_key) if key}
-    known = {key for some in _portions(list(keys)) for key in connection.scalars(_KNOWN_KEYS, {"keys": some})}
+    stored = {key for some in _portions(list(keys)) for key in connection.scalars(_KNOWN_KEYS, {"keys": some})}
     new: list[_New] = []
     for item, result in zip(received, results, strict=True):
         for event in item.delivery.messages:
-            if event.key in known or event.also_key in known:
+            if event.key in stored or event.also_key in stored:
                 result.duplicates += 1
             else:
-                known.add(event.key)
-                result.saved += 1
+                stored.add(event.key)
                 new.append(_New(event, item.at, result))
     return new
 
 
-def _drop_own(connection: Connection, new: list[_New], now: datetime) -> tuple[list[_New], int]:
+def _without_echoes(connection: Connection, new: list[_New], now: datetime, counts: Counter[str]) -> list[_New]:
     """Our own replies come back as outgoing messages; they are no word of a manager."""
     outgoing = [(one.event, one.at) for one in new if one.event.sender == "manager"]
-    own = echoes.take(connection, outgoing, now) if outgoing else set()
-    for one in new:
-        one.result.saved -= one.event.key in own
-    return [one for one in new if one.event.key not in own], len(own)
+    if not outgoing:
+        return new
+    own = echoes.take(connection, outgoing, now)
+    counts["event.own_reply"] += len(own)
+    return [one for one in new if one.event.key not in own]
 
 
-def _drop_told_by_bots(connection: Connection, new: list[_New], now: datetime) -> list[_New]:
-    known = bot_words.adopt(connection, [one.event for one in new], now)
+def _without_words_of_bots(connection: Connection, new: list[_New], now: datetime) -> list[_New]:
+    """A client's message that a Salesbot told of before is stored already."""
+    adopted = bot_words.adopt(connection, [one.event for one in new], now)
     for one in new:
-        one.result.saved -= one.event.key in known
-        one.result.duplicates += one.event.key in known
-    return [one for one in new if one.event.key not in known]
+        if one.event.key in adopted:
+            one.result.duplicates += 1
+    return [one for one in new if one.event.key not in adopted]
 
 
 def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pause: timedelta) -> None:
-    placement = _Placement(connection, [one.event for one in new])
-    for one in new:
-        one.conversation = placement.place(one.event)
-    placement.write(now)
+    """Store messages with their clients, conversations and turns; the first result gets the turns to answer."""
+    conversations_of = placement.place(connection, [one.event for one in new], now)
+    placed = list(zip(new, conversations_of, strict=True))
+    threads = [Thread(conversation.id, one.event.chat_ref) for one, conversation in placed]
+    asking = {thread for one, thread in zip(new, threads, strict=True) if one.event.sender == "client"}
+    by_managers = [pair for pair in zip(new, threads, strict=True) if pair[0].event.sender == "manager"]
 
-    by_conversation: dict[int, list[_New]] = {}
-    for one in new:
-        by_conversation.setdefault(one.conversation.final().id, []).append(one)  # type: ignore[union-attr]
-    asked = {id_ for id_, those in by_conversation.items() if any(one.event.sender == "client" for one in those)}
-    turn_of, opened = turns.open_for(connection, asked, now)
-    connection.execute(_ADD_MESSAGES, [_row(one, turn_of) for one in new])
-    of_managers = [one for one in new if one.event.sender == "manager"]
-    _give_way(connection, of_managers, now, manager_pause)
+    turn_of, opened = turns.open_for(connection, {thread.conversation_id for thread in asking}, now)
     connection.execute(
-        _TOUCH_CONVERSATION,
-        [
-            {"conversation": id_, "at": those[-1].at, "ref": those[-1].conversation.final().chat_ref}  # type: ignore[union-attr]
-            for id_, those in sorted(by_conversation.items())
-        ],
+        _ADD_MESSAGES,
+        [_message_row(one, conversation, turn_of.get(conversation.id)) for one, conversation in placed],
     )
-    answerable = {one.conversation.final().id for one in new if one.conversation.final().now_answerable}  # type: ignore[union-attr]
-    known_lead = {one.conversation.final().id for one in new if one.conversation.final().lead_id}  # type: ignore[union-attr]
-    to_answer = {turn_of[id_] for id_ in asked & known_lead if turn_of[id_] in opened}
-    if of_managers:  # who may just have cancelled some of them
-        to_answer &= turns.waiting_in(connection, asked)
-    new[0].result.to_answer += sorted(to_answer | turns.waiting_in(connection, answerable))
+    _give_way(connection, by_managers, now, manager_pause)
+    _touch_conversations(connection, placed)
+    for one in new:
+        one.result.saved += 1
+
+    with_deal = {conversation.id for conversation in conversations_of if conversation.lead_id}
+    ready = {turn_of[id_] for id_ in with_deal & turn_of.keys()}.intersection(opened)
+    if by_managers:  # they may just have cancelled some of them
+        ready &= turns.waiting_in(connection, turn_of.keys())
+    unblocked = {conversation.id for conversation in conversations_of if conversation.unblocked}
+    new[0].result.to_answer += sorted(ready | turns.waiting_in(connection, unblocked))
 
 
-def _give_way(connection: Connection, new: Sequence[_New], now: datetime, pause: timedelta) -> None:
-    """Managers, or other bots, wrote: the assistant leaves the conversations to them for a while.
-
-    Turns before conversations, as everywhere: two processes that lock them the other way round wait for each other.
-    """
-    wrote = [(one.conversation.final().id, min(one.event.created_at or one.at, now)) for one in new]  # type: ignore[union-attr]
-    for conversation, at in wrote:
-        turns.cancel_for_manager(connection, conversation, at, now)
-    for conversation, at in wrote:
-        conversations_.pause_for_manager(connection, conversation, at + pause, now)
-
-
-def _row(one: _New, turn_of: dict[int, int]) -> dict[str, Any]:
+def _message_row(one: _New, conversation: Conversation, turn_id: int | None) -> dict[str, Any]:
     event = one.event
-    assert one.conversation is not None
-    conversation = one.conversation.final()
     return {
         "conversation_id": conversation.id,
         "sender_type": event.sender,
@@ -366,194 +271,58 @@ def _row(one: _New, turn_of: dict[int, int]) -> dict[str, Any]:
         "amocrm_contact_id": event.contact_id,
         "amocrm_chat_id": event.chat_id,
         "amocrm_talk_id": event.talk_id,
-        "turn_id": turn_of.get(conversation.id) if event.sender == "client" else None,
+        "turn_id": turn_id if event.sender == "client" else None,
     }
 
 
-class _Placement:
-    """Finds or makes the client and the conversation of each message, in memory, then writes what is new."""
+def _give_way(connection: Connection, written: Sequence[tuple[_New, Thread]], now: datetime, pause: timedelta) -> None:
+    """Managers, or other bots, wrote: the assistant leaves the conversations to them for a while.
 
-    def __init__(self, connection: Connection, events: Sequence[MessageEvent]) -> None:
-        self._connection = connection
-        self._clients: dict[int, _Client] = {}
-        self._by_lead: dict[int, _Conversation] = {}
-        self._by_chat: dict[str, _Conversation] = {}
-        self._chats: dict[str, int] = {}  # as they stand in the database
-        self._seen: dict[str, _Conversation] = {}  # where each chat of these events was seen last
-        self._new_clients: list[_Client] = []
-        self._new_conversations: list[_Conversation] = []
-        self._joined: list[tuple[_Conversation, _Conversation]] = []
-        self._named: list[_Conversation] = []  # whose lead has become known
-        self._moved: list[_Conversation] = []  # whose client has become known
-        self._left: list[_Conversation] = []  # whose chat went on in another
-        self._changed: list[_Client] = []
-        self._load(events)
-
-    def _load(self, events: Sequence[MessageEvent]) -> None:
-        leads = {event.lead_id for event in events if event.lead_id}
-        refs = {event.chat_ref for event in events if event.chat_ref}
-        contacts = {event.contact_id for event in events if event.contact_id}
-        if contacts:
-            for row in self._connection.execute(_KNOWN_CLIENTS, {"contacts": list(contacts)}):
-                self._clients[row.amocrm_contact_id] = _Client(row.amocrm_contact_id, row.name, row.id)
-        self._chats = conversations_.of_chats(self._connection, list(refs))
-        wanted = {"leads": list(leads), "chats": list(refs), "ids": list(set(self._chats.values()))}
-        by_id: dict[int, _Conversation] = {}
-        for one in self._connection.execute(_KNOWN_CONVERSATIONS, wanted):
-            client = self._clients.get(one.amocrm_contact_id) or _Client(one.amocrm_contact_id, one.name, one.client_id)
-            if client.contact_id:
-                self._clients[client.contact_id] = client
-            by_id[one.id] = _Conversation(client, one.amocrm_lead_id, one.chat_ref, one.id)
-            self._remember(by_id[one.id])
-        self._by_chat |= {ref: by_id[id_] for ref, id_ in self._chats.items() if id_ in by_id}
-
-    def _remember(self, conversation: _Conversation) -> None:
-        if conversation.lead_id:
-            self._by_lead[conversation.lead_id] = conversation
-        if conversation.chat_ref:
-            self._by_chat[conversation.chat_ref] = conversation
-
-    def place(self, event: MessageEvent) -> _Conversation:
-        here = self._by_chat.get(event.chat_ref) if event.chat_ref else None
-        if event.lead_id is None:
-            conversation = here or self._make(event)
-        else:
-            conversation = self._of_lead(event, here if here and here.lead_id is None else None)
-        self._know_client(conversation, event)
-        if event.chat_ref:
-            if here and here is not conversation and here.chat_ref == event.chat_ref:
-                here.chat_ref = None
-                self._left.append(here)
-            conversation.chat_ref = event.chat_ref
-            self._by_chat[event.chat_ref] = self._seen[event.chat_ref] = conversation
-        return conversation
-
-    def _of_lead(self, event: MessageEvent, waiting: _Conversation | None) -> _Conversation:
-        """The lead's conversation; what waited in the same chat for its lead joins it."""
-        assert event.lead_id is not None
-        known = self._by_lead.get(event.lead_id)
-        if waiting is None:
-            return known or self._make(event)
-        if known is None:
-            waiting.lead_id = event.lead_id
-            waiting.now_answerable = True
-            if waiting.id:
-                self._named.append(waiting)
-            self._by_lead[event.lead_id] = waiting
-            return waiting
-        waiting.became = known
-        known.now_answerable = True
-        if waiting.id:
-            self._joined.append((waiting, known))
-        else:
-            self._new_conversations.remove(waiting)
-        return known
-
-    def _make(self, event: MessageEvent) -> _Conversation:
-        conversation = _Conversation(self._client(event), event.lead_id, event.chat_ref)
-        self._new_conversations.append(conversation)
-        self._remember(conversation)
-        return conversation
-
-    def _client(self, event: MessageEvent) -> _Client:
-        known = self._clients.get(event.contact_id) if event.contact_id else None
-        if known:
-            return known
-        here = self._by_chat.get(event.chat_ref) if event.chat_ref else None
-        if here and event.contact_id is None:
-            return here.client  # a chat is one client's, whatever deal it moves to
-        client = _Client(event.contact_id, event.author_name)
-        self._new_clients.append(client)
-        if event.contact_id:
-            self._clients[event.contact_id] = client
-        return client
-
-    def _know_client(self, conversation: _Conversation, event: MessageEvent) -> None:
-        """A contact or a name may become known later than the conversation."""
-        client = conversation.client
-        if event.contact_id and client.contact_id != event.contact_id:
-            known = self._clients.get(event.contact_id)
-            if known is None and client.contact_id is None:
-                client.contact_id = event.contact_id
-                self._clients[event.contact_id] = client
-                self._changed.append(client)
-            else:
-                client = conversation.client = known or self._client(event)
-                if conversation.id:
-                    self._moved.append(conversation)
-        if event.author_name and not client.name:
-            client.name = event.author_name
-            self._changed.append(client)
-
-    def write(self, now: datetime) -> None:
-        execute = self._connection.execute
-        self._number(
-            clients, self._new_clients, [{"amocrm_contact_id": c.contact_id, "name": c.name} for c in self._new_clients]
-        )
-        for client in self._changed:
-            values = {"amocrm_contact_id": client.contact_id, "name": client.name}
-            execute(clients.update().where(clients.c.id == client.id).values(**values))
-        for waiting, known in self._joined:
-            self._join(waiting, known.final())
-        for conversation in self._named:
-            values = {"amocrm_lead_id": conversation.lead_id}
-            execute(conversations.update().where(conversations.c.id == conversation.id).values(**values))
-            self._tell_lead(conversation.id, conversation.lead_id)
-            turns.placed(self._connection, conversation.id)
-        self._number(
-            conversations,
-            self._new_conversations,
-            [
-                {"client_id": c.client.id, "amocrm_lead_id": c.lead_id, "chat_ref": c.chat_ref, "last_activity": now}
-                for c in self._new_conversations
-            ],
-        )
-        for conversation in self._moved:
-            values = {"client_id": conversation.client.id}
-            execute(conversations.update().where(conversations.c.id == conversation.id).values(**values))
-        for conversation in self._left:
-            values = {"chat_ref": conversation.chat_ref}
-            execute(conversations.update().where(conversations.c.id == conversation.id).values(**values))
-        seen = {ref: conversation.final().id for ref, conversation in self._seen.items()}
-        conversations_.place_chats(
-            self._connection, {ref: id_ for ref, id_ in seen.items() if self._chats.get(ref) != id_}
-        )
-
-    def _number(self, table: sa.Table, objects: Sequence[Any], rows: list[dict[str, Any]]) -> None:
-        """Insert and learn the ids."""
-        if rows:
-            statement = table.insert().returning(table.c.id, sort_by_parameter_order=True)
-            for one, id_ in zip(objects, self._connection.scalars(statement, rows), strict=True):
-                one.id = id_
-
-    def _join(self, waiting: _Conversation, known: _Conversation) -> None:
-        execute = self._connection.execute
-        if not known.id:  # the lead's conversation is of this very batch: it takes over the row that waited
-            known.id = waiting.id
-            self._new_conversations.remove(known)
-            self._named.append(known)
-            self._moved.append(known)
-            return
-        turns.placed(self._connection, waiting.id)
-        turns.hand_over(self._connection, waiting.id, known.id)
-        self._tell_lead(waiting.id, known.lead_id)
-        execute(messages.update().where(messages.c.conversation_id == waiting.id).values(conversation_id=known.id))
-        execute(conversations.delete().where(conversations.c.id == waiting.id))
-
-    def _tell_lead(self, conversation_id: int, lead_id: int | None) -> None:
-        """What was stored before the lead was known names it from now on."""
-        here = messages.c.conversation_id == conversation_id
-        for row in self._connection.execute(sa.select(messages.c.id, messages.c.metadata).where(here)).all():
-            told = {**row.metadata, "amocrm_lead_id": lead_id}
-            self._connection.execute(messages.update().where(messages.c.id == row.id).values(metadata=told))
+    Turns before conversations, as everywhere: two processes that lock them the other way round wait for each other.
+    """
+    wrote = [(thread, min(one.event.created_at or one.at, now)) for one, thread in written]
+    for thread, at in wrote:
+        turns.cancel_for_manager(connection, thread.conversation_id, at, now)
+    for thread, at in wrote:
+        conversations_.pause_for_manager(connection, thread.conversation_id, at + pause, now)
 
 
-def _quarantine(connection: Connection, received: Sequence[Received]) -> None:
+def _touch_conversations(connection: Connection, placed: Sequence[tuple[_New, Conversation]]) -> None:
+    """In the order of their ids, so that two processes never wait for each other in a ring."""
+    last = {conversation.id: (one.at, conversation.chat_ref) for one, conversation in placed}
+    rows = [{"conversation": id_, "at": at, "ref": ref} for id_, (at, ref) in sorted(last.items())]
+    connection.execute(_TOUCH_CONVERSATION, rows)
+
+
+def _mark_changed_cards(connection: Connection, received: Sequence[Received], now: datetime) -> None:
+    leads = {id_ for item in received for id_ in item.delivery.changed_leads}
+    contacts = {id_ for item in received for id_ in item.delivery.changed_contacts}
+    for some in _portions(sorted(leads)):
+        known.changed(connection, leads=some, contacts=(), now=now)
+    for some in _portions(sorted(contacts)):
+        known.changed(connection, leads=(), contacts=some, now=now)
+
+
+def _portions(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), MOST_AT_ONCE):
+        yield items[start : start + MOST_AT_ONCE]
+
+
+def _quarantine(connection: Connection, received: Sequence[Received], counts: Counter[str]) -> None:
+    """Keep what could not be understood as it came."""
     rows = [
-        {"received_at": item.at, "reason": "; ".join(item.delivery.puzzles), "body": item.body}
+        {"received_at": item.at, "reason": "; ".join(item.delivery.problems), "body": item.body}
         for item in received
-        if item.delivery.puzzles
+        if item.delivery.problems
     ]
     if rows:
         connection.execute(quarantine.insert(), rows)
-        counters.add(connection, {"quarantined": len(rows)})
+        counts["quarantined"] += len(rows)
+
+
+_QUARANTINED = sa.select(sa.func.count()).select_from(quarantine)
+
+
+def quarantined(connection: Connection) -> int:
+    """How many deliveries are in quarantine: nobody but a person can answer what a client said there."""
+    return connection.scalar(_QUARANTINED) or 0
