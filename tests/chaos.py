@@ -29,7 +29,7 @@ import sqlalchemy as sa
 
 from otvet.clock import SystemClock
 from otvet.conversations import FOR_GOOD, conversations, messages
-from otvet.database import make_engine
+from otvet.storage.engines import make_engine
 from otvet.turns.turn import OPEN, Reason, State, turns
 from tests.running import Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin

@@ -9,8 +9,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from otvet.database import Database
 from otvet.schema import prepare
+from otvet.storage.database import Database
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

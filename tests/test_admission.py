@@ -11,11 +11,11 @@ import pytest
 from otvet import gates
 from otvet.answering.answering import Answering
 from otvet.config import load_settings
-from otvet.database import Database
 from otvet.deals import hours
 from otvet.deals.selection import CHANNEL, STAGE, Choice, Selection
 from otvet.delivery.staff_task import DUE_WITHIN as TASK_WITHIN
 from otvet.errors import SettingsError
+from otvet.storage.database import Database
 from otvet.turns import staff
 from otvet.turns import turn as turn_
 from otvet.turns.policy import Policy

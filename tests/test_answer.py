@@ -18,14 +18,14 @@ from otvet.answering import answering as module
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.app import delivery_methods
 from otvet.conversations import FOR_GOOD, messages, set_pause
-from otvet.database import Database
-from otvet.database import Writer as DatabaseWriter
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import DeliveryOptions
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
 from otvet.lookout import Lookout
 from otvet.responders.base import Context, Journal, Reply, ResponderError
 from otvet.responders.knowledge.responder import Knowledge
+from otvet.storage.database import Database
+from otvet.storage.writer import Writer as DatabaseWriter
 from otvet.tries import tries
 from otvet.turns import drafts, queue, sending, staff
 from otvet.turns import turn as turn_

@@ -22,7 +22,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from otvet.answering.answering import Answering
-from otvet.database import Database
+from otvet.storage.database import Database
 from otvet.turns.turn import Reason, State
 from tests.running import Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin

@@ -10,7 +10,7 @@ from otvet.amocrm import oauth
 from otvet.amocrm.token import Pair
 from otvet.config import load_settings
 from otvet.connection import account, tokens
-from otvet.database import Database
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 
 DAY = 86_400

@@ -23,8 +23,8 @@ from otvet.clock import SystemClock
 from otvet.commands.env_file import update
 from otvet.connection import tokens
 from otvet.connection.connecting import name_of_server, public_address
-from otvet.database import Database
 from otvet.errors import UsageError
+from otvet.storage.database import Database
 from tests.running import PROGRAM, SECRET, Otvet, command, environment, otvet, wait_for
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
 from tests.standins.amocrm_access import RIGHTS

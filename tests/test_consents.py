@@ -15,8 +15,8 @@ from otvet.connection import consents, tokens
 from otvet.connection.consenting import Consenting
 from otvet.connection.consents import Answer, Asked
 from otvet.connection.vault import Vault
-from otvet.database import Database
 from otvet.errors import SettingsError, StorageError, UsageError
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 

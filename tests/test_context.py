@@ -11,11 +11,11 @@ from otvet.answering import context as module
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.instructions import Instructions
 from otvet.conversations import clients
-from otvet.database import Database
 from otvet.responders.base import Context, Journal, Reply
 from otvet.responders.checks.guard import Finding, check
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from otvet.turns import turn as turn_
 from otvet.turns.turn import State, turns
 from otvet.writing import Checks

@@ -19,10 +19,10 @@ from otvet.commands.copy_database import copy
 from otvet.config import Settings, load_settings
 from otvet.connection import account, tokens
 from otvet.conversations import clients, conversations, messages
-from otvet.database import Database
 from otvet.errors import UsageError
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
 from otvet.schema import prepare
+from otvet.storage.database import Database
 from otvet.turns.turn import State, turns
 from tests.running import command, otvet, wait_for
 from tests.standins.sender import incoming

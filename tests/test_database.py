@@ -18,10 +18,12 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from otvet import installation
 from otvet.conversations import clients
-from otvet.database import LEAST_OTHERS_AT_ONCE, MOST_OTHERS_AT_ONCE, MOST_WAITING, PATIENCE, Database
 from otvet.errors import StorageError
-from otvet.inbox import quarantine
+from otvet.intake.inbox import quarantine
 from otvet.schema import prepare
+from otvet.storage.database import Database
+from otvet.storage.engines import PATIENCE
+from otvet.storage.writer import LEAST_OTHERS_AT_ONCE, MOST_OTHERS_AT_ONCE, MOST_WAITING
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 AMOCRM_WAITS = 2.0

@@ -17,13 +17,13 @@ from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
 from otvet.answering.instructions import Instructions
 from otvet.conversations import clients, conversations
-from otvet.database import Database
 from otvet.deals import known, reading
 from otvet.deals.background import Yielding
 from otvet.deals.hours import zone_of
 from otvet.deals.reading import Deals, Names
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
 from otvet.limits import SharedLimit
+from otvet.storage.database import Database
 from otvet.turns import turn as turn_
 from tests.clocks import FakeClock
 from tests.running import otvet, wait_for

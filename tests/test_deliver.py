@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from otvet import installation
 from otvet.answering.answering import NOT_OURS, Answering
 from otvet.conversations import conversations, messages
-from otvet.database import Database
 from otvet.delivery.into_chat import ECHO_SECONDS, SETTLE_SECONDS
 from otvet.delivery.methods import DeliveryOptions
+from otvet.storage.database import Database
 from otvet.turns import parts, staff
 from otvet.turns.policy import Wait
 from otvet.turns.turn import Reason, State, turns

@@ -2,9 +2,9 @@
 
 from otvet.answering.answering import Answering
 from otvet.commands import view
-from otvet.database import Database
 from otvet.responders.base import Context, Journal, Reply
 from otvet.responders.template import THANKS, TemplateResponder
+from otvet.storage.database import Database
 from otvet.turns import staff
 from otvet.turns.turn import Reason, State
 from otvet.writing import Checks

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from otvet.commands import operate, view
 from otvet.config import load_settings
 from otvet.conversations import messages, set_mode
-from otvet.database import Database
 from otvet.delivery.delivery import GIVE_UP_AFTER
 from otvet.delivery.methods import DeliveryOptions
+from otvet.storage.database import Database
 from otvet.turns import drafts, staff
 from otvet.turns.policy import Policy
 from otvet.turns.turn import Reason, State, turns

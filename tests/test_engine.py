@@ -12,8 +12,8 @@ from dbos._dbos import _get_dbos_instance
 from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
-from otvet.database import PATIENCE
 from otvet.engine import Engine
+from otvet.storage.engines import PATIENCE
 from tests.test_database import with_options
 from tests.workflows import kept
 

@@ -16,11 +16,12 @@ from otvet.amocrm.events import read_delivery
 from otvet.commands.forget import Who, forget
 from otvet.config import load_settings
 from otvet.conversations import clients, conversations, messages
-from otvet.database import Database, metadata
 from otvet.deals import known
-from otvet.inbox import Received, quarantine, store
+from otvet.intake.inbox import Received, quarantine, store
 from otvet.responders.checks.guard import Finding
 from otvet.responders.manus.api import ManusApi
+from otvet.storage.database import Database
+from otvet.storage.engines import metadata
 from otvet.turns import queue, staff
 from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns

@@ -65,7 +65,7 @@ def read(data: Mapping[str, Any], now: datetime = NOW) -> Delivery:
 
 def event(entity: str = "message", now: datetime = NOW, **changes: Any) -> MessageEvent:
     delivery = read({entity: {"add": {"0": entry(**changes)}}}, now)
-    assert delivery.puzzles == ()
+    assert delivery.problems == ()
     (message,) = delivery.messages
     return message
 
@@ -125,7 +125,7 @@ def test_each_kind_of_delivery_is_understood(
 
     assert [(message.sender, message.lead_id, message.kind) for message in delivery.messages] == messages
     assert delivery.ignored == ignored
-    assert delivery.puzzles == ()
+    assert delivery.problems == ()
 
 
 def test_every_sample_is_in_the_table() -> None:
@@ -360,11 +360,11 @@ def test_an_unwrapped_template_of_a_chat_is_no_message() -> None:
     delivery = read({"add": [entry(type="waba")]})
 
     assert delivery.messages == ()
-    assert delivery.puzzles == ("message of an unknown type: waba",)
+    assert delivery.problems == ("message of an unknown type: waba",)
 
 
 @pytest.mark.parametrize(
-    ("body", "puzzle"),
+    ("body", "problem"),
     [
         (b"", "the body is empty"),
         (b"{}", "the body is empty"),
@@ -383,28 +383,28 @@ def test_an_unwrapped_template_of_a_chat_is_no_message() -> None:
         (b"outgoing_message[update][0][id]=1", "outgoing_message"),
     ],
 )
-def test_what_cannot_be_understood_is_a_puzzle(body: bytes, puzzle: str) -> None:
+def test_what_cannot_be_understood_is_a_problem(body: bytes, problem: str) -> None:
     delivery = read_delivery(body, NOW)
 
     assert delivery.messages == ()
     assert delivery.ignored == {}
-    assert len(delivery.puzzles) == 1
-    assert puzzle in delivery.puzzles[0]
+    assert len(delivery.problems) == 1
+    assert problem in delivery.problems[0]
 
 
-def test_a_puzzle_does_not_hide_the_messages_beside_it() -> None:
+def test_a_problem_does_not_hide_the_messages_beside_it() -> None:
     add = {"0": "hello", "1": entry(), "2": entry(id="b", type="edited"), "3": entry(id="c")}
     delivery = read({"message": {"add": add}, "surprises": {"add": [{"id": "1"}]}})
 
     assert [message.key for message in delivery.messages] == ["5f0b1c1e", "c"]
-    assert len(delivery.puzzles) == 3
+    assert len(delivery.problems) == 3
 
 
-def test_a_puzzle_is_told_once_and_in_brief() -> None:
+def test_a_problem_is_told_once_and_in_brief() -> None:
     delivery = read({"message": {"add": [{"id": "1"}] * 1000}, "x" * 1000: {"y" * 1000: "1"}})
 
-    assert len(delivery.puzzles) == 2
-    assert sum(map(len, delivery.puzzles)) < 300
+    assert len(delivery.problems) == 2
+    assert sum(map(len, delivery.problems)) < 300
 
 
 def test_an_ignored_event_is_counted_under_a_short_name() -> None:
@@ -498,4 +498,4 @@ def test_every_message_of_a_mixed_body_is_found_once(mixed: tuple[bytes, list[st
     delivery = read_delivery(body, NOW)
 
     assert Counter(message.key for message in delivery.messages) == Counter(ids)
-    assert delivery.puzzles == ()
+    assert delivery.problems == ()

@@ -14,9 +14,9 @@ from otvet import gates
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
 from otvet.conversations import clients, conversations, messages
-from otvet.database import Database
 from otvet.deals.finder import AGAIN_AFTER, GIVE_UP_AFTER, Finder
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
+from otvet.storage.database import Database
 from otvet.turns import staff
 from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns

@@ -19,11 +19,11 @@ from sqlalchemy.engine import Connection, Row
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
 from otvet.conversations import clients, conversations, messages, of_lead
-from otvet.database import Database
 from otvet.errors import DatabaseUnfit
 from otvet.first_version import adopt
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
 from otvet.schema import LATEST, prepare, version
+from otvet.storage.database import Database
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 LATER = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)

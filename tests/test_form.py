@@ -1,6 +1,7 @@
 import json
 import tracemalloc
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 from hypothesis import given, settings
@@ -51,6 +52,13 @@ def test_every_way_to_write_it_reads_alike(body: bytes) -> None:
 )
 def test_a_value_is_decoded_once(written: bytes, read: str) -> None:
     assert parse(b"text=" + written + b"&next=1") == {"text": read, "next": "1"}
+
+
+@given(st.text(alphabet="%+aF0Dдz4", max_size=30))
+def test_a_value_is_decoded_as_every_other_reader_of_forms_does(written: str) -> None:
+    decoded = unquote_plus(written, errors="replace").replace("\x00", "\ufffd")
+
+    assert parse(b"text=" + written.encode() + b"&next=1") == {"text": decoded, "next": "1"}
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Row
 from structlog.testing import capture_logs
 
-from otvet import counters, inbox
+from otvet import counters
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
 from otvet.conversations import chats, clients, conversations, messages
-from otvet.database import Database
 from otvet.errors import StorageError
-from otvet.inbox import Inbox, Received, Stored, quarantine, store
+from otvet.intake import inbox
+from otvet.intake.inbox import Inbox, Received, Stored, quarantine, store
 from otvet.schema import prepare
+from otvet.storage.database import Database
 from otvet.turns import queue, sending
 from otvet.turns.turn import State, turns
 from tests import in_hand
@@ -611,7 +612,7 @@ def test_what_cannot_be_understood_is_kept_as_it_came(database: Database) -> Non
     assert totals(database) == {"quarantined": 1}
 
 
-def test_messages_beside_a_puzzle_are_stored_and_the_whole_body_is_kept(database: Database) -> None:
+def test_messages_beside_a_problem_are_stored_and_the_whole_body_is_kept(database: Database) -> None:
     content = body(said("a"), {"id": "nowhere", "author": {}})
     take(database, received(content))
 

@@ -19,7 +19,6 @@ from otvet.amocrm import cards
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.instructions import Instructions
 from otvet.conversations import conversations, messages
-from otvet.database import Database
 from otvet.i18n import language_of, translator
 from otvet.responders.chat.answer import for_client
 from otvet.responders.chat.api import OpenAiModel
@@ -31,6 +30,7 @@ from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.markdown import plain_text
 from otvet.responders.template import THANKS, TemplateResponder
 from otvet.schema import prepare
+from otvet.storage.database import Database
 from otvet.tries import tries
 from otvet.turns.turn import State, turns
 from otvet.writing import Checks

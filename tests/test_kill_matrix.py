@@ -27,9 +27,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.conversations import conversations, messages
-from otvet.database import Database
 from otvet.limits import places
 from otvet.processes import processes
+from otvet.storage.database import Database
 from otvet.turns import sending
 from otvet.turns.parts import parts
 from otvet.turns.turn import OPEN, State, turns

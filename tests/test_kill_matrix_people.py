@@ -20,24 +20,13 @@ from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import read_delivery
 from otvet.conversations import DRAFT, conversations, set_mode
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
 from otvet.turns import human_request as handover
 from otvet.turns import sending
 from otvet.turns.turn import Reason, State, turns
 from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming, outgoing
-from tests.test_kill_matrix import (
-    FIRST_LEAD,
-    LEAST_POINTS,
-    Chain,
-    Deal,
-    Run,
-    Step,
-    databases,
-    matrix,
-    said_in,
-    wrongs,
-)
+from tests.test_kill_matrix import FIRST_LEAD, LEAST_POINTS, Chain, Deal, Run, Step, databases, matrix, said_in, wrongs
 
 DEALS = 4
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from otvet import erasure, spending, tries
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.conversations import conversations
-from otvet.database import Database
 from otvet.responders.base import Line, NoVerdict, Reply, ResponderError, Sender
 from otvet.responders.checks.masking import Masker
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.summary import TITLE, ManusSummarizer, compose
 from otvet.responders.prompt import TOKEN_LIMIT, estimated_tokens
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.contexts import line
 from tests.running import otvet, wait_for

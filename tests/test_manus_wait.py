@@ -9,13 +9,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from otvet.database import Database
 from otvet.errors import OtvetError
 from otvet.limits import SharedLimit
 from otvet.responders.base import NoVerdict, ResponderError
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.wait import GRACE_SECONDS, Answer, Asked, Budget, Places, Stops, Watch
 from otvet.schema import prepare
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.standins.manus import ManusStandin, digest, manus_standin
 

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from otvet import engine, schema
 from otvet.config import load_settings
-from otvet.database import Database, UtcDateTime
 from otvet.engine import Engine
+from otvet.storage.database import Database
+from otvet.storage.engines import UtcDateTime
 from otvet.turns import sending
 from otvet.turns.turn import State, turns
 from tests.standins.amocrm import AmoStandin, amocrm_standin

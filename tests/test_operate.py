@@ -10,9 +10,9 @@ from otvet import gates
 from otvet.amocrm.events import read_delivery
 from otvet.commands import operate
 from otvet.config import load_settings
-from otvet.database import Database
 from otvet.errors import UsageError
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
+from otvet.storage.database import Database
 from tests.running import Otvet, command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.sender import incoming, outgoing

@@ -11,9 +11,9 @@ from otvet import context
 from otvet.amocrm.events import read_delivery
 from otvet.answering.instructions import Instructions
 from otvet.conversations import clients, conversations, messages
-from otvet.database import Database
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
 from otvet.responders.base import Context
+from otvet.storage.database import Database
 from otvet.turns import turn as turn_
 from otvet.turns.turn import State, turns
 from tests.clocks import FakeClock

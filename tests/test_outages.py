@@ -22,7 +22,7 @@ from otvet.config import load_settings
 from otvet.connection import tokens
 from otvet.connection.renewal import Tokens
 from otvet.conversations import conversations
-from otvet.database import Database
+from otvet.storage.database import Database
 from otvet.turns import sending
 from otvet.turns.turn import State, turns
 from tests.clocks import HeldClock

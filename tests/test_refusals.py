@@ -16,9 +16,9 @@ from otvet.amocrm.client import AmoClient
 from otvet.answering.answering import Answering
 from otvet.connection import tokens
 from otvet.connection.renewal import Tokens
-from otvet.database import Database
 from otvet.delivery.methods import DeliveryOptions
 from otvet.lookout import Lookout
+from otvet.storage.database import Database
 from otvet.turns import turn as turn_
 from otvet.turns.policy import Policy
 from otvet.turns.turn import Reason, State, turns

@@ -15,7 +15,7 @@ from otvet.amocrm import oauth
 from otvet.amocrm.token import Keys
 from otvet.connection import tokens
 from otvet.connection.vault import Vault
-from otvet.database import Database
+from otvet.storage.database import Database
 from tests.running import Otvet, command, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from otvet.answering.answering import Answering
-from otvet.database import Database
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
 from otvet.schema import prepare
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.running import command
 from tests.standins.openai import OpenAiStandin, openai_standin

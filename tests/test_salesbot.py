@@ -11,9 +11,9 @@ import pytest
 
 from otvet.amocrm.events import read_delivery
 from otvet.answering.answering import NOT_OURS
-from otvet.database import Database
 from otvet.delivery.methods import DeliveryOptions
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
+from otvet.storage.database import Database
 from otvet.turns import parts, staff
 from otvet.turns.turn import Reason, State, turns
 from otvet.widget import calls as bot_calls
@@ -24,15 +24,7 @@ from tests.standins import bot
 from tests.standins.amocrm import ACCOUNT_ID, AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage, Writer
-from tests.test_deliver import (
-    LONG,
-    account,
-    answered,
-    echoing,
-    pause_of,
-    sent_when_the_token_is_good_again,
-    states,
-)
+from tests.test_deliver import LONG, account, answered, echoing, pause_of, sent_when_the_token_is_good_again, states
 from tests.test_end_to_end import connected
 
 ACCOUNT = "https://example.amocrm.ru"

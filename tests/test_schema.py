@@ -25,9 +25,10 @@ from structlog.testing import capture_logs
 import otvet
 from otvet import installation, schema
 from otvet.conversations import chats
-from otvet.database import Database, UtcDateTime
 from otvet.errors import DatabaseUnfit
 from otvet.schema import LATEST, metadata, prepare
+from otvet.storage.database import Database
+from otvet.storage.engines import UtcDateTime
 from tests.running import wait_for
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from otvet import summaries
 from otvet.answering.answering import Answering
 from otvet.conversations import conversations
-from otvet.database import Database
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from otvet.turns.turn import turns
 from tests.standins.manus import manus_standin
 from tests.standins.sender import incoming

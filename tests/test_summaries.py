@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from otvet import spending, stats, summaries, tries
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.conversations import conversations, messages
-from otvet.database import Database
 from otvet.deals.selection import Choice, Selection
 from otvet.errors import StorageError
 from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
 from otvet.responders.checks.masking import Masker
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from otvet.turns import staff
 from otvet.turns.policy import Policy
 from otvet.turns.turn import State, turns

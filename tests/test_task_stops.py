@@ -8,8 +8,8 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from otvet.clock import SystemClock
-from otvet.database import Database
 from otvet.schema import prepare
+from otvet.storage.database import Database
 from otvet.task_stops import KEPT_FOR, TaskStops, task_stops
 from tests.clocks import FakeClock
 

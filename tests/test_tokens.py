@@ -20,8 +20,8 @@ from otvet.connection import tokens
 from otvet.connection.renewal import TOO_FRESH_TO_RENEW, Tokens
 from otvet.connection.tokens import Kept
 from otvet.connection.vault import Vault, key_in
-from otvet.database import Database
 from otvet.errors import ServiceError, SettingsError
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
 

@@ -12,9 +12,9 @@ from sqlalchemy.engine import Row
 
 from otvet import spending, tries
 from otvet.answering.answering import Answering, WritingOptions
-from otvet.database import Database
 from otvet.responders.base import Context, Journal, Reply, ResponderError
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from otvet.turns.turn import State
 from tests.test_answer import Stage
 from tests.test_writing import Writer

@@ -13,8 +13,8 @@ from otvet.amocrm.files import HOSTS, Files, NotFetched
 from otvet.answering.answering import Answering
 from otvet.answering.voice import Voice
 from otvet.conversations import messages
-from otvet.database import Database
 from otvet.responders.chat.transcription import NotTranscribed, Transcription, kind_of
+from otvet.storage.database import Database
 from otvet.turns.turn import State
 from tests.clocks import FakeClock
 from tests.standins.sender import incoming

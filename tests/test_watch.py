@@ -22,9 +22,9 @@ from otvet.connection import known_account, watched
 from otvet.connection.known_account import Known
 from otvet.connection.watch import EVERY, Watch, Watched
 from otvet.connection.watched import DELIVERIES, TOKEN, WEBHOOK
-from otvet.database import Database
 from otvet.deals.hours import Hours, read, zone_of
-from otvet.inbox import Inbox
+from otvet.intake.inbox import Inbox
+from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
 from tests.standins.sender import ACCOUNT, body, incoming, message

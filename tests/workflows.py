@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 
 import sqlalchemy as sa
 
-from otvet.database import make_engine
+from otvet.storage.engines import make_engine
 
 SCHEMA = "dbos"  # where the engine has its tables on PostgreSQL
 

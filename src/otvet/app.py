@@ -29,7 +29,6 @@ from otvet.connection import account, known_account, tokens
 from otvet.connection.consenting import Consenting
 from otvet.connection.renewal import Tokens
 from otvet.connection.watch import Watch, Watched
-from otvet.database import Database
 from otvet.deals import hours, known
 from otvet.deals.background import Yielding
 from otvet.deals.finder import Finder
@@ -42,7 +41,7 @@ from otvet.dispatcher import Dispatcher
 from otvet.engine import Engine
 from otvet.errors import SettingsError, StorageError
 from otvet.i18n import _
-from otvet.inbox import Inbox
+from otvet.intake.inbox import Inbox
 from otvet.lookout import Lookout
 from otvet.manus import Manus
 from otvet.responders.base import Responder
@@ -53,6 +52,7 @@ from otvet.responders.checks.masking import Masker
 from otvet.responders.circuit import Circuit
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
+from otvet.storage.database import Database
 from otvet.turns import human_request, queue
 from otvet.turns.policy import Policy
 from otvet.widget.method import Widget

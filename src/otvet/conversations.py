@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet.database import Id, Json, UtcDateTime, insert, metadata
 from otvet.errors import UsageError
 from otvet.i18n import _
+from otvet.storage.engines import Id, Json, UtcDateTime, insert, metadata
 
 clients = sa.Table(
     "clients",
@@ -522,8 +522,8 @@ def asker(connection: Connection, turn_id: int, client_id: int) -> Asker | None:
         return None
     contact = next(iter(contacts), NOBODY)
     who = {"contact": contact} if contact else {"client": client_id}
-    client_id = connection.scalar(_OF_CONTACT if contact else _WITHOUT_CONTACT, who)
-    return Asker(client_id, contact, sorted(chats)) if client_id is not None else None
+    found = connection.scalar(_OF_CONTACT if contact else _WITHOUT_CONTACT, who)
+    return Asker(found, contact, sorted(chats)) if found is not None else None
 
 
 def _is_of(said: Any) -> sa.ColumnElement[bool]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.database import insert, metadata
+from otvet.storage.engines import insert, metadata
 
 counters = sa.Table(
     "counters",

@@ -10,9 +10,9 @@ from sqlalchemy.engine import Connection
 from otvet import processes
 from otvet.answering.answering import Answering
 from otvet.clock import Clock
-from otvet.database import Database
 from otvet.engine import Engine
 from otvet.errors import OtvetError
+from otvet.storage.database import Database
 from otvet.turns import queue
 
 log = structlog.get_logger(__name__)

@@ -25,8 +25,8 @@ from sqlalchemy.engine import Engine as SqlEngine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from otvet.database import IDLE_TRANSACTION_MS, impatient, make_private
 from otvet.errors import OtvetError
+from otvet.storage.engines import IDLE_TRANSACTION_MS, impatient, make_private
 
 log = structlog.get_logger(__name__)
 

@@ -20,9 +20,9 @@ from otvet import tries
 from otvet.amocrm import form
 from otvet.clock import Clock
 from otvet.conversations import ERASED, FOR_GOOD, chats, clients, conversations, messages
-from otvet.database import Database
-from otvet.inbox import quarantine
+from otvet.intake.inbox import quarantine
 from otvet.responders.manus.api import NOT_FOUND, ManusApi, ManusError
+from otvet.storage.database import Database
 from otvet.turns import parts
 from otvet.turns.turn import NEEDS_STAFF, OPEN, Reason, State, turns
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import MESSAGE_KINDS
 from otvet.conversations import clients, conversations, messages
-from otvet.database import make_private
+from otvet.storage.engines import make_private
 
 FIRST_VERSION_TABLES = {"clients", "conversations", "messages"}
 _TELLING_COLUMNS = {

@@ -7,8 +7,9 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.database import Database, UtcDateTime, insert, metadata
 from otvet.errors import ServiceError
+from otvet.storage.database import Database
+from otvet.storage.engines import UtcDateTime, insert, metadata
 
 gates = sa.Table(
     "gates",

@@ -5,7 +5,7 @@ import secrets
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.database import insert, metadata
+from otvet.storage.engines import insert, metadata
 
 installation = sa.Table(
     "installation",

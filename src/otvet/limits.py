@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.clock import Clock
-from otvet.database import Database, Id, UtcDateTime, metadata
 from otvet.processes import database_time
+from otvet.storage.database import Database
+from otvet.storage.engines import Id, UtcDateTime, metadata
 
 places = sa.Table(
     "rate_places",

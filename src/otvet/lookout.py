@@ -9,8 +9,8 @@ from sqlalchemy.engine import Connection
 from otvet import gates
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
-from otvet.database import Database
 from otvet.errors import OtvetError
+from otvet.storage.database import Database
 from otvet.turns import sending
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,6 @@ import structlog
 from otvet import installation
 from otvet.clock import Clock
 from otvet.config import Settings
-from otvet.database import Database
 from otvet.errors import OtvetError
 from otvet.limits import SharedLimit
 from otvet.responders.manus.api import ManusApi
@@ -18,6 +17,7 @@ from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.manus.summary import ManusSummarizer
 from otvet.responders.manus.wait import DETAIL, LIST_MESSAGES
 from otvet.responders.manus.webhook import Signatures, register
+from otvet.storage.database import Database
 from otvet.task_stops import TaskStops
 
 log = structlog.get_logger(__name__)

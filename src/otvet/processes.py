@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.database import UtcDateTime, insert, metadata
+from otvet.storage.engines import UtcDateTime, insert, metadata
 
 BEAT_SECONDS = 5.0
 DEAD_AFTER = timedelta(seconds=20)  # four beats in vain; with the sweep that makes less than 30 s to a takeover

@@ -12,26 +12,35 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-# Imported for their tables: together they are the schema.
-from otvet import (  # noqa: F401
-    conversations,
-    counters,
-    gates,
-    inbox,
-    installation,
-    limits,
-    processes,
-    spending,
-    task_stops,
-    tries,
+from otvet import (
+    conversations,  # noqa: F401
+    counters,  # noqa: F401
+    gates,  # noqa: F401
+    installation,  # noqa: F401
+    limits,  # noqa: F401
+    processes,  # noqa: F401
+    spending,  # noqa: F401
+    task_stops,  # noqa: F401
+    tries,  # noqa: F401
 )
-from otvet.connection import consents, tokens, watched  # noqa: F401
-from otvet.database import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, Database, metadata
+from otvet.connection import (
+    consents,  # noqa: F401
+    tokens,  # noqa: F401
+    watched,  # noqa: F401
+)
 from otvet.errors import DatabaseUnfit
 from otvet.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
 from otvet.i18n import _
-from otvet.turns import parts, turn  # noqa: F401
+from otvet.intake import inbox  # noqa: F401
+from otvet.storage.database import Database
+from otvet.storage.engines import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, metadata
+from otvet.turns import (
+    parts,  # noqa: F401
+    turn,  # noqa: F401
+)
 from otvet.widget import waiting  # noqa: F401
+
+# Imported for their tables: together they are the schema.
 
 __all__ = ["LATEST", "metadata", "prepare", "version"]
 

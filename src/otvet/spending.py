@@ -10,8 +10,8 @@ from datetime import date
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.database import insert, metadata
 from otvet.i18n import N_, _
+from otvet.storage.engines import insert, metadata
 
 UNITS = {"manus": "credits", "openai": "tokens"}
 """What each responder counts, as its replies' details and its facts name it; the others cost nothing."""

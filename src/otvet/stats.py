@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from otvet import counters
 from otvet.conversations import clients, conversations, messages
-from otvet.inbox import quarantined
+from otvet.intake.inbox import quarantined
 from otvet.tries import REPLIED, SUMMARY, tries
 from otvet.turns.turn import OPEN, State, turns
 

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.clock import Clock
-from otvet.database import Database, UtcDateTime, insert, metadata
 from otvet.processes import database_time
+from otvet.storage.database import Database
+from otvet.storage.engines import UtcDateTime, insert, metadata
 
 KEPT_FOR = timedelta(hours=1)
 LOOK_SECONDS = 0.5

@@ -11,8 +11,9 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet import spending
 from otvet.clock import Clock
-from otvet.database import Database, Id, Json, UtcDateTime, insert, metadata
 from otvet.responders.checks.guard import Finding
+from otvet.storage.database import Database
+from otvet.storage.engines import Id, Json, UtcDateTime, insert, metadata
 
 tries = sa.Table(
     "tries",

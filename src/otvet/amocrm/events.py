@@ -33,6 +33,10 @@ LARGEST_ID = 2**63 - 1
 LONGEST_NAME = 200
 LONGEST_QUOTE = 40  # of a name that is theirs in a sentence or a counter of ours
 RETRY_WINDOW = timedelta(hours=2)  # amoCRM's last repetition comes 95 minutes after the event
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # a message has no moment before it ...
+AHEAD = timedelta(days=1)  # ... and none that is further in the future
+
+_OF_AN_ENTRY = frozenset(("id", "chat_id", "text"))  # names that only an entry has, not a list of entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +70,14 @@ class Delivery:
     """All that one webhook call said.
 
     ignored: other events by entity and action, such as {"leads.update": 1}.
-    puzzles: why a part of the body (or all of it) could not be understood; empty when all could.
+    problems: why a part of the body (or all of it) could not be understood; empty when all could.
     account_id, subdomain: the account that it names, where it does.
     changed_leads, changed_contacts: whose cards say something else from now on.
     """
 
     messages: tuple[MessageEvent, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
-    puzzles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     account_id: int | None = None
     subdomain: str | None = None
     changed_leads: frozenset[int] = frozenset()
@@ -85,12 +89,12 @@ def read_delivery(body: bytes, now: datetime) -> Delivery:
     try:
         data = parse(body)
     except Unreadable as error:
-        return Delivery(puzzles=(str(error),))
+        return Delivery(problems=(str(error),))
     if not data:
-        return Delivery(puzzles=("the body is empty",))
+        return Delivery(problems=("the body is empty",))
     messages: list[MessageEvent] = []
     ignored: Counter[str] = Counter()
-    puzzles: list[str] = []
+    problems: list[str] = []
     seen: Counter[str] = Counter()
     changed: dict[str, set[int]] = {"leads": set(), "contacts": set()}
     for entity, action, entry in _entries(data):
@@ -100,20 +104,20 @@ def read_delivery(body: bytes, now: datetime) -> Delivery:
             if entity in KNOWN_ENTITIES and action:
                 ignored[f"{entity}.{action[:LONGEST_QUOTE]}"] += 1
             else:
-                puzzles.append(f"{entity[:LONGEST_QUOTE]}[{action[:LONGEST_QUOTE]}] is not known")
+                problems.append(f"{entity[:LONGEST_QUOTE]}[{action[:LONGEST_QUOTE]}] is not known")
         elif isinstance(entry, str):
-            puzzles.append(f"{entity}[add] holds no message")
+            problems.append(f"{entity}[add] holds no message")
         else:
             event = _message(entry, entity, now, seen)
             if isinstance(event, str):
-                puzzles.append(event)
+                problems.append(event)
             else:
                 messages.append(event)
     account = _object(data, "account")
     return Delivery(
         tuple(messages),
         ignored,
-        tuple(dict.fromkeys(puzzles)),
+        tuple(dict.fromkeys(problems)),
         account_id=_id(account.get("id")),
         subdomain=_text(account, "subdomain") or None,
         changed_leads=frozenset(changed["leads"]),
@@ -152,9 +156,7 @@ def _listed(entries: Any) -> Iterator[Mapping[str, Any] | str]:
         yield str(entries)
     elif not entries:
         return
-    elif any(isinstance(value, dict) for value in entries.values()) and not (
-        {"id", "chat_id", "text"} & entries.keys()
-    ):
+    elif _OF_AN_ENTRY.isdisjoint(entries) and any(isinstance(value, dict) for value in entries.values()):
         yield from (value if isinstance(value, dict) else str(value) for value in entries.values())
     else:
         yield entries
@@ -262,7 +264,7 @@ def _moment(value: Any, now: datetime) -> datetime | None:
         moment = datetime.fromtimestamp(seconds, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         return None
-    return moment if datetime(2000, 1, 1, tzinfo=UTC) < moment < now + timedelta(days=1) else None
+    return moment if EARLIEST < moment < now + AHEAD else None
 
 
 def _id(value: Any) -> int | None:

@@ -1,15 +1,20 @@
 """A webhook's body, as text, to nested mappings: PHP's bracket form, and JSON as a courtesy. No I/O."""
 
 import json
+import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import count
 from typing import Any
-from urllib.parse import unquote_plus, urlencode
+from urllib.parse import urlencode
 
 MOST_FIELDS = 50_000
 DEEPEST = 16
 LONGEST_REMEMBERED = 200
+
+Path = tuple[str, ...]
+_ENCODED = re.compile("(?:%[0-9A-Fa-f]{2})+")  # a run at once: a letter may take several bytes
 
 
 class Unreadable(ValueError):
@@ -19,52 +24,63 @@ class Unreadable(ValueError):
 def parse(body: bytes) -> Mapping[str, Any]:
     """``message[add][0][text]=hi`` becomes {"message": {"add": {"0": {"text": "hi"}}}}; values are strings.
 
-    The content type is not asked: relays set it wrongly. Lists of a JSON body become mappings by index, so that both
+    The content type is ignored: relays set it wrongly. Lists of a JSON body become mappings by index, so that both
     forms read alike. What no database can hold (NUL, lone surrogates) is replaced.
     """
-    text = body.decode("utf-8-sig", errors="replace").replace("\x00", "\ufffd").strip()
+    text = body.removeprefix(BOM_UTF8).decode(errors="replace").replace("\x00", "\ufffd").strip()
     if text.startswith(("{", "[")):
         return _parse_json(text)
     fields = text.split("&", MOST_FIELDS)
     if len(fields) > MOST_FIELDS:
         raise Unreadable(f"more than {MOST_FIELDS} fields")
     root: dict[str, Any] = {}
+    holders: dict[Path, dict[str, Any]] = {(): root}
     for field in fields:
         key, _equals, value = field.partition("=")
         if key:
-            path = _remembered_path(key) if len(key) <= LONGEST_REMEMBERED else _path(key)
-            _put(root, path, _decoded(value))
+            holder, name = _remembered_place(key) if len(key) <= LONGEST_REMEMBERED else _place(key)
+            node = holders.get(holder)
+            if node is None:
+                node = holders[holder] = _object_at(root, holder)
+            name = name or str(len(node))  # PHP's "a[]=1&a[]=2"
+            if not isinstance(node.get(name), dict):
+                node[name] = _decoded(value) if "%" in value or "+" in value else value
     return root
 
 
 def _decoded(text: str) -> str:
-    if "%" not in text and "+" not in text:
-        return text
-    return unquote_plus(text, errors="replace").replace("\x00", "\ufffd")
+    """A key or a value without its encoding. Bytes that are no UTF-8 are replaced; a stray % stands for itself."""
+    if "%" not in text:
+        return text.replace("+", " ")
+    return _ENCODED.sub(_decoded_run, text.replace("+", "%20")).replace("\x00", "\ufffd")
 
 
-def _path(encoded_key: str) -> tuple[str, ...]:
+def _decoded_run(run: re.Match[str]) -> str:
+    return bytes.fromhex(run[0].replace("%", "")).decode("utf-8", "replace")
+
+
+def _place(encoded_key: str) -> tuple[Path, str]:
+    """Where a field belongs: the path of the object that holds it, and its name there ("" for the next free one)."""
     key = _decoded(encoded_key)
     head, bracket, rest = key.partition("[")
     if not bracket or not rest.endswith("]"):
-        return (key,)
-    return (head, *rest[:-1].split("][", DEEPEST))
+        return (), key
+    *between, name = rest[:-1].split("][", DEEPEST)
+    return (head, *between), name
 
 
 # The same few keys come with every delivery: decoding them is most of the work.
-_remembered_path = lru_cache(maxsize=8192)(_path)
+_remembered_place = lru_cache(maxsize=8192)(_place)
 
 
-def _put(root: dict[str, Any], path: tuple[str, ...], value: str) -> None:
+def _object_at(root: dict[str, Any], path: Path) -> dict[str, Any]:
     node = root
-    for part in path[:-1]:
+    for part in path:
         child = node.get(part)
         if not isinstance(child, dict):  # a scalar in the way of an object gives way: messages are objects
             child = node[part] = {}
         node = child
-    last = path[-1] or str(len(node))  # PHP's "a[]=1&a[]=2"
-    if not isinstance(node.get(last), dict):
-        node[last] = value
+    return node
 
 
 def _parse_json(text: str) -> Mapping[str, Any]:

@@ -20,12 +20,12 @@ from otvet.answering.instructions import Instructions
 from otvet.answering.summaries import Summaries
 from otvet.answering.voice import Voice
 from otvet.clock import Clock
-from otvet.database import Database
 from otvet.deals.reading import Deals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.recheck import Outcome, check
 from otvet.responders.base import Context, Reply
 from otvet.responders.knowledge.responder import Knowledge
+from otvet.storage.database import Database
 from otvet.turns import drafts, facts, human_request, policy, queue
 from otvet.turns import turn as turns
 from otvet.turns.policy import Go, Policy, Rewrite, Step, Verdict, Wait

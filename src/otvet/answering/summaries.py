@@ -13,9 +13,10 @@ from otvet import tries
 from otvet.answering.context import as_line
 from otvet.clock import Clock
 from otvet.conversations import NEVER_SAID, conversations, keep_summary, messages, of_lead, people
-from otvet.database import Database, UtcDateTime
 from otvet.errors import StorageError
 from otvet.i18n import language_of
+from otvet.storage.database import Database
+from otvet.storage.engines import UtcDateTime
 from otvet.turns import facts
 from otvet.turns import turn as turns
 from otvet.turns.policy import Facts, Policy, may_summarise

@@ -13,8 +13,8 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm.files import Files, NotFetched
 from otvet.conversations import messages
-from otvet.database import Database
 from otvet.responders.chat.transcription import NotTranscribed, Transcription
+from otvet.storage.database import Database
 from otvet.turns import turn as turns
 from otvet.turns.turn import State
 

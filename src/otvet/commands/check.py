@@ -18,7 +18,6 @@ from otvet.clock import SystemClock
 from otvet.commands import check_account
 from otvet.commands.terminal import whole
 from otvet.config import Settings, misspelt
-from otvet.database import Database
 from otvet.errors import OtvetError, ServiceError, SettingsError
 from otvet.i18n import _, ngettext
 from otvet.responders.base import Line
@@ -26,6 +25,7 @@ from otvet.responders.chat import models
 from otvet.responders.knowledge.passages import no_folder, read_folder
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.prompt import QUESTION_FLOOR, TOKEN_LIMIT, estimated_tokens
+from otvet.storage.database import Database
 
 SIGNS = {"good": "[green]✓[/]", "note": "[yellow]–[/]", "bad": "[red]✗[/]"}
 

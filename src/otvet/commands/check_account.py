@@ -17,9 +17,9 @@ from otvet.connection import account, watched
 from otvet.connection.renewal import Tokens
 from otvet.connection.steps import State
 from otvet.connection.watch import BY_HAND, EXPOSED, HOOKED, NO_ADDRESS, STAYS_OFF, lasting
-from otvet.database import Database
 from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import _
+from otvet.storage.database import Database
 
 
 @dataclass(frozen=True, slots=True)

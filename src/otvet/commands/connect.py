@@ -26,10 +26,10 @@ from otvet.connection import account, connecting
 from otvet.connection.renewal import Tokens
 from otvet.connection.steps import Step, worst
 from otvet.connection.subscribing import subscribe_webhook
-from otvet.database import Database
 from otvet.deals.hours import zone_of
 from otvet.errors import UsageError
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 
 SIGNS = {"good": "[green]✓[/]", "warning": "[yellow]–[/]", "bad": "[red]✗[/]"}
 

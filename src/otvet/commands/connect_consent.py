@@ -18,8 +18,8 @@ from otvet.connection.renewal import Tokens
 from otvet.connection.steps import Step
 from otvet.connection.tokens import Kept
 from otvet.connection.vault import OtherKey
-from otvet.database import Database
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 
 LOOK_SECONDS = 0.5
 KEY_IS_GONE = N_(

@@ -10,9 +10,9 @@ from otvet.config import Settings, load_settings
 from otvet.connection import replies
 from otvet.connection.replies import Guide
 from otvet.connection.steps import Step
-from otvet.database import Database
 from otvet.deliver.by_channel import NOTE, SALESBOT, TALK, WIDGET, ways_in
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 
 MOST_BOTS = 30
 

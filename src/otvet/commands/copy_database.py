@@ -15,9 +15,10 @@ from otvet import only_one, processes, schema
 from otvet.causes import cause_of
 from otvet.config import Settings, load_settings
 from otvet.connection import vault
-from otvet.database import Database, metadata
 from otvet.errors import UsageError
 from otvet.i18n import _
+from otvet.storage.database import Database
+from otvet.storage.engines import metadata
 
 ROWS_AT_ONCE = 1000
 OF_ONE_PLACE = frozenset(

@@ -17,7 +17,7 @@ from otvet.config import Settings
 from otvet.conversations import MODES, pause_end, set_mode, set_pause
 from otvet.errors import UsageError
 from otvet.i18n import N_, _, ngettext
-from otvet.inbox import quarantined
+from otvet.intake.inbox import quarantined
 from otvet.turns import drafts, staff
 from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, OPEN, State, Turn, turns

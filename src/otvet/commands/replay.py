@@ -24,13 +24,13 @@ from otvet.commands import asking, view
 from otvet.commands.terminal import whole
 from otvet.config import Settings
 from otvet.conversations import conversations
-from otvet.database import Database
 from otvet.deals import hours
 from otvet.errors import UsageError
 from otvet.i18n import _
 from otvet.responders.base import Context
 from otvet.responders.chat import models
 from otvet.responders.checks.guard import Finding
+from otvet.storage.database import Database
 from otvet.turns import human_request
 from otvet.turns import turn as turn_
 from otvet.turns.turn import OPEN, turns

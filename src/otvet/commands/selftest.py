@@ -13,9 +13,9 @@ from otvet import schema
 from otvet.amocrm.events import read_delivery
 from otvet.commands.scenario import Case, scene
 from otvet.conversations import messages, of_lead
-from otvet.database import Database
 from otvet.i18n import _
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
+from otvet.storage.database import Database
 from otvet.turns.turn import turns
 
 

@@ -17,9 +17,9 @@ from otvet.commands import view
 from otvet.commands.scenario import Case, scene, single
 from otvet.commands.terminal import whole
 from otvet.config import Settings
-from otvet.database import Database
 from otvet.errors import UsageError
 from otvet.i18n import _
+from otvet.storage.database import Database
 from otvet.turns.turn import State
 
 POLL_SECONDS = 0.2

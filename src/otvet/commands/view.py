@@ -15,11 +15,11 @@ from sqlalchemy.engine import Connection, Row
 from otvet import schema
 from otvet.config import Settings
 from otvet.conversations import clients, conversations, messages, of_lead, paused_until
-from otvet.database import Database
 from otvet.deals import hours
 from otvet.errors import OtvetError, UsageError
 from otvet.i18n import N_, _, interface_language
 from otvet.spoken import spoken
+from otvet.storage.database import Database
 from otvet.turns.turn import DELIVERY, State, delivery_of, turns
 
 SENDERS = {"client": N_("client"), "assistant": N_("assistant"), "manager": N_("manager")}

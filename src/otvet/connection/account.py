@@ -14,8 +14,8 @@ from otvet.config import Settings
 from otvet.connection import consents
 from otvet.connection.renewal import Tokens
 from otvet.connection.vault import Vault, key_in
-from otvet.database import Database
 from otvet.limits import SharedLimit
+from otvet.storage.database import Database
 
 
 def vault_of(settings: Settings) -> Vault:

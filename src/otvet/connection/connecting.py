@@ -16,9 +16,9 @@ from otvet.clock import Clock
 from otvet.connection import known_account, trial
 from otvet.connection.steps import Step
 from otvet.connection.watch import lasting
-from otvet.database import Database
 from otvet.errors import ServiceError, UsageError
 from otvet.i18n import N_, _, ngettext
+from otvet.storage.database import Database
 
 WRITE_ANSWERS = N_(
     "Put your own answers in place of the examples there and remove line 1 of each file (docs/knowledge.md), then: "

@@ -16,9 +16,9 @@ from otvet.connection import consents, known_account, tokens
 from otvet.connection.consents import Answer
 from otvet.connection.keeping import keep_surely
 from otvet.connection.vault import OtherKey, Vault
-from otvet.database import Database
 from otvet.errors import SettingsError
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from otvet import installation
 from otvet.amocrm.addresses import consent_page
 from otvet.amocrm.token import Keys
 from otvet.connection.vault import Vault
-from otvet.database import UtcDateTime, metadata
+from otvet.storage.engines import UtcDateTime, metadata
 
 consents = sa.Table(
     "consents",

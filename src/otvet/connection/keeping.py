@@ -9,9 +9,10 @@ from sqlalchemy.exc import DBAPIError
 
 from otvet.amocrm.client import AmoError
 from otvet.clock import Clock
-from otvet.database import Database, first_line
 from otvet.errors import StorageError
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
+from otvet.storage.engines import first_line
 
 T = TypeVar("T")
 

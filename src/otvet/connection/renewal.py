@@ -17,9 +17,9 @@ from otvet.connection import tokens
 from otvet.connection.keeping import keep_surely
 from otvet.connection.tokens import Kept
 from otvet.connection.vault import Vault
-from otvet.database import Database
 from otvet.errors import SettingsError
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)
 

@@ -11,10 +11,10 @@ from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.salesbots import Bot
 from otvet.amocrm.ways import find_or_make_field
 from otvet.connection.steps import Step
-from otvet.database import Database
 from otvet.delivery.methods import FIELD
 from otvet.errors import ServiceError
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 
 NAME = N_("Replies")
 TEXT_AREA = "textarea"

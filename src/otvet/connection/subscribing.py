@@ -11,8 +11,8 @@ from otvet import installation
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.hooks import Subscription, subscribe
 from otvet.connection.steps import Step
-from otvet.database import Database
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 
 NAME = "amocrm_webhooks"
 ASK_AGAIN = timedelta(days=1)  # amoCRM learns new events, and plans change

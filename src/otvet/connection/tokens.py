@@ -16,8 +16,8 @@ from sqlalchemy.engine import Connection
 from otvet import gates
 from otvet.amocrm.token import CALL_SECONDS, Keys, Pair
 from otvet.connection.vault import Vault
-from otvet.database import UtcDateTime, insert, metadata
 from otvet.processes import database_time
+from otvet.storage.engines import UtcDateTime, insert, metadata
 
 tokens = sa.Table(
     "tokens",

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet import installation
-from otvet.database import UtcDateTime, insert, metadata
+from otvet.storage.engines import UtcDateTime, insert, metadata
 
 watched = sa.Table(
     "watched",

@@ -5,7 +5,7 @@ from typing import Protocol
 from otvet import gates
 from otvet.amocrm.client import AmoError
 from otvet.clock import Clock
-from otvet.database import Database
+from otvet.storage.database import Database
 
 PAUSE_SECONDS = 0.5
 

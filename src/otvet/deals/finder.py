@@ -9,14 +9,14 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import inbox
 from otvet.amocrm import cards
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.conversations import clients, conversations, messages
-from otvet.database import Database
 from otvet.deals import background
 from otvet.errors import OtvetError, ServiceError
+from otvet.intake import placement
+from otvet.storage.database import Database
 from otvet.turns import staff
 from otvet.turns.turn import State, turns
 
@@ -80,7 +80,7 @@ class Finder:
             await self._in_vain(one)
             return
         found = await self._database.write(
-            lambda connection: inbox.place_in_lead(connection, one.id, lead_id, contact_id, self._clock.now())
+            lambda connection: placement.place_in_lead(connection, one.id, lead_id, contact_id, self._clock.now())
         )
         log.info("the deal of a message was found", conversation=one.id, lead=lead_id)
         if found:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations import FOR_GOOD, clients, conversations
-from otvet.database import UtcDateTime
+from otvet.storage.engines import UtcDateTime
 
 AFTER_A_FAILURE = timedelta(minutes=2)
 """So long a card is left alone that could not be read; and so long a reader has it for itself."""

@@ -12,10 +12,10 @@ from sqlalchemy.engine import Connection, Row
 from otvet.amocrm import cards
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
-from otvet.database import Database
 from otvet.deals import background, known
 from otvet.deals.together import Together
 from otvet.errors import OtvetError, ServiceError
+from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)
 

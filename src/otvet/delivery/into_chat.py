@@ -13,12 +13,12 @@ from otvet.amocrm.client import AmoClient, AmoError, Slot
 from otvet.amocrm.ways import sent_since
 from otvet.clock import Clock
 from otvet.conversations import Asked, conversations, known_messages
-from otvet.database import Database
 from otvet.delivery import methods
 from otvet.delivery.in_flight import InFlight
 from otvet.delivery.methods import DeliveryMethod
 from otvet.delivery.recheck import NOT_OURS, SURE_FOR_SECONDS, Checked, Outcome, check_again
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 from otvet.turns import parts
 from otvet.turns import turn as turns
 from otvet.turns.parts import Part

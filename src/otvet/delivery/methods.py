@@ -10,10 +10,10 @@ from otvet import conversations, gates, installation
 from otvet.amocrm import ways as calls
 from otvet.amocrm.client import AmoClient, Slot
 from otvet.conversations import Asked
-from otvet.database import Database
 from otvet.deliver.by_channel import NOTE, SALESBOT, TALK
 from otvet.delivery import channels
 from otvet.errors import StorageError
+from otvet.storage.database import Database
 from otvet.turns import turn as turns
 from otvet.turns.parts import Part
 from otvet.turns.turn import Turn

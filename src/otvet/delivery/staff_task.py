@@ -9,8 +9,8 @@ import structlog
 from otvet import gates
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
-from otvet.database import Database
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 from otvet.turns import turn as turns
 from otvet.turns.policy import Policy
 from otvet.turns.turn import Turn, Writer

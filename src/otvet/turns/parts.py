@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.database import Id, UtcDateTime, metadata
+from otvet.storage.engines import Id, UtcDateTime, metadata
 
 TO_SEND, GIVEN, SENT, REFUSED, UNKNOWN = "to_send", "given", "sent", "refused", "unknown"
 

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Connection
 
 from otvet import tries as attempts
 from otvet.conversations import chats, conversations, move_messages
-from otvet.database import Id, Json, UtcDateTime, metadata
+from otvet.storage.engines import Id, Json, UtcDateTime, metadata
 
 
 class State(StrEnum):

@@ -27,7 +27,7 @@ from otvet.conversations import (
 )
 from otvet.errors import StorageError, UsageError
 from otvet.i18n import _
-from otvet.inbox import quarantined
+from otvet.intake.inbox import quarantined
 from otvet.turns import drafts, staff
 from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, State, Turn, turns

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from otvet.connection import trial
 from otvet.errors import StorageError
-from otvet.inbox import Inbox
+from otvet.intake.inbox import Inbox
 from otvet.web.metrics import DELIVERIES, DELIVERY_SECONDS
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class Webhook:
             body, whole = await _read(receive)
             if not whole:
                 reason = f"larger than {LARGEST_BODY} bytes; its beginning"
-                await self._inbox.set_aside(body[:KEPT_OF_A_LARGER], reason)
+                await self._inbox.quarantine(body[:KEPT_OF_A_LARGER], reason)
                 return JSONResponse({"saved": 0, "duplicates": 0})
             if nonce := trial.nonce_in(body):
                 DELIVERIES.labels("trial").inc()

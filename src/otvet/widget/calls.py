@@ -18,7 +18,7 @@ from otvet.amocrm.addresses import host_of
 from otvet.amocrm.events import LARGEST_ID, LEAD_TYPES, Delivery, MessageEvent
 from otvet.amocrm.form import Unreadable, parse
 from otvet.conversations import conversations
-from otvet.inbox import Received, store
+from otvet.intake.inbox import Received, store
 from otvet.turns.turn import OPEN, turns
 from otvet.widget import told_twice, waiting
 from otvet.widget.token import NotGenuine, claims

@@ -12,11 +12,11 @@ from otvet.amocrm.client import AmoClient, AmoError, Slot
 from otvet.amocrm.ways import go_on
 from otvet.clock import Clock
 from otvet.conversations import Asked
-from otvet.database import Database
 from otvet.delivery import channels
 from otvet.delivery.methods import DeliveryMethod
 from otvet.errors import ServiceError
 from otvet.i18n import N_, _
+from otvet.storage.database import Database
 from otvet.turns.parts import Part
 from otvet.turns.turn import State, Turn, newest_of_chat
 from otvet.widget import waiting

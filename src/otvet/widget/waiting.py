@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.conversations import messages
-from otvet.database import Id, UtcDateTime, insert, metadata
+from otvet.storage.engines import Id, UtcDateTime, insert, metadata
 from otvet.turns.turn import Turn
 
 WAITS_FOR = timedelta(days=1)

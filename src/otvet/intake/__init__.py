@@ -1,0 +1,1 @@
+"""What amoCRM delivers, stored before it is answered."""

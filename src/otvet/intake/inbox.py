@@ -1,0 +1,341 @@
+"""The inbox: a delivery from amoCRM is stored, with the turn it opens, in one commit, before the 200.
+
+Deliveries that wait at the same time are stored together: a handful of statements for all of them, one sync to the
+disk. ``store`` is the whole of it; it runs in the writer's thread.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DataError, DBAPIError
+
+from otvet import conversations as conversations_
+from otvet import counters
+from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
+from otvet.clock import Clock
+from otvet.connection.known_account import Known
+from otvet.conversations import conversations, messages
+from otvet.deals import known
+from otvet.deliver import echoes
+from otvet.errors import StorageError
+from otvet.i18n import _
+from otvet.intake import placement
+from otvet.intake.placement import Conversation
+from otvet.storage.database import Database
+from otvet.storage.engines import Id, UtcDateTime, metadata, write_refused
+from otvet.turns import queue, staff
+from otvet.turns.queue import UNKNOWN, Chat
+from otvet.widget import told_twice
+
+Item = TypeVar("Item")
+
+log = structlog.get_logger(__name__)
+
+ANSWER_SECONDS = 1.8  # amoCRM waits 2 s
+MOST_AT_ONCE = 10_000  # PostgreSQL takes 65,535 values a statement, and a message has more than one
+DEFAULT_PAUSE = timedelta(minutes=30)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # as it came, byte for byte
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A delivery as it came in, understood but not yet stored."""
+
+    body: bytes
+    delivery: Delivery
+    at: datetime
+
+
+@dataclass(slots=True)
+class Stored:
+    """What became of a delivery. ``to_answer``: turns that can be worked on from now on."""
+
+    saved: int = 0
+    duplicates: int = 0
+    to_answer: list[int] = field(default_factory=list)
+
+
+class Inbox:
+    """Takes deliveries from any number of requests at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        to_answer: Callable[[Sequence[int]], None],
+        manager_pause: timedelta = DEFAULT_PAUSE,
+        *,
+        with_bots: bool = False,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._to_answer = to_answer
+        self.account: Known | None = None  # once it is set, deliveries of other accounts go into quarantine
+        self.last_delivery_at: datetime | None = None  # of this account, readable, received by this process
+        # One object, because the writer stores together what waits for the same work.
+        self._store = partial(store, manager_pause=manager_pause, with_bots=with_bots)
+
+    async def receive(self, body: bytes) -> Stored:
+        """Store a delivery; when this returns it is committed. Raises StorageError if that is not known in time."""
+        now = self._clock.now()
+        delivery = self._ours(read_delivery(body, now))
+        if delivery.messages or delivery.ignored:  # anything else does not show that amoCRM's messages arrive
+            self.last_delivery_at = now
+        received = Received(body, delivery, now)
+        try:
+            stored = await self._write(received)
+        except StorageError:
+            raise
+        except Exception as error:
+            if isinstance(error, DBAPIError) and not isinstance(error, DataError):
+                raise write_refused(error) from error
+            # Sent again it would fail again, and amoCRM disables a hook that answers with errors.
+            log.error(
+                "a delivery could not be stored and is kept in quarantine",
+                error=type(error).__name__,
+                exc_info=not isinstance(error, DBAPIError),
+            )
+            await self.quarantine(body, f"cannot be stored: {type(error).__name__}")
+            return Stored()
+        if stored.to_answer:
+            self._to_answer(stored.to_answer)
+        return stored
+
+    def _ours(self, delivery: Delivery) -> Delivery:
+        """The delivery itself, or one that holds nothing but the reason for its quarantine."""
+        if self.account is None or not self.account.is_foreign(delivery):
+            return delivery
+        log.warning("a delivery names another account and is kept in quarantine", account=delivery.account_id)
+        return Delivery(problems=("it names another account",))
+
+    async def quarantine(self, body: bytes, reason: str) -> None:
+        """Keep a body as it came."""
+        await self._write(Received(body, Delivery(problems=(reason,)), self._clock.now()))
+
+    async def _write(self, received: Received) -> Stored:
+        """Wait for the commit until amoCRM wants its answer; a later commit is known when amoCRM sends it again."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                stored: Stored = await self._database.writer.submit(self._store, received, urgent=True)
+        except TimeoutError as error:
+            raise StorageError(_("the database has not answered in time")) from error
+        return stored
+
+
+def store(
+    connection: Connection,
+    received: Sequence[Received],
+    manager_pause: timedelta = DEFAULT_PAUSE,
+    *,
+    with_bots: bool = False,
+) -> list[Stored]:
+    """Store deliveries in their order; one result each.
+
+    manager_pause: how long the assistant keeps still in a conversation after a manager wrote there.
+    with_bots: a Salesbot may have told of a message before.
+    """
+    now = received[-1].at
+    results = [Stored() for _one in received]
+    counts: Counter[str] = Counter()
+    new = _without_duplicates(connection, received, results)
+    new = _without_echoes(connection, new, now, counts)
+    if with_bots:
+        new = _without_words_of_bots(connection, new, now)
+    for start in range(0, len(new), MOST_AT_ONCE):
+        _save(connection, new[start : start + MOST_AT_ONCE], now, manager_pause)
+    _mark_changed_cards(connection, received, now)
+    _quarantine(connection, received, counts)
+    for item, result in zip(received, results, strict=True):
+        counts["duplicates"] += result.duplicates
+        for name, count in item.delivery.ignored.items():
+            counts[f"event.{name}"] += count
+    counters.add(connection, counts)
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A message that is not stored yet. result: of its delivery."""
+
+    event: MessageEvent
+    at: datetime
+    result: Stored
+
+
+# Made once: under load, building a statement anew costs more than running it.
+_KNOWN_KEYS = sa.select(messages.c.amocrm_message_id).where(
+    messages.c.amocrm_message_id.in_(sa.bindparam("keys", expanding=True))
+)
+_ADD_MESSAGES = messages.insert()
+_TOUCH_CONVERSATION = (
+    conversations.update()
+    .where(conversations.c.id == sa.bindparam("conversation"))
+    .values(last_activity=sa.bindparam("at"), chat_ref=sa.bindparam("ref"))
+)
+
+
+def _without_duplicates(connection: Connection, received: Sequence[Received], results: list[Stored]) -> list[_New]:
+    keys = {key for item in received for event in item.delivery.messages for key in (event.key, event.also_key) if key}
+    stored = {key for some in _portions(list(keys)) for key in connection.scalars(_KNOWN_KEYS, {"keys": some})}
+    new: list[_New] = []
+    for item, result in zip(received, results, strict=True):
+        for event in item.delivery.messages:
+            if event.key in stored or event.also_key in stored:
+                result.duplicates += 1
+            else:
+                stored.add(event.key)
+                new.append(_New(event, item.at, result))
+    return new
+
+
+def _without_echoes(connection: Connection, new: list[_New], now: datetime, counts: Counter[str]) -> list[_New]:
+    """Our own replies come back as outgoing messages; they are no word of a manager."""
+    outgoing = [(one.event, one.at) for one in new if one.event.sender == "manager"]
+    if not outgoing:
+        return new
+    own = echoes.take(connection, outgoing, now)
+    counts["event.own_reply"] += len(own)
+    return [one for one in new if one.event.key not in own]
+
+
+def _without_words_of_bots(connection: Connection, new: list[_New], now: datetime) -> list[_New]:
+    """A client's message that a Salesbot told of before is stored already."""
+    adopted = told_twice.adopt(connection, [one.event for one in new], now)
+    for one in new:
+        if one.event.key in adopted:
+            one.result.duplicates += 1
+    return [one for one in new if one.event.key not in adopted]
+
+
+def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pause: timedelta) -> None:
+    """Store messages with their clients, conversations and turns; the first result gets the turns to answer."""
+    conversations_of = placement.place(connection, [one.event for one in new], now)
+    placed = list(zip(new, conversations_of, strict=True))
+    asking = {_chat(one, conversation) for one, conversation in placed if one.event.sender == "client"}
+    by_managers = [pair for pair in placed if pair[0].event.sender == "manager"]
+
+    turn_of, opened = queue.open_for(connection, asking, now)
+    connection.execute(
+        _ADD_MESSAGES,
+        [_message_row(one, conversation, turn_of.get(_chat(one, conversation))) for one, conversation in placed],
+    )
+    _give_way(connection, by_managers, now, manager_pause)
+    _touch_conversations(connection, placed)
+    for one in new:
+        one.result.saved += 1
+
+    with_deal = {conversation.id for conversation in conversations_of if conversation.lead_id}
+    ready = {id_ for (conversation, _ref), id_ in turn_of.items() if conversation in with_deal and id_ in opened}
+    if by_managers:  # they may just have cancelled some of them
+        ready &= queue.waiting_in(connection, {conversation for conversation, _ref in turn_of})
+    unblocked = {conversation.id for conversation in conversations_of if conversation.unblocked}
+    new[0].result.to_answer += sorted(ready | queue.waiting_in(connection, unblocked))
+
+
+def _chat(one: _New, conversation: Conversation) -> Chat:
+    return conversation.id, one.event.chat_ref or UNKNOWN
+
+
+def _message_row(one: _New, conversation: Conversation, turn_id: int | None) -> dict[str, Any]:
+    event = one.event
+    return {
+        "conversation_id": conversation.id,
+        "sender_type": event.sender,
+        "content": event.text,
+        "message_type": event.kind,
+        "metadata": {
+            "amocrm_lead_id": conversation.lead_id,
+            "amocrm_timestamp": int(event.created_at.timestamp()) if event.created_at else None,
+            "source": "amocrm_webhook",
+            "raw": event.raw,
+        },
+        "timestamp": event.created_at or one.at,
+        "amocrm_message_id": event.key,
+        "amocrm_contact_id": event.contact_id,
+        "amocrm_chat_id": event.chat_id,
+        "amocrm_talk_id": event.talk_id,
+        "chat_ref": event.chat_ref,
+        "turn_id": turn_id if event.sender == "client" else None,
+    }
+
+
+def _give_way(
+    connection: Connection, written: Sequence[tuple[_New, Conversation]], now: datetime, pause: timedelta
+) -> None:
+    """Managers, or other bots, wrote: the assistant leaves the chats to them for a while.
+
+    Turns before conversations, as everywhere: two processes that lock them the other way round wait for each other.
+    """
+    wrote = [
+        (*_chat_of_manager(connection, *pair), min(pair[0].event.created_at or pair[0].at, now)) for pair in written
+    ]
+    for conversation_id, ref, at in wrote:
+        staff.cancel_for_manager(connection, conversation_id, ref, at, now)
+    for conversation_id, ref, at in wrote:
+        conversations_.pause_for_manager(connection, conversation_id, ref, at + pause, now)
+
+
+def _chat_of_manager(connection: Connection, one: _New, conversation: Conversation) -> Chat:
+    """The chat in which a manager wrote: named, or the only one of the talk or contact that is; else the whole deal."""
+    conversation_id, ref = _chat(one, conversation)
+    if one.event.chat_id is None and ref != UNKNOWN:
+        known = conversations_.chats_named(connection, conversation_id, one.event.talk_id, one.event.contact_id)
+        ref = known.pop() if len(known) == 1 else UNKNOWN
+    return conversation_id, ref
+
+
+def _touch_conversations(connection: Connection, placed: Sequence[tuple[_New, Conversation]]) -> None:
+    """In the order of their ids, so that two processes never wait for each other in a ring."""
+    last = {conversation.id: (one.at, conversation.chat_ref) for one, conversation in placed}
+    rows = [{"conversation": id_, "at": at, "ref": ref} for id_, (at, ref) in sorted(last.items())]
+    connection.execute(_TOUCH_CONVERSATION, rows)
+
+
+def _mark_changed_cards(connection: Connection, received: Sequence[Received], now: datetime) -> None:
+    leads = {id_ for item in received for id_ in item.delivery.changed_leads}
+    contacts = {id_ for item in received for id_ in item.delivery.changed_contacts}
+    for some in _portions(sorted(leads)):
+        known.changed(connection, leads=some, contacts=(), now=now)
+    for some in _portions(sorted(contacts)):
+        known.changed(connection, leads=(), contacts=some, now=now)
+
+
+def _portions(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), MOST_AT_ONCE):
+        yield items[start : start + MOST_AT_ONCE]
+
+
+def _quarantine(connection: Connection, received: Sequence[Received], counts: Counter[str]) -> None:
+    """Keep what could not be understood as it came."""
+    rows = [
+        {"received_at": item.at, "reason": "; ".join(item.delivery.problems), "body": item.body}
+        for item in received
+        if item.delivery.problems
+    ]
+    if rows:
+        connection.execute(quarantine.insert(), rows)
+        counts["quarantined"] += len(rows)
+
+
+_QUARANTINED = sa.select(sa.func.count()).select_from(quarantine)
+
+
+def quarantined(connection: Connection) -> int:
+    """How many deliveries are in quarantine: nobody but a person can answer what a client said there."""
+    return connection.scalar(_QUARANTINED) or 0
