@@ -22,7 +22,6 @@ from otvet import (  # noqa: F401
     limits,
     processes,
     spending,
-    task_stops,
     tries,
     turns,
 )
@@ -37,7 +36,7 @@ __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0009"
+LATEST = "0010"
 """The newest migration. Known here so that a start with nothing to do need not load Alembic."""
 
 MOST_TRIES = 20
