@@ -40,6 +40,19 @@ class Entry:
         self.refused, self.findings = text, tuple(findings)
 
 
+class Memory:
+    """KeyValues in memory."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    async def recall(self, name: str) -> str | None:
+        return self.values.get(name) or None
+
+    async def save(self, name: str, value: str) -> None:
+        self.values[name] = value
+
+
 class Book:
     """All tries at one draft; ``entries`` in the order in which they were begun.
 

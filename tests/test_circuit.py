@@ -35,8 +35,8 @@ class Model:
             raise outcome
         return outcome
 
-    async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
-        return await self.reply(CONTEXT, journal)
+    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> Reply:
+        return await self.reply(CONTEXT, Begun({}))
 
 
 class Begun:
@@ -67,7 +67,7 @@ def model() -> Model:
 
 @pytest.fixture
 def circuit(model: Model, clock: FakeClock) -> Circuit:
-    return Circuit(model, clock, summarizer=model)
+    return Circuit(model, clock, summariser=model)
 
 
 def ask(circuit: Circuit, journal: Journal | None = None) -> Reply:
@@ -194,7 +194,7 @@ def test_those_under_way_when_it_opens_do_not_make_the_pause_longer(
 
 
 def summarise(circuit: Circuit) -> Reply:
-    return asyncio.run(circuit.summarise((), "", "ru", Begun({})))
+    return asyncio.run(circuit.summarise((), "", "ru"))
 
 
 def test_summaries_are_behind_the_same_circuit(circuit: Circuit, model: Model, clock: FakeClock) -> None:

@@ -246,6 +246,12 @@ def test_a_misspelt_name_is_told_with_what_was_meant(name: str, hint: str, monke
     assert misspelt() == [f"{name.upper()} is not a setting; {hint}"]
 
 
+def test_a_setting_of_an_earlier_version_does_not_stop_the_program() -> None:
+    write_env("OTVET_MANUS_WEBHOOK_PATH=/webhook/manus", "OTVET_PORT=2")
+
+    assert load_settings().port == 2
+
+
 def test_a_misspelt_name_in_the_file_is_told_too() -> None:
     write_env("OTVET_PROT=1", "OTVET_PORT=2", "otvet_host=127.0.0.2", "OTHER=3")
 

@@ -354,8 +354,6 @@ HARMLESS = {
     "quarantine.reason",  # its rows are deleted
     "rate_places.name",
     "spending.responder",
-    "task_stops.delivery",
-    "task_stops.task",
     "threads.responder",
     "threads.thread",  # its rows are deleted
     "tries.outcome",  # a sentence of ours

@@ -12,13 +12,13 @@ from otvet.responders.base import Context, Declined, Line, NoVerdict, Reply, Res
 from otvet.responders.knowledge.passages import Passage
 from otvet.responders.manus import responder
 from otvet.responders.manus.api import ManusApi
-from otvet.responders.manus.project import Projects
+from otvet.responders.manus.making import Projects
 from otvet.responders.manus.question import LONGEST_TASK_EVENTS, LONGEST_TASK_TOKENS
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.manus.wait import GRACE_SECONDS
 from tests.clocks import FakeClock
+from tests.notebooks import Memory
 from tests.standins.manus import ManusStandin, digest, manus_standin
-from tests.test_manus_webhook import Memory
 
 QUESTION = "Есть ли доставка в Тверь?"
 INSTRUCTIONS = "\nYou answer for the shop. Never promise discounts.\n"
@@ -300,7 +300,7 @@ class TestHanging:
     @pytest.mark.parametrize("method", ["task.listMessages", "task.detail"])
     def test_a_look(self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, method: str) -> None:
         manus.fault(method, delay=self.HANGS)
-        manus.tells_first = True  # so the first look sees that it stopped
+        manus.answers_at_once = True  # so the first poll sees that it stopped
         self.fails(shop, journal)
         assert manus.stops == list(manus.tasks)
         assert journal.thread is None
@@ -359,29 +359,7 @@ class TestPolling:
         assert clock.monotonic() == 2
 
 
-class Said:
-    """Manus said once before that the task stopped."""
-
-    def __init__(self, clock: WatchedClock) -> None:
-        self.clock = clock
-        self.waits: list[tuple[frozenset[str], float]] = []
-
-    async def wait(self, task: str, heard: frozenset[str], seconds: float) -> frozenset[str]:
-        self.waits.append((heard, seconds))
-        if heard:
-            await self.clock.sleep(seconds)
-        return frozenset({"old"})
-
-
 class TestConversation:
-    def test_what_manus_said_of_an_earlier_question_does_not_end_the_wait_for_the_next(
-        self, shop: Shop, journal: MemoryJournal, clock: WatchedClock
-    ) -> None:
-        shop.ask(journal)
-        said = Said(clock)
-        shop.ask(MemoryJournal(clock, journal.thread), "Ещё вопрос", stops=said)
-        assert said.waits[:2] == [(frozenset(), 0), (frozenset({"old"}), 2)]  # before the question is put, and after
-
     def test_the_next_question_goes_into_the_same_task_with_only_what_is_new(
         self, shop: Shop, manus: ManusStandin, journal: MemoryJournal, clock: WatchedClock
     ) -> None:

@@ -2,7 +2,6 @@ import asyncio
 import json
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import httpx2
@@ -10,7 +9,7 @@ import pytest
 from starlette.responses import RedirectResponse
 
 from otvet.errors import SettingsError
-from otvet.responders.manus.api import ManusApi, ManusError
+from otvet.responders.manus.api import ManusApi, ManusError, TaskDetail
 from otvet.responders.manus.events import (
     AssistantMessage,
     ErrorMessage,
@@ -85,20 +84,11 @@ class TestCalls:
             "share_visibility": "private",
         }
 
-    def test_a_message_keeps_the_tasks_profile_unless_told_otherwise(self, manus: ManusStandin) -> None:
+    def test_a_message_keeps_the_tasks_profile_and_asks_for_no_connectors(self, manus: ManusStandin) -> None:
         manus.hidden_reads = 0
         task = call(manus, create)
         call(manus, lambda api: api.send_message(task, "and?"))
-        call(manus, lambda api: api.send_message(task, "and?", profile="max"))
-        assert manus.sends == [
-            {"task_id": task, "message": {"content": "and?"}, "clear_connectors": True},
-            {
-                "task_id": task,
-                "message": {"content": "and?"},
-                "clear_connectors": True,
-                "agent_profile": "max",
-            },
-        ]
+        assert manus.sends == [{"task_id": task, "message": {"content": "and?"}, "clear_connectors": True}]
 
     def test_events_come_newest_first_and_no_more_than_asked_for(self, manus: ManusStandin) -> None:
         manus.hidden_reads = 0
@@ -121,17 +111,15 @@ class TestCalls:
         manus.tasks[task].jobs = True
         manus.tasks[task].credits = 7
         detail = call(manus, lambda api: api.task_detail(task))
-        assert (detail.id, detail.status, detail.has_running_background_jobs) == (task, "running", True)
-        assert (detail.credit_usage, detail.agent_profile) == (7, "lite")
+        assert detail == TaskDetail(has_running_background_jobs=True, credit_usage=7)
 
     def test_detail_does_without_what_older_answers_lack(self, manus: ManusStandin) -> None:
         manus.fault("task.detail", status=200, body='{"ok": true, "task": {"credit_usage": "12"}}')
         detail = call(manus, lambda api: api.task_detail("5"))
-        assert (detail.id, detail.has_running_background_jobs, detail.credit_usage) == ("5", None, 12)
+        assert detail == TaskDetail(has_running_background_jobs=None, credit_usage=12)
         manus.fault("task.detail", status=200, body='{"ok": true, "id": 6, "has_running_background_jobs": "?"}')
         detail = call(manus, lambda api: api.task_detail("5"))
-        assert (detail.id, detail.has_running_background_jobs, detail.credit_usage) == ("6", None, None)
-        assert "?" not in repr(detail)
+        assert detail == TaskDetail(has_running_background_jobs=None, credit_usage=None)
 
     def test_stop(self, manus: ManusStandin) -> None:
         manus.hidden_reads = 0
@@ -154,14 +142,6 @@ class TestCalls:
     ) -> None:
         manus.credits = answer
         assert call(manus, lambda api: api.available_credits()) == credits
-
-    def test_each_request_is_reported(self, manus: ManusStandin) -> None:
-        seen: list[str] = []
-        call(manus, create, on_request=seen.append)
-        manus.fault("task.create", drop="before")
-        fails(manus, create, on_request=seen.append)
-        call(manus, lambda api: api.available_credits(), on_request=seen.append)
-        assert seen == ["task.create", "task.create", "usage.availableCredits"]
 
     def test_a_slash_after_the_address_does_no_harm(self, manus: ManusStandin) -> None:
         assert call(manus, lambda api: api.available_credits(), base_url=manus.url + "/") == 1300
@@ -330,22 +310,6 @@ class TestEvents:
         assert isinstance(event, AssistantMessage)
         assert (event.is_question, event.options) == (True, ("A", "B"))
 
-    @pytest.mark.parametrize(
-        ("timestamp", "at"),
-        [
-            (1786750000, datetime(2026, 8, 14, 23, 26, 40, tzinfo=UTC)),
-            ("1786750000", datetime(2026, 8, 14, 23, 26, 40, tzinfo=UTC)),
-            ("1786750000030", datetime(2026, 8, 14, 23, 26, 40, 30_000, tzinfo=UTC)),
-            (1786750000030, datetime(2026, 8, 14, 23, 26, 40, 30_000, tzinfo=UTC)),
-            ("yesterday", None),
-            ("nan", None),
-            (None, None),
-            (1e300, None),
-        ],
-    )
-    def test_times_in_seconds_or_milliseconds(self, timestamp: Any, at: datetime | None) -> None:
-        assert parse_event({"id": "e", "type": "user_message", "timestamp": timestamp}).at == at
-
     def test_what_a_task_waits_for(self) -> None:
         detail = {
             "waiting_for_event_id": 17,
@@ -362,7 +326,7 @@ class TestEvents:
         body = {"error_type": "quota", "content": "no credits"}
         event = parse_event({"id": "e", "type": "error_message", "error_message": body})
         assert isinstance(event, ErrorMessage)
-        assert (event.error_type, event.text) == ("quota", "no credits")
+        assert event.error_type == "quota"
 
     def test_an_unknown_event_is_kept_as_it_came(self) -> None:
         raw = {"id": "e", "type": "plan_update", "plan_update": {"steps": []}}

@@ -1,16 +1,10 @@
-"""Whatever Manus does, the client gets the right text once, or the local answer once: the program between stand-ins.
+"""Whatever Manus does, the client gets the right text once, or the local answer once: the program between stand-ins."""
 
-In the first part tasks are looked at all the time and there is no webhook. In the second part the first look would come
-long after the test's end, so that only Manus's own word can bring the answer in time.
-"""
-
-import socket
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.running import Otvet, otvet, wait_for
@@ -19,21 +13,13 @@ from tests.standins.manus import ManusStandin, echo, manus_standin
 from tests.standins.sender import incoming
 from tests.test_end_to_end import connected
 
-PUBLIC = "https://otvet.example.com"
 RIGHT = "В Тверь — 700 ₽."
 LOCAL = "Доставка по городу стоит 300 рублей."
 QUESTION = "Сколько стоит доставка?"
 
-SOON_SECONDS = 40  # on a busy machine, and well before the first look where only a word of Manus can bring the answer
+SOON_SECONDS = 40  # on a busy machine
 
 leads = count(5000)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Stage:
@@ -53,11 +39,6 @@ class Stage:
         wait_for(lambda: len(self.amo.notes(lead)) >= expected, f"note {expected} of deal {lead}", SOON_SECONDS)
         wait_for(self.server.settled, "all turns closed")
         return [note["params"]["text"].rpartition("\n\n[otvet:")[0] for note in self.amo.notes(lead)]
-
-    def task(self) -> str:
-        """The newest task, as soon as there is one."""
-        wait_for(lambda: self.manus.creates, "a task")
-        return list(self.manus.tasks)[-1]
 
 
 @pytest.fixture(scope="module")
@@ -264,128 +245,3 @@ def test_a_message_whose_answer_was_lost_is_not_sent_twice(stage: Stage, lead: i
     stage.ask(lead, "А в среду?")
     assert stage.replies(lead, 2) == [RIGHT, "А в среду — 800 ₽."]
     assert (len(stage.manus.creates), len(stage.manus.sends)) == (1, 1)
-
-
-@pytest.fixture(scope="module")
-def called(folder: Path, services: tuple[AmoStandin, ManusStandin]) -> Iterator[Stage]:
-    """Manus can reach it, under an address that only a proxy would know."""
-    amo, manus = services
-    own, port = folder / "called", free_port()
-    own.mkdir()
-    manus.reset()
-    manus.reach = (PUBLIC, f"http://127.0.0.1:{port}")
-    patient = {"OTVET_MANUS_POLL_SECONDS": "60", "OTVET_REPLY_BUDGET_SECONDS": "600"}
-    with otvet(own, **settings(amo, manus, folder, OTVET_PORT=str(port), OTVET_PUBLIC_URL=PUBLIC, **patient)) as server:
-        wait_for(lambda: manus.tried == [200], "the webhook tried")
-        yield Stage(server, amo, manus)
-
-
-@pytest.fixture
-def woken(called: Stage) -> Stage:
-    hooks, reach = dict(called.manus.hooks), called.manus.reach
-    called.manus.reset()
-    called.manus.hooks, called.manus.reach = hooks, reach
-    called.manus.answer = lambda _: RIGHT
-    return called
-
-
-A_LOOK = 2
-"""So often the events are read when a task has stopped: before and after its state, so that nothing is missed."""
-
-
-def looks(stage: Stage) -> int:
-    return stage.manus.requests.count("task.listMessages")
-
-
-def test_the_webhook_is_registered_at_the_public_address(woken: Stage) -> None:
-    assert [hook["url"] for hook in woken.manus.hooks.values()] == [f"{PUBLIC}/webhook/manus"]
-
-
-@pytest.mark.parametrize("signing", ["single", "double"])
-def test_a_word_that_the_task_stopped_brings_the_answer_at_once(woken: Stage, lead: int, signing: Any) -> None:
-    woken.ask(lead)
-    task = woken.task()
-    woken.manus.finish(task)
-    assert woken.manus.notify(task, signing=signing) == [200]
-    assert woken.replies(lead) == [RIGHT]
-    assert looks(woken) == A_LOOK
-
-
-def test_the_next_question_waits_for_a_word_of_its_own(woken: Stage, lead: int) -> None:
-    woken.ask(lead)
-    task = woken.task()
-    woken.manus.finish(task)
-    woken.manus.notify(task, age=1, event_id=f"task_stopped_{task}")  # as in the documentation, without a time
-    assert woken.replies(lead) == [RIGHT]
-    woken.ask(lead, "А ещё?")
-    wait_for(lambda: woken.manus.sends, "the second question")
-    woken.manus.finish(task)
-    woken.manus.notify(task, event_id=f"task_stopped_{task}")
-    assert woken.replies(lead, 2) == [RIGHT, RIGHT]
-    assert looks(woken) == 2 * A_LOOK + 1  # both answers, and what is in the task before the second question
-
-
-def test_a_word_before_the_create_is_answered_is_heard(woken: Stage, lead: int) -> None:
-    woken.manus.tells_first = True
-    woken.ask(lead)
-    assert woken.replies(lead) == [RIGHT]
-    assert looks(woken) == A_LOOK
-    woken.ask(lead, "А ещё?")
-    assert len(woken.replies(lead, 2)) == 2
-    assert (len(woken.manus.creates), len(woken.manus.sends)) == (1, 1)
-
-
-def test_what_manus_did_not_sign_just_now_for_this_address_wakes_nobody(woken: Stage, lead: int) -> None:
-    woken.ask(lead)
-    task = woken.task()
-    woken.manus.finish(task)
-    for bad in ({"signing": "other key"}, {"signing": "other address"}, {"signing": "other body"}, {"age": 400}):
-        assert woken.manus.notify(task, **bad) == [401]
-    assert woken.manus.notify(task, event_type="task_created") == [200]
-    assert woken.manus.notify("a task of somebody else") == [200]
-    assert httpx2.post(f"{woken.server.url}/webhook/manus", json={}, trust_env=False).status_code == 200
-    assert looks(woken) == 0
-    assert woken.manus.notify(task) == [200]
-    assert woken.replies(lead) == [RIGHT]
-
-
-def test_a_word_that_is_repeated_changes_nothing(woken: Stage, lead: int) -> None:
-    woken.ask(lead)
-    task = woken.task()
-    woken.manus.finish(task)
-    for _ in range(3):
-        assert woken.manus.notify(task) == [200]
-    assert woken.replies(lead) == [RIGHT]
-    assert woken.manus.notify(task) == [200]
-    assert woken.server.settled()
-    assert woken.replies(lead) == [RIGHT]
-    assert looks(woken) == A_LOOK
-
-
-def test_a_body_that_is_too_large_is_refused(woken: Stage) -> None:
-    headers = {"X-Webhook-Signature": "AAAA", "X-Webhook-Timestamp": "1"}
-    answer = httpx2.post(f"{woken.server.url}/webhook/manus", content=b" " * 2**21, headers=headers, trust_env=False)
-    assert answer.status_code == 413
-
-
-def test_another_process_than_the_one_that_waits_may_be_told(
-    folder: Path, services: tuple[AmoStandin, ManusStandin], postgres_url: str, lead: int
-) -> None:
-    amo, manus = services
-    manus.reset()
-    manus.answer = lambda _: RIGHT
-    common = settings(amo, manus, folder, OTVET_DATABASE_URL=postgres_url, OTVET_PUBLIC_URL=PUBLIC)
-    common |= {"OTVET_MANUS_POLL_SECONDS": "60", "OTVET_REPLY_BUDGET_SECONDS": "600"}
-    (one, other), port = (folder / "one", folder / "other"), free_port()
-    one.mkdir()
-    other.mkdir()
-    manus.reach = (PUBLIC, f"http://127.0.0.1:{port}")
-    with otvet(other, **common, OTVET_PORT=str(port)), otvet(one, **common) as waiting:
-        wait_for(lambda: manus.hooks, "the webhook registered")
-        stage = Stage(waiting, amo, manus)
-        stage.ask(lead)
-        task = stage.task()
-        manus.finish(task)
-        assert set(manus.notify(task)) == {200}
-        assert stage.replies(lead) == [RIGHT]
-        assert looks(stage) == A_LOOK

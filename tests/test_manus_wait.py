@@ -1,4 +1,4 @@
-"""How often a task is looked at: within Manus's limits, and as soon as Manus says that it stopped."""
+"""How often a task is polled, within Manus's rate limits, and which of its events are the answer."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from otvet.errors import OtvetError
 from otvet.limits import SharedLimit
 from otvet.responders.base import NoVerdict, ResponderError
 from otvet.responders.manus.api import ManusApi
-from otvet.responders.manus.wait import GRACE_SECONDS, Answer, Asked, Budget, Places, Stops, Watch
+from otvet.responders.manus.wait import GRACE_SECONDS, Answer, Asked, Budget, Poller, RateLimit
 from otvet.schema import prepare
 from otvet.storage.database import Database
 from tests.clocks import FakeClock
@@ -39,7 +39,7 @@ def manus(running: ManusStandin, clock: FakeClock) -> ManusStandin:
 
 
 class Scene:
-    """A task that shows its answer at the ``reads``th look (0: it has it), and one Watch on it."""
+    """A task that shows its answer at poll number ``reads``, and one Poller."""
 
     def __init__(self, manus: ManusStandin, clock: FakeClock, reads: int, budget: float = 600) -> None:
         self.manus = manus
@@ -50,8 +50,7 @@ class Scene:
 
     def play(
         self,
-        places: dict[str, Places] | None = None,
-        stops: Stops | None = None,
+        limits: dict[str, RateLimit] | None = None,
         database: Database | None = None,
         poll_seconds: float = 2.0,
     ) -> Answer:
@@ -63,12 +62,10 @@ class Scene:
                 self.manus.hidden_reads = 0
                 self.task = await api.create_task("?", profile="lite", locale="ru", title="?")
                 self.manus.tasks[self.task].steps.extendleft([] for _ in range(self.reads - 3))
-                if self.reads == 0:
-                    self.manus.finish(self.task)
-                watch = Watch(api, self.clock, poll_seconds, places or {}, stops)
+                poller = Poller(api, self.clock, poll_seconds, limits or {})
                 try:
                     budget = Budget(self.clock, self.clock.now(), self.budget)
-                    return await watch.answer(Asked(self.task), budget, at_once=False)
+                    return await poller.answer(Asked(self.task), budget, at_once=False)
                 finally:
                     if database:
                         await database.writer.stop()
@@ -76,12 +73,12 @@ class Scene:
         return asyncio.run(run())
 
     @property
-    def looks(self) -> int:
+    def polls(self) -> int:
         return self.manus.requests.count("task.listMessages")
 
 
 class Closed:
-    """No place before a moment."""
+    """A rate limit that allows no call before a moment."""
 
     def __init__(self, clock: FakeClock, until: float) -> None:
         self.clock = clock
@@ -97,41 +94,27 @@ class Closed:
         return True
 
 
-class Words:
-    """Manus says that the task stopped at some moments."""
-
-    def __init__(self, clock: FakeClock, *at: float) -> None:
-        self.clock = clock
-        self.at = at
-
-    async def wait(self, task: str, heard: frozenset[str], seconds: float) -> frozenset[str]:
-        now = self.clock.monotonic()
-        new = [at for at in self.at if str(at) not in heard and at <= now + seconds]
-        await self.clock.sleep(max(min(new) - now, 0) if new else seconds)
-        return frozenset(str(at) for at in self.at if at <= self.clock.monotonic())
-
-
 @pytest.mark.parametrize("call", ["task.listMessages", "task.detail"])
-def test_a_look_that_finds_no_place_waits_for_one(manus: ManusStandin, clock: FakeClock, call: str) -> None:
+def test_a_poll_waits_for_the_rate_limit(manus: ManusStandin, clock: FakeClock, call: str) -> None:
     scene = Scene(manus, clock, reads=3)
     assert scene.play({call: Closed(clock, until=100)}).text.startswith("Answer ")
     assert clock.monotonic() >= 100
-    assert scene.looks == 4  # after the third the state is read, and what was written meanwhile
+    assert scene.polls == 4  # after the third the state is read, and what was written meanwhile
 
 
 @pytest.mark.parametrize("call", ["task.listMessages", "task.detail"])
-def test_when_there_is_none_before_the_end_the_time_is_over_then(
+def test_a_rate_limit_that_allows_nothing_before_the_end_uses_up_the_budget(
     manus: ManusStandin, clock: FakeClock, call: str
 ) -> None:
-    place = Closed(clock, until=100)
+    limit = Closed(clock, until=100)
     with pytest.raises(ResponderError, match="40"):
-        Scene(manus, clock, reads=3, budget=40).play({call: place})
+        Scene(manus, clock, reads=3, budget=40).play({call: limit})
     assert 36 <= clock.monotonic() <= 40
-    assert all(patience is not None and patience <= 40 for patience in place.asked)
+    assert all(patience is not None and patience <= 40 for patience in limit.asked)
 
 
-def test_no_look_is_ever_too_much_for_manus(manus: ManusStandin, clock: FakeClock, tmp_path: Path) -> None:
-    """Looks twenty times a second, and a limit of two in six seconds that other processes would share."""
+def test_polls_never_exceed_the_rate_limit_of_manus(manus: ManusStandin, clock: FakeClock, tmp_path: Path) -> None:
+    """Polls twenty times a second, and a limit of two in six seconds that all processes share."""
     database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
     prepare(database, datetime.now(UTC))
     limit = SharedLimit(database, clock, "manus.task.listMessages", 2, seconds=6)
@@ -139,7 +122,7 @@ def test_no_look_is_ever_too_much_for_manus(manus: ManusStandin, clock: FakeCloc
     try:
         scene = Scene(manus, clock, reads=60)
         assert scene.play({"task.listMessages": limit}, database=database, poll_seconds=0.05).text
-        assert scene.looks == 61
+        assert scene.polls == 61
         assert clock.monotonic() >= 59 / 2 * 6
         assert {entry["status"] for entry in manus.app.log if "listMessages" in entry["path"]} == {200}
     finally:
@@ -147,33 +130,11 @@ def test_no_look_is_ever_too_much_for_manus(manus: ManusStandin, clock: FakeCloc
         database.close()
 
 
-def test_a_word_of_manus_ends_the_wait(manus: ManusStandin, clock: FakeClock) -> None:
-    scene = Scene(manus, clock, reads=0)
-    assert scene.play(stops=Words(clock, 0.5), poll_seconds=60).text
-    assert (clock.monotonic(), scene.looks) == (0.5, 2)
-
-
-def test_a_word_that_came_too_early_leads_to_one_look_and_to_short_pauses_again(
-    manus: ManusStandin, clock: FakeClock
-) -> None:
-    looked: list[float] = []
-    manus.fault("task.listMessages", code="not_found")
-    clock.on_sleep = lambda: looked.append(round(clock.monotonic(), 2))
-    assert Scene(manus, clock, reads=8).play(stops=Words(clock, 0, 20)).text
-    assert looked == [0, 2, 4.8, 8.72, 14.21, 20, 22, 24.8, 28.72]
-
-
-def test_a_task_that_is_never_found_is_given_up_although_manus_says_it_stopped(
-    manus: ManusStandin, clock: FakeClock
-) -> None:
+def test_a_task_that_is_never_found_is_given_up(manus: ManusStandin, clock: FakeClock) -> None:
     manus.scenario("ghost")
     with pytest.raises(OtvetError, match="ghost"):
-        Scene(manus, clock, reads=3).play(stops=Words(clock, 0, 1, 2))
+        Scene(manus, clock, reads=3).play()
     assert GRACE_SECONDS <= clock.monotonic() < GRACE_SECONDS + 10
-
-
-def test_without_a_word_it_is_looked_at_all_the_same(manus: ManusStandin, clock: FakeClock) -> None:
-    assert Scene(manus, clock, reads=5).play(stops=Words(clock)).text
 
 
 class Following:
@@ -199,7 +160,7 @@ class Following:
                 if arrived:
                     await api.send_message(task, QUESTION)
                 asked = Asked(task, before, surely=arrived)
-                return await Watch(api, self.clock, 2.0, {}, None).answer(
+                return await Poller(api, self.clock, 2.0, {}).answer(
                     asked, Budget(self.clock, self.clock.now(), budget), at_once=False
                 )
 

@@ -299,7 +299,7 @@ def test_a_migration_gives_way_to_whom_it_would_wait_for(older: str) -> None:
         ThreadPoolExecutor(1) as pool,
     ):
         with other.writes.begin() as connection:
-            connection.exec_driver_sql("LOCK TABLE turns IN ROW EXCLUSIVE MODE")
+            connection.exec_driver_sql("LOCK TABLE task_stops IN ROW EXCLUSIVE MODE")
             starting = pool.submit(prepare, database, NOW)
             waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
             wait_for(lambda: other.look(lambda looking: looking.scalar(waits)), "a migration that waits")
@@ -450,4 +450,20 @@ def test_the_chats_of_older_messages_are_known(database_url: str) -> None:
         lambda connection: {row.chat_ref: row.conversation_id for row in connection.execute(sa.select(chats))}
     )
     assert found == {"one": 2, "two": 1, "talk:31": 2, "contact:8": 2}
+    database.close()
+
+
+def test_what_manus_told_of_its_tasks_is_dropped(database_url: str) -> None:
+    database = Database(database_url)
+    with database.writes.begin() as connection:
+        upgrade(connection, "0009")
+        told = sa.table("task_stops", sa.column("delivery"), sa.column("task"), sa.column("at", UtcDateTime))
+        connection.execute(told.insert(), [{"delivery": text, "task": "t", "at": NOW} for text in ("one", "two")])
+        for name in ("manus_webhook.1a2b", "manus_project.1a2b.3c4d", "manusXwebhook.1a2b", "webhook_secret"):
+            installation.note(connection, name, "value")
+    prepare(database, NOW)
+    assert "task_stops" not in tables(database)
+    names = sa.select(installation.installation.c.name).order_by(installation.installation.c.name)
+    left = database.look(lambda connection: connection.scalars(names).all())
+    assert set(left) == {"manus_project.1a2b.3c4d", "manusXwebhook.1a2b", "webhook_secret"}
     database.close()

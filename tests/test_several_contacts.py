@@ -102,7 +102,7 @@ def test_the_summary_of_both_is_neither_told_nor_written(database: Database) -> 
     deal.talk(("Is it?", HUSBAND))
     assert manus.told[-1].summary == "A present is to be a surprise."
     short = Short("In short.")
-    deal.writing = {"summarisers": [short]}
+    deal.writing = {"summariser": short}
     deal.talk(*((f"{number}?", WIFE) for number in range(40)))
     assert (manus.told[-1].summary, short.shown) == ("", [])
     deal.talk(("And?", HUSBAND))

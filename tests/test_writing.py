@@ -55,7 +55,7 @@ class Short:
         self.details = details
         self.shown: list[tuple[Sequence[Line], str]] = []
 
-    async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
+    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> Reply:
         self.shown.append((lines, before))
         if isinstance(self.text, Exception):
             raise self.text
@@ -358,15 +358,17 @@ def test_what_a_reply_cost_is_not_known_where_nobody_tells() -> None:
 # Summaries
 
 
-def summarise(*summarisers: Short, before: str = "", masker: Masker | None = None, book: Book | None = None) -> str:
-    writing = Writing([], TemplateResponder(), summarisers=summarisers, masker=masker)
+def summarise(
+    summariser: Short | None = None, before: str = "", masker: Masker | None = None, book: Book | None = None
+) -> str:
+    writing = Writing([], TemplateResponder(), summariser=summariser, masker=masker)
     return asyncio.run(writing.summarise([line(f"My number is {PHONE}")], before, "en", book or Book()))
 
 
 def test_a_summariser_sees_masked_words_and_its_summary_has_them_plain() -> None:
     class Echo(Short):
-        async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
-            await super().summarise(lines, before, language, journal)
+        async def summarise(self, lines: Sequence[Line], before: str, language: str) -> Reply:
+            await super().summarise(lines, before, language)
             return Reply(f"{before} / {lines[0].text}", self.name)
 
     echo = Echo("")
@@ -379,20 +381,18 @@ DIGEST = f"Before.\nclient: My number is {PHONE}"
 
 
 @pytest.mark.parametrize("text", [ResponderError("down"), KeyError("client's words"), "", " \n"])
-def test_the_next_is_asked_for_a_summary_and_in_the_end_a_digest_stands_for_it(text: str | Exception) -> None:
+def test_without_a_summary_a_digest_stands_for_it(text: str | Exception) -> None:
     assert summarise(before="Before.") == DIGEST
     assert summarise(Short(text), before="Before.") == DIGEST
-    first, second, third = Short(text, "manus"), Short("In short."), Short("Not asked.", "third")
-    assert summarise(first, second, third) == "In short."
-    assert [len(one.shown) for one in (first, second, third)] == [1, 1, 0]
 
 
 def test_a_summary_is_within_the_ceiling_and_its_cost_is_kept() -> None:
-    book = Book(closed={("manus", 0): "spent"})
-    manus, openai = Short("Not asked.", "manus"), Short("In short.", tokens=70)
-    assert summarise(manus, openai, book=book) == "In short."
-    assert manus.shown == []
-    assert book.outcomes == {("manus", 0): "spent", ("openai", 0): "replied"}
+    closed, book = Book(closed={("openai", 0): "spent"}), Book()
+    short = Short("In short.", tokens=70)
+    assert summarise(short, before="Before.", book=closed) == DIGEST
+    assert (short.shown, closed.outcomes) == ([], {("openai", 0): "spent"})
+    assert summarise(short, book=book) == "In short."
+    assert book.outcomes == {("openai", 0): "replied"}
     assert book.one("openai", 0).spent == 70
 
 
@@ -407,16 +407,15 @@ def settings(folder: Path, **more: Any) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("responders", "asked"),
+    ("responders", "summariser"),
     [
-        ("manus,openai,knowledge", ["manus", "openai"]),
-        ("openai,knowledge,manus", ["openai", "manus"]),
-        ("openai", ["openai"]),
-        ("knowledge", []),
+        ("manus,openai,knowledge", "openai"),
+        ("openai", "openai"),
+        ("manus,knowledge", None),
     ],
 )
-def test_who_is_asked_for_replies_is_asked_for_summaries_in_the_same_order_and_through_the_same_circuit(
-    tmp_path: Path, database: Database, responders: str, asked: list[str]
+def test_the_model_writes_summaries_through_its_own_circuit_where_it_is_among_the_responders(
+    tmp_path: Path, database: Database, responders: str, summariser: str | None
 ) -> None:
     async def writing() -> Writing:
         chosen, clock = settings(tmp_path, responders=responders, manus_api_key="key"), FakeClock()
@@ -424,6 +423,5 @@ def test_who_is_asked_for_replies_is_asked_for_summaries_in_the_same_order_and_t
             return app.writers(chosen, clock, http, database, from_settings(chosen, clock)).writing
 
     made = asyncio.run(writing())
-    assert [one.name for one in made._summarisers] == asked
     assert [one.name for one in made.responders] == responders.split(",")
-    assert set(made._summarisers) <= set(made.responders)
+    assert made._summariser is {one.name: one for one in made.responders}.get(summariser)

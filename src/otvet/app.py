@@ -16,7 +16,7 @@ import structlog
 from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
-from otvet import gates, installation, only_one, processes, schema, stats
+from otvet import gates, installation, manus, only_one, processes, schema, stats
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.files import Files
 from otvet.amocrm.token import TokenSource
@@ -43,7 +43,6 @@ from otvet.errors import SettingsError, StorageError
 from otvet.i18n import _
 from otvet.intake.inbox import Inbox
 from otvet.lookout import Lookout
-from otvet.manus import Manus
 from otvet.responders.base import Responder
 from otvet.responders.chat import models
 from otvet.responders.chat.responder import ChatResponder
@@ -94,7 +93,6 @@ class Service:
     webhook_secret: str
     model: ChatResponder | None
     lock: IO[bytes] | None  # held as long as it is open
-    manus: Manus | None
     voice: Voice | None
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
     told_to_stop_at: float | None = None  # by the monotonic clock; none: when it stops
@@ -104,8 +102,6 @@ class Service:
         await self.database.write(self._arrive)
         self.engine.start(self.answering.answer)
         self.dispatcher.start()
-        if self.manus:
-            self.manus.start()
         self.tasks.append(asyncio.create_task(self._report_now_and_then()))
         self.tasks.append(asyncio.create_task(self.finder.run()))
         if self.deals:
@@ -124,8 +120,6 @@ class Service:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if self.deals:
             await self.deals.stop()
-        if self.manus:
-            await self.manus.stop()
         await self.dispatcher.stop()
         await self.delivery.finish(until)
         await self.engine.stop()
@@ -238,7 +232,6 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         deals=deals,
         webhook_secret=secret,
         model=model,
-        manus=who.manus,
         voice=voice,
         lock=lock,
     )
@@ -323,12 +316,10 @@ def _selection(settings: Settings) -> Selection:
 
 @dataclass
 class Writers:
-    """Whoever writes replies, ready to be asked. ``model`` and ``manus`` hold what has to be closed."""
+    """The responders, ready to be asked, and the knowledge that they share."""
 
     writing: Writing
     knowledge: Knowledge
-    manus: Manus | None
-    model: ChatResponder | None
 
 
 def writers(
@@ -337,21 +328,22 @@ def writers(
     """The responders in the order in which they are asked; those without a key or an address are left out."""
     # The starter folder's shop is made up: real clients are never told its prices.
     knowledge = Knowledge(settings.knowledge_dir, clock, with_examples=not settings.amocrm_connected)
-    manus = Manus.connect(settings, clock, http, database)
-    outside: dict[str, Circuit | None] = {
-        "manus": Circuit(manus.responder, clock, summarizer=manus.summarizer) if manus else None,
-        "openai": Circuit(model, clock, summarizer=model) if model else None,
+    by_manus = manus.responder(settings, clock, http, database)
+    by_model = Circuit(model, clock, summariser=model) if model else None
+    connected: dict[str, Responder | None] = {
+        "manus": Circuit(by_manus, clock) if by_manus else None,
+        "openai": by_model,
+        "knowledge": KnowledgeResponder(knowledge),
     }
-    connected: dict[str, Responder | None] = {**outside, "knowledge": KnowledgeResponder(knowledge)}
     order = settings.responder_order
     writing = Writing(
         [responder for name in order if (responder := connected[name])],
         TemplateResponder(),
-        summarisers=[circuit for name in order if (circuit := outside.get(name))],
+        summariser=by_model if "openai" in order else None,
         masker=_masker(database) if settings.mask_personal_data else None,
         checks=Checks(settings.number_guard, _keys(settings), settings.reply_max_characters),
     )
-    return Writers(writing, knowledge, manus, model)
+    return Writers(writing, knowledge)
 
 
 def _masker(database: Database) -> Masker:

@@ -156,7 +156,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description=N_("The address to listen on; 0.0.0.0 for all of the machine's."))
     port: int = Field(8000, ge=0, le=65535, description=N_("The port to listen on; 0 for any free one."))
     public_url: PublicAddress | None = Field(
-        None, description=N_("How amoCRM and Manus reach this service from the internet: https://otvet.example.com.")
+        None, description=N_("How amoCRM reaches this service from the internet: https://otvet.example.com.")
     )
     webhook_secret: Annotated[SecretStr | None, AfterValidator(_secret_in_url)] = Field(
         None,
@@ -239,9 +239,6 @@ class Settings(BaseSettings):
     )
     manus_project: bool = Field(
         True, description=N_("Whether the role text is kept in a Manus project instead of every task's first message.")
-    )
-    manus_webhook_path: Annotated[str, AfterValidator(_path)] = Field(
-        "/webhook/manus", description=N_("Where Manus says that a task has stopped; used with OTVET_PUBLIC_URL only.")
     )
     manus_credits_per_day: int | None = Field(
         None, ge=0, description=N_("Credits that Manus may cost in a day (UTC); then the next responder is asked.")
@@ -478,11 +475,6 @@ class Settings(BaseSettings):
     def salesbot_url(self, secret: str) -> str:
         """The address that a Salesbot's step widget_request asks."""
         return f"{self.public_url or self.local_url}{SALESBOT_PATH}/{secret}"
-
-    @property
-    def manus_webhook_url(self) -> str | None:
-        """The address that is registered with Manus, and that its signatures are checked over."""
-        return f"{self.public_url}{self.manus_webhook_path}" if self.public_url else None
 
 
 # pydantic speaks English only; these are the mistakes that a settings file can hold.

@@ -1,105 +1,50 @@
-"""The Manus account put together: the responder, the limits all processes share, what is kept of it, its webhook."""
-
-import asyncio
-from dataclasses import dataclass, field
+"""One Manus account wired: the responder, the rate limits that all processes share, and the ids of its projects."""
 
 import httpx2
-import structlog
 
 from otvet import installation
 from otvet.clock import Clock
 from otvet.config import Settings
-from otvet.errors import OtvetError
 from otvet.limits import SharedLimit
 from otvet.responders.manus.api import ManusApi
-from otvet.responders.manus.project import Projects
-from otvet.responders.manus.responder import ManusResponder
-from otvet.responders.manus.summary import ManusSummarizer
+from otvet.responders.manus.making import Projects
+from otvet.responders.manus.responder import CREATE, SEND, ManusResponder
 from otvet.responders.manus.wait import DETAIL, LIST_MESSAGES
-from otvet.responders.manus.webhook import Signatures, register
 from otvet.storage.database import Database
-from otvet.task_stops import TaskStops
 
-log = structlog.get_logger(__name__)
-
-PROJECTS_AN_HOUR = 10  # none can be deleted over the API: a role text that keeps changing must not fill the account
+PROJECTS_AN_HOUR = 10
+"""Projects cannot be deleted over the API, so a role text that changes all the time must not fill the account."""
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """What is needed to take Manus's deliveries to ``url``."""
-
-    url: str
-    signatures: Signatures
-    stops: TaskStops
+def api_of(settings: Settings, http: httpx2.AsyncClient) -> ManusApi | None:
+    """The API of the account in the settings; None without a key. SettingsError for a key that cannot be one."""
+    if settings.manus_api_key is None:
+        return None
+    return ManusApi(http, settings.manus_base_url, settings.manus_api_key.get_secret_value())
 
 
-@dataclass
-class Manus:
-    """One account. ``webhook`` is None where Manus cannot reach us; looking at the tasks alone is enough."""
-
-    responder: ManusResponder
-    summarizer: ManusSummarizer
-    webhook: Webhook | None
-    api: ManusApi
-    facts: "_Facts"
-    _registration: "asyncio.Task[None] | None" = field(default=None, repr=False)
-
-    @classmethod
-    def connect(cls, settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database) -> "Manus | None":
-        """None without a key."""
-        if settings.manus_api_key is None:
-            return None
-        api = ManusApi(http, settings.manus_base_url, settings.manus_api_key.get_secret_value())
-        facts, webhook = _Facts(database), None
-        if url := settings.manus_webhook_url:
-            webhook = Webhook(url, Signatures(api, clock, url), TaskStops(database, clock))
-        place = SharedLimit(database, clock, "manus.project.create", PROJECTS_AN_HOUR, seconds=3600)
-        places = _places(database, clock, settings.manus_calls_a_minute)
-        stops = webhook.stops if webhook else None
-        responder = ManusResponder(
-            api,
-            clock,
-            profile=settings.manus_profile,
-            budget_seconds=settings.reply_budget_seconds,
-            poll_seconds=settings.manus_poll_seconds,
-            places=places,
-            projects=Projects(api, clock, facts, place) if settings.manus_project else None,
-            stops=stops,
-        )
-        summarizer = ManusSummarizer(
-            api,
-            clock,
-            profile=lambda: responder.profile,
-            budget_seconds=settings.reply_budget_seconds,
-            poll_seconds=settings.manus_poll_seconds,
-            places=places,
-            stops=stops,
-        )
-        return cls(responder, summarizer, webhook, api, facts)
-
-    def start(self) -> None:
-        """Have Manus call us; nothing waits for that."""
-        if self.webhook:
-            self._registration = asyncio.create_task(self._register(self.webhook))
-
-    async def stop(self) -> None:
-        if self._registration:
-            self._registration.cancel()
-            await asyncio.gather(self._registration, return_exceptions=True)
-
-    async def _register(self, webhook: Webhook) -> None:
-        try:
-            await webhook.signatures.prepare()
-            await register(self.api, webhook.url, self.facts)
-        except OtvetError as error:
-            log.warning("no webhook of Manus; its tasks are looked at instead", url=webhook.url, reason=str(error))
-        else:
-            log.info("Manus calls the webhook", url=webhook.url)
+def responder(settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database) -> ManusResponder | None:
+    """The responder of the account in the settings; None without a key."""
+    api = api_of(settings, http)
+    if api is None:
+        return None
+    projects = None
+    if settings.manus_project:
+        an_hour = SharedLimit(database, clock, "manus.project.create", PROJECTS_AN_HOUR, seconds=3600)
+        projects = Projects(api, clock, _ProjectIds(database), an_hour)
+    return ManusResponder(
+        api,
+        clock,
+        profile=settings.manus_profile,
+        budget_seconds=settings.reply_budget_seconds,
+        poll_seconds=settings.manus_poll_seconds,
+        limits=_limits(database, clock, settings.manus_calls_a_minute),
+        projects=projects,
+    )
 
 
-class _Facts:
-    """What is kept of the account in the table ``installation``."""
+class _ProjectIds:
+    """KeyValues in the table ``installation``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -107,19 +52,18 @@ class _Facts:
     async def recall(self, name: str) -> str | None:
         return await self._database.read(lambda connection: installation.recall(connection, name)) or None
 
-    async def keep(self, name: str, value: str) -> None:
+    async def save(self, name: str, value: str) -> None:
         await self._database.write(lambda connection: installation.note(connection, name, value))
 
 
-def _places(database: Database, clock: Clock, a_minute: int) -> dict[str, SharedLimit]:
-    """Manus takes ten questions of each kind a minute and ten times as many looks: https://open.manus.ai/docs/v2/rate-limits.
+def _limits(database: Database, clock: Clock, a_minute: int) -> dict[str, SharedLimit]:
+    """Manus allows ten new tasks and ten messages a minute, and ten times as many polls of each kind.
 
-    The looks are spread over the minute, so that no turn is without one for long.
+    Polls are spread over the minute, so that no turn waits long for one.
+    https://open.manus.ai/docs/v2/rate-limits
     """
-    asking = {call: SharedLimit(database, clock, f"manus.{call}", a_minute, seconds=60) for call in _ASKING}
-    looking = {call: SharedLimit(database, clock, f"manus.{call}", a_minute, seconds=6) for call in _LOOKING}
-    return asking | looking
-
-
-_ASKING = ("task.create", "task.sendMessage")
-_LOOKING = (LIST_MESSAGES, DETAIL)
+    windows = {CREATE: 60, SEND: 60, LIST_MESSAGES: 6, DETAIL: 6}
+    return {
+        method: SharedLimit(database, clock, f"manus.{method}", a_minute, seconds)
+        for method, seconds in windows.items()
+    }

@@ -20,7 +20,6 @@ from otvet import (
     limits,  # noqa: F401
     processes,  # noqa: F401
     spending,  # noqa: F401
-    task_stops,  # noqa: F401
     tries,  # noqa: F401
 )
 from otvet.connection import (

@@ -8,7 +8,7 @@ import structlog
 
 from otvet.errors import StorageError
 from otvet.i18n import _
-from otvet.responders.base import Context, Journal, Line, Reply, Responder, ResponderError, Summarizer
+from otvet.responders.base import Context, Journal, Line, Reply, Responder, ResponderError, Summariser
 from otvet.responders.checks import guard, outgoing
 from otvet.responders.checks.guard import Finding
 from otvet.responders.checks.masking import Masker
@@ -78,7 +78,7 @@ class Written:
 class Writing:
     """Has replies written by the responders in their order; ``last`` always has one.
 
-    summarisers: who is asked for a summary, in this order.
+    summariser: writes the summaries; without one, or if it fails, a digest stands for the summary.
     masker: hides personal data from the responders outside; None to show it.
     """
 
@@ -87,12 +87,12 @@ class Writing:
         responders: Sequence[Responder],
         last: Responder,
         *,
-        summarisers: Sequence[Summarizer] = (),
+        summariser: Summariser | None = None,
         masker: Masker | None = None,
         checks: Checks = Checks(),
     ) -> None:
         self.responders = responders
-        self._summarisers = summarisers
+        self._summariser = summariser
         self.last = last
         self._masker = masker
         self._checks = checks
@@ -112,17 +112,17 @@ class Writing:
         return Written(reply, draft, doubts)
 
     async def summarise(self, lines: Sequence[Line], before: str, language: str, notebook: Notebook) -> str:
-        """What was said, in short: by the first that can, else a digest of ours. before: what came earlier."""
-        told = Context(0, 0, 0, tuple(lines), (), language, "", summary=before)
-        for summariser in self._summarisers:
-            if summary := await self._summary(summariser, told, notebook.one(summariser.name, 0)):
+        """The summariser's summary, else a digest. before: the summary of what came earlier."""
+        if self._summariser:
+            told = Context(0, 0, 0, tuple(lines), (), language, "", summary=before)
+            if summary := await self._summary(self._summariser, told, notebook.one(self._summariser.name, 0)):
                 return summary
         return digest(lines, before, DIGEST_CHARACTERS)
 
-    async def _summary(self, summariser: Summarizer, context: Context, one: Entry) -> str | None:
+    async def _summary(self, summariser: Summariser, context: Context, one: Entry) -> str | None:
         async def ask() -> Reply:
             reply, unknown = await self._without_personal_data(
-                context, lambda told: summariser.summarise(told.history, told.summary, told.language, one)
+                context, lambda told: summariser.summarise(told.history, told.summary, told.language)
             )
             if unknown:  # it would be kept for good, and every reply that quotes it refused
                 raise ResponderError(_("The summary holds placeholders that stand for nothing."))

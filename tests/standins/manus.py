@@ -1,13 +1,11 @@
 """A stand-in for Manus v2: its task life cycle, limits and envelope on a real socket, with faults on command.
 
-Time in a task is counted in reads of its events, so a test decides how long Manus takes. Webhooks are registered, tried
-and signed as Manus's documentation says; a test decides when one is sent. As a process:
+Time in a task is counted in reads of its events, so a test decides how long Manus takes. As a process:
 
     python -m tests.standins.manus --port 9002
 """
 
 import argparse
-import base64
 import hashlib
 import json
 import time
@@ -16,17 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from threading import Event as ThreadEvent
 from typing import Any, Literal
 
-import httpx2
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -51,7 +42,6 @@ Scenario = Literal[
     "list_content",
     "slow",
 ]
-Signing = Literal["single", "double", "other key", "other address", "other body"]
 
 LIMITS = {
     "task.create": 10,
@@ -61,9 +51,6 @@ LIMITS = {
     "task.stop": 40,
     "usage.availableCredits": 600,
     "project.create": 40,
-    "webhook.create": 40,
-    "webhook.list": 100,
-    "webhook.delete": 40,
     "connector.list": 100,
 }
 """Requests a minute: https://open.manus.ai/docs/v2/rate-limits."""
@@ -71,12 +58,6 @@ LIMITS = {
 PROFILES = {"lite", "standard", "max", "manus-1.6-lite", "manus-1.6", "manus-1.6-max"}
 SLOW_READS = 1000
 _HTTP_STATUS = {"unauthenticated": 401, "permission_denied": 403, "not_found": 404, "rate_limited": 429}
-
-
-@cache
-def signing_key(_name: str = "") -> RSAPrivateKey:
-    """A key pair, made once for all stand-ins of a run: making one takes long."""
-    return generate_private_key(65537, 2048)
 
 
 def digest(content: str) -> str:
@@ -151,12 +132,9 @@ class ManusStandin:
     marks_delivery: assistant messages say "progress" or "result".
     lists_questions: what is sent into a task is one of its events.
     most_tokens: a longer text, by a high estimate, is refused.
-    tells_first: a new task, or one with a new message, has answered and every webhook was told so before the call
-    that made it is answered.
-    reach: where an address that was registered as a webhook is to be found in the test: (beginning, in its place).
+    answers_at_once: a task has its answer before the call that put the question returns.
     creates, sends: the bodies of the requests that were carried out; ``stops`` and ``deletes`` are task ids.
-    projects, hooks: what was made, by id.
-    tried: the answers to the test requests that registered webhooks got.
+    projects: those that were created, by id.
     requests: the method of every request that got past the faults before it, also of those refused.
     """
 
@@ -180,10 +158,6 @@ class ManusStandin:
             "task.detail": ("GET", self._detail),
             "usage.availableCredits": ("GET", lambda _: dict(self.credits)),
             "project.create": ("POST", self._create_project),
-            "webhook.create": ("POST", self._create_hook),
-            "webhook.list": ("GET", lambda _: {"data": list(self.hooks.values())}),
-            "webhook.delete": ("POST", self._delete_hook),
-            "webhook.publicKey": ("GET", lambda _: {"public_key": self.public_key(), "algorithm": "RSA-SHA256"}),
             "connector.list": ("GET", lambda _: {"data": [{"id": name, "name": name} for name in self.connectors]}),
         }
         self.app = Faults(
@@ -209,12 +183,8 @@ class ManusStandin:
         self.profiles = set(PROFILES)
         self.credits: dict[str, Any] = {"data": {"total_credits": 1300}}
         self.connectors: list[str] = []
-        self.signing_key = signing_key()
-        self.tells_first = False
-        self.reach = ("", "")
+        self.answers_at_once = False
         self.projects: dict[str, dict[str, Any]] = {}
-        self.hooks: dict[str, dict[str, Any]] = {}
-        self.tried: list[int] = []
         self.creates: list[dict[str, Any]] = []
         self.sends: list[dict[str, Any]] = []
         self.stops: list[str] = []
@@ -250,40 +220,6 @@ class ManusStandin:
         while task.steps:
             task.read()
 
-    def public_key(self) -> str:
-        """What signatures are checked with, as PEM."""
-        return self.signing_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-
-    def delivery(
-        self, task_id: str, url: str, *, signing: Signing = "single", age: float = 0, **event: Any
-    ) -> tuple[bytes, dict[str, str]]:
-        """(body, headers) of the word that a task stopped; ``event`` replaces parts of it. ``age`` is in seconds."""
-        detail = {"task_id": task_id, "task_title": "?", "message": "**It is done.**", "stop_reason": "finish"}
-        events = self.tasks[task_id].events if task_id in self.tasks else []
-        stopped_at = events[-1]["timestamp"] if events else "0"
-        whole = {
-            "event_id": f"task_stopped_{task_id}_{stopped_at}",
-            "event_type": "task_stopped",
-            "task_detail": detail,
-        } | event
-        body, timestamp = json.dumps(whole).encode(), str(int(time.time() - age))
-        signed_body = b"{}" if signing == "other body" else body
-        signed_url = "https://other.example.com/webhook/manus" if signing == "other address" else url
-        text = f"{timestamp}.{signed_url}.{hashlib.sha256(signed_body).hexdigest()}".encode()
-        text = hashlib.sha256(text).digest() if signing == "double" else text
-        key = signing_key("other") if signing == "other key" else self.signing_key
-        signature = base64.b64encode(key.sign(text, PKCS1v15(), hashes.SHA256())).decode()
-        return body, {"X-Webhook-Signature": signature, "X-Webhook-Timestamp": timestamp}
-
-    def notify(self, task_id: str, **how: Any) -> list[int]:
-        """Tell every webhook that a task stopped, as ``delivery`` says; gives the answers' status."""
-        answers = []
-        for hook in self.hooks.values():
-            body, headers = self.delivery(task_id, hook["url"], **how)
-            address = hook["url"].replace(*self.reach)
-            answers.append(httpx2.post(address, content=body, headers=headers, trust_env=False).status_code)
-        return answers
-
     async def _call(self, request: Request) -> Response:
         method = request.path_params["method"]
         self.requests.append(method)
@@ -294,11 +230,8 @@ class ManusStandin:
                 raise RefusalError("invalid_argument", f"use {verb}")
             body = await request.json() if verb == "POST" else dict(request.query_params)
             answer = {"ok": True, "request_id": _request_id(), **call(body)}
-            if method == "webhook.create":
-                await self._try_hook(answer["webhook"])
-            if self.tells_first and method in ("task.create", "task.sendMessage"):
+            if self.answers_at_once and method in ("task.create", "task.sendMessage"):
                 self.finish(answer["task_id"])
-                await run_in_threadpool(self.notify, answer["task_id"])
             return JSONResponse(answer)
         except RefusalError as refusal:
             return JSONResponse(_refused(refusal.code, str(refusal)), _HTTP_STATUS.get(refusal.code, 400))
@@ -383,29 +316,6 @@ class ManusStandin:
         project = {"id": uuid.uuid4().hex[:22], "created_at": 0, **body}
         self.projects[project["id"]] = project
         return {"project": project}
-
-    def _create_hook(self, body: dict[str, Any]) -> dict[str, Any]:
-        if not body.get("url", "").startswith("https://"):
-            raise RefusalError("invalid_argument", "url must be an https address")
-        hook = {"id": uuid.uuid4().hex[:12], "url": body["url"], "status": "active", "created_at": 0}
-        self.hooks[hook["id"]] = hook
-        return {"webhook": hook}
-
-    async def _try_hook(self, hook: dict[str, Any]) -> None:
-        address = hook["url"].replace(*self.reach)
-        try:
-            async with httpx2.AsyncClient(trust_env=False) as http:
-                self.tried.append((await http.post(address, json={"event_type": "test"})).status_code)
-        except httpx2.HTTPError:
-            self.tried.append(0)
-        if self.tried[-1] != 200:
-            del self.hooks[hook["id"]]
-            raise RefusalError("invalid_argument", "the webhook did not answer with 200")
-
-    def _delete_hook(self, body: dict[str, Any]) -> dict[str, Any]:
-        if self.hooks.pop(str(body.get("webhook_id")), None) is None:
-            raise RefusalError("not_found", "webhook not found")
-        return {}
 
     def _task(self, query: dict[str, Any]) -> Task:
         task = self.tasks.get(str(query.get("task_id")))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otvet import app, schema
+from otvet import app, manus, schema
 from otvet.answering.instructions import Instructions
 from otvet.causes import cause_of
 from otvet.clock import SystemClock
@@ -23,7 +23,6 @@ from otvet.i18n import _, ngettext
 from otvet.responders.base import Line
 from otvet.responders.chat import models
 from otvet.responders.knowledge.passages import no_folder, read_folder
-from otvet.responders.manus.api import ManusApi
 from otvet.responders.prompt import QUESTION_FLOOR, TOKEN_LIMIT, estimated_tokens
 from otvet.storage.database import Database
 
@@ -162,11 +161,11 @@ async def _amocrm(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator
 
 async def _manus(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[Finding]:
     name = _("Manus")
-    if settings.manus_api_key is None:
+    api = manus.api_of(settings, http)
+    if api is None:
         missing = _("not connected: set OTVET_MANUS_API_KEY; until then replies come from the knowledge folder")
         yield Finding(name, "note", missing)
         return
-    api = ManusApi(http, settings.manus_base_url, settings.manus_api_key.get_secret_value())
     try:
         yield _credits(name, await api.available_credits())
     except ServiceError as error:
@@ -178,7 +177,6 @@ async def _manus(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[
                 "the account has connectors ({names}), which a client's words might reach: use one without any"
             )
             yield Finding(_("Manus account"), "note", sentence.format(names=", ".join(connectors[:5])))
-    yield await _manus_webhook(settings, api)
 
 
 async def _model(settings: Settings) -> Finding:
@@ -208,20 +206,3 @@ def _credits(name: str, left: int | None) -> Finding:
         sentence = _("the key works, but only {count} credits are left, enough for about {replies} replies")
         return Finding(name, "note", sentence.format(count=left, replies=left // CREDITS_A_REPLY))
     return Finding(name, "good", _("the key works, {count} credits left").format(count=left))
-
-
-async def _manus_webhook(settings: Settings, api: ManusApi) -> Finding:
-    name, url = _("Manus webhook"), settings.manus_webhook_url
-    if url is None:
-        return Finding(
-            name, "note", _("none without OTVET_PUBLIC_URL: Manus is asked every few seconds, which works too")
-        )
-    try:
-        hook = next((one for one in await api.list_webhooks() if one.url == url), None)
-    except ServiceError as error:
-        return Finding(name, "note", str(error))
-    if hook is None:
-        return Finding(name, "note", _("{url} is not registered yet; the start of the server does it").format(url=url))
-    if not hook.active:
-        return Finding(name, "note", _("{url} is paused in Manus").format(url=url))
-    return Finding(name, "good", url)

@@ -21,9 +21,7 @@ from otvet.storage.database import Database
 from otvet.storage.engines import metadata
 
 ROWS_AT_ONCE = 1000
-OF_ONE_PLACE = frozenset(
-    ("processes", "rate_places", "gates", "task_stops", "consents", "watched")
-)  # they say nothing of the past
+OF_ONE_PLACE = frozenset(("processes", "rate_places", "gates", "consents", "watched"))  # they say nothing of the past
 MADE_BY_EVERY_START = frozenset(("installation", "counters"))
 
 

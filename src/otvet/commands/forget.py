@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import httpx2
 from rich.console import Console
 
-from otvet import erasure, only_one
+from otvet import erasure, manus, only_one
 from otvet.amocrm.addresses import host_of
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
 from otvet.config import Settings
 from otvet.errors import DatabaseUnfit, UsageError
 from otvet.i18n import _
-from otvet.responders.manus.api import ManusApi
 from otvet.storage.database import Database
 
 TIMEOUT_SECONDS = 20
@@ -97,10 +96,8 @@ async def _erase(settings: Settings, who: Who) -> erasure.Erased | None:
     database.start()
     try:
         async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS) as http:
-            manus = None
-            if settings.manus_api_key is not None:
-                manus = ManusApi(http, settings.manus_base_url, settings.manus_api_key.get_secret_value())
-            return await erasure.forget(database, SystemClock(), manus, lead_id=who.lead_id, contact_id=who.contact_id)
+            api = manus.api_of(settings, http)
+            return await erasure.forget(database, SystemClock(), api, lead_id=who.lead_id, contact_id=who.contact_id)
     finally:
         await database.stop()
 

@@ -145,15 +145,14 @@ class Responder(Protocol):
         ...
 
 
-class Summarizer(Protocol):
-    """Whoever can say in a few sentences what was said before; ``name`` is the responder's."""
+class Summariser(Protocol):
+    """A responder that can also sum up the older part of a conversation; ``name`` is the responder's."""
 
     name: str
 
-    async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
-        """A summary of ``before`` (the one so far, may be empty) and the ``lines`` after it, oldest first.
+    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> Reply:
+        """A summary of ``before`` (the summary so far, may be empty) and of the ``lines`` after it, oldest first.
 
-        language: "ru" or "en". journal: of this summary alone; its thread is the conversation's. ResponderError when
-        there is none.
+        language: "ru" or "en". ResponderError when there is none.
         """
         ...

@@ -14,7 +14,7 @@ from otvet.responders.base import (
     Reply,
     Responder,
     ResponderError,
-    Summarizer,
+    Summariser,
     Unavailable,
 )
 
@@ -26,7 +26,7 @@ PAUSE_SECONDS = 60.0
 
 
 class Circuit:
-    """A Responder, and a Summarizer, around others of one service. It knows of this process alone, since its start.
+    """A Responder, and a Summariser, around others of one service. It knows of this process alone, since its start.
 
     Every error counts, except Declined (the responder works), NoVerdict (nobody knows) and StorageError (it is not
     the responder's). Unavailable opens the circuit at once, for as long as it says.
@@ -38,14 +38,14 @@ class Circuit:
         responder: Responder,
         clock: Clock,
         *,
-        summarizer: Summarizer | None = None,
+        summariser: Summariser | None = None,
         failures: int = FAILURES,
         seconds: float = PAUSE_SECONDS,
     ) -> None:
         self.name = responder.name
         self.outside = responder.outside
         self._responder = responder
-        self._summarizer = summarizer
+        self._summariser = summariser
         self._clock = clock
         self._limit = failures
         self._pause = seconds
@@ -58,11 +58,11 @@ class Circuit:
         """Ask, or say at once why nobody is asked."""
         return await self._let_through(lambda: self._responder.reply(context, journal), begun=bool(journal.facts))
 
-    async def summarise(self, lines: Sequence[Line], before: str, language: str, journal: Journal) -> Reply:
-        """The same for a summary; only with a summarizer."""
-        assert self._summarizer is not None
-        summarise = self._summarizer.summarise
-        return await self._let_through(lambda: summarise(lines, before, language, journal), begun=False)
+    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> Reply:
+        """Ask for a summary, as ``reply`` asks for a reply; only for a circuit with a summariser."""
+        assert self._summariser is not None
+        summarise = self._summariser.summarise
+        return await self._let_through(lambda: summarise(lines, before, language), begun=False)
 
     async def _let_through(self, ask: Callable[[], Awaitable[Reply]], *, begun: bool) -> Reply:
         if self._open_until is None or begun:

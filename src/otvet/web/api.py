@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Res
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
 
-from otvet import __version__, erasure, gaps, gates, installation, stats, tries
+from otvet import __version__, erasure, gaps, gates, installation, manus, stats, tries
 from otvet.app import Service
 from otvet.commands import view
 from otvet.connection import watched
@@ -191,8 +191,8 @@ async def forget(request: Request, lead_id: int | None = None, contact_id: int |
     if (lead_id is None) == (contact_id is None):
         raise HTTPException(422, _("give either lead_id or contact_id"))
     service: Service = request.app.state.service
-    manus = service.manus.api if service.manus else None
-    erased = await erasure.forget(service.database, service.clock, manus, lead_id=lead_id, contact_id=contact_id)
+    api = manus.api_of(service.settings, service.http)
+    erased = await erasure.forget(service.database, service.clock, api, lead_id=lead_id, contact_id=contact_id)
     if erased is None:
         raise HTTPException(404, _("nothing is known of this client"))
     return {

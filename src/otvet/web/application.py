@@ -10,7 +10,6 @@ from otvet import __version__
 from otvet.app import Service
 from otvet.connection import consents
 from otvet.web.api import api, probes
-from otvet.web.manus import ManusWebhook
 from otvet.web.oauth import ConsentPage
 from otvet.web.webhook import Webhook
 from otvet.widget.door import PATH as SALESBOT_PATH
@@ -33,8 +32,6 @@ def create(service: Service) -> ASGIApp:
     app.state.service = service
     app.include_router(probes)
     app.include_router(api)
-    if service.manus and service.manus.webhook:
-        app.add_route(service.settings.manus_webhook_path, ManusWebhook(service.manus.webhook).take, methods=["POST"])
     app.add_route(consents.PATH, ConsentPage(service.consenting).take, methods=["GET"])
     settings = service.settings
     if settings.amocrm_client_secret and settings.amocrm_base_url:

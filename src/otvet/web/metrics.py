@@ -19,12 +19,6 @@ DELIVERY_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2),
     registry=REGISTRY,
 )
-MANUS_DELIVERIES = Counter(
-    "otvet_manus_deliveries",
-    "Manus's webhook calls of this process by what became of them",
-    ["result"],
-    registry=REGISTRY,
-)
 
 TOTALS = {
     "messages_received": "Messages that amoCRM delivered, repetitions included",

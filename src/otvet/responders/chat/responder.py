@@ -29,7 +29,7 @@ class Model(Protocol):
 
 
 class ChatResponder:
-    """A Responder, and a Summarizer, that asks a Model.
+    """A Responder, and a Summariser, that asks a Model.
 
     budget_seconds: the time for one reply, or for one summary.
     max_tokens: what an answer may take; with models that think aloud, their thoughts included.
@@ -68,10 +68,8 @@ class ChatResponder:
         }
         return Reply(completion.text, self.name, completion.model, details)
 
-    async def summarise(
-        self, lines: Sequence[Line], before: str, language: str, journal: Journal | None = None
-    ) -> Reply:
-        """See Summarizer."""
+    async def summarise(self, lines: Sequence[Line], before: str, language: str) -> Reply:
+        """See Summariser."""
         messages = compose_summary(lines, before, language, self._context_tokens - SUMMARY_TOKENS)
         # Of a model that thinks aloud the thoughts count too.
         max_tokens = max(SUMMARY_TOKENS, self._max_tokens)

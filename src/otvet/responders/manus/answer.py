@@ -1,4 +1,4 @@
-"""Which of a task's events is the reply, and what of it is for the client."""
+"""How a task ended by its events, and what part of Manus's answer the client gets."""
 
 import re
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _ERROR_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 
 class TaskFailed(ResponderError):
-    """The task ended with an error, or somebody stopped it. kind: Manus's word for the error, where it has one."""
+    """The task ended with an error, or somebody stopped it. kind: Manus's word for the error, or None."""
 
     def __init__(self, kind: str | None = None) -> None:
         known = kind if kind and _ERROR_TYPE.fullmatch(kind) else ""
@@ -37,10 +37,10 @@ class TaskFailed(ResponderError):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How Manus ended its work on a question.
+    """The end of Manus's work on a question.
 
-    text: the reply, in its own Markdown; empty if it wrote none.
-    sure: no event that Manus may show a moment later makes it another one.
+    text: the reply in Manus's Markdown; empty if Manus wrote none.
+    sure: False if an event that Manus shows a moment later may still change the reply.
     """
 
     text: str
@@ -48,20 +48,20 @@ class Ending:
 
 
 def status_in(events: Sequence[Event]) -> StatusUpdate | None:
-    """The task's state by its events, newest first."""
+    """The task's latest state; None if it has none yet. events: newest first."""
     return next((event for event in events if isinstance(event, StatusUpdate)), None)
 
 
 def can_go_on(events: Sequence[Event]) -> bool:
-    """Whether a further message would find the task at rest, so that the next answer is the answer to it."""
+    """Whether the task is at rest, so that its next answer will be the answer to a new message."""
     status = status_in(events)
     return status is None or status.agent_status == "stopped" or _is_question(status)
 
 
 def ending_in(events: Sequence[Event]) -> Ending | None:
-    """How the question ended, by what happened since, newest first; None while Manus is at work.
+    """How the question ended; None while Manus works. events: those after the question, newest first.
 
-    ResponderError when no reply will come. Progress ("I will look it up") is never a reply.
+    ResponderError when no reply will come. A progress message ("I will look it up") is never a reply.
     """
     recent = list(takewhile(lambda event: not _ends_badly(event), events))
     status = status_in(recent)
@@ -77,22 +77,22 @@ def ending_in(events: Sequence[Event]) -> Ending | None:
 
 
 def said(message: AssistantMessage) -> str:
-    """The whole of a message: a question ends with what can be chosen."""
+    """The text of a message; a question has its options at the end, one a line."""
     choices = [f"- {option}" for option in message.options if option not in message.text]
     return "\n".join([message.text, *choices])
 
 
 def for_client(text: str, *, may_name_manus: bool = False) -> str:
-    """What of a reply can be sent: plain text, without Manus's name and addresses. It may be empty.
+    """The reply as plain text without Manus's name and addresses; it may be empty.
 
-    may_name_manus: the name is somebody else's here, such as that of a thing the company sells.
+    may_name_manus: leave the name in, because here it means something else, such as a product of the company.
     """
     lines = [_without_manus(line, may_name_manus) for line in plain_text(text).split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line for line in lines if line is not None)).strip()
 
 
 def names_manus(text: str) -> bool:
-    """Whether the name stands there, also in letters that only look like its own."""
+    """Whether the text has Manus's name, also in look-alike letters."""
     return bool(_NAME.search(text) or _NAME.search(text.translate(_LOOKALIKES)))
 
 
@@ -101,7 +101,7 @@ def _ends_badly(event: Event) -> bool:
 
 
 def _stopped(messages: Sequence[AssistantMessage]) -> Ending:
-    """The last message, if it is a question; else the newest result; where none is marked, the last message."""
+    """The last message if it is a question, else the newest result, else the last message."""
     last = next(iter(messages), None)
     result = next((message for message in messages if message.delivery_kind == "result"), None)
     chosen = last if last and last.is_question else result or last
@@ -117,13 +117,13 @@ def _waiting(status: StatusUpdate, messages: Sequence[AssistantMessage]) -> Endi
     if _is_question(status):
         return Ending(_asked(status, messages), sure=False)
     if status.waiting_for_event_id is None:
-        return None  # it waits for nobody: the task stands in a queue
+        return None  # the task stands in a queue
     text = _("Manus asks for a permission ({action}), and Otvet never gives one.")
     raise Declined(text.format(action=status.waiting_for_event_type))
 
 
 def _asked(status: StatusUpdate, messages: Sequence[AssistantMessage]) -> str:
-    """The question where no message is marked as one: the last message, or what is said of the waiting."""
+    """If Manus marks no message as the question, take the last one, else the status text."""
     last, description = said(messages[0]) if messages else "", status.waiting_description
     if "?" in description and "?" not in last:
         return description
@@ -135,7 +135,7 @@ def _is_question(status: StatusUpdate) -> bool:
 
 
 def _without_manus(line: str, may_name_manus: bool) -> str | None:
-    """The line without what is about Manus; None if that was all of it."""
+    """The line without the sentences that name Manus and without its addresses; None if nothing is left."""
     sentences = _AFTER_SENTENCE.split(line)
     kept = [_without_address(sentence) for sentence in sentences]
     if not may_name_manus:
@@ -150,5 +150,5 @@ def _without_address(sentence: str) -> str:
     kept = _ADDRESS.sub("", sentence)
     if kept == sentence:
         return sentence
-    # "See the report:" says nothing without its address.
+    # "See the report:" is useless without its address.
     return kept.rstrip(" :,;—–-") if len(re.findall(r"\w+", kept)) > 3 else ""

@@ -1,45 +1,40 @@
-"""The events of a Manus task: parsed leniently and without I/O, the vendor's own event beside the typed one.
+"""The events of a Manus task: parsed leniently and without I/O, Manus's own event beside the typed one.
 
-Source: https://open.manus.ai/docs/v2/task.listMessages. Clients also meet what that page does not show: times
-as strings of milliseconds, content as a list of parts, ``delivery_kind`` and ``question_expectation``; none
-of these may be relied on.
+Source: https://open.manus.ai/docs/v2/task.listMessages. Real answers also have fields that this page does not show:
+content as a list of parts, ``delivery_kind`` and ``question_expectation``. None of them is always there.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
-
-_MILLISECONDS_FROM = 1e11  # as seconds this is the year 5138
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Anything that happened in a task; of a type unknown here, only this much is known.
+    """An event of a task; this class itself stands for every type that is not parsed further.
 
-    at: for people only. Several events share a time, so events are told apart by ``id``.
-    raw: what Manus sent; it and every text are kept out of ``repr``, and so out of logs.
+    id: tells events apart; their times do not, because several events share one.
+    raw: the event as Manus sent it. It and every text are left out of ``repr``, and so out of logs.
     """
 
     id: str
     type: str
-    at: datetime | None
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class UserMessage(Event):
-    """What was sent into the task."""
+    """A message that was sent into the task."""
 
     text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AssistantMessage(Event):
-    """What Manus wrote.
+    """A message that Manus wrote.
 
-    delivery_kind: "result" or "progress" where Manus says so (unverified), else None.
-    is_question: Manus expects an answer to it (unverified), perhaps one of ``options``.
+    delivery_kind: "result" or "progress" (unverified); None if Manus does not say.
+    is_question: Manus expects an answer (unverified), perhaps one of ``options``.
     """
 
     text: str = field(repr=False)
@@ -50,9 +45,9 @@ class AssistantMessage(Event):
 
 @dataclass(frozen=True, slots=True)
 class StatusUpdate(Event):
-    """The task's state from here on: running, stopped, waiting or error.
+    """The task changed its state to running, stopped, waiting or error.
 
-    waiting_for_event_id: None in a waiting task means that it only stands in a queue (unverified).
+    waiting_for_event_id: None in a waiting task means that the task stands in a queue (unverified).
     """
 
     agent_status: str
@@ -63,25 +58,23 @@ class StatusUpdate(Event):
 
 @dataclass(frozen=True, slots=True)
 class ErrorMessage(Event):
-    """The task failed; ``error_type`` is Manus's word for how."""
+    """The task failed; ``error_type`` is Manus's word for the reason."""
 
     error_type: str | None
-    text: str = field(repr=False)
 
 
 def parse_event(raw: Mapping[str, Any]) -> Event:
-    """One element of ``messages`` as a typed event; never raises, whatever is missing or misshapen."""
-    id_, type_, at = str(raw.get("id") or ""), str(raw.get("type") or ""), _time(raw.get("timestamp"))
+    """One element of ``messages`` as a typed event; never raises, even if fields are missing or of a wrong type."""
+    id_, type_ = str(raw.get("id") or ""), str(raw.get("type") or "")
     body = _mapping(raw.get(type_))
     match type_:
         case "user_message":
-            return UserMessage(id_, type_, at, raw, _text(body.get("content")))
+            return UserMessage(id_, type_, raw, _text(body.get("content")))
         case "assistant_message":
             question = body.get("question_expectation")
             return AssistantMessage(
                 id_,
                 type_,
-                at,
                 raw,
                 text=_text(body.get("content")),
                 delivery_kind=_word(body.get("delivery_kind")),
@@ -93,7 +86,6 @@ def parse_event(raw: Mapping[str, Any]) -> Event:
             return StatusUpdate(
                 id_,
                 type_,
-                at,
                 raw,
                 agent_status=str(body.get("agent_status") or ""),
                 waiting_for_event_id=_word(detail.get("waiting_for_event_id")),
@@ -101,9 +93,9 @@ def parse_event(raw: Mapping[str, Any]) -> Event:
                 waiting_description=_text(detail.get("waiting_description")),
             )
         case "error_message":
-            return ErrorMessage(id_, type_, at, raw, _word(body.get("error_type")), _text(body.get("content")))
+            return ErrorMessage(id_, type_, raw, _word(body.get("error_type")))
         case _:
-            return Event(id_, type_, at, raw)
+            return Event(id_, type_, raw)
 
 
 def _text(content: object) -> str:
@@ -118,14 +110,6 @@ def _text(content: object) -> str:
 
 def _options(options: object) -> tuple[str, ...]:
     return tuple(filter(None, map(_text, options))) if isinstance(options, list) else ()
-
-
-def _time(value: object) -> datetime | None:
-    try:
-        seconds = float(value)  # type: ignore[arg-type] # whatever is not a number is refused below
-        return datetime.fromtimestamp(seconds / 1000 if seconds > _MILLISECONDS_FROM else seconds, UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
 
 
 def _word(value: object) -> str | None:

@@ -1,4 +1,4 @@
-"""What a Manus task is told: everything when it begins, and later only what it has not seen."""
+"""The messages that are sent into a task: first everything, later only what the task has not seen."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,13 +9,16 @@ from otvet.responders.manus.events import AssistantMessage, Event, UserMessage
 from otvet.responders.prompt import TOKEN_LIMIT, estimated_tokens, write_prompt
 
 LONGEST_TASK_EVENTS = 100
-"""A task with so many events, about twenty questions, is followed by a fresh one. Manus goes through all of a task for
-each further message, so a long one costs ever more credits; and of a longer one a single look no longer shows all.
+"""After this number of events, about twenty questions, the conversation gets a new task.
+
+Manus reads the whole task for each message, so a long task costs more and more credits; and one poll would no longer
+show all events of a longer one.
 """
 
 LONGEST_TASK_TOKENS = 10 * TOKEN_LIMIT
-"""The same for one of few but long messages: as much text as ten full prompts. What was said is there to be counted,
-whereas credits are not always told, and a dear answer does not make a task long.
+"""After this number of estimated tokens, the text of ten full prompts, the conversation gets a new task.
+
+Credits are no measure for this: Manus does not always tell them, and an expensive answer does not make a task long.
 """
 
 
@@ -25,10 +28,10 @@ def opening(context: Context) -> str:
 
 
 def follow_up(context: Context, events: Sequence[Event]) -> str:
-    """A further message of a task with these events, newest first.
+    """A further message for a task with these events, newest first.
 
-    Besides the question it tells what went past Manus: a manager's messages, replies that were not Manus's. The
-    instructions are told if there are any: who has told them before leaves them empty.
+    Besides the question it holds what Manus has not seen: a manager's messages and replies of other responders. The
+    caller empties the context's instructions if the task has them.
     """
     unseen = tuple(_unseen(context.history, events))
     summary = context.summary if len(unseen) == len(context.history) else ""
@@ -36,18 +39,18 @@ def follow_up(context: Context, events: Sequence[Event]) -> str:
 
 
 def is_long(events: Sequence[Event]) -> bool:
-    """Whether a task with these events is to be followed by a fresh one."""
+    """Whether a task with these events is too long for a further question."""
     said_so_far = (event.text for event in events if isinstance(event, UserMessage | AssistantMessage))
     return len(events) >= LONGEST_TASK_EVENTS or sum(map(estimated_tokens, said_so_far)) >= LONGEST_TASK_TOKENS
 
 
 def was_told(instructions: str, events: Sequence[Event]) -> bool:
-    """Whether one of a task's messages holds the instructions."""
+    """Whether a message that was sent into the task holds the instructions."""
     return any(instructions.strip() in event.text for event in events if isinstance(event, UserMessage))
 
 
 def _unseen(history: Sequence[Line], events: Sequence[Event]) -> Sequence[Line]:
-    """What was said after the last reply of Manus that reached the client; everything, if none is found."""
+    """The history after the last reply of Manus that reached the client; all of it if there is no such reply."""
     written = [said(event) for event in events if isinstance(event, AssistantMessage)]
     replies = {_words(for_client(text, may_name_manus=may)) for text in written for may in (True, False)}
     for index in range(len(history) - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""Replies written by Manus: one task for each conversation, asked and then looked at until it has answered."""
+"""Replies written by Manus: each conversation has one task, which gets the question and is polled for the answer."""
 
 import asyncio
 import contextlib
@@ -25,18 +25,19 @@ from otvet.responders.manus.api import (
     without_credits,
 )
 from otvet.responders.manus.events import Event
-from otvet.responders.manus.making import Maker
-from otvet.responders.manus.project import Projects, digest
+from otvet.responders.manus.making import Projects, Tasks, digest
 from otvet.responders.manus.question import LONGEST_TASK_EVENTS, follow_up, is_long, was_told
-from otvet.responders.manus.wait import DETAIL, LIST_MESSAGES, Answer, Asked, Budget, Places, Stops, Watch, unknown
+from otvet.responders.manus.wait import DETAIL, LIST_MESSAGES, Answer, Asked, Budget, Poller, RateLimit, maybe_asked
 
 WITHOUT_CREDITS_SECONDS = 600.0
-"""For so long nobody asks an account that has none left."""
+"""How long an account without credits is not asked."""
 
-_ASKING_SHARE = 0.5  # of the budget; the rest is for the answer
-_FAULTS = 3  # so often Manus was not reached, or could not say what is in a task: it is given up
-_LATE_LOOK_SECONDS = 5.0  # what a crash interrupted may be answered by now, however late it is
-_AFTERWARDS_SECONDS = 1.5  # nobody waits longer for a task to be stopped, or to learn what it has cost
+CREATE, SEND = "task.create", "task.sendMessage"
+
+_ASKING_SHARE = 0.5  # of the budget, for putting the question; the rest is for the answer
+_MOST_FAULTS = 3  # failed attempts to put the question
+_LATE_POLL_SECONDS = 5.0  # for a question that a crash interrupted: its answer may be there, even after the budget
+_AFTERWARDS_SECONDS = 1.5  # for stopping a task and reading its cost, while the client waits for the reply
 
 T = TypeVar("T")
 
@@ -44,17 +45,16 @@ T = TypeVar("T")
 class ManusResponder:
     """A Responder that asks Manus.
 
-    profile: Manus's agent profile, such as "lite"; if Manus refuses the name, its other spelling is tried.
+    profile: Manus's agent profile, such as "lite"; if Manus refuses this spelling, the other one is tried.
     budget_seconds: the time for one turn, also across a restart; when it is over the task is stopped.
-    poll_seconds: the first pause before a look at a task; later ones grow to six seconds.
-    places: by call ("task.create", "task.sendMessage" and those of Watch), who says when it may be made.
-    projects: where the role text goes; without them it is part of a task's first message.
-    stops: who hears from Manus that a task stopped.
+    poll_seconds: the first pause between two polls; later pauses grow to six seconds.
+    limits: the rate limit of a method ("task.create", "task.sendMessage" and those of Poller).
+    projects: hold the role text; without them it is part of a task's first message.
 
-    The facts it leaves in the journal: ``asking`` ("create" or "send") while a call is under way whose loss would
-    leave it unknown whether Manus was asked; ``task``; ``after``, the ids of the events before it; ``told``, a digest
-    of the instructions the task has; ``credits_before``; and ``credits``, what a question has cost that got no reply.
-    The thread is the task's id and, after ``#``, ``told``.
+    Its facts in the journal: ``asking`` ("create" or "send") while a call is in flight after whose loss it would be
+    unknown whether Manus was asked; ``task``; ``after``, the ids of the task's events before the question; ``told``, a
+    digest of the instructions that the task has; ``credits_before``; ``credits``, the cost of a question without a
+    reply. The thread is the task's id and, after ``#``, ``told``.
     """
 
     name = "manus"
@@ -68,28 +68,22 @@ class ManusResponder:
         profile: str = "lite",
         budget_seconds: float = 90,
         poll_seconds: float = 2.0,
-        places: Mapping[str, Places] | None = None,
+        limits: Mapping[str, RateLimit] | None = None,
         projects: Projects | None = None,
-        stops: Stops | None = None,
     ) -> None:
         self._api = api
         self._clock = clock
         self._budget = budget_seconds
         self._poll_seconds = poll_seconds
-        self._maker = Maker(api, clock, profile, projects)
-        self._watch = Watch(api, clock, poll_seconds, places or {}, stops)
-
-    @property
-    def profile(self) -> str:
-        """The agent profile, by the name that Manus took last."""
-        return self._maker.profile
+        self._tasks = Tasks(api, clock, profile, projects)
+        self._poller = Poller(api, clock, poll_seconds, limits or {})
 
     async def reply(self, context: Context, journal: Journal) -> Reply:
-        """Ask, or go on where a crash left off, and wait for the answer."""
+        """Put the question, or go on where a crash left off, and wait for the answer."""
         budget = Budget(self._clock, journal.started_at, self._budget)
         try:
-            # A crash may cut off any call, and so may the budget's end: the journal says what has to be assumed.
-            async with asyncio.timeout(max(budget.left, _LATE_LOOK_SECONDS) if journal.facts else budget.left):
+            # The end of the budget can interrupt any call, as a crash can: the journal tells how far it came.
+            async with asyncio.timeout(max(budget.left, _LATE_POLL_SECONDS) if journal.facts else budget.left):
                 asked, answer = await self._question(context, journal, budget)
                 text = _sendable(answer, context)
         except TimeoutError:
@@ -106,15 +100,16 @@ class ManusResponder:
         if so_far is None:
             so_far = await self._at_once(self._credits_of(asked.task))
         spent = _spent(asked.credits_before, so_far)
-        details = {"task_id": asked.task, "seconds": round(budget.spent, 1), "profile": self.profile}
+        profile = self._tasks.profile
+        details = {"task_id": asked.task, "seconds": round(budget.spent, 1), "profile": profile}
         if spent is not None:
             details["credits"] = spent
-        return Reply(text, responder=self.name, model=self.profile, details=details)
+        return Reply(text, responder=self.name, model=profile, details=details)
 
     async def _question(self, context: Context, journal: Journal, budget: Budget) -> tuple[Asked, Answer]:
         before = await self._asked_before(journal)
         asked = before or await self._ask(context, journal, budget)
-        return asked, await self._watch.answer(asked, budget, at_once=before is not None)
+        return asked, await self._poller.answer(asked, budget, at_once=before is not None)
 
     async def _asked_before(self, journal: Journal) -> Asked | None:
         facts = journal.facts
@@ -125,8 +120,8 @@ class ManusResponder:
             before = frozenset(facts.get("after") or ())
             return Asked(task, before, surely=asking is None, credits_before=facts.get("credits_before"))
         if asking:
-            # The task may exist and be paid for, but its id was lost; a second one would be paid for as well.
-            raise unknown()
+            # The task may exist and cost credits, but its id was lost; a second task would cost credits too.
+            raise maybe_asked()
         return None
 
     async def _ask(self, context: Context, journal: Journal, budget: Budget) -> Asked:
@@ -136,20 +131,20 @@ class ManusResponder:
                 return await self._continue(context, journal, budget) or await self._create(context, journal, budget)
             except ManusError as error:
                 faults += error.code != RATE_LIMITED
-                if error.permanent or error.ambiguous or faults >= _FAULTS or _to_ask(budget) <= 0:
+                if error.permanent or error.ambiguous or faults >= _MOST_FAULTS or _to_ask(budget) <= 0:
                     raise
             await self._clock.sleep(min(pause, budget.left))
-            pause = self._watch.longer(pause)
+            pause = self._poller.longer(pause)
         raise budget.over()
 
     async def _continue(self, context: Context, journal: Journal, budget: Budget) -> Asked | None:
-        """Put the question to the conversation's task; None if there is none that can be used."""
+        """Put the question to the conversation's task; None if it has no task that can be used."""
         task, told = _task_and_told(journal.thread)
         if task is None or context.shared:
             return None
         asked = Asked(task)
         try:
-            events, detail = await self._look_back(task, budget)
+            events, detail = await self._before_question(task, budget)
             if not can_go_on(events) or (detail and detail.has_running_background_jobs):
                 await self._at_once(self._api.stop_task(task))
                 await journal.keep_thread(None)
@@ -161,9 +156,8 @@ class ManusResponder:
                 task,
                 before=frozenset(event.id for event in events),
                 credits_before=detail.credit_usage if detail else None,
-                heard=await self._watch.heard(task),
             )
-            await self._take_place("task.sendMessage", budget)
+            await self._wait_for_limit(SEND, budget)
             await self._send(context, journal, asked, events, told)
         except ManusError as error:
             if error.ambiguous:
@@ -175,10 +169,10 @@ class ManusResponder:
             return None
         return asked
 
-    async def _look_back(self, task: str, budget: Budget) -> tuple[list[Event], TaskDetail | None]:
-        """What is in the task before the question is put to it."""
-        for call in (LIST_MESSAGES, DETAIL):
-            await self._take_place(call, budget)
+    async def _before_question(self, task: str, budget: Budget) -> tuple[list[Event], TaskDetail | None]:
+        """The task's events and detail before the question; no detail if Manus does not give it."""
+        for method in (LIST_MESSAGES, DETAIL):
+            await self._wait_for_limit(method, budget)
         events, detail = await asyncio.gather(
             self._api.list_messages(task, limit=LONGEST_TASK_EVENTS),
             self._api.task_detail(task),
@@ -199,7 +193,7 @@ class ManusResponder:
             told=now_told,
             credits_before=asked.credits_before,
         )
-        # A task of an earlier Otvet has no digest of what it was told.
+        # A task of an earlier version of Otvet has no digest.
         known = told == now_told if told else was_told(context.instructions, events)
         news = _without_instructions(context) if known else context
         await self._api.send_message(asked.task, follow_up(news, events))
@@ -208,12 +202,12 @@ class ManusResponder:
             await journal.keep_thread(_thread(asked.task, now_told))
 
     async def _create(self, context: Context, journal: Journal, budget: Budget) -> Asked:
-        project = await self._maker.project(context)
-        place = partial(self._take_place, "task.create", budget)
-        await place()
+        project = await self._tasks.project_for(context)
+        wait_for_limit = partial(self._wait_for_limit, CREATE, budget)
+        await wait_for_limit()
         await journal.remember(asking="create", task=None, after=None, credits_before=0)
         try:
-            task = await self._maker.make(context, project, place)
+            task = await self._tasks.create(context, project, wait_for_limit)
         except ServiceError as error:
             if not error.ambiguous:
                 await journal.remember(asking=None)
@@ -223,13 +217,13 @@ class ManusResponder:
         await journal.keep_thread(_thread(task, told))
         return Asked(task, credits_before=0)
 
-    async def _take_place(self, call: str, budget: Budget) -> None:
-        """Manus takes few calls a minute; when ours would come too late, another responder answers at once."""
-        if not await self._watch.place(call, _to_ask(budget)):
+    async def _wait_for_limit(self, method: str, budget: Budget) -> None:
+        """Manus allows few calls a minute; if ours would come too late, another responder answers at once."""
+        if not await self._poller.acquire(method, _to_ask(budget)):
             raise NoVerdict(_("Manus is asked as often as it allows; this question would have to wait too long."))
 
     async def _give_up(self, journal: Journal) -> None:
-        """No reply comes of the task. A late one would pass for the next question's answer, which gets a new task."""
+        """Stop the task and forget it: a late answer in it would pass for the answer to the next question."""
         task = journal.facts.get("task")
         if task is None:
             return
@@ -239,16 +233,16 @@ class ManusResponder:
             await journal.remember(credits=spent)
 
     async def _stopped(self, task: str) -> int | None:
-        """Stop a task, so that it costs no more, and see what it has cost."""
+        """Stop a task, so that it costs no more, and return its cost so far."""
         with contextlib.suppress(ManusError):
             await self._api.stop_task(task)
         return await self._credits_of(task)
 
     async def _credits_of(self, task: str) -> int | None:
-        return (await self._api.task_detail(task)).credit_usage if await self._watch.place(DETAIL, 0) else None
+        return (await self._api.task_detail(task)).credit_usage if await self._poller.acquire(DETAIL, 0) else None
 
     async def _is_out_of_credits(self, error: ManusError | ResponderError) -> bool:
-        """Manus's own word for it is unverified, but it tells how many are left."""
+        """Which error Manus gives without credits is unverified, so the number of credits left is read as well."""
         if isinstance(error, TaskFailed):
             word: str | None = error.kind
         elif isinstance(error, ManusError) and error.permanent and error.code != UNAUTHENTICATED:
@@ -261,21 +255,21 @@ class ManusResponder:
         return left is not None and left <= 0
 
     async def _at_once(self, call: Awaitable[T]) -> T | None:
-        """What Manus answers, unless it fails or takes long: the client waits for the reply, not for this."""
+        """The call's result; None if it fails or takes longer than _AFTERWARDS_SECONDS: the client waits."""
         with contextlib.suppress(ManusError, TimeoutError):
             async with asyncio.timeout(_AFTERWARDS_SECONDS):
                 return await call
         return None
 
     def _as_ours(self, error: ManusError) -> ResponderError:
-        # Where a task was made before, it is this text that Manus refuses.
-        is_the_text = error.code == INVALID_ARGUMENT and self._maker.has_made
+        # Manus took the profile before, so it refuses this text.
+        is_the_text = error.code == INVALID_ARGUMENT and self._tasks.has_created
         kind = Declined if is_the_text else ResponderError
         return kind(str(error), permanent=error.permanent, ambiguous=error.ambiguous, status=error.status)
 
 
 def _to_ask(budget: Budget) -> float:
-    """Seconds that are left to put the question."""
+    """Seconds left for putting the question."""
     return max(budget.seconds * _ASKING_SHARE - budget.spent, 0)
 
 
@@ -297,7 +291,7 @@ def _without_instructions(context: Context) -> Context:
 
 
 def _sendable(answer: Answer, context: Context) -> str:
-    """The name is left in where the company's own texts have it. A client who asks for it gets no answer about it."""
+    """The answer for the client. Manus's name stays in it if the company's own texts have that name."""
     told = [
         *(text for one in context.knowledge for text in (one.heading, one.text)),
         *(value for _name, value in context.known),
