@@ -10,14 +10,14 @@ import pytest
 
 from otvet import gates, turns
 from otvet.answer import Answering, Rules
-from otvet.config import load_settings
 from otvet.database import Database
-from otvet.deals import hours
 from otvet.deals.admission import OUT_OF_HOURS, Admission
 from otvet.deals.selection import CHANNEL, STAGE, Choice, Selection
 from otvet.deliver.delivery import TASK_WITHIN
 from otvet.deliver.ways import How
 from otvet.errors import SettingsError
+from otvet.settings import working_hours
+from otvet.settings.loading import load_settings
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import PIPELINE, AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
@@ -27,7 +27,9 @@ from tests.test_end_to_end import connected
 
 LEAD, CONTACT = 27754599, 93589657
 CLOSED = "We are closed; a manager will answer in the morning."
-OFFICE = hours.read("mon-fri 09:00-18:00", hours.zone_of("Europe/Moscow"))  # the stage's clock begins at 12:00 there
+OFFICE = working_hours.read(
+    "mon-fri 09:00-18:00", working_hours.zone_of("Europe/Moscow")
+)  # the stage's clock begins at 12:00 there
 TEXT = Admission(hours=OFFICE, out_of_hours="text", text=CLOSED)
 HALF_A_DAY = timedelta(hours=12).total_seconds()
 OPENS = datetime(2026, 1, 6, 6, 0, tzinfo=UTC)  # after the stage's first night
@@ -51,7 +53,7 @@ def a_stage(database: Database, rule: Admission, **more: Any) -> Stage:
 
 
 def test_a_channel_that_is_left_out_ends_visibly_and_off_the_list(database: Database) -> None:
-    stage = a_stage(database, Admission(Selection(channels=Choice.of("waba", ""))))
+    stage = a_stage(database, Admission(Selection(channels=Choice.of(["waba"]))))
     (turn,) = stage.client_writes()
     assert answered(stage, turn) == [turns.CANCELLED]
     assert stage.turn(turn).reason == CHANNEL
@@ -60,7 +62,7 @@ def test_a_channel_that_is_left_out_ends_visibly_and_off_the_list(database: Data
 
 
 def test_what_a_person_wants_answered_is(database: Database) -> None:
-    stage = a_stage(database, Admission(Selection(channels=Choice.of("waba", ""))))
+    stage = a_stage(database, Admission(Selection(channels=Choice.of(["waba"]))))
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
@@ -254,7 +256,7 @@ def test_the_deal_is_read_before_it_is_decided(tmp_path: Path) -> None:
         amo.pipelines[PIPELINE][1][77] = "VIP clients"
         amo.add_lead(LEAD, CONTACT, status_id=77)
         amo.add_lead(LEAD + 1, CONTACT + 1)
-        with otvet(tmp_path, **connected(amo), OTVET_EXCEPT_STAGES="vip CLIENTS") as server:
+        with otvet(tmp_path, **connected(amo), OTVET_ANSWER_EXCEPT="stage: vip CLIENTS") as server:
             server.deliver(incoming("hello", message_id="m-1"))
             server.deliver(
                 incoming("hello", message_id="m-2", lead_id=LEAD + 1, contact_id=CONTACT + 1, chat_id="other")
@@ -274,7 +276,7 @@ def test_a_deal_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD, CONTACT)
         amo.fault(path=f"/api/v4/leads/{LEAD}", status=500, times=None)
-        with otvet(tmp_path, **connected(amo), OTVET_ONLY_STAGES="no such stage") as server:
+        with otvet(tmp_path, **connected(amo), OTVET_ANSWER_ONLY="stage: no such stage") as server:
             server.deliver(incoming("hello"))
             wait_for(lambda: amo.notes(LEAD), "a note")
             wait_for(server.settled, "the turn closed")
@@ -283,8 +285,9 @@ def test_a_deal_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"out_of_hours": "text", "working_hours": "9-18"}, "OTVET_OUT_OF_HOURS_TEXT"),
+        ({"out_of_hours": "We are closed."}, "OTVET_WORKING_HOURS"),
         ({"out_of_hours": "silent"}, "OTVET_WORKING_HOURS"),
+        ({"answer_only": "vip"}, 'OTVET_ANSWER_ONLY: "vip" is not understood'),
         ({"working_hours": "sometimes"}, "OTVET_WORKING_HOURS: give days"),
         ({"timezone": "Mars"}, "OTVET_TIMEZONE: give a time zone"),
     ],

@@ -8,9 +8,9 @@ import pytest
 
 from otvet.amocrm import oauth
 from otvet.amocrm.token import Pair
-from otvet.config import load_settings
 from otvet.connection import account, tokens
 from otvet.database import Database
+from otvet.settings.loading import load_settings
 from tests.clocks import FakeClock
 
 DAY = 86_400

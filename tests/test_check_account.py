@@ -11,9 +11,9 @@ import pytest
 from otvet import gates
 from otvet.amocrm import addresses
 from otvet.commands import check_account
-from otvet.config import load_settings
 from otvet.database import Database
 from otvet.schema import prepare
+from otvet.settings.loading import load_settings
 from tests.running import SECRET, command
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 

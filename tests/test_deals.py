@@ -19,11 +19,11 @@ from otvet.conversations import clients, conversations
 from otvet.database import Database
 from otvet.deals import known, reading
 from otvet.deals.background import Yielding
-from otvet.deals.hours import zone_of
 from otvet.deals.reading import Deals, Names
 from otvet.inbox import Received, store
 from otvet.instructions import Instructions
 from otvet.limits import SharedLimit
+from otvet.settings.working_hours import zone_of
 from tests.clocks import FakeClock
 from tests.running import otvet, wait_for
 from tests.standins.amocrm import PIPELINE, STAGE, AmoStandin, amocrm_standin

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from otvet import turns
 from otvet.answer import Rules
 from otvet.commands import operate, view
-from otvet.config import load_settings
 from otvet.conversations import messages, set_mode
 from otvet.database import Database
 from otvet.deliver.delivery import GIVE_UP_AFTER
 from otvet.deliver.ways import How
+from otvet.settings.loading import load_settings
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming

@@ -14,7 +14,6 @@ from otvet import conversations as conversations_module
 from otvet import erasure, summaries, tries, turns
 from otvet.amocrm.events import read_delivery
 from otvet.commands.forget import Who, forget
-from otvet.config import load_settings
 from otvet.conversations import clients, conversations, messages
 from otvet.database import Database, metadata
 from otvet.deals import known
@@ -22,6 +21,7 @@ from otvet.deliver import bot_calls
 from otvet.inbox import Received, quarantine, store
 from otvet.responders.checks.guard import Finding
 from otvet.responders.manus.api import ManusApi
+from otvet.settings.loading import load_settings
 from tests.clocks import FakeClock
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin

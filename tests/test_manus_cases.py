@@ -77,7 +77,7 @@ def services() -> Iterator[tuple[AmoStandin, ManusStandin]]:
 
 def settings(amo: AmoStandin, manus: ManusStandin, folder: Path, **more: str) -> dict[str, str]:
     ours = {
-        "OTVET_MANUS_CALLS_A_MINUTE": "10000",
+        "MANUS_CALLS_A_MINUTE": "10000",
         "OTVET_AMOCRM_CALLS_A_SECOND": "100",
         "OTVET_KNOWLEDGE_DIR": str(folder / "knowledge"),
         "OTVET_NUMBER_GUARD": "off",  # the answers of these cases have prices that stand nowhere
@@ -274,7 +274,7 @@ def called(folder: Path, services: tuple[AmoStandin, ManusStandin]) -> Iterator[
     own.mkdir()
     manus.reset()
     manus.reach = (PUBLIC, f"http://127.0.0.1:{port}")
-    patient = {"OTVET_MANUS_POLL_SECONDS": "60", "OTVET_REPLY_BUDGET_SECONDS": "600"}
+    patient = {"MANUS_POLL_SECONDS": "60", "OTVET_REPLY_BUDGET_SECONDS": "600"}
     with otvet(own, **settings(amo, manus, folder, OTVET_PORT=str(port), OTVET_PUBLIC_URL=PUBLIC, **patient)) as server:
         wait_for(lambda: manus.tried == [200], "the webhook tried")
         yield Stage(server, amo, manus)
@@ -375,7 +375,7 @@ def test_another_process_than_the_one_that_waits_may_be_told(
     manus.reset()
     manus.answer = lambda _: RIGHT
     common = settings(amo, manus, folder, OTVET_DATABASE_URL=postgres_url, OTVET_PUBLIC_URL=PUBLIC)
-    common |= {"OTVET_MANUS_POLL_SECONDS": "60", "OTVET_REPLY_BUDGET_SECONDS": "600"}
+    common |= {"MANUS_POLL_SECONDS": "60", "OTVET_REPLY_BUDGET_SECONDS": "600"}
     (one, other), port = (folder / "one", folder / "other"), free_port()
     one.mkdir()
     other.mkdir()

@@ -67,9 +67,9 @@ def test_instructions_that_leave_no_room_for_a_question(tmp_path: Path, manus: M
 def test_the_webhook(tmp_path: Path, manus: ManusStandin) -> None:
     assert "– Manus webhook none without OTVET_PUBLIC_URL" in check(tmp_path, manus)[1]
     assert "is not registered yet" in check(tmp_path, manus, OTVET_PUBLIC_URL=PUBLIC)[1]
-    url = f"{PUBLIC}/hooks/manus"
+    url = f"{PUBLIC}/webhook/manus"
     manus.hooks["1"] = {"id": "1", "url": url, "status": "active"}
-    settings = {"OTVET_PUBLIC_URL": PUBLIC, "OTVET_MANUS_WEBHOOK_PATH": "/hooks/manus"}
+    settings = {"OTVET_PUBLIC_URL": PUBLIC}
     assert f"✓ Manus webhook {url}" in check(tmp_path, manus, **settings)[1]
     manus.hooks["1"]["status"] = "inactive"
     assert f"{url} is paused" in check(tmp_path, manus, **settings)[1]

@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from otvet import engine, schema, turns
-from otvet.config import load_settings
 from otvet.database import Database, UtcDateTime
 from otvet.engine import Engine
+from otvet.settings.loading import load_settings
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_outages import connected, serving, until
 from tests.test_schema import PREVIOUS, upgrade

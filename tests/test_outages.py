@@ -17,11 +17,11 @@ from otvet.amocrm import oauth
 from otvet.amocrm.client import AmoClient
 from otvet.answer import Answering, Rules
 from otvet.app import Service, wire
-from otvet.config import load_settings
 from otvet.connection import tokens
 from otvet.connection.renewal import Tokens
 from otvet.conversations import conversations
 from otvet.database import Database
+from otvet.settings.loading import load_settings
 from tests.clocks import HeldClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming

@@ -144,7 +144,7 @@ def test_of_two_who_summarise_at_once_the_first_wins(database: Database) -> None
 
 NOT_OURS = {
     "switched off": {"off": True},
-    "left out by its channel": {"admission": Admission(Selection(channels=Choice.of("waba", "")))},
+    "left out by its channel": {"admission": Admission(Selection(channels=Choice.of(["waba"])))},
 }
 
 

@@ -9,7 +9,6 @@ import httpx2
 import pytest
 
 from otvet import app
-from otvet.config import Settings
 from otvet.database import Database
 from otvet.errors import StorageError
 from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
@@ -17,6 +16,7 @@ from otvet.responders.chat.models import from_settings
 from otvet.responders.checks.guard import Finding
 from otvet.responders.checks.masking import Masker
 from otvet.responders.template import NOTHING_TO_READ, TemplateResponder
+from otvet.settings.settings import Settings
 from otvet.writing import HIDDEN, Checks, Writing, Written
 from tests.clocks import FakeClock
 from tests.contexts import THEN, context, line

@@ -22,22 +22,20 @@ from otvet.amocrm.files import Files
 from otvet.amocrm.token import TokenSource
 from otvet.answer import Answering, Rules
 from otvet.clock import Clock, SystemClock
-from otvet.config import Settings
 from otvet.connection import account, known_account, tokens
 from otvet.connection.consenting import Consenting
 from otvet.connection.renewal import Tokens
 from otvet.connection.watch import Watch, Watched
 from otvet.conversations import OFF
 from otvet.database import Database
-from otvet.deals import hours, known
+from otvet.deals import known
 from otvet.deals.admission import Admission
 from otvet.deals.background import Yielding
 from otvet.deals.finder import Finder
 from otvet.deals.reading import Deals
-from otvet.deals.selection import Choice, Selection
-from otvet.deliver.by_channel import SALESBOT, WIDGET, ways_in
+from otvet.deals.selection import Selection
 from otvet.deliver.delivery import Delivery
-from otvet.deliver.ways import How
+from otvet.deliver.ways import FIELD, How
 from otvet.dispatcher import Dispatcher
 from otvet.engine import Engine
 from otvet.errors import SettingsError, StorageError
@@ -54,6 +52,10 @@ from otvet.responders.checks.masking import Masker
 from otvet.responders.circuit import Circuit
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
+from otvet.settings import old_names, working_hours
+from otvet.settings.by_channel import SALESBOT, WIDGET, ways_in
+from otvet.settings.checks import AS_ALWAYS, SILENT
+from otvet.settings.settings import Settings
 from otvet.voice import Voice
 from otvet.writing import Checks, Writing
 
@@ -144,6 +146,8 @@ class Service:
 
     def _arrive(self, connection: Connection) -> None:
         processes.beat(connection, self.me, self.clock.now())
+        if field_id := old_names.salesbot_field(old_names.given()):
+            installation.note(connection, FIELD, str(field_id))
         self.inbox.account = known_account.expected(connection, self.settings.amocrm_base_url)
         if self.settings.amocrm_connected:
             gates.forget_refused_token(connection, gates.AMOCRM)
@@ -190,8 +194,8 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     who = writers(settings, clock, http, database, model)
     lookout = Lookout(database, clock, amocrm, delivery.hurry) if amocrm else None
     patient = _in_the_background(settings, clock, database, amocrm)
-    zone = hours.zone_of(settings.timezone)
-    max_age = JUST_READ if _selection(settings).looks_at_the_deal else known.OLD
+    zone = working_hours.zone_of(settings.timezone)
+    max_age = JUST_READ if _admission(settings).selection.looks_at_the_deal else known.OLD
     deals = Deals(database, clock, patient, settings.context_fields, zone, max_age) if patient else None
     voice = _voice(settings, http, database)
     answering = Answering(database, clock, who.writing, who.knowledge, delivery, _rules(settings), me, deals, voice)
@@ -204,7 +208,9 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     if amocrm and source and settings.amocrm_base_url:
         destination = settings.webhook_url(secret) if settings.public_url else None
         silence = None if settings.silence_hours is None else timedelta(hours=settings.silence_hours)
-        over = Watched(settings.amocrm_base_url, destination, silence, hours.read(settings.working_hours, zone), zone)
+        over = Watched(
+            settings.amocrm_base_url, destination, silence, working_hours.read(settings.working_hours, zone), zone
+        )
         watch = Watch(database, clock, amocrm, source, inbox, over)
     return Service(
         me=me,
@@ -259,11 +265,10 @@ def delivery_rules(settings: Settings) -> How:
         via=via,
         note=settings.reply_note,
         salesbot_id=settings.salesbot_id,
-        field_id=settings.salesbot_field_id,
         show=settings.widget_show,
         mode=settings.mode,
         stale=timedelta(minutes=settings.stale_minutes),
-        hours=hours.read(settings.working_hours, hours.zone_of(settings.timezone)),
+        hours=working_hours.read(settings.working_hours, working_hours.zone_of(settings.timezone)),
     )
 
 
@@ -271,13 +276,13 @@ def _rules(settings: Settings) -> Rules:
     ceilings = {"manus": settings.manus_credits_per_day, "openai": settings.openai_tokens_per_day}
     return Rules(
         quiet=timedelta(seconds=settings.quiet_seconds),
-        quiet_max=timedelta(seconds=max(settings.quiet_max_seconds, settings.quiet_seconds)),
+        quiet_max=timedelta(seconds=settings.quiet_max_seconds),
         stale=timedelta(minutes=settings.stale_minutes),
         replies_a_day=settings.replies_a_day,
         history_messages=settings.history_messages,
         person_phrases=settings.person_phrases or handover.PHRASES,
         instructions=Instructions(settings.instructions_file),
-        zone=hours.zone_of(settings.timezone),
+        zone=working_hours.zone_of(settings.timezone),
         off=settings.mode == OFF,
         ceilings={name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
         admission=_admission(settings),
@@ -285,21 +290,13 @@ def _rules(settings: Settings) -> Rules:
 
 
 def _admission(settings: Settings) -> Admission:
-    return Admission(
-        _selection(settings),
-        hours.read(settings.working_hours, hours.zone_of(settings.timezone)),
-        settings.out_of_hours,
-        settings.out_of_hours_text,
-    )
-
-
-def _selection(settings: Settings) -> Selection:
-    return Selection(
-        pipelines=Choice.of(settings.only_pipelines, settings.except_pipelines),
-        stages=Choice.of(settings.only_stages, settings.except_stages),
-        tags=Choice.of(settings.only_tags, settings.except_tags),
-        channels=Choice.of(settings.only_channels, settings.except_channels),
-    )
+    selection = Selection.of(settings.answer_only, settings.answer_except)
+    open_at = working_hours.read(settings.working_hours, working_hours.zone_of(settings.timezone))
+    if settings.out_of_hours == AS_ALWAYS:
+        return Admission(selection, open_at)
+    if settings.out_of_hours == SILENT:
+        return Admission(selection, open_at, "silent")
+    return Admission(selection, open_at, "text", settings.out_of_hours)
 
 
 @dataclass
@@ -330,7 +327,7 @@ def writers(
         TemplateResponder(),
         summarisers=[circuit for name in order if (circuit := outside.get(name))],
         masker=_masker(database) if settings.mask_personal_data else None,
-        checks=Checks(settings.number_guard, _keys(settings), settings.reply_max_characters),
+        checks=Checks(settings.number_guard, _keys(settings)),
     )
     return Writers(writing, knowledge, manus, model)
 

@@ -8,7 +8,6 @@ import structlog
 
 from otvet import installation
 from otvet.clock import Clock
-from otvet.config import Settings
 from otvet.database import Database
 from otvet.errors import OtvetError
 from otvet.limits import SharedLimit
@@ -18,10 +17,13 @@ from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.manus.summary import ManusSummarizer
 from otvet.responders.manus.wait import DETAIL, LIST_MESSAGES
 from otvet.responders.manus.webhook import Signatures, register
+from otvet.settings.settings import Settings
 from otvet.task_stops import TaskStops
 
 log = structlog.get_logger(__name__)
 
+CALLS_A_MINUTE = 10  # of each kind of question: https://open.manus.ai/docs/v2/rate-limits
+POLL_SECONDS = 2.0  # before the first look at a task
 PROJECTS_AN_HOUR = 10  # none can be deleted over the API: a role text that keeps changing must not fill the account
 
 
@@ -55,16 +57,16 @@ class Manus:
         if url := settings.manus_webhook_url:
             webhook = Webhook(url, Signatures(api, clock, url), TaskStops(database, clock))
         place = SharedLimit(database, clock, "manus.project.create", PROJECTS_AN_HOUR, seconds=3600)
-        places = _places(database, clock, settings.manus_calls_a_minute)
+        places = _places(database, clock, CALLS_A_MINUTE)
         stops = webhook.stops if webhook else None
         responder = ManusResponder(
             api,
             clock,
             profile=settings.manus_profile,
             budget_seconds=settings.reply_budget_seconds,
-            poll_seconds=settings.manus_poll_seconds,
+            poll_seconds=POLL_SECONDS,
             places=places,
-            projects=Projects(api, clock, facts, place) if settings.manus_project else None,
+            projects=Projects(api, clock, facts, place),
             stops=stops,
         )
         summarizer = ManusSummarizer(
@@ -72,7 +74,7 @@ class Manus:
             clock,
             profile=lambda: responder.profile,
             budget_seconds=settings.reply_budget_seconds,
-            poll_seconds=settings.manus_poll_seconds,
+            poll_seconds=POLL_SECONDS,
             places=places,
             stops=stops,
         )
@@ -112,7 +114,7 @@ class _Facts:
 
 
 def _places(database: Database, clock: Clock, a_minute: int) -> dict[str, SharedLimit]:
-    """Manus takes ten questions of each kind a minute and ten times as many looks: https://open.manus.ai/docs/v2/rate-limits.
+    """Manus takes ``a_minute`` questions of each kind a minute and ten times as many looks.
 
     The looks are spread over the minute, so that no turn is without one for long.
     """

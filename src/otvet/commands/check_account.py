@@ -12,7 +12,6 @@ from otvet.amocrm.client import AmoClient
 from otvet.amocrm.hooks import NEEDED
 from otvet.amocrm.token import TokenSource, ends_at
 from otvet.clock import SystemClock
-from otvet.config import Settings
 from otvet.connection import account, watched
 from otvet.connection.renewal import Tokens
 from otvet.connection.steps import State
@@ -20,6 +19,7 @@ from otvet.connection.watch import BY_HAND, EXPOSED, HOOKED, NO_ADDRESS, STAYS_O
 from otvet.database import Database
 from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import _
+from otvet.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

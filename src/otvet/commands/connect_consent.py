@@ -10,7 +10,6 @@ from rich.console import Console
 from otvet.amocrm.token import Keys
 from otvet.clock import Clock
 from otvet.commands.asking import Asking
-from otvet.config import Settings
 from otvet.connection import account, consents
 from otvet.connection.consenting import Consenting
 from otvet.connection.consents import Answer, Asked
@@ -20,6 +19,7 @@ from otvet.connection.tokens import Kept
 from otvet.connection.vault import OtherKey
 from otvet.database import Database
 from otvet.i18n import N_, _
+from otvet.settings.settings import Settings
 
 LOOK_SECONDS = 0.5
 KEY_IS_GONE = N_(

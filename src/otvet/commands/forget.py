@@ -13,11 +13,11 @@ from otvet import erasure, only_one
 from otvet.amocrm.addresses import host_of
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
-from otvet.config import Settings
 from otvet.database import Database
 from otvet.errors import DatabaseUnfit, UsageError
 from otvet.i18n import _
 from otvet.responders.manus.api import ManusApi
+from otvet.settings.settings import Settings
 
 TIMEOUT_SECONDS = 20
 

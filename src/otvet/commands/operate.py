@@ -14,11 +14,11 @@ from sqlalchemy.engine import Connection, Row
 from otvet import gaps, gates, processes, turns
 from otvet.commands import view
 from otvet.commands.terminal import whole
-from otvet.config import Settings
 from otvet.conversations import MODES, pause_end, set_mode, set_pause
 from otvet.errors import UsageError
 from otvet.i18n import N_, _, ngettext
 from otvet.inbox import quarantined
+from otvet.settings.settings import Settings
 
 STATES = {
     turns.WAITING: N_("waiting"),

@@ -10,10 +10,10 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet import handover, turns
 from otvet.conversations import conversations, messages
-from otvet.deals.hours import Hours
 from otvet.deals.selection import Selection
 from otvet.i18n import language_of
 from otvet.responders.base import Line, Reply
+from otvet.settings.working_hours import Hours
 from otvet.spoken import spoken
 
 RESPONDER = "hours"

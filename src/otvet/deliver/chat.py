@@ -15,13 +15,13 @@ from otvet.amocrm.ways import sent_since
 from otvet.clock import Clock
 from otvet.conversations import conversations, messages
 from otvet.database import Database
-from otvet.deals.hours import Hours
 from otvet.deliver import parts
 from otvet.deliver.last_look import look_again
 from otvet.deliver.on_their_way import OnTheirWay
 from otvet.deliver.verdicts import NOT_OURS, SURE_FOR_SECONDS
 from otvet.deliver.ways import SETTLE_SECONDS, Way
 from otvet.i18n import N_, _
+from otvet.settings.working_hours import Hours
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,6 @@ from otvet.clock import Clock
 from otvet.database import Database
 from otvet.deals import admission
 from otvet.deliver import bot_waits, drafts, parts
-from otvet.deliver.by_channel import SALESBOT, WIDGET, way_for
 from otvet.deliver.chat import Chat, origin_of
 from otvet.deliver.last_look import look_again
 from otvet.deliver.on_their_way import OnTheirWay, Stopping
@@ -24,6 +23,7 @@ from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS, SURE_FOR_SECONDS, UNS
 from otvet.deliver.ways import How, Salesbot, ready
 from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import N_, _
+from otvet.settings.by_channel import SALESBOT, WIDGET, way_for
 
 log = structlog.get_logger(__name__)
 

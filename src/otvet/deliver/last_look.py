@@ -7,9 +7,9 @@ from sqlalchemy.engine import Connection
 from otvet import gates, turns
 from otvet.conversations import AUTO, DRAFT, OFF
 from otvet.deals import admission
-from otvet.deals.hours import Hours
 from otvet.deliver import parts
 from otvet.deliver.verdicts import AGAIN, LATER, NOT_OURS
+from otvet.settings.working_hours import Hours
 
 
 def look_again(

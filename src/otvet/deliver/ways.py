@@ -14,11 +14,11 @@ from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.conversations import AUTO
 from otvet.database import Database
-from otvet.deals.hours import Hours
 from otvet.deliver import bot_waits, channels
-from otvet.deliver.by_channel import NOTE, SALESBOT, TALK, WIDGET
 from otvet.errors import StorageError
 from otvet.i18n import N_, _
+from otvet.settings.by_channel import NOTE, SALESBOT, TALK, WIDGET
+from otvet.settings.working_hours import Hours
 
 FIELD = "salesbot_field_id"
 V4 = "salesbot_v4"  # the account where a bot was run by the newer address
@@ -41,7 +41,7 @@ NO_BOT = N_(
 class How:
     """What the user set of how replies are delivered.
 
-    via: the way by channel, see otvet.deliver.by_channel. note: whether a note is written besides.
+    via: the way by channel, see otvet.settings.by_channel. note: whether a note is written besides.
     field_id: the deal's field that the bot reads; None: one that is made.
     show: whether a waiting bot is told to send the text itself.
     mode: AUTO, DRAFT or OFF, where the conversation has none of its own.

@@ -10,9 +10,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from otvet.app import Service
-from otvet.config import SALESBOT_PATH
 from otvet.deliver.bot_calls import NotBelieved, Refused, read_call, take
 from otvet.errors import StorageError
+from otvet.settings.settings import SALESBOT_PATH
 
 log = structlog.get_logger(__name__)
 
