@@ -3,6 +3,7 @@
 from pydantic import SecretStr
 
 from otvet.i18n import _
+from otvet.settings import old_names
 from otvet.settings.settings import PREFIX, Settings
 
 
@@ -17,6 +18,19 @@ def main() -> None:
     for name, field in Settings.model_fields.items():
         shown = "" if field.default is None or isinstance(field.default, SecretStr) else f"`{field.default}`"
         print(f"| `{PREFIX}{name.upper()}` | {shown} | {_(field.description or '')} |")
+    _print_old_names()
+
+
+def _print_old_names() -> None:
+    title, old, instead = _("Names of the version before"), _("Old name"), _("What has taken its place")
+    explained = _(
+        "They are understood in this version only. `otvet check` and each start name those that are still set."
+    )
+    print(f"\n## {title}\n\n{explained}\n")
+    print(f"| {old} | {instead} |")
+    print("| --- | --- |")
+    for name in sorted(old_names.ALL):
+        print(f"| `{PREFIX}{name}` | {old_names.instead_of(name)} |")
 
 
 if __name__ == "__main__":

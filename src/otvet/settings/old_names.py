@@ -45,6 +45,11 @@ def salesbot_field(given: Given) -> int | None:
     return int(number) if number.isascii() and number.isdigit() else None
 
 
+def instead_of(name: str) -> str:
+    """The setting that has taken its place, or what happens without one."""
+    return f"`{PREFIX}{_MOVED[name].upper()}`" if name in _MOVED else _(_GONE[name])
+
+
 def _hint(name: str, given: Given) -> str:
     if name in _GONE:
         return _("{name} is gone: {instead}").format(name=PREFIX + name, instead=_(_GONE[name]))
