@@ -20,10 +20,12 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from otvet import config
 from otvet.app import Service
 from otvet.commands import serve
+from otvet.settings.loading import load_settings
+from otvet.settings.settings import WEBHOOK_PATH
 from otvet.web import application
+from tests import brisk_manus
 
 
 class Points:
@@ -89,7 +91,7 @@ def watch(points: Points) -> None:
     def create(service: Service) -> ASGIApp:
         for http in (service.http, service.amocrm_http):
             http.event_hooks = {"request": [before_call], "response": [after_call]}
-        return Watched(application.create(service), points, service.settings.webhook_path)
+        return Watched(application.create(service), points, WEBHOOK_PATH)
 
     serve.create = create
 
@@ -105,4 +107,5 @@ def run(folder: str, log: str, environment: Mapping[str, str]) -> None:
     how = signal.Signals[os.environ.get("KILL_WITH", "SIGKILL")]
     where, first = os.environ.get("KILL_WHERE", ""), os.environ.get("KILL_FROM", "")
     watch(Points(int(os.environ["KILL_AT"]), where, first, how))
-    serve.serve(config.load_settings())
+    brisk_manus.hurry()
+    serve.serve(load_settings())

@@ -10,11 +10,11 @@ import pytest
 
 from otvet import gates
 from otvet.answering.answering import Answering
-from otvet.config import load_settings
-from otvet.deals import hours
 from otvet.deals.selection import CHANNEL, STAGE, Choice, Selection
 from otvet.delivery.staff_task import DUE_WITHIN as TASK_WITHIN
 from otvet.errors import SettingsError
+from otvet.settings import working_hours
+from otvet.settings.loading import load_settings
 from otvet.storage.database import Database
 from otvet.turns import staff
 from otvet.turns import turn as turn_
@@ -29,7 +29,9 @@ from tests.test_end_to_end import connected
 
 LEAD, CONTACT = 27754599, 93589657
 CLOSED = "We are closed; a manager will answer in the morning."
-OFFICE = hours.read("mon-fri 09:00-18:00", hours.zone_of("Europe/Moscow"))  # the stage's clock begins at 12:00 there
+OFFICE = working_hours.read(
+    "mon-fri 09:00-18:00", working_hours.zone_of("Europe/Moscow")
+)  # the stage's clock begins at 12:00 there
 TEXT = Policy(hours=OFFICE, answers_out_of_hours=False, hours_text=CLOSED)
 HALF_A_DAY = timedelta(hours=12).total_seconds()
 OPENS = datetime(2026, 1, 6, 6, 0, tzinfo=UTC)  # after the stage's first night
@@ -52,7 +54,7 @@ def a_stage(database: Database, rule: Policy, **more: Any) -> Stage:
 
 
 def test_a_channel_that_is_left_out_ends_visibly_and_off_the_list(database: Database) -> None:
-    stage = a_stage(database, Policy(selection=Selection(channels=Choice.of("waba", ""))))
+    stage = a_stage(database, Policy(selection=Selection(channels=Choice.of(["waba"]))))
     (turn,) = stage.client_writes()
     assert answered(stage, turn) == [State.CANCELLED]
     assert stage.turn(turn).reason == CHANNEL
@@ -61,7 +63,7 @@ def test_a_channel_that_is_left_out_ends_visibly_and_off_the_list(database: Data
 
 
 def test_what_a_person_wants_answered_is(database: Database) -> None:
-    stage = a_stage(database, Policy(selection=Selection(channels=Choice.of("waba", ""))))
+    stage = a_stage(database, Policy(selection=Selection(channels=Choice.of(["waba"]))))
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
@@ -255,7 +257,7 @@ def test_the_deal_is_read_before_it_is_decided(tmp_path: Path) -> None:
         amo.pipelines[PIPELINE][1][77] = "VIP clients"
         amo.add_lead(LEAD, CONTACT, status_id=77)
         amo.add_lead(LEAD + 1, CONTACT + 1)
-        with otvet(tmp_path, **connected(amo), OTVET_EXCEPT_STAGES="vip CLIENTS") as server:
+        with otvet(tmp_path, **connected(amo), OTVET_ANSWER_EXCEPT="stage: vip CLIENTS") as server:
             server.deliver(incoming("hello", message_id="m-1"))
             server.deliver(
                 incoming("hello", message_id="m-2", lead_id=LEAD + 1, contact_id=CONTACT + 1, chat_id="other")
@@ -275,7 +277,7 @@ def test_a_deal_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD, CONTACT)
         amo.fault(path=f"/api/v4/leads/{LEAD}", status=500, times=None)
-        with otvet(tmp_path, **connected(amo), OTVET_ONLY_STAGES="no such stage") as server:
+        with otvet(tmp_path, **connected(amo), OTVET_ANSWER_ONLY="stage: no such stage") as server:
             server.deliver(incoming("hello"))
             wait_for(lambda: amo.notes(LEAD), "a note")
             wait_for(server.settled, "the turn closed")
@@ -284,8 +286,9 @@ def test_a_deal_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"out_of_hours": "text", "working_hours": "9-18"}, "OTVET_OUT_OF_HOURS_TEXT"),
+        ({"out_of_hours": "We are closed."}, "OTVET_WORKING_HOURS"),
         ({"out_of_hours": "silent"}, "OTVET_WORKING_HOURS"),
+        ({"answer_only": "vip"}, 'OTVET_ANSWER_ONLY: "vip" is not understood'),
         ({"working_hours": "sometimes"}, "OTVET_WORKING_HOURS: give days"),
         ({"timezone": "Mars"}, "OTVET_TIMEZONE: give a time zone"),
     ],

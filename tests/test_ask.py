@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from otvet.commands import ask
-from otvet.config import Settings
+from otvet.settings.settings import Settings
 from tests.running import command, environment
 
 ROOT = Path(__file__).parent.parent

@@ -8,8 +8,8 @@ import pytest
 
 from otvet.amocrm import oauth
 from otvet.amocrm.token import Pair
-from otvet.config import load_settings
 from otvet.connection import account, tokens
+from otvet.settings.loading import load_settings
 from otvet.storage.database import Database
 from tests.clocks import FakeClock
 

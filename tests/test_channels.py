@@ -3,10 +3,10 @@
 import pytest
 
 from otvet.app import wire
-from otvet.config import load_settings
-from otvet.deliver.by_channel import way_for, ways_in
 from otvet.delivery.channels import LIMITS, SHOWN_AT_ONCE, limit_of, split
 from otvet.errors import SettingsError
+from otvet.settings.by_channel import way_for, ways_in
+from otvet.settings.loading import load_settings
 
 
 def test_one_way_for_all_or_one_for_each_channel() -> None:

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otvet.config import Settings, load_settings
 from otvet.errors import SettingsError
 from otvet.responders.base import Context, Declined, Line, Reply, ResponderError, Sender
 from otvet.responders.chat.answer import for_client, read_completion
@@ -34,6 +33,8 @@ from otvet.responders.chat.models import from_settings
 from otvet.responders.chat.responder import RETRY_SECONDS, ChatResponder
 from otvet.responders.fence import fenced
 from otvet.responders.knowledge.passages import Passage
+from otvet.settings.loading import load_settings
+from otvet.settings.settings import Settings
 from tests.certificates import make_certificates
 from tests.clocks import FakeClock
 from tests.standins.openai import ANSWER, KEY, OpenAiStandin, openai_standin
@@ -683,7 +684,6 @@ class TestSettings:
         [
             ({"openai_model": "m"}, "set OTVET_OPENAI_BASE_URL too"),
             ({"openai_base_url": "http://127.0.0.1/v1"}, "set OTVET_OPENAI_MODEL too"),
-            ({"openai_max_tokens": 5000}, "at most half of OTVET_OPENAI_CONTEXT_TOKENS"),
             ({"openai_ca_file": "nowhere.pem"}, "OTVET_OPENAI_CA_FILE: nowhere.pem"),
             ({"openai_client": "gigachat"}, "set OTVET_OPENAI_API_KEY to its authorization key"),
         ],
@@ -702,8 +702,6 @@ class TestSettings:
             ("HEADERS", "X Y: secret", "give Name: value, with ; between several"),
             ("EXTRA", "{", 'give a JSON object such as {"reasoning_effort": "none"}'),
             ("EXTRA", "[]", 'give a JSON object such as {"reasoning_effort": "none"}'),
-            ("TEMPERATURE", "warm", "give a number"),
-            ("TEMPERATURE", "3", "give at most 2"),
             ("MAX_TOKENS", "5", "give at least 100"),
         ],
     )
@@ -719,9 +717,19 @@ class TestSettings:
         shown = repr(load_settings(openai_api_key="sk-secret", openai_headers="Authorization: Api-Key sk-secret"))
         assert "sk-secret" not in shown
 
-    def test_no_temperature(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("OTVET_OPENAI_TEMPERATURE", "None")
-        assert load_settings().openai_temperature is None
+    @pytest.mark.parametrize(
+        ("extra", "sent"),
+        [(None, {"temperature": 0.2}), ('{"temperature": 0.7}', {"temperature": 0.7}), ('{"temperature": null}', {})],
+    )
+    def test_the_temperature_is_one_of_the_further_fields(
+        self, service: OpenAiStandin, extra: str | None, sent: dict[str, float]
+    ) -> None:
+        ask_as_set(load_settings(openai_model="m", openai_base_url=f"{service.url}/v1", openai_extra=extra))
+        assert {name: value for name, value in service.body.items() if name == "temperature"} == sent
+
+    def test_a_longer_answer_makes_room_for_a_longer_prompt(self) -> None:
+        assert load_settings(openai_max_tokens=500).openai_context_tokens == 8000
+        assert load_settings(openai_max_tokens=4000).openai_context_tokens == 32_000
 
     def test_a_file_that_holds_no_certificate(self, tmp_path: Path) -> None:
         root = tmp_path / "root.pem"
@@ -744,7 +752,8 @@ def test_the_client_is_loaded_with_the_first_question_only() -> None:
     program = (
         "import sys, otvet.cli, otvet.app\n"
         "from otvet.clock import SystemClock\n"
-        "from otvet.config import Settings, load_settings\n"
+        "from otvet.settings.loading import load_settings\n"
+        "from otvet.settings.settings import Settings\n"
         "from otvet.responders.chat.models import from_settings\n"
         "assert from_settings(load_settings(openai_model='m', openai_base_url='http://127.0.0.1/v1'), SystemClock())\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'openai', 'gigachat', 'numpy'}))"

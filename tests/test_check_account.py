@@ -11,8 +11,8 @@ import pytest
 from otvet import gates
 from otvet.amocrm import addresses
 from otvet.commands import check_account
-from otvet.config import load_settings
 from otvet.schema import prepare
+from otvet.settings.loading import load_settings
 from otvet.storage.database import Database
 from tests.running import SECRET, command
 from tests.standins.amocrm import AmoStandin, amocrm_standin

@@ -20,10 +20,10 @@ from dotenv import dotenv_values
 
 from otvet import gates
 from otvet.clock import SystemClock
-from otvet.commands.env_file import update
 from otvet.connection import tokens
 from otvet.connection.connecting import name_of_server, public_address
 from otvet.errors import UsageError
+from otvet.settings.env_file import update
 from otvet.storage.database import Database
 from tests.running import PROGRAM, SECRET, Otvet, command, environment, otvet, wait_for
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin

@@ -132,12 +132,26 @@ def test_a_bot_that_is_switched_off(amo: AmoStandin, server: Otvet) -> None:
 
 def test_a_field_of_ones_own(amo: AmoStandin, server: Otvet) -> None:
     amo.chats.add_bot(BOT)
+    name = "Reply of the assistant (Otvet)"
+    amo.chats.fields |= {
+        5: {"id": 5, "type": "text", "name": name},
+        6: {"id": 6, "type": "textarea", "name": f"{name} "},
+        7: {"id": 7, "type": "textarea", "name": "Notes"},
+    }
+    bot = ("--reply-via", "salesbot", "--salesbot-id", str(BOT))
+    assert "lead.cf.6" in said(connect(amo, server, *bot))
+    assert len(amo.chats.fields) == 4  # with the bot's; no further one was made
+
+
+def test_a_field_whose_number_was_set_in_the_version_before(amo: AmoStandin, server: Otvet) -> None:
+    amo.chats.add_bot(BOT)
     amo.chats.fields |= {5: {"id": 5, "type": "textarea"}, 6: {"id": 6, "type": "text"}}
     bot = ("--reply-via", "salesbot", "--salesbot-id", str(BOT))
-    assert "lead.cf.5" in said(connect(amo, server, *bot, OTVET_SALESBOT_FIELD_ID="5"))
-    assert "the field 6 is no text area" in said(connect(amo, server, *bot, OTVET_SALESBOT_FIELD_ID="6"))
     gone = connect(amo, server, *bot, OTVET_SALESBOT_FIELD_ID="7")
     assert (gone.returncode, "no field 7 in its deals" in said(gone)) == (1, True)
+    assert "the field 6 is no text area" in said(connect(amo, server, *bot, OTVET_SALESBOT_FIELD_ID="6"))
+    assert "lead.cf.5" in said(connect(amo, server, *bot, OTVET_SALESBOT_FIELD_ID="5"))
+    assert "lead.cf.5" in said(connect(amo, server, *bot))  # it was kept
     assert len(amo.chats.fields) == 3  # no further one was made
 
 

@@ -19,10 +19,10 @@ from otvet.answering.instructions import Instructions
 from otvet.conversations import clients, conversations
 from otvet.deals import known, reading
 from otvet.deals.background import Yielding
-from otvet.deals.hours import zone_of
 from otvet.deals.reading import Deals, Names
 from otvet.intake.inbox import Received, store
 from otvet.limits import SharedLimit
+from otvet.settings.working_hours import zone_of
 from otvet.storage.database import Database
 from otvet.turns import turn as turn_
 from tests.clocks import FakeClock

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from otvet.commands import operate, view
-from otvet.config import load_settings
 from otvet.conversations import messages, set_mode
 from otvet.delivery.delivery import GIVE_UP_AFTER
 from otvet.delivery.methods import DeliveryOptions
+from otvet.settings.loading import load_settings
 from otvet.storage.database import Database
 from otvet.turns import drafts, staff
 from otvet.turns.policy import Policy

@@ -14,12 +14,12 @@ from otvet import conversations as conversations_module
 from otvet import erasure, summaries, tries
 from otvet.amocrm.events import read_delivery
 from otvet.commands.forget import Who, forget
-from otvet.config import load_settings
 from otvet.conversations import clients, conversations, messages
 from otvet.deals import known
 from otvet.intake.inbox import Received, quarantine, store
 from otvet.responders.checks.guard import Finding
 from otvet.responders.manus.api import ManusApi
+from otvet.settings.loading import load_settings
 from otvet.storage.database import Database
 from otvet.storage.engines import metadata
 from otvet.turns import queue, staff

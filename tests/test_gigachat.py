@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from otvet.config import load_settings
 from otvet.errors import SettingsError
 from otvet.responders.base import Context, Declined, Line, Reply, ResponderError
 from otvet.responders.chat.gigachat import Library, _load
 from otvet.responders.chat.models import from_settings
+from otvet.settings.loading import load_settings
 from tests.certificates import make_certificates
 from tests.clocks import FakeClock
-from tests.standins.gigachat import load_plain_client
+from tests.standins.gigachat import load_plain_client, signing_in_at
 from tests.standins.openai import ANSWER, OpenAiStandin, openai_standin
 from tests.test_chat import Journal
 
@@ -56,13 +56,12 @@ def settings(service: OpenAiStandin, **more: Any) -> dict[str, Any]:
         "openai_model": "GigaChat-2",
         "openai_api_key": service.credentials,
         "openai_base_url": f"{service.url}/api/v1",
-        "gigachat_auth_url": f"{service.url}/api/v2/oauth",
     } | more
 
 
 def ask(service: OpenAiStandin, load: Loader, *, between: Callable[[], object] | None = None, **more: Any) -> Reply:
     """Ask once; with ``between`` a second time after it."""
-    responder = from_settings(load_settings(**settings(service, **more)), CLOCK, load)
+    responder = from_settings(load_settings(**settings(service, **more)), CLOCK, signing_in_at(service, load))
     assert responder is not None
 
     async def run() -> Reply:
@@ -88,7 +87,7 @@ def fails(service: OpenAiStandin, load: Loader, **more: Any) -> ResponderError:
 
 
 def test_it_signs_in_and_asks(service: OpenAiStandin, load: Loader) -> None:
-    reply = ask(service, load, gigachat_scope="GIGACHAT_API_CORP", openai_extra='{"profanity_check": false}')
+    reply = ask(service, load, openai_client="gigachat-corp", openai_extra='{"profanity_check": false}')
     assert (reply.text, reply.responder, reply.model) == (ANSWER, "openai", "GigaChat-2-0613")
     assert reply.details["tokens"] == 128
     (oauth,) = service.oauth_requests

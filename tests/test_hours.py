@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from otvet.deals.hours import Hours, read, zone_of
+from otvet.settings.working_hours import Hours, read, zone_of
 
 MOSCOW = zone_of("Europe/Moscow")
 BERLIN = zone_of("Europe/Berlin")
@@ -103,7 +103,7 @@ def test_a_zone_that_is_none_is_refused_and_the_default_needs_no_files(monkeypat
     def missing(name: str) -> None:
         raise OSError(name)
 
-    monkeypatch.setattr("otvet.deals.hours.ZoneInfo", missing)
+    monkeypatch.setattr("otvet.settings.working_hours.ZoneInfo", missing)
     assert zone_of("Europe/Moscow") == timezone(timedelta(hours=3), "Europe/Moscow")
 
 

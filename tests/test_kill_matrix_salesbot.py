@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from otvet.amocrm.ways import FIELD_CODE
 from otvet.conversations import conversations, messages
 from otvet.delivery.channels import limit_of, split
 from otvet.turns import parts
@@ -41,6 +42,7 @@ class ChatChain(Chain):
 
     def __init__(self, folder: Path, url: str, amo: AmoStandin, manus: ManusStandin) -> None:
         self._field = amo.chats.add_bot(BOT)
+        amo.chats.fields[self._field]["code"] = FIELD_CODE
         amo.rate = 1000
         manus.answer = lambda content: f"Answer {digest(str(content))} begins. {REST}"
         super().__init__(folder, url, amo, manus)
@@ -52,7 +54,6 @@ class ChatChain(Chain):
             "OTVET_REPLY_VIA": "*=note, instagram*=salesbot",
             "OTVET_REPLY_NOTE": "false",
             "OTVET_SALESBOT_ID": str(BOT),
-            "OTVET_SALESBOT_FIELD_ID": str(self._field),
             "OTVET_AMOCRM_CALLS_A_SECOND": "100",
         }
 

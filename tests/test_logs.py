@@ -18,7 +18,7 @@ def _as_before() -> Iterator[None]:
 
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_an_error_is_told_without_what_was_worked_on(form: str, capsys: pytest.CaptureFixture[str]) -> None:
-    logs.set_up(form, "INFO")
+    logs.set_up(form)
     said = "my phone is +7 900 000-00-00"  # what a client wrote, in a variable beside the error
     for log in (structlog.get_logger("otvet"), logging.getLogger("dbos")):
         try:

@@ -58,7 +58,7 @@ def services() -> Iterator[tuple[AmoStandin, ManusStandin]]:
 
 def settings(amo: AmoStandin, manus: ManusStandin, folder: Path, **more: str) -> dict[str, str]:
     ours = {
-        "OTVET_MANUS_CALLS_A_MINUTE": "10000",
+        "MANUS_CALLS_A_MINUTE": "10000",
         "OTVET_AMOCRM_CALLS_A_SECOND": "100",
         "OTVET_KNOWLEDGE_DIR": str(folder / "knowledge"),
         "OTVET_NUMBER_GUARD": "off",  # the answers of these cases have prices that stand nowhere

@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 import pytest
 from dotenv import dotenv_values
 
-from otvet.config import PREFIX, Settings, load_settings
 from otvet.responders.base import Context, Line
 from otvet.responders.chat.models import from_settings
+from otvet.settings.loading import load_settings
+from otvet.settings.settings import PREFIX, Settings
 from tests.certificates import make_certificates
 from tests.clocks import FakeClock
 from tests.running import command, otvet, wait_for
-from tests.standins.gigachat import load_plain_client
+from tests.standins.gigachat import signing_in_at
 from tests.standins.openai import ANSWER, KEY, OpenAiStandin, openai_standin
 from tests.standins.sender import incoming
 from tests.test_chat import Journal
@@ -91,7 +92,6 @@ def test_a_recipe_does_what_it_says(
     if name == "GigaChat":
         make_certificates(tmp_path)[0].rename(given["OTVET_OPENAI_CA_FILE"])
         service.credentials = "YOUR_AUTHORIZATION_KEY"
-        monkeypatch.setenv("OTVET_GIGACHAT_AUTH_URL", f"{service.url}/api/v2/oauth")
         base_url = "https://api.giga.chat/v1"  # the client's own
     else:
         base_url = str(given["OTVET_OPENAI_BASE_URL"])
@@ -99,7 +99,7 @@ def test_a_recipe_does_what_it_says(
     monkeypatch.setenv("OTVET_OPENAI_BASE_URL", service.url + urlsplit(base_url).path)
 
     settings = load_settings()
-    responder = from_settings(settings, CLOCK, load_plain_client)
+    responder = from_settings(settings, CLOCK, signing_in_at(service))
     assert responder is not None
 
     async def run() -> str:
@@ -116,9 +116,7 @@ def test_a_recipe_does_what_it_says(
     body = request["body"]
     assert [message["role"] for message in body.pop("messages")] == ["system", "user"]
     assert body == {"model": model, "temperature": 0.2, "max_tokens": 1000, **extra}
-    given_budget, given_context = given.get("OTVET_OPENAI_BUDGET_SECONDS"), given.get("OTVET_OPENAI_CONTEXT_TOKENS")
-    assert settings.openai_budget_seconds == float(given_budget or 30)
-    assert settings.openai_context_tokens == int(given_context or 8000)
+    assert settings.openai_budget_seconds == float(given.get("OTVET_OPENAI_BUDGET_SECONDS") or 30)
     if name == "GigaChat":
         (oauth,) = service.oauth_requests
         assert oauth["form"] == "scope=GIGACHAT_API_PERS"

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from otvet import engine, schema
-from otvet.config import load_settings
 from otvet.engine import Engine
+from otvet.settings.loading import load_settings
 from otvet.storage.database import Database
 from otvet.storage.engines import UtcDateTime
 from otvet.turns import sending

@@ -9,9 +9,9 @@ import pytest
 from otvet import gates
 from otvet.amocrm.events import read_delivery
 from otvet.commands import operate
-from otvet.config import load_settings
 from otvet.errors import UsageError
 from otvet.intake.inbox import Received, store
+from otvet.settings.loading import load_settings
 from otvet.storage.database import Database
 from tests.running import Otvet, command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
@@ -127,7 +127,7 @@ def test_retry_over_the_api(tmp_path: Path) -> None:
 
 
 def test_a_manager_in_the_chat_stops_the_assistant(tmp_path: Path) -> None:
-    with otvet(tmp_path, OTVET_QUIET_SECONDS="2", OTVET_QUIET_MAX_SECONDS="9") as server:
+    with otvet(tmp_path, OTVET_QUIET_SECONDS="2") as server:
         server.deliver(incoming("hello", message_id="m-1"))
         server.deliver(outgoing("I am on it", message_id="m-2"))
         wait_for(server.settled, "the turn cancelled")
@@ -190,7 +190,7 @@ def test_a_pause_of_impossible_length_is_refused_with_a_sentence(tmp_path: Path)
 
 
 def test_a_retry_names_the_turn_that_answers(tmp_path: Path) -> None:
-    with otvet(tmp_path, OTVET_QUIET_SECONDS="30", OTVET_QUIET_MAX_SECONDS="60") as server:
+    with otvet(tmp_path, OTVET_QUIET_SECONDS="30") as server:
         server.deliver(incoming("hello", message_id="m-1"))
         server.deliver(outgoing("I am on it", message_id="m-2"))
         server.deliver(incoming("and how much?", message_id="m-3", created_at=1895482791))

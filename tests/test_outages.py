@@ -18,10 +18,10 @@ from otvet.amocrm import oauth
 from otvet.amocrm.client import AmoClient
 from otvet.answering.answering import Answering
 from otvet.app import Service, wire
-from otvet.config import load_settings
 from otvet.connection import tokens
 from otvet.connection.renewal import Tokens
 from otvet.conversations import conversations
+from otvet.settings.loading import load_settings
 from otvet.storage.database import Database
 from otvet.turns import sending
 from otvet.turns.turn import State, turns

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from otvet.deals.selection import CHANNEL, PIPELINE, STAGE, TAGS, Choice, Selection
+from otvet.deals.selection import CHANNEL, PIPELINE, STAGE, TAGS, Selection
 
 DEAL: dict[str, Any] = {
     "pipeline": "Опт и розница",
@@ -16,50 +16,45 @@ DEAL: dict[str, Any] = {
 }
 
 
-def only(value: str) -> Choice:
-    return Choice.of(value, "")
-
-
-def besides(value: str) -> Choice:
-    return Choice.of("", value)
-
-
 @pytest.mark.parametrize(
-    ("selection", "reason"),
+    ("only", "exception", "reason"),
     [
-        (Selection(), None),
-        (Selection(pipelines=only("  ОПТ и  розница ")), None),
-        (Selection(pipelines=only("11")), None),
-        (Selection(pipelines=only("Опт; 11; другая")), None),
-        (Selection(pipelines=only("Опт")), PIPELINE),
-        (Selection(pipelines=besides("другая, опт и розница")), PIPELINE),
-        (Selection(stages=only("звонок, ожидание;")), None),
-        (Selection(stages=besides("22")), STAGE),
-        (Selection(stages=besides("23")), None),
-        (Selection(tags=only("vip")), None),
-        (Selection(tags=only("другой;44")), None),
-        (Selection(tags=only("другой")), TAGS),
-        (Selection(tags=besides("елки")), TAGS),
-        (Selection(tags=Choice.of("vip", "елки")), TAGS),
-        (Selection(channels=only("Telegram, waba")), None),
-        (Selection(channels=only("waba")), CHANNEL),
-        (Selection(channels=besides("tele*")), CHANNEL),
+        ("", "", None),
+        ("pipeline:   ОПТ и  розница ", "", None),
+        ("pipeline: 11", "", None),
+        ("pipeline: Опт, 11, другая", "", None),
+        ("pipeline: Опт", "", PIPELINE),
+        ("", "воронка: другая, опт и розница", PIPELINE),
+        ("stage: 'звонок, ожидание'", "", None),
+        ("", "этап: 22", STAGE),
+        ("", "stage: 23", None),
+        ("tag: vip", "", None),
+        ("tag: другой, 44", "", None),
+        ("тег: другой", "", TAGS),
+        ("", "tag: елки", TAGS),
+        ("tag: vip", "tag: елки", TAGS),
+        ("channel: Telegram, waba", "", None),
+        ("канал: waba", "", CHANNEL),
+        ("", "channel: tele*", CHANNEL),
+        ("pipeline: 11; tag: vip; channel: telegram; stage: 22", "", None),
+        ("pipeline: 11; tag: другой", "", TAGS),
+        ("pipeline: 11", "channel: avito; stage: 22", STAGE),
     ],
 )
-def test_what_is_left_out(selection: Selection, reason: str | None) -> None:
-    assert selection.leaves_out(DEAL, "telegram") == reason
+def test_what_is_left_out(only: str, exception: str, reason: str | None) -> None:
+    assert Selection.of(only, exception).leaves_out(DEAL, "telegram") == reason
 
 
 def test_what_is_not_known_leaves_nothing_out() -> None:
-    strict = Selection(only("x"), only("x"), only("x"), only("x"))
+    strict = Selection.of("pipeline: x; stage: x; tag: x; channel: x", "")
     assert strict.leaves_out(None, None) is None
     nameless = {**DEAL, "pipeline": None, "stage": None, "tags": ["x"]}
     assert strict.leaves_out(nameless, "x") is None
-    assert Selection(pipelines=only("12")).leaves_out(nameless, None) == PIPELINE
-    assert Selection(pipelines=only("12; 11")).leaves_out(nameless, None) is None
+    assert Selection.of("pipeline: 12", "").leaves_out(nameless, None) == PIPELINE
+    assert Selection.of("pipeline: 12, 11", "").leaves_out(nameless, None) is None
 
 
 def test_no_tags_are_none_of_the_wanted() -> None:
     untagged = {**DEAL, "tags": [], "tag_ids": []}
-    assert Selection(tags=only("vip")).leaves_out(untagged, None) == TAGS
-    assert Selection(tags=besides("vip")).leaves_out(untagged, None) is None
+    assert Selection.of("tag: vip", "").leaves_out(untagged, None) == TAGS
+    assert Selection.of("", "tag: vip").leaves_out(untagged, None) is None

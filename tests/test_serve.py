@@ -72,10 +72,11 @@ class Hurried(Otvet):
     program = (
         sys.executable,
         "-c",
-        "from otvet import app, config\n"
+        "from otvet import app\n"
+        "from otvet.settings.loading import load_settings\n"
         "from otvet.commands import serve\n"
         "serve.GRACE_SECONDS, app.FINISH_SECONDS = 0.5, 1\n"
-        "serve.serve(config.load_settings())\n",
+        "serve.serve(load_settings())\n",
     )
 
 
@@ -229,7 +230,7 @@ def test_no_secret_reaches_the_log(tmp_path: Path) -> None:
         "OTVET_MANUS_BASE_URL": "http://127.0.0.1:9",
         "OTVET_REPLY_BUDGET_SECONDS": "1",
     }
-    with otvet(tmp_path, OTVET_LOG_FORMAT="json", OTVET_LOG_LEVEL="debug", **secrets) as server:
+    with otvet(tmp_path, OTVET_LOG_FORMAT="json", **secrets) as server:
         server.deliver(incoming("hello"))
         httpx2.get(f"{server.webhook}x", trust_env=False)
         wait_for(lambda: "not delivered" in server.log.read_text(), "the failure in the log")

@@ -146,7 +146,7 @@ def test_of_two_who_summarise_at_once_the_first_wins(database: Database) -> None
 
 NOT_OURS = {
     "switched off": Policy(mode="off"),
-    "left out by its channel": Policy(selection=Selection(channels=Choice.of("waba", ""))),
+    "left out by its channel": Policy(selection=Selection(channels=Choice.of(["waba"]))),
 }
 
 

@@ -402,7 +402,7 @@ def test_the_key_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert key_in(file) == key
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.glob(".*")) == []
-    with pytest.raises(SettingsError, match="OTVET_SECRET_KEY_FILE"):
+    with pytest.raises(SettingsError, match="OTVET_SECRET_KEY"):
         key_in(tmp_path / "nowhere" / "key")
 
 

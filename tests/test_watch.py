@@ -17,13 +17,13 @@ from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.token import FixedToken
 from otvet.app import wire
-from otvet.config import load_settings
 from otvet.connection import known_account, watched
 from otvet.connection.known_account import Known
 from otvet.connection.watch import EVERY, Watch, Watched
 from otvet.connection.watched import DELIVERIES, TOKEN, WEBHOOK
-from otvet.deals.hours import Hours, read, zone_of
 from otvet.intake.inbox import Inbox
+from otvet.settings.loading import load_settings
+from otvet.settings.working_hours import Hours, read, zone_of
 from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin

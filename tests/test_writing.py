@@ -9,13 +9,13 @@ import httpx2
 import pytest
 
 from otvet import app
-from otvet.config import Settings
 from otvet.errors import StorageError
 from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
 from otvet.responders.chat.models import from_settings
 from otvet.responders.checks.guard import Finding
 from otvet.responders.checks.masking import Masker
 from otvet.responders.template import NOTHING_TO_READ, TemplateResponder
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 from otvet.writing import HIDDEN, Checks, Writing, Written
 from tests.clocks import FakeClock

@@ -1,4 +1,6 @@
-"""Write what is generated: the settings' pages, the commands' pages, the compiled catalogues. ``--check`` only looks.
+"""Write what is generated: the pages of settings and commands, the tables as SQL, the compiled catalogues.
+
+``--check`` only looks.
 
 Run: python -m tools.generate [--check]
 """
@@ -24,6 +26,7 @@ def generated() -> Iterator[tuple[Path, bytes]]:
     for language, folder in LANGUAGES.items():
         yield folder / "settings.md", _page("settings", language)
         yield folder / "commands.md", _page("commands", language)
+    yield ROOT / "database_schema.sql", _page("schema", "en")
 
 
 def _catalogue() -> bytes:

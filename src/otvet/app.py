@@ -24,19 +24,17 @@ from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.instructions import Instructions
 from otvet.answering.voice import Voice
 from otvet.clock import Clock, SystemClock
-from otvet.config import Settings
 from otvet.connection import account, known_account, tokens
 from otvet.connection.consenting import Consenting
 from otvet.connection.renewal import Tokens
 from otvet.connection.watch import Watch, Watched
-from otvet.deals import hours, known
+from otvet.deals import known
 from otvet.deals.background import Yielding
 from otvet.deals.finder import Finder
 from otvet.deals.reading import Deals
-from otvet.deals.selection import Choice, Selection
-from otvet.deliver.by_channel import SALESBOT, WIDGET, ways_in
+from otvet.deals.selection import Selection
 from otvet.delivery.delivery import Delivery
-from otvet.delivery.methods import DeliveryMethod, DeliveryOptions, build_methods
+from otvet.delivery.methods import FIELD, DeliveryMethod, DeliveryOptions, build_methods
 from otvet.dispatcher import Dispatcher
 from otvet.engine import Engine
 from otvet.errors import SettingsError, StorageError
@@ -51,6 +49,10 @@ from otvet.responders.checks.masking import Masker
 from otvet.responders.circuit import Circuit
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
+from otvet.settings import old_names, working_hours
+from otvet.settings.by_channel import SALESBOT, WIDGET, ways_in
+from otvet.settings.checks import AS_ALWAYS, SILENT
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 from otvet.turns import human_request, queue
 from otvet.turns.policy import Policy
@@ -139,6 +141,8 @@ class Service:
 
     def _arrive(self, connection: Connection) -> None:
         processes.beat(connection, self.me, self.clock.now())
+        if field_id := old_names.salesbot_field(old_names.given()):
+            installation.note(connection, FIELD, str(field_id))
         self.inbox.account = known_account.expected(connection, self.settings.amocrm_base_url)
         if self.settings.amocrm_connected:
             gates.forget_refused_token(connection, gates.AMOCRM)
@@ -194,7 +198,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     who = writers(settings, clock, http, database, model)
     lookout = Lookout(database, clock, amocrm, delivery.hurry) if amocrm else None
     patient = _in_the_background(settings, clock, database, amocrm)
-    zone = hours.zone_of(settings.timezone)
+    zone = working_hours.zone_of(settings.timezone)
     max_age = JUST_READ if policy.selection.looks_at_the_deal else known.OLD
     deals = Deals(database, clock, patient, settings.context_fields, zone, max_age) if patient else None
     voice = _voice(settings, http, database)
@@ -210,7 +214,9 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     if amocrm and source and settings.amocrm_base_url:
         destination = settings.webhook_url(secret) if settings.public_url else None
         silence = None if settings.silence_hours is None else timedelta(hours=settings.silence_hours)
-        over = Watched(settings.amocrm_base_url, destination, silence, hours.read(settings.working_hours, zone), zone)
+        over = Watched(
+            settings.amocrm_base_url, destination, silence, working_hours.read(settings.working_hours, zone), zone
+        )
         watch = Watch(database, clock, amocrm, source, inbox, over)
     return Service(
         me=me,
@@ -264,7 +270,6 @@ def delivery_options(settings: Settings) -> DeliveryOptions:
         via=via,
         note=settings.reply_note,
         salesbot_id=settings.salesbot_id,
-        field_id=settings.salesbot_field_id,
         show=settings.widget_show,
     )
 
@@ -283,14 +288,14 @@ def answer_policy(settings: Settings) -> Policy:
     """Which questions the assistant answers, and when."""
     return Policy(
         quiet=timedelta(seconds=settings.quiet_seconds),
-        quiet_max=timedelta(seconds=max(settings.quiet_max_seconds, settings.quiet_seconds)),
+        quiet_max=timedelta(seconds=settings.quiet_max_seconds),
         stale=timedelta(minutes=settings.stale_minutes),
         replies_a_day=settings.replies_a_day,
         mode=settings.mode,
-        hours=hours.read(settings.working_hours, hours.zone_of(settings.timezone)),
-        answers_out_of_hours=settings.out_of_hours == "answer",
-        hours_text=settings.out_of_hours_text if settings.out_of_hours == "text" else "",
-        selection=_selection(settings),
+        hours=working_hours.read(settings.working_hours, working_hours.zone_of(settings.timezone)),
+        answers_out_of_hours=settings.out_of_hours == AS_ALWAYS,
+        hours_text="" if settings.out_of_hours in (AS_ALWAYS, SILENT) else settings.out_of_hours,
+        selection=Selection.of(settings.answer_only, settings.answer_except),
     )
 
 
@@ -300,17 +305,8 @@ def _writing_options(settings: Settings) -> WritingOptions:
         history_messages=settings.history_messages,
         person_phrases=settings.person_phrases or human_request.PHRASES,
         instructions=Instructions(settings.instructions_file),
-        zone=hours.zone_of(settings.timezone),
+        zone=working_hours.zone_of(settings.timezone),
         ceilings={name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
-    )
-
-
-def _selection(settings: Settings) -> Selection:
-    return Selection(
-        pipelines=Choice.of(settings.only_pipelines, settings.except_pipelines),
-        stages=Choice.of(settings.only_stages, settings.except_stages),
-        tags=Choice.of(settings.only_tags, settings.except_tags),
-        channels=Choice.of(settings.only_channels, settings.except_channels),
     )
 
 
@@ -341,7 +337,7 @@ def writers(
         TemplateResponder(),
         summariser=by_model if "openai" in order else None,
         masker=_masker(database) if settings.mask_personal_data else None,
-        checks=Checks(settings.number_guard, _keys(settings), settings.reply_max_characters),
+        checks=Checks(settings.number_guard, _keys(settings)),
     )
     return Writers(writing, knowledge)
 

@@ -1,5 +1,6 @@
 """The command line. Each command is a few lines over a function elsewhere, imported when it is called."""
 
+import logging
 import sys
 from typing import Annotated
 
@@ -39,20 +40,20 @@ Live = Annotated[bool, typer.Option("--live", help=_("Go ahead although a real a
 
 @app.command(cls=Command, help=_("Start the service.\n\nExample: otvet serve"))
 def serve() -> None:
-    from otvet import config
     from otvet.commands import serve
+    from otvet.settings.loading import load_settings
 
-    serve.serve(config.load_settings())
+    serve.serve(load_settings())
 
 
 @app.command(
     cls=Command, help=_("Show clients, conversations and messages.\n\nExamples: otvet view; otvet view 27754599")
 )
 def view(lead: Lead = None) -> None:
-    from otvet import config
     from otvet.commands import view
+    from otvet.settings.loading import load_settings
 
-    view.show(config.load_settings(), _number(lead) if lead is not None else None)
+    view.show(load_settings(), _number(lead) if lead is not None else None)
 
 
 @app.command(
@@ -73,10 +74,10 @@ def simulate(
     url: BaseUrl = None,
     live: Live = False,
 ) -> None:
-    from otvet import config
     from otvet.commands import simulate
+    from otvet.settings.loading import load_settings
 
-    settings = config.load_settings()
+    settings = load_settings()
     if text is None:
         good = simulate.whole_scene(settings, url, live=live)
     else:
@@ -97,10 +98,10 @@ def ask(
         typer.Argument(metavar="TEXT", help=_("What the client writes; several texts are messages in a row.")),
     ],
 ) -> None:
-    from otvet import config
     from otvet.commands import ask
+    from otvet.settings.loading import load_settings
 
-    ask.ask(config.load_settings(), texts)
+    ask.ask(load_settings(), texts)
 
 
 @app.command(cls=Command, help=_("Try the database layer in a temporary database.\n\nExample: otvet selftest"))
@@ -112,10 +113,10 @@ def selftest() -> None:
 
 @app.command(cls=Command, help=_("Say what is configured and whether it works.\n\nExample: otvet check"))
 def check() -> None:
-    from otvet import config
     from otvet.commands import check
+    from otvet.settings.loading import load_settings
 
-    raise typer.Exit(0 if check.run(config.load_settings()) else 1)
+    raise typer.Exit(0 if check.run(load_settings()) else 1)
 
 
 @app.command(
@@ -156,21 +157,21 @@ def connect(
     yes: Annotated[bool, typer.Option("--yes", help=_("Ask nothing."))] = False,
     browser: Annotated[bool, typer.Option(help=_("Whether the page of the consent is opened."))] = True,
 ) -> None:
-    from otvet import config
     from otvet.commands import connect
+    from otvet.settings.loading import load_settings
 
     answers = connect.Answers(
         account, token, client_id, client_secret, code, public_url, reply_via, salesbot_id, yes, browser
     )
-    raise typer.Exit(0 if connect.connect(config.load_settings(), answers) else 1)
+    raise typer.Exit(0 if connect.connect(load_settings(), answers) else 1)
 
 
 @app.command(cls=Command, help=_("Show the totals.\n\nExample: otvet stats"))
 def stats() -> None:
-    from otvet import config
     from otvet.commands import report
+    from otvet.settings.loading import load_settings
 
-    report.show(config.load_settings())
+    report.show(load_settings())
 
 
 @app.command(
@@ -184,18 +185,18 @@ def pause(
         typer.Option(metavar="N", help=_("For so long; without it until otvet resume."), min=1, show_default=False),
     ] = None,
 ) -> None:
-    from otvet import config
     from otvet.commands import operate
+    from otvet.settings.loading import load_settings
 
-    operate.pause(config.load_settings(), _number(lead), minutes)
+    operate.pause(load_settings(), _number(lead), minutes)
 
 
 @app.command(cls=Command, help=_("Let the assistant answer in a deal again.\n\nExample: otvet resume 27754599"))
 def resume(lead: OneLead) -> None:
-    from otvet import config
     from otvet.commands import operate
+    from otvet.settings.loading import load_settings
 
-    operate.resume(config.load_settings(), _number(lead))
+    operate.resume(load_settings(), _number(lead))
 
 
 @app.command(
@@ -210,18 +211,18 @@ def turns(
         typer.Option(metavar="STATE", help=_("failed, handed, cancelled, kept, sent ..."), show_default=False),
     ] = None,
 ) -> None:
-    from otvet import config
     from otvet.commands import operate
+    from otvet.settings.loading import load_settings
 
-    operate.show(config.load_settings(), state)
+    operate.show(load_settings(), state)
 
 
 @app.command(cls=Command, help=_("Have a turn answered that ended without a reply.\n\nExample: otvet retry 17"))
 def retry(turn: Turn) -> None:
-    from otvet import config
     from otvet.commands import operate
+    from otvet.settings.loading import load_settings
 
-    operate.retry(config.load_settings(), _number(turn))
+    operate.retry(load_settings(), _number(turn))
 
 
 @app.command(
@@ -237,10 +238,10 @@ def gaps(
     ] = 30,
     limit: Annotated[int, typer.Option(metavar="N", help=_("So many at most."), min=1, max=1000)] = 20,
 ) -> None:
-    from otvet import config
     from otvet.commands import operate
+    from otvet.settings.loading import load_settings
 
-    operate.show_gaps(config.load_settings(), days, limit)
+    operate.show_gaps(load_settings(), days, limit)
 
 
 @app.command(
@@ -252,10 +253,10 @@ def gaps(
 def mode(
     lead: OneLead, mode: Annotated[str, typer.Argument(metavar="MODE", help=_("auto, draft, off, default."))]
 ) -> None:
-    from otvet import config
     from otvet.commands import operate
+    from otvet.settings.loading import load_settings
 
-    operate.mode(config.load_settings(), _number(lead), mode)
+    operate.mode(load_settings(), _number(lead), mode)
 
 
 @app.command(
@@ -274,10 +275,10 @@ def replay(
         bool, typer.Option("--yes", help=_("Do not ask before questions are put to a paid service."))
     ] = False,
 ) -> None:
-    from otvet import config
     from otvet.commands import replay
+    from otvet.settings.loading import load_settings
 
-    replay.replay(config.load_settings(), _number(lead) if lead is not None else None, last, agreed=yes)
+    replay.replay(load_settings(), _number(lead) if lead is not None else None, last, agreed=yes)
 
 
 @app.command(
@@ -297,12 +298,12 @@ def forget(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help=_("Do not ask."))] = False,
 ) -> None:
-    from otvet import config
     from otvet.commands import forget
+    from otvet.settings.loading import load_settings
 
     _log_errors_only()
     who = forget.Who(_number(lead) if lead is not None else None, _number(contact) if contact is not None else None)
-    forget.forget(config.load_settings(), who, agreed=yes)
+    forget.forget(load_settings(), who, agreed=yes)
 
 
 @app.command(
@@ -319,18 +320,18 @@ def approve(
         typer.Option(metavar="TEXT", help=_("What to send in place of the draft."), show_default=False),
     ] = None,
 ) -> None:
-    from otvet import config
     from otvet.commands import operate
+    from otvet.settings.loading import load_settings
 
-    operate.approve(config.load_settings(), _number(turn), text)
+    operate.approve(load_settings(), _number(turn), text)
 
 
 @app.command(cls=Command, help=_("Drop a draft; nothing is sent.\n\nExample: otvet reject 17"))
 def reject(turn: Turn) -> None:
-    from otvet import config
     from otvet.commands import operate
+    from otvet.settings.loading import load_settings
 
-    operate.reject(config.load_settings(), _number(turn))
+    operate.reject(load_settings(), _number(turn))
 
 
 @app.command(
@@ -355,7 +356,7 @@ def _log_errors_only() -> None:
     """For a command that says itself what it did."""
     from otvet import logs
 
-    logs.set_up("console", "error")
+    logs.set_up("console", logging.ERROR)
 
 
 def _number(lead: str) -> int:

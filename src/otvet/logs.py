@@ -7,8 +7,11 @@ from typing import Any
 import structlog
 
 
-def set_up(form: str, level: str) -> None:
-    """Once at start. Events and their values are ours: what clients write is never logged."""
+def set_up(form: str, least: int = logging.INFO) -> None:
+    """Once at start; ``least`` is the lowest level that is written.
+
+    Events and their values are ours: what clients write is never logged. Below INFO other libraries would log it.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -36,7 +39,7 @@ def set_up(form: str, level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(least)
     for name in ("uvicorn", "uvicorn.error", "dbos"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

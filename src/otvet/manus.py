@@ -4,14 +4,16 @@ import httpx2
 
 from otvet import installation
 from otvet.clock import Clock
-from otvet.config import Settings
 from otvet.limits import SharedLimit
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.making import Projects
 from otvet.responders.manus.responder import CREATE, SEND, ManusResponder
 from otvet.responders.manus.wait import DETAIL, LIST_MESSAGES
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 
+CALLS_A_MINUTE = 10  # of each kind of question: https://open.manus.ai/docs/v2/rate-limits
+POLL_SECONDS = 2.0  # before the first look at a task
 PROJECTS_AN_HOUR = 10
 """Projects cannot be deleted over the API, so a role text that changes all the time must not fill the account."""
 
@@ -28,18 +30,15 @@ def responder(settings: Settings, clock: Clock, http: httpx2.AsyncClient, databa
     api = api_of(settings, http)
     if api is None:
         return None
-    projects = None
-    if settings.manus_project:
-        an_hour = SharedLimit(database, clock, "manus.project.create", PROJECTS_AN_HOUR, seconds=3600)
-        projects = Projects(api, clock, _ProjectIds(database), an_hour)
+    an_hour = SharedLimit(database, clock, "manus.project.create", PROJECTS_AN_HOUR, seconds=3600)
     return ManusResponder(
         api,
         clock,
         profile=settings.manus_profile,
         budget_seconds=settings.reply_budget_seconds,
-        poll_seconds=settings.manus_poll_seconds,
-        limits=_limits(database, clock, settings.manus_calls_a_minute),
-        projects=projects,
+        poll_seconds=POLL_SECONDS,
+        limits=_limits(database, clock, CALLS_A_MINUTE),
+        projects=Projects(api, clock, _ProjectIds(database), an_hour),
     )
 
 

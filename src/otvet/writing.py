@@ -58,12 +58,12 @@ class Checks:
 
     guard: what becomes of a fact that stands nowhere: "strict" (it is not sent), "note" (sent, and noted), "off".
     secrets: texts that must never leave, such as keys.
-    limit: characters that the channel takes.
+    limit: characters of a reply; a longer one is cut at the end of a sentence.
     """
 
     guard: Guard = "strict"
     secrets: tuple[str, ...] = ()
-    limit: int = 4000
+    limit: int = 3000
 
 
 @dataclass(frozen=True, slots=True)

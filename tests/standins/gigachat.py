@@ -3,12 +3,15 @@
 import json
 import time
 import uuid
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 
 from otvet.responders.chat.gigachat import Library
+from tests.standins.openai import OpenAiStandin
 
 
 class RefusalError(Exception):
@@ -54,6 +57,11 @@ def _read(response: httpx2.Response) -> Any:
     if not response.is_success:
         raise RefusalError(response)
     return response.json()
+
+
+def signing_in_at(service: OpenAiStandin, load: Callable[..., Library] | None = None) -> Callable[..., Library]:
+    """A client that gets its tokens from the stand-in in place of Sber."""
+    return partial(load or load_plain_client, auth_url=f"{service.url}/api/v2/oauth")
 
 
 def load_plain_client(**options: Any) -> Library:

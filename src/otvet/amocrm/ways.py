@@ -26,8 +26,8 @@ _FIELD_GONE = N_(
     "text area; docs/delivery.md says how to make a new one and to tell the bot."
 )
 _NO_FIELD = N_(
-    "amoCRM did not make the field that the Salesbot reads. Make a text area in the deal's settings and put its number "
-    "into OTVET_SALESBOT_FIELD_ID."
+    "amoCRM did not make the field that the Salesbot reads. Make a text area in the deal's settings, with this name: "
+    "{name}"
 )
 _BOT_GONE = N_(
     "amoCRM does not run the Salesbot {bot} ({detail}). See that it is there, is switched on and has no trigger, that "
@@ -54,7 +54,7 @@ _NOT_WAITING = N_("The Salesbot does not wait for the reply any more: its time w
 
 
 async def find_or_make_field(amocrm: AmoClient) -> int:
-    """The id of the deals' text area for replies; it is made when there is none with our code.
+    """The id of the deals' text area for replies; it is made when there is none with our code or our name.
 
     Source: https://www.amocrm.ru/developers/content/crm_platform/custom-fields
     """
@@ -65,20 +65,26 @@ async def find_or_make_field(amocrm: AmoClient) -> int:
             await slot.call("POST", "/api/v4/leads/custom_fields", body=[wanted])
         found = await _find_field(amocrm)  # another process may have made one too: all take the first
     if found is None:
-        raise AmoError(_(_NO_FIELD), reason="unavailable")
+        raise AmoError(_(_NO_FIELD).format(name=_(FIELD_NAME)), reason="unavailable")
     return found
 
 
 async def _find_field(amocrm: AmoClient) -> int | None:
-    ids: list[int] = []
+    with_code: list[int] = []
+    with_name: list[int] = []  # made by a person: the API alone gives codes
     for page in range(1, PAGES + 1):
         query = {"limit": FIELDS_ON_A_PAGE, "page": page}
         found = (await amocrm.get("/api/v4/leads/custom_fields", query) or {}).get("_embedded", {})
         fields = found.get("custom_fields", [])
-        ids += [int(field["id"]) for field in fields if field.get("code") == FIELD_CODE]
+        with_code += [int(field["id"]) for field in fields if field.get("code") == FIELD_CODE]
+        with_name += [int(field["id"]) for field in fields if _is_named_so(field)]
         if len(fields) < FIELDS_ON_A_PAGE:
             break
-    return min(ids, default=None)
+    return min(with_code or with_name, default=None)
+
+
+def _is_named_so(field: Mapping[str, Any]) -> bool:
+    return field.get("type") == "textarea" and str(field.get("name")).strip() in (FIELD_NAME, _(FIELD_NAME))
 
 
 async def write_field(slot: Slot, lead_id: int, field_id: int, text: str) -> None:

@@ -17,13 +17,15 @@ from otvet.causes import cause_of
 from otvet.clock import SystemClock
 from otvet.commands import check_account
 from otvet.commands.terminal import whole
-from otvet.config import Settings, misspelt
 from otvet.errors import OtvetError, ServiceError, SettingsError
 from otvet.i18n import _, ngettext
 from otvet.responders.base import Line
 from otvet.responders.chat import models
 from otvet.responders.knowledge.passages import no_folder, read_folder
 from otvet.responders.prompt import QUESTION_FLOOR, TOKEN_LIMIT, estimated_tokens
+from otvet.settings import old_names
+from otvet.settings.loading import misspelt
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 
 SIGNS = {"good": "[green]✓[/]", "note": "[yellow]–[/]", "bad": "[red]✗[/]"}
@@ -59,6 +61,7 @@ def run(settings: Settings) -> bool:
 
 async def _all(settings: Settings) -> list[Finding]:
     findings = [Finding(_("Settings"), "bad", sentence) for sentence in misspelt()]
+    findings += [Finding(_("Settings"), "note", sentence) for sentence in old_names.hints(old_names.given())]
     findings += [_database(settings), _knowledge(settings), _instructions(settings), *_delivery(settings)]
     async with httpx2.AsyncClient(timeout=15) as http:
         findings += [finding async for finding in _server(settings, http)]

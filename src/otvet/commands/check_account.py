@@ -12,13 +12,13 @@ from otvet.amocrm.client import AmoClient
 from otvet.amocrm.hooks import NEEDED
 from otvet.amocrm.token import TokenSource, ends_at
 from otvet.clock import SystemClock
-from otvet.config import Settings
 from otvet.connection import account, watched
 from otvet.connection.renewal import Tokens
 from otvet.connection.steps import State
 from otvet.connection.watch import BY_HAND, EXPOSED, HOOKED, NO_ADDRESS, STAYS_OFF, lasting
 from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import _
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 
 

@@ -1,6 +1,7 @@
 """``otvet connect``: asks what is not given, takes the steps of ``otvet.connection``, and shows what works."""
 
 import asyncio
+import logging
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,19 +17,20 @@ from otvet.amocrm.addresses import account_address, host_of
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.token import TokenSource, ends_at
 from otvet.clock import Clock, SystemClock
-from otvet.commands import env_file
 from otvet.commands.asking import Asking
 from otvet.commands.connect_consent import Consent
 from otvet.commands.connect_replies import NO_ADDRESS_YET, Replies, Wanted
 from otvet.commands.terminal import whole
-from otvet.config import Settings, load_settings
 from otvet.connection import account, connecting
 from otvet.connection.renewal import Tokens
 from otvet.connection.steps import Step, worst
 from otvet.connection.subscribing import subscribe_webhook
-from otvet.deals.hours import zone_of
 from otvet.errors import UsageError
 from otvet.i18n import N_, _
+from otvet.settings import env_file
+from otvet.settings.loading import load_settings
+from otvet.settings.settings import Settings
+from otvet.settings.working_hours import zone_of
 from otvet.storage.database import Database
 
 SIGNS = {"good": "[green]✓[/]", "warning": "[yellow]–[/]", "bad": "[red]✗[/]"}
@@ -68,7 +70,7 @@ class Answers:
 
 def connect(settings: Settings, answers: Answers) -> bool:
     """Lead through it; False when something is left that does not work."""
-    logs.set_up("console", "error")  # what is to be said is said in the dialogue
+    logs.set_up("console", logging.ERROR)  # what is to be said is said in the dialogue
     return asyncio.run(Dialogue(settings, answers, SystemClock()).run())
 
 

@@ -10,7 +10,6 @@ from rich.console import Console
 from otvet.amocrm.token import Keys
 from otvet.clock import Clock
 from otvet.commands.asking import Asking
-from otvet.config import Settings
 from otvet.connection import account, consents
 from otvet.connection.consenting import Consenting
 from otvet.connection.consents import Answer, Asked
@@ -19,6 +18,7 @@ from otvet.connection.steps import Step
 from otvet.connection.tokens import Kept
 from otvet.connection.vault import OtherKey
 from otvet.i18n import N_, _
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 
 LOOK_SECONDS = 0.5

@@ -6,12 +6,14 @@ from rich.console import Console
 
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.commands.asking import Asking
-from otvet.config import Settings, load_settings
 from otvet.connection import replies
 from otvet.connection.replies import Guide
 from otvet.connection.steps import Step
-from otvet.deliver.by_channel import NOTE, SALESBOT, TALK, WIDGET, ways_in
 from otvet.i18n import N_, _
+from otvet.settings import old_names
+from otvet.settings.by_channel import NOTE, SALESBOT, TALK, WIDGET, ways_in
+from otvet.settings.loading import load_settings
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 
 MOST_BOTS = 30
@@ -78,7 +80,7 @@ class Replies:
 
     async def _salesbot(self, database: Database, amocrm: AmoClient, *, guided: bool) -> bool:
         try:
-            field_id = await replies.find_field(database, amocrm, self._settings.salesbot_field_id)
+            field_id = await replies.find_field(database, amocrm, old_names.salesbot_field(old_names.given()))
         except AmoError as error:
             self.steps.append(Step(_(replies.NAME), "bad", str(error)))
             return False

@@ -13,10 +13,11 @@ from sqlalchemy.engine import Connection
 
 from otvet import only_one, processes, schema
 from otvet.causes import cause_of
-from otvet.config import Settings, load_settings
 from otvet.connection import vault
 from otvet.errors import UsageError
 from otvet.i18n import _
+from otvet.settings.loading import load_settings
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 from otvet.storage.engines import metadata
 
@@ -101,7 +102,7 @@ def _tables() -> Iterator[sa.Table]:
 def _bring_key(source: Settings, target: Settings, *, has_tokens: bool) -> Iterator[str]:
     """The tokens are read with a key that is not in the database; what was done about it, a sentence each."""
     file, place = source.key_file, target.key_file
-    if source.secret_key or source.secret_key_file or not (has_tokens or file.exists()):
+    if source.secret_key or not (has_tokens or file.exists()):
         return  # the key is the same wherever the database is, or there is none
     try:
         brought = vault.bring(file, place)
@@ -115,17 +116,17 @@ def _bring_key(source: Settings, target: Settings, *, has_tokens: bool) -> Itera
     if not brought:
         sentence = _(
             "{place} holds another key and was left as it is; the tokens need the one in {file}: set "
-            "OTVET_SECRET_KEY_FILE to that file"
+            "OTVET_SECRET_KEY to what is in that file"
         )
         yield sentence.format(place=place, file=file)
     elif file.resolve() != place.resolve():
         yield _("the key of the tokens is copied to {place}").format(place=place)
     if not target.is_sqlite:
         sentence = _(
-            "each machine needs the key that is in {file}: as OTVET_SECRET_KEY, or as a file that "
-            "OTVET_SECRET_KEY_FILE names"
+            "each machine needs the key that is in {file}: as OTVET_SECRET_KEY, or in the file {place} of its working "
+            "directory"
         )
-        yield sentence.format(file=file)
+        yield sentence.format(file=file, place=place)
 
 
 def _refuse_unless_empty(connection: Connection, url: str) -> None:

@@ -13,9 +13,9 @@ from otvet import erasure, manus, only_one
 from otvet.amocrm.addresses import host_of
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
-from otvet.config import Settings
 from otvet.errors import DatabaseUnfit, UsageError
 from otvet.i18n import _
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 
 TIMEOUT_SECONDS = 20

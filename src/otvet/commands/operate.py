@@ -13,11 +13,11 @@ from sqlalchemy.engine import Connection
 from otvet import gaps, gates, processes
 from otvet.commands import view
 from otvet.commands.terminal import whole
-from otvet.config import Settings
 from otvet.conversations import MODES, pause_end, set_mode, set_pause
 from otvet.errors import UsageError
 from otvet.i18n import N_, _, ngettext
 from otvet.intake.inbox import quarantined
+from otvet.settings.settings import Settings
 from otvet.turns import drafts, staff
 from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, OPEN, State, Turn, turns

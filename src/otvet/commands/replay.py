@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +23,14 @@ from otvet.answering.instructions import Instructions
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
 from otvet.commands.terminal import whole
-from otvet.config import Settings
 from otvet.conversations import conversations
-from otvet.deals import hours
 from otvet.errors import UsageError
 from otvet.i18n import _
 from otvet.responders.base import Context
 from otvet.responders.chat import models
 from otvet.responders.checks.guard import Finding
+from otvet.settings import working_hours
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 from otvet.turns import human_request
 from otvet.turns import turn as turn_
@@ -87,7 +88,7 @@ class Past:
 
 def replay(settings: Settings, lead_id: int | None, last: int, *, agreed: bool) -> None:
     """Write the newest ``last`` replies anew and show them beside the old ones."""
-    logs.set_up(settings.log_format, "error")  # what else there is to say stands in the tables
+    logs.set_up(settings.log_format, logging.ERROR)  # what else there is to say stands in the tables
     console = Console()
     database = view.open_database(settings)
     try:
@@ -146,7 +147,7 @@ def _past(connection: Connection, settings: Settings, lead_id: int | None, last:
             settings.history_messages,
             instructions,
             turn.first_message_at,
-            hours.zone_of(settings.timezone),
+            working_hours.zone_of(settings.timezone),
             as_of_then=True,
         )
         if told.question and turn.reply is not None:

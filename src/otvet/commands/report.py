@@ -5,8 +5,8 @@ from rich.table import Table
 
 from otvet import stats
 from otvet.commands.view import open_database
-from otvet.config import Settings
 from otvet.i18n import N_, _
+from otvet.settings.settings import Settings
 
 NAMES = {
     "messages_received": N_("messages received"),

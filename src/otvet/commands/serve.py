@@ -14,10 +14,12 @@ import uvicorn
 from otvet import logs
 from otvet.app import Service, wire
 from otvet.causes import cause_of
-from otvet.config import Settings, misspelt
 from otvet.errors import UsageError
 from otvet.i18n import _, ngettext
 from otvet.responders.knowledge.passages import read_folder
+from otvet.settings import old_names
+from otvet.settings.loading import misspelt
+from otvet.settings.settings import Settings
 from otvet.web.application import create
 
 GRACE_SECONDS = 5  # for requests that are being answered
@@ -28,7 +30,7 @@ STOP_SECONDS = 19.0  # to the end of the process; no more than 20 are promised
 
 def serve(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C. Raises OtvetError with one line if it cannot start."""
-    logs.set_up(settings.log_format, settings.log_level)
+    logs.set_up(settings.log_format)
     listener = _listen(settings.host, settings.port)
     # 0 asked for any free port; from here on the real one is shown.
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
@@ -131,7 +133,7 @@ def _introduce(service: Service) -> None:
     print(_("Otvet listens on http://{host}:{port}").format(host=settings.host, port=settings.port))  # noqa: T201
     for name, value in lines:
         print(f"  {name:<{width}}  {value}")  # noqa: T201
-    for sentence in misspelt():
+    for sentence in [*misspelt(), *old_names.hints(old_names.given())]:
         print(f"  ! {sentence}")  # noqa: T201
     print(flush=True)  # noqa: T201
 

@@ -16,9 +16,9 @@ from otvet import installation
 from otvet.commands import view
 from otvet.commands.scenario import Case, scene, single
 from otvet.commands.terminal import whole
-from otvet.config import Settings
 from otvet.errors import UsageError
 from otvet.i18n import _
+from otvet.settings.settings import WEBHOOK_PATH, Settings
 from otvet.storage.database import Database
 from otvet.turns.turn import State
 
@@ -66,7 +66,7 @@ class Server:
 
     def __init__(self, settings: Settings, secret: str, base_url: str) -> None:
         self.base_url = base_url
-        self._webhook = f"{settings.webhook_path}/{secret}"
+        self._webhook = f"{WEBHOOK_PATH}/{secret}"
         token = settings.api_token.get_secret_value() if settings.api_token else None
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=10, trust_env=False)

@@ -13,11 +13,11 @@ from rich.text import Text
 from sqlalchemy.engine import Connection, Row
 
 from otvet import schema
-from otvet.config import Settings
 from otvet.conversations import clients, conversations, messages, of_lead, paused_until
-from otvet.deals import hours
 from otvet.errors import OtvetError, UsageError
 from otvet.i18n import N_, _, interface_language
+from otvet.settings import working_hours
+from otvet.settings.settings import Settings
 from otvet.spoken import spoken
 from otvet.storage.database import Database
 from otvet.turns.turn import DELIVERY, State, delivery_of, turns
@@ -75,7 +75,7 @@ def writer(responder: str | None) -> str:
 
 def when(moment: datetime, settings: Settings, *, seconds: bool = False) -> str:
     """A moment by the company's clock, wherever the machine is."""
-    at = moment.astimezone(hours.zone_of(settings.timezone))
+    at = moment.astimezone(working_hours.zone_of(settings.timezone))
     return at.strftime("%d.%m.%Y %H:%M:%S" if seconds else "%d.%m.%Y %H:%M")
 
 

@@ -10,11 +10,11 @@ from otvet import gates
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.token import FixedToken, Keys, TokenSource
 from otvet.clock import Clock
-from otvet.config import Settings
 from otvet.connection import consents
 from otvet.connection.renewal import Tokens
 from otvet.connection.vault import Vault, key_in
 from otvet.limits import SharedLimit
+from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 
 

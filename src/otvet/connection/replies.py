@@ -20,8 +20,7 @@ NAME = N_("Replies")
 TEXT_AREA = "textarea"
 
 NO_SUCH_FIELD = N_(
-    "amoCRM has no field {field} in its deals. Take OTVET_SALESBOT_FIELD_ID out of .env, and a field is made; or put "
-    "the number of a text area there."
+    "amoCRM has no field {field} in its deals. Take OTVET_SALESBOT_FIELD_ID out of .env, and a field is made."
 )
 
 
@@ -50,13 +49,14 @@ def as_notes() -> Step:
 
 
 async def find_field(database: Database, amocrm: AmoClient, chosen: int | None) -> int:
-    """The deal's field that the bot reads: the one of the settings, else the one that was made, else a new one.
+    """The deal's field that the bot reads: the chosen one, else the one that was made, else a new one.
 
     AmoError if there is none and none can be made.
     """
     if chosen is not None:
         if await salesbots.field_type(amocrm, chosen) is None:
             raise AmoError(_(NO_SUCH_FIELD).format(field=chosen), reason="not_found", permanent=True)
+        await database.write(lambda connection: installation.note(connection, FIELD, str(chosen)))
         return chosen
     kept = await database.read(lambda connection: installation.recall(connection, FIELD))
     if kept and await salesbots.field_type(amocrm, int(kept)) is not None:
@@ -117,7 +117,9 @@ async def check_bot(amocrm: AmoClient, bot_id: int, field_id: int) -> Step:
         return Step(name, "bad", _("amoCRM has no Salesbot {bot}").format(bot=bot_id), next_)
     if kind != TEXT_AREA:
         sentence = _("the field {field} is no text area: amoCRM takes 256 characters there").format(field=field_id)
-        return Step(name, "warning", sentence, _("Make it a text area, or take OTVET_SALESBOT_FIELD_ID out of .env."))
+        return Step(
+            name, "warning", sentence, _("Delete it in amoCRM and start otvet connect again: it makes a text area.")
+        )
     if found.active is False:
         return Step(name, "warning", _("{told}. The bot is switched off").format(told=told), _("Switch it on."))
     return Step(name, "good", told)

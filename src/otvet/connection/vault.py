@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from otvet.causes import cause_of
 from otvet.errors import SettingsError
 from otvet.i18n import _
+from otvet.settings.checks import LEAST_SECRET
 
 log = structlog.get_logger(__name__)
 
@@ -60,11 +61,11 @@ def key_in(file: Path) -> str:
         key = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            _("the key file {file} cannot be used ({cause}); see OTVET_SECRET_KEY_FILE").format(
+            _("the key file {file} cannot be used ({cause}); a key can be given as OTVET_SECRET_KEY too").format(
                 file=file, cause=cause_of(error)
             )
         ) from error
-    if len(key) < 16:
+    if len(key) < LEAST_SECRET:
         raise SettingsError(_("the key file {file} holds no key").format(file=file))
     return key
 

@@ -19,10 +19,10 @@ from otvet.clock import Clock
 from otvet.connection import known_account, watched
 from otvet.connection.renewal import Tokens
 from otvet.connection.watched import DELIVERIES, LAST_DELIVERY, SINCE, TOKEN, TOKEN_ENDS, WEBHOOK, State
-from otvet.deals.hours import Hours
 from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import N_, _
 from otvet.intake.inbox import Inbox
+from otvet.settings.working_hours import Hours
 from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)

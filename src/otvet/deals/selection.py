@@ -3,27 +3,28 @@
 What is not known excludes nothing: a client is rather answered than left without a word.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from otvet.amocrm.cards import chosen_names, plain
+from otvet.amocrm.cards import plain
+from otvet.settings import deal_filter
 
 PIPELINE, STAGE, TAGS, CHANNEL = "pipeline_left_out", "stage_left_out", "tags_left_out", "channel_left_out"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Only these, and except those; names and ids as the user wrote them. Nothing set: all."""
+    """Only these, and except those; names and ids in the form in which they are compared. Nothing set: all."""
 
     only: frozenset[str] = frozenset()
     exception: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, only: str, exception: str) -> "Choice":
-        """See cards.chosen_names for how they are written."""
-        return cls(chosen_names(only), chosen_names(exception))
+    def of(cls, only: Iterable[str] = (), exception: Iterable[str] = ()) -> "Choice":
+        """From names and ids as the user wrote them."""
+        return cls(frozenset(map(plain, only)), frozenset(map(plain, exception)))
 
     @property
     def is_set(self) -> bool:
@@ -45,6 +46,13 @@ class Selection:
     stages: Choice = field(default_factory=Choice)
     tags: Choice = field(default_factory=Choice)
     channels: Choice = field(default_factory=Choice)
+
+    @classmethod
+    def of(cls, only: str, exception: str) -> "Selection":
+        """Both as in settings.deal_filter."""
+        wanted, unwanted = deal_filter.read(only), deal_filter.read(exception)
+        kinds = (deal_filter.PIPELINE, deal_filter.STAGE, deal_filter.TAG, deal_filter.CHANNEL)
+        return cls(*(Choice.of(wanted.get(kind, ()), unwanted.get(kind, ())) for kind in kinds))
 
     @property
     def is_set(self) -> bool:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from otvet.deliver.by_channel import of_channel
 from otvet.responders.sentences import cut
+from otvet.settings.by_channel import of_channel
 
 
 @dataclass(frozen=True, slots=True)

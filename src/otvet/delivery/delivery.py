@@ -13,7 +13,6 @@ from sqlalchemy.engine import Connection
 from otvet import conversations, gates
 from otvet.amocrm.client import AmoClient, AmoError, Slot
 from otvet.clock import Clock
-from otvet.deliver.by_channel import SALESBOT, way_for
 from otvet.delivery import methods
 from otvet.delivery.in_flight import InFlight, Stopping
 from otvet.delivery.into_chat import IntoChat
@@ -23,6 +22,7 @@ from otvet.delivery.recheck import NOT_OURS, SURE_FOR_SECONDS, Checked, Outcome,
 from otvet.delivery.staff_task import StaffTask
 from otvet.errors import OtvetError
 from otvet.i18n import N_, _
+from otvet.settings.by_channel import SALESBOT, way_for
 from otvet.storage.database import Database
 from otvet.turns import drafts, facts, parts, policy, sending
 from otvet.turns import turn as turns

@@ -10,9 +10,9 @@ from otvet import conversations, gates, installation
 from otvet.amocrm import ways as calls
 from otvet.amocrm.client import AmoClient, Slot
 from otvet.conversations import Asked
-from otvet.deliver.by_channel import NOTE, SALESBOT, TALK
 from otvet.delivery import channels
 from otvet.errors import StorageError
+from otvet.settings.by_channel import NOTE, SALESBOT, TALK
 from otvet.storage.database import Database
 from otvet.turns import turn as turns
 from otvet.turns.parts import Part
@@ -26,7 +26,7 @@ V4 = "salesbot_v4"  # the account where a bot was run by the newer address
 class DeliveryOptions:
     """What the settings say of how replies are delivered.
 
-    via: the method by channel, see otvet.deliver.by_channel. note: whether a note is written besides.
+    via: the method by channel, see otvet.settings.by_channel. note: whether a note is written besides.
     field_id: the deal's field that the bot reads; None: one that is made.
     show: whether a waiting bot is told to send the text itself.
     """

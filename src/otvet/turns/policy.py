@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from otvet.conversations import AUTO, DRAFT, OFF
-from otvet.deals.hours import Hours
 from otvet.deals.selection import Selection
+from otvet.settings.working_hours import Hours
 from otvet.turns.drafts import MOST_REDRAFTS
 from otvet.turns.turn import Reason, State, Turn
 

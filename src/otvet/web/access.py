@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 
-from otvet.config import Settings
 from otvet.i18n import _
+from otvet.settings.settings import Settings
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 

@@ -9,6 +9,8 @@ from starlette.types import ASGIApp
 from otvet import __version__
 from otvet.app import Service
 from otvet.connection import consents
+from otvet.settings import old_names
+from otvet.settings.settings import WEBHOOK_PATH
 from otvet.web.api import api, probes
 from otvet.web.oauth import ConsentPage
 from otvet.web.webhook import Webhook
@@ -37,4 +39,7 @@ def create(service: Service) -> ASGIApp:
     if settings.amocrm_client_secret and settings.amocrm_base_url:
         bots = SalesbotWebhook(service, settings.amocrm_client_secret.get_secret_value(), settings.amocrm_base_url)
         app.add_route(SALESBOT_PATH, bots.take, methods=["POST"])
-    return Webhook(app, service.settings.webhook_path, service.webhook_secret, service.inbox)
+    webhook = Webhook(app, WEBHOOK_PATH, service.webhook_secret, service.inbox)
+    if (old_path := old_names.webhook_path(old_names.given())) is None:
+        return webhook
+    return Webhook(webhook, old_path, service.webhook_secret, service.inbox)

@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from otvet.app import Service
-from otvet.config import SALESBOT_PATH
 from otvet.errors import StorageError
+from otvet.settings.settings import SALESBOT_PATH
 from otvet.widget.calls import NotBelieved, Refused, read_call, take
 
 log = structlog.get_logger(__name__)

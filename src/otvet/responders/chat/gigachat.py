@@ -59,7 +59,6 @@ class GigaChatModel:
         model: str,
         *,
         scope: str,
-        auth_url: str,
         trust: ssl.SSLContext,
         base_url: str | None = None,
         temperature: float | None = None,
@@ -73,7 +72,6 @@ class GigaChatModel:
             "credentials": credentials,
             "model": model,
             "scope": scope,
-            "auth_url": auth_url,
             "base_url": base_url,
             "ssl_context": trust,
         }

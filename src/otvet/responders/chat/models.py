@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from otvet.clock import Clock
-from otvet.config import Settings, headers_in
 from otvet.errors import SettingsError
 from otvet.i18n import _
 from otvet.responders.chat.api import OpenAiModel
 from otvet.responders.chat.gigachat import GigaChatModel, Library
 from otvet.responders.chat.responder import ChatResponder, Model
+from otvet.settings.checks import headers_in
+from otvet.settings.settings import Settings
 
 
 def from_settings(
@@ -26,9 +27,8 @@ def from_settings(
         if settings.openai_base_url is not None:
             raise SettingsError(_("OTVET_OPENAI_BASE_URL is set; set OTVET_OPENAI_MODEL too"))
         return None
-    if settings.openai_max_tokens > settings.openai_context_tokens / 2:
-        raise SettingsError(_("OTVET_OPENAI_MAX_TOKENS: give at most half of OTVET_OPENAI_CONTEXT_TOKENS"))
-    model = _gigachat(settings, load_gigachat) if settings.openai_client == "gigachat" else _openai(settings)
+    scope = _SCOPES.get(settings.openai_client)
+    model = _gigachat(settings, scope, load_gigachat) if scope else _openai(settings)
     return ChatResponder(
         model,
         clock,
@@ -38,40 +38,53 @@ def from_settings(
     )
 
 
+_SCOPES = {
+    "gigachat": "GIGACHAT_API_PERS",
+    "gigachat-b2b": "GIGACHAT_API_B2B",
+    "gigachat-corp": "GIGACHAT_API_CORP",
+}
+"""GigaChat's scopes, by the client that the settings name."""
+
+TEMPERATURE = 0.2  # facts, not ideas; OTVET_OPENAI_EXTRA may give another
+
+
 def _openai(settings: Settings) -> Model:
     if settings.openai_base_url is None:
         # No address is assumed: words meant for a server of one's own must not go elsewhere.
         raise SettingsError(_("OTVET_OPENAI_MODEL is set; set OTVET_OPENAI_BASE_URL too"))
+    temperature, extra = _extra(settings)
     return OpenAiModel(
         settings.openai_base_url,
         settings.openai_model or "",
         api_key=_secret(settings.openai_api_key),
-        temperature=settings.openai_temperature,
+        temperature=temperature,
         headers=headers_in(_secret(settings.openai_headers) or ""),
-        extra=_extra(settings),
+        extra=extra,
         trust=_trust(settings.openai_ca_file) if settings.openai_ca_file else None,
     )
 
 
-def _gigachat(settings: Settings, load: Callable[..., Library] | None) -> Model:
+def _gigachat(settings: Settings, scope: str, load: Callable[..., Library] | None) -> Model:
     key = _secret(settings.openai_api_key)
     if key is None:
         raise SettingsError(_("OTVET_OPENAI_CLIENT is gigachat; set OTVET_OPENAI_API_KEY to its authorization key"))
+    temperature, extra = _extra(settings)
     return GigaChatModel(
         key,
         settings.openai_model or "",
-        scope=settings.gigachat_scope,
-        auth_url=settings.gigachat_auth_url,
+        scope=scope,
         base_url=settings.openai_base_url,
-        temperature=settings.openai_temperature,
-        extra=_extra(settings),
+        temperature=temperature,
+        extra=extra,
         trust=_trust(settings.openai_ca_file),
         load=load,
     )
 
 
-def _extra(settings: Settings) -> dict[str, Any]:
-    return dict(json.loads(settings.openai_extra)) if settings.openai_extra else {}
+def _extra(settings: Settings) -> tuple[float | None, dict[str, Any]]:
+    """The temperature, None where none is to be sent, and the further fields of the request."""
+    extra = dict(json.loads(settings.openai_extra)) if settings.openai_extra else {}
+    return extra.pop("temperature", TEMPERATURE), extra
 
 
 def _secret(value: Any) -> str | None:

@@ -10,9 +10,9 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from otvet.causes import cause_of
-from otvet.config import PREFIX
 from otvet.errors import SettingsError
 from otvet.i18n import _
+from otvet.settings.settings import PREFIX
 
 
 def update(path: Path, values: Mapping[str, str]) -> list[str]:
