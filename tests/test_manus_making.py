@@ -65,7 +65,7 @@ def use(
     return asyncio.run(run())
 
 
-def test_it_is_made_once_for_a_text_also_after_a_restart(manus: ManusStandin) -> None:
+def test_one_project_is_created_for_a_role_text_also_after_a_restart(manus: ManusStandin) -> None:
     kept = Memory()
     ids = {use(manus, lambda projects: projects.with_instruction(ROLE), kept) for _ in range(3)}
     (project,) = manus.projects.values()
@@ -73,7 +73,7 @@ def test_it_is_made_once_for_a_text_also_after_a_restart(manus: ManusStandin) ->
     assert project["instruction"] == ROLE.strip()
 
 
-def test_two_turns_at_once_make_one(manus: ManusStandin) -> None:
+def test_two_turns_at_once_create_one_project(manus: ManusStandin) -> None:
     async def scene(projects: Projects) -> list[str | None]:
         return await asyncio.gather(*[projects.with_instruction(ROLE) for _ in range(5)])
 
@@ -81,7 +81,7 @@ def test_two_turns_at_once_make_one(manus: ManusStandin) -> None:
     assert len(manus.projects) == 1
 
 
-def test_another_text_gets_another_project_and_the_first_one_is_found_again(manus: ManusStandin) -> None:
+def test_another_role_text_gets_another_project_and_the_first_one_is_found_again(manus: ManusStandin) -> None:
     async def scene(projects: Projects) -> list[str | None]:
         return [await projects.with_instruction(text) for text in (ROLE, "We are closed.", ROLE)]
 
@@ -113,7 +113,9 @@ def test_another_account_has_projects_of_its_own(manus: ManusStandin) -> None:
     ],
     ids=str,
 )
-def test_one_that_cannot_be_made_is_done_without_for_some_minutes(manus: ManusStandin, fault: dict[str, Any]) -> None:
+def test_a_project_that_cannot_be_created_is_not_tried_again_for_some_minutes(
+    manus: ManusStandin, fault: dict[str, Any]
+) -> None:
     clock = FakeClock()
     manus.fault("project.create", **fault)
 
@@ -127,7 +129,7 @@ def test_one_that_cannot_be_made_is_done_without_for_some_minutes(manus: ManusSt
     assert len(manus.projects) == 1
 
 
-def test_one_that_manus_no_longer_takes_is_replaced_after_the_pause(manus: ManusStandin) -> None:
+def test_a_project_that_manus_refuses_is_replaced_after_the_pause(manus: ManusStandin) -> None:
     clock, kept = FakeClock(), Memory()
 
     async def scene(projects: Projects) -> list[str | None]:
@@ -150,7 +152,7 @@ def test_no_more_projects_are_created_than_the_rate_limit_allows(manus: ManusSta
     assert len(manus.projects) == 2
 
 
-def test_without_a_text_none_is_needed(manus: ManusStandin) -> None:
+def test_without_a_role_text_no_project_is_created(manus: ManusStandin) -> None:
     assert use(manus, lambda projects: projects.with_instruction(" \n")) is None
     assert not manus.projects
 

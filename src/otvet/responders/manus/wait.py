@@ -182,8 +182,8 @@ class Poller:
         """
         await self._wait_for_limit(LIST_MESSAGES, budget)
         new = [event for event in await self._api.list_messages(asked.task) if event.id not in asked.before]
-        place = next((place for place, event in enumerate(new) if isinstance(event, UserMessage)), None)
-        return new[:place], place is not None
+        index = next((index for index, event in enumerate(new) if isinstance(event, UserMessage)), None)
+        return new[:index], index is not None
 
     async def _wait_for_limit(self, method: str, budget: Budget) -> None:
         if not await self.acquire(method, budget.left):
