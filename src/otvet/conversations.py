@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from otvet.errors import UsageError
 from otvet.i18n import _
 from otvet.storage.engines import Id, Json, UtcDateTime, insert, metadata
+from otvet.storage.prepared import Prepared, among
 
 clients = sa.Table(
     "clients",
@@ -127,14 +128,12 @@ def pause_end(now: datetime, minutes: float | None) -> datetime:
     return now + timedelta(minutes=minutes)
 
 
-_CHATS = sa.select(chats).where(chats.c.chat_ref.in_(sa.bindparam("refs", expanding=True)))
+_CHATS = Prepared(sa.select(chats.c.chat_ref, chats.c.conversation_id).where(among(chats.c.chat_ref, "refs")))
 
 
-def of_chats(connection: Connection, refs: Sequence[str]) -> dict[str, int]:
+def of_chats(connection: Connection, refs: Collection[str]) -> dict[str, int]:
     """The conversation that each of these chats was last seen in, as far as it is known."""
-    if not refs:
-        return {}
-    return {row.chat_ref: row.conversation_id for row in connection.execute(_CHATS, {"refs": refs})}
+    return dict(map(tuple, _CHATS.rows(connection, refs=refs))) if refs else {}
 
 
 def place_chats(connection: Connection, conversation_of: Mapping[str, int]) -> None:

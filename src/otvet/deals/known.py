@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations import FOR_GOOD, clients, conversations
 from otvet.storage.engines import UtcDateTime
+from otvet.storage.prepared import Prepared, among
 
 AFTER_A_FAILURE = timedelta(minutes=2)
 """So long a card is left alone that could not be read; and so long a reader has it for itself."""
@@ -149,16 +150,26 @@ def keep_contact(
 def changed(connection: Connection, leads: Collection[int], contacts: Collection[int], now: datetime) -> None:
     """amoCRM says that these cards have changed: those that were read, or are being read, are read again."""
     if leads:
-        here = (
-            conversations.c.amocrm_lead_id.in_(leads),
-            _wanted(conversations.c.deal_read_at, conversations.c.deal_due_at),
-        )
-        connection.execute(conversations.update().where(*here).values(deal_due_at=now))
+        _DEALS_CHANGED.run(connection, [{"leads": leads, "now": now}])
     if contacts:
-        of = (clients.c.amocrm_contact_id.in_(contacts), _wanted(clients.c.card_read_at, clients.c.card_due_at))
-        connection.execute(clients.update().where(*of).values(card_due_at=now))
+        _CARDS_CHANGED.run(connection, [{"contacts": contacts, "now": now}])
 
 
 def _wanted(read_at: sa.Column[Any], due_at: sa.Column[Any]) -> sa.ColumnElement[bool]:
     """Was read, or is being read, and was not erased since."""
     return sa.or_(read_at.is_not(None), due_at < FOR_GOOD)
+
+
+_DEALS_CHANGED = Prepared(
+    conversations.update()
+    .where(
+        among(conversations.c.amocrm_lead_id, "leads"),
+        _wanted(conversations.c.deal_read_at, conversations.c.deal_due_at),
+    )
+    .values(deal_due_at=sa.bindparam("now"))
+)
+_CARDS_CHANGED = Prepared(
+    clients.update()
+    .where(among(clients.c.amocrm_contact_id, "contacts"), _wanted(clients.c.card_read_at, clients.c.card_due_at))
+    .values(card_due_at=sa.bindparam("now"))
+)

@@ -6,11 +6,11 @@ disk. ``store`` is the whole of it; it runs in the writer's thread.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -31,16 +31,15 @@ from otvet.intake import placement
 from otvet.intake.placement import Conversation
 from otvet.storage.database import Database
 from otvet.storage.engines import Id, UtcDateTime, metadata, write_refused
+from otvet.storage.prepared import Prepared, among
 from otvet.turns import queue, staff
 from otvet.turns.queue import UNKNOWN, Chat
 from otvet.widget import told_twice
 
-Item = TypeVar("Item")
-
 log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 1.8  # amoCRM waits 2 s
-MOST_AT_ONCE = 10_000  # PostgreSQL takes 65,535 values a statement, and a message has more than one
+MOST_AT_ONCE = 10_000  # messages; PostgreSQL takes 65,535 values a statement
 DEFAULT_PAUSE = timedelta(minutes=30)
 
 quarantine = sa.Table(
@@ -130,12 +129,17 @@ class Inbox:
 
     async def _write(self, received: Received) -> Stored:
         """Wait for the commit until amoCRM wants its answer; a later commit is known when amoCRM sends it again."""
+        stored: asyncio.Future[Stored] = self._database.writer.submit(self._store, received, urgent=True)
+        deadline = asyncio.get_running_loop().call_later(ANSWER_SECONDS, _give_up, stored)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                stored: Stored = await self._database.writer.submit(self._store, received, urgent=True)
-        except TimeoutError as error:
-            raise StorageError(_("the database has not answered in time")) from error
-        return stored
+            return await stored
+        finally:
+            deadline.cancel()
+
+
+def _give_up(stored: "asyncio.Future[Stored]") -> None:
+    if not stored.done():
+        stored.set_exception(StorageError(_("the database has not answered in time")))
 
 
 def store(
@@ -178,21 +182,41 @@ class _New:
     result: Stored
 
 
-# Made once: under load, building a statement anew costs more than running it.
-_KNOWN_KEYS = sa.select(messages.c.amocrm_message_id).where(
-    messages.c.amocrm_message_id.in_(sa.bindparam("keys", expanding=True))
+_KNOWN_KEYS = Prepared(
+    sa.select(messages.c.amocrm_message_id).where(among(messages.c.amocrm_message_id, "keys")),
 )
-_ADD_MESSAGES = messages.insert()
-_TOUCH_CONVERSATION = (
+_ADD_MESSAGE = Prepared(
+    messages.insert(),
+    columns=(
+        "conversation_id",
+        "sender_type",
+        "content",
+        "message_type",
+        "metadata",
+        "timestamp",
+        "amocrm_message_id",
+        "amocrm_contact_id",
+        "amocrm_chat_id",
+        "amocrm_talk_id",
+        "chat_ref",
+        "turn_id",
+    ),
+)
+_TOUCH_CONVERSATION = Prepared(
     conversations.update()
     .where(conversations.c.id == sa.bindparam("conversation"))
-    .values(last_activity=sa.bindparam("at"), chat_ref=sa.bindparam("ref"))
+    .values(last_activity=sa.bindparam("at"))
+)
+_TELL_CHAT = Prepared(  # seldom: a value that is written anew is written into its indexes anew
+    conversations.update()
+    .where(conversations.c.id == sa.bindparam("conversation"))
+    .values(chat_ref=sa.bindparam("ref"))
 )
 
 
 def _without_duplicates(connection: Connection, received: Sequence[Received], results: list[Stored]) -> list[_New]:
     keys = {key for item in received for event in item.delivery.messages for key in (event.key, event.also_key) if key}
-    stored = {key for some in _portions(list(keys)) for key in connection.scalars(_KNOWN_KEYS, {"keys": some})}
+    stored = {key for (key,) in _KNOWN_KEYS.rows(connection, keys=keys)} if keys else set()
     new: list[_New] = []
     for item, result in zip(received, results, strict=True):
         for event in item.delivery.messages:
@@ -231,10 +255,8 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     by_managers = [pair for pair in placed if pair[0].event.sender == "manager"]
 
     turn_of, opened = queue.open_for(connection, asking, now)
-    connection.execute(
-        _ADD_MESSAGES,
-        [_message_row(one, conversation, turn_of.get(_chat(one, conversation))) for one, conversation in placed],
-    )
+    rows = [_message_row(one, conversation, turn_of.get(_chat(one, conversation))) for one, conversation in placed]
+    _ADD_MESSAGE.run(connection, rows)
     _give_way(connection, by_managers, now, manager_pause)
     _touch_conversations(connection, placed)
     for one in new:
@@ -302,23 +324,16 @@ def _chat_of_manager(connection: Connection, one: _New, conversation: Conversati
 
 def _touch_conversations(connection: Connection, placed: Sequence[tuple[_New, Conversation]]) -> None:
     """In the order of their ids, so that two processes never wait for each other in a ring."""
-    last = {conversation.id: (one.at, conversation.chat_ref) for one, conversation in placed}
-    rows = [{"conversation": id_, "at": at, "ref": ref} for id_, (at, ref) in sorted(last.items())]
-    connection.execute(_TOUCH_CONVERSATION, rows)
+    last = {conversation.id: one.at for one, conversation in placed}
+    moved = {one.id: one.chat_ref for _new, one in placed if one.has_other_chat}
+    _TOUCH_CONVERSATION.run(connection, [{"conversation": id_, "at": at} for id_, at in sorted(last.items())])
+    _TELL_CHAT.run(connection, [{"conversation": id_, "ref": ref} for id_, ref in sorted(moved.items())])
 
 
 def _mark_changed_cards(connection: Connection, received: Sequence[Received], now: datetime) -> None:
     leads = {id_ for item in received for id_ in item.delivery.changed_leads}
     contacts = {id_ for item in received for id_ in item.delivery.changed_contacts}
-    for some in _portions(sorted(leads)):
-        known.changed(connection, leads=some, contacts=(), now=now)
-    for some in _portions(sorted(contacts)):
-        known.changed(connection, leads=(), contacts=some, now=now)
-
-
-def _portions(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), MOST_AT_ONCE):
-        yield items[start : start + MOST_AT_ONCE]
+    known.changed(connection, leads, contacts, now)
 
 
 def _quarantine(connection: Connection, received: Sequence[Received], counts: Counter[str]) -> None:

@@ -4,7 +4,7 @@ Messages of one commit are placed in memory, in their order, and then what is ne
 result does not depend on which messages share a commit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from otvet import conversations as conversations_
 from otvet.amocrm.events import MessageEvent
 from otvet.conversations import clients, conversations, messages
+from otvet.storage.prepared import Prepared, among
 from otvet.turns import queue
 
 
@@ -31,7 +32,7 @@ class Client:
 class Conversation:
     """A row of ``conversations``; id is 0 until it is written.
 
-    chat_ref: the chat that wrote here last.
+    chat_ref: the chat that wrote here last. has_other_chat: its row, if there is one, may name another.
     merged_into: the conversation that took this one in, because both are of the same deal.
     unblocked: its deal has become known in this commit, so turns that waited for it can be answered.
     """
@@ -42,6 +43,7 @@ class Conversation:
     id: int = 0
     merged_into: "Conversation | None" = None
     unblocked: bool = False
+    has_other_chat: bool = False
 
     def final(self) -> "Conversation":
         """The conversation itself, or the one that it ended up in."""
@@ -77,10 +79,12 @@ def place_in_lead(
     return sorted(queue.waiting_in(connection, {conversation.id}))
 
 
-_KNOWN_CLIENTS = sa.select(clients.c.id, clients.c.amocrm_contact_id, clients.c.name).where(
-    clients.c.amocrm_contact_id.in_(sa.bindparam("contacts", expanding=True))
+_KNOWN_CLIENTS = Prepared(
+    sa.select(clients.c.id, clients.c.amocrm_contact_id, clients.c.name).where(
+        among(clients.c.amocrm_contact_id, "contacts")
+    )
 )
-_KNOWN_CONVERSATIONS = (
+_KNOWN_CONVERSATIONS = Prepared(
     sa.select(
         conversations.c.id,
         conversations.c.client_id,
@@ -93,9 +97,9 @@ _KNOWN_CONVERSATIONS = (
     .where(
         conversations.c.status == "active",
         sa.or_(
-            conversations.c.amocrm_lead_id.in_(sa.bindparam("leads", expanding=True)),
-            conversations.c.id.in_(sa.bindparam("ids", expanding=True)),
-            conversations.c.chat_ref.in_(sa.bindparam("chats", expanding=True)),  # of a version without ``chats``
+            among(conversations.c.amocrm_lead_id, "leads"),
+            among(conversations.c.id, "ids"),
+            among(conversations.c.chat_ref, "chats"),  # of a version without ``chats``
         ),
     )
     .order_by(conversations.c.last_activity)  # the last one wins its chat
@@ -125,20 +129,19 @@ class _Placement:
         leads = {event.lead_id for event in events if event.lead_id}
         refs = {event.chat_ref for event in events if event.chat_ref}
         contacts = {event.contact_id for event in events if event.contact_id}
-        self._chats = conversations_.of_chats(self._connection, list(refs))
+        self._chats = conversations_.of_chats(self._connection, refs)
         by_id = self._load_conversations(leads, set(self._chats.values()), refs)
-        self._load_clients(contacts - self._client_of_contact.keys())
+        if others := contacts - self._client_of_contact.keys():
+            self._load_clients(others)
         self._of_chat |= {ref: by_id[id_] for ref, id_ in self._chats.items() if id_ in by_id}
 
     def _load_conversations(
-        self, leads: Iterable[int], ids: Iterable[int], refs: Iterable[str]
+        self, leads: Collection[int], ids: Collection[int], refs: Collection[str]
     ) -> dict[int, Conversation]:
-        wanted = {"leads": list(leads), "ids": list(ids), "chats": list(refs)}
+        rows = _KNOWN_CONVERSATIONS.rows(self._connection, leads=leads, ids=ids, chats=refs)
         found: dict[int, Conversation] = {}
         client_of_id: dict[int, Client] = {}
-        for id_, client_id, lead_id, chat_ref, contact_id, name in self._connection.execute(
-            _KNOWN_CONVERSATIONS, wanted
-        ):
+        for id_, client_id, lead_id, chat_ref, contact_id, name in rows:
             client = client_of_id.get(client_id)
             if client is None:
                 client = client_of_id[client_id] = Client(contact_id, name, client_id)
@@ -148,10 +151,9 @@ class _Placement:
             self._remember(found[id_])
         return found
 
-    def _load_clients(self, contacts: Iterable[int]) -> None:
-        if wanted := list(contacts):
-            for id_, contact_id, name in self._connection.execute(_KNOWN_CLIENTS, {"contacts": wanted}):
-                self._client_of_contact[contact_id] = Client(contact_id, name, id_)
+    def _load_clients(self, contacts: Collection[int]) -> None:
+        for id_, contact_id, name in _KNOWN_CLIENTS.rows(self._connection, contacts=contacts):
+            self._client_of_contact[contact_id] = Client(contact_id, name, id_)
 
     def _remember(self, conversation: Conversation) -> None:
         if conversation.lead_id:
@@ -237,7 +239,9 @@ class _Placement:
         if left and left is not conversation and left.chat_ref == ref:
             left.chat_ref = None
             self._chats_left.append(left)
-        conversation.chat_ref = ref
+        if conversation.chat_ref != ref:
+            conversation.chat_ref = ref
+            conversation.has_other_chat = True
         self._of_chat[ref] = self._last_seen[ref] = conversation
 
     # Writing what is new.
