@@ -1,0 +1,1 @@
+"""The work on a turn, and the engine that runs it."""
