@@ -327,3 +327,24 @@ def test_the_account_is_learnt_and_others_are_told_from_it(
     assert [stored.duplicates for stored in process.after] == [1, 1, 1, 0, 0]
     other = database.look(lambda connection: known_account.recall(connection, "https://other.amocrm.ru"))
     assert other is None
+
+
+def test_each_process_tells_what_it_heard_and_learns_what_another_one_learnt(
+    database: Database, clock: FakeClock, amo: AmoStandin, process: Process
+) -> None:
+    process.look()
+    inbox = Inbox(database, clock, lambda turns: None)
+    inbox.last_delivery_at = clock.now()
+
+    async def exchange() -> None:
+        database.start()
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            source = FixedToken(amo.token)
+            client = AmoClient(http, amo.url, source, None)
+            await Watch(database, clock, client, source, inbox, Watched(amo.url, HOOK)).exchange()
+        await database.writer.stop()
+
+    asyncio.run(exchange())
+    assert process.inbox is not None
+    assert inbox.account == process.inbox.account is not None
+    assert database.look(lambda connection: watched.moment(connection, watched.LAST_DELIVERY)) == clock.now()

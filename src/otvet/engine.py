@@ -36,6 +36,7 @@ APPLICATION_VERSION = "otvet"
 FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 MOST_FORGOTTEN_AT_ONCE = 1000
 MOST_THREADS = 8  # its writes are short; a thread for each waiting one would only keep the webhook from running
+A_DAY = 86_400
 DELAYED = "delayed"  # the queue of the turns that were put off
 OVERDUE = timedelta(minutes=1)  # a delayed turn that has not been begun by then is not waited for any more
 
@@ -268,9 +269,11 @@ def _config(url: str, me: str) -> DBOSConfig:
 
 def _cron(seconds: int) -> str:
     """The cron expression of a period, with a field for seconds before the usual five."""
-    for unit, above, text in ((1, 60, "*/{} * * * * *"), (60, 60, "0 */{} * * * *"), (3600, 24, "0 0 */{} * * *")):
+    if seconds == A_DAY:
+        return "0 0 0 * * *"
+    for unit, in_all, text in ((1, 60, "*/{} * * * * *"), (60, 60, "0 */{} * * * *"), (3600, 24, "0 0 */{} * * *")):
         count, rest = divmod(seconds, unit)
-        if count and not rest and not above % count:
+        if 0 < count < in_all and not rest and not in_all % count:
             return text.format(count)
     raise ValueError(f"{seconds} seconds divide neither a minute nor an hour nor a day")
 
