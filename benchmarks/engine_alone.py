@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dbos import DBOS, DBOSConfig
 
-from otvet.engine import _sqlite_engine
+from otvet.answering.workflow_file import open_file
 
 STEPS = 4
 
@@ -25,7 +25,7 @@ async def measure(folder: Path, count: int) -> float:
     config: DBOSConfig = {
         "name": "alone",
         "system_database_url": url,
-        "system_database_engine": _sqlite_engine(url),
+        "system_database_engine": open_file(url),
         "log_level": "WARNING",
     }
     DBOS(config=config)

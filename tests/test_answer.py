@@ -16,6 +16,7 @@ from otvet.amocrm.client import AmoClient, Limiter
 from otvet.amocrm.events import read_delivery
 from otvet.answering import answering as module
 from otvet.answering.answering import Answering, WritingOptions
+from otvet.answering.in_every_process import repeat
 from otvet.app import delivery_methods
 from otvet.conversations import FOR_GOOD, messages, set_pause
 from otvet.delivery.delivery import Delivery
@@ -167,6 +168,10 @@ class Stage:
             self.options,
             self.me,
         )
+
+    async def look_out(self) -> None:
+        """As the engine has it done, by the stage's clock."""
+        await repeat(self.clock, 15, self.lookout.look, "the lookout failed")
 
     def turn(self, turn_id: int) -> Any:
         return self.database.look(lambda connection: turn_.get(connection, turn_id))
@@ -762,7 +767,7 @@ def test_a_ban_stops_all_calls_and_keeps_the_reply(database: Database) -> None:
         (turn,) = stage.client_writes()
 
         async def play(answering: Answering) -> None:
-            looking = asyncio.create_task(stage.lookout.run())
+            looking = asyncio.create_task(stage.look_out())
             assert await answering.answer(turn) == State.SENT
             looking.cancel()
 
@@ -1103,7 +1108,7 @@ def test_no_task_is_made_when_the_gate_closes_before_it(database: Database) -> N
         stage.limiter = limiter
 
         async def play(answering: Answering) -> None:
-            looking = asyncio.create_task(stage.lookout.run())
+            looking = asyncio.create_task(stage.look_out())
             assert await answering.answer(turn) == State.SENT
             looking.cancel()
 
@@ -1168,13 +1173,13 @@ def test_who_waits_tries_again_when_another_process_opened_the_gate(database: Da
         close_gate(stage, "payment")
 
         async def play(_answering: Answering) -> None:
-            await stage.lookout.look()
+            await stage.lookout.notice()
             stage.clock.sleep = lambda _seconds: asyncio.Event().wait()  # type: ignore[assignment,method-assign]
             waiting = asyncio.create_task(stage.delivery.wait(1, 900))
             await asyncio.sleep(0)
             with database.writes.begin() as connection:
                 gates.open_again(connection, gates.AMOCRM)
-            await stage.lookout.look()
+            await stage.lookout.notice()
             await asyncio.wait_for(waiting, 10)
 
         stage.run(play)

@@ -84,7 +84,7 @@ async def leave_workflows(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as older:
         older.setattr(engine, "APPLICATION_VERSION", "the-one-before")
         running = Engine(url, "older")
-        running.start(answer)
+        await running.start(answer, wake=lambda _turn_id: None)
         for turn_id in LEFT:
             await running.begin(f"turn-{turn_id}-{NAME}", turn_id)
         await until(lambda: len(begun) == len(LEFT))

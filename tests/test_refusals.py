@@ -17,7 +17,6 @@ from otvet.answering.answering import Answering
 from otvet.connection import tokens
 from otvet.connection.renewal import Tokens
 from otvet.delivery.methods import DeliveryOptions
-from otvet.lookout import Lookout
 from otvet.storage.database import Database
 from otvet.turns import turn as turn_
 from otvet.turns.policy import Policy
@@ -79,7 +78,7 @@ def play_two_deals(database: Database, amo: AmoStandin, text: str = "hello") -> 
     ended: list[str] = []
 
     async def play(answering: Answering) -> None:
-        looking = asyncio.create_task(stage.lookout.run())
+        looking = asyncio.create_task(stage.look_out())
         for turn in (first, other):
             ended.extend(await clock.ends_of(answering.answer(turn)))
         looking.cancel()
@@ -199,7 +198,7 @@ def test_a_block_stops_all_calls_at_once_and_what_waits_goes_out_after_it(
         blocked_at, calls = clock.monotonic(), len(amo.log)
         assert fnmatchcase(amo.log[-1]["path"], path)  # nobody asks back
         under_way.append(asyncio.create_task(answering.answer(other)))
-        looking = asyncio.create_task(stage.lookout.run())
+        looking = asyncio.create_task(stage.look_out())
         await clock.until(lambda: len(amo.log) > calls)
         assert clock.monotonic() - blocked_at >= AN_HOUR
         assert not any(task.done() for task in under_way)
@@ -220,7 +219,7 @@ def test_a_block_that_is_met_while_amocrm_is_asked_what_came(database: Database,
     amo.fault(path="/api/v4/events", **BLOCK)
 
     async def play(answering: Answering) -> None:
-        looking = asyncio.create_task(stage.lookout.run())
+        looking = asyncio.create_task(stage.look_out())
         assert await clock.ends_of(answering.answer(turn)) == [State.SENT]
         looking.cancel()
 
@@ -255,25 +254,3 @@ def test_a_block_that_is_met_when_a_bot_is_released_is_heeded(database: Database
     stage.run(play)
     assert gate_of(database) is not None
     assert len(amo.log) == 1
-
-
-# The lookout
-
-
-def test_an_error_of_our_own_does_not_end_the_lookout() -> None:
-    looked: list[int] = []
-
-    class Broken(Lookout):
-        async def look(self) -> None:
-            looked.append(1)
-            raise ZeroDivisionError
-
-    async def play() -> None:
-        lookout = Broken(None, FakeClock(), None, lambda: None)  # type: ignore[arg-type]
-        looking = asyncio.create_task(lookout.run())
-        while len(looked) < 3 and not looking.done():
-            await asyncio.sleep(0)
-        looking.cancel()
-
-    asyncio.run(play())
-    assert len(looked) >= 3

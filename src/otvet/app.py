@@ -21,6 +21,7 @@ from otvet.amocrm.client import AmoClient
 from otvet.amocrm.files import Files
 from otvet.amocrm.token import TokenSource
 from otvet.answering.answering import Answering, WritingOptions
+from otvet.answering.in_every_process import repeat
 from otvet.answering.instructions import Instructions
 from otvet.answering.voice import Voice
 from otvet.clock import Clock, SystemClock
@@ -35,7 +36,7 @@ from otvet.deals.reading import Deals
 from otvet.deals.selection import Selection
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import FIELD, DeliveryMethod, DeliveryOptions, build_methods
-from otvet.dispatcher import Dispatcher
+from otvet.dispatcher import Worker
 from otvet.engine import Engine
 from otvet.errors import SettingsError, StorageError
 from otvet.i18n import _
@@ -61,7 +62,7 @@ from otvet.writing import Checks, Writing
 
 log = structlog.get_logger(__name__)
 
-REPORT_SECONDS = 600.0
+IN_STEP_SECONDS = 15.0
 FINISH_SECONDS = 16.0  # from the word to stop until what is on its way is waited for no longer
 
 CONNECTIONS = 20  # a call looks through all of its client's: a crowd of answers at one moment would hold up the webhook
@@ -81,7 +82,7 @@ class Service:
     database: Database
     engine: Engine
     inbox: Inbox
-    dispatcher: Dispatcher
+    worker: Worker
     http: httpx2.AsyncClient
     amocrm_http: httpx2.AsyncClient
     answering: Answering
@@ -102,17 +103,32 @@ class Service:
     async def start(self) -> None:
         self.database.start()
         await self.database.write(self._arrive)
-        self.engine.start(self.answering.answer)
-        self.dispatcher.start()
-        self.tasks.append(asyncio.create_task(self._report_now_and_then()))
-        self.tasks.append(asyncio.create_task(self.finder.run()))
-        if self.deals:
-            self.tasks.append(asyncio.create_task(self.deals.run()))
+        self._register_jobs()
+        await self.engine.start(self.answering.answer, wake=lambda turn_id: self.worker.put([turn_id]))
+        self.worker.start()
         self.tasks.append(asyncio.create_task(self.delivery.prepare()))
+        in_step = repeat(self.clock, IN_STEP_SECONDS, self._keep_in_step, "this process is not in step with the others")
+        self.tasks.append(asyncio.create_task(in_step))
+
+    def _register_jobs(self) -> None:
+        """What one process does for all: the name, the seconds, the work."""
+        every = self.engine.every
+        every("find-deals", 3, self.finder.look)
+        every("forget-finished", 600, self.worker.forget_finished)
+        every("report", 600, self._report)
+        if self.deals:
+            every("read-deals", 5, self.deals.look)
         if self.lookout:
-            self.tasks.append(asyncio.create_task(self.lookout.run()))
+            every("look-out", 15, self.lookout.look)
         if self.watch:
-            self.tasks.append(asyncio.create_task(self.watch.run()))
+            every("watch", 600, self.watch.look)
+
+    async def _keep_in_step(self) -> None:
+        """What every process has to tell the others and to learn from them."""
+        if self.lookout:
+            await self.lookout.notice()
+        if self.watch:
+            await self.watch.exchange()
 
     async def stop(self) -> None:
         told_at = self.clock.monotonic() if self.told_to_stop_at is None else self.told_to_stop_at
@@ -122,7 +138,7 @@ class Service:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if self.deals:
             await self.deals.stop()
-        await self.dispatcher.stop()
+        await self.worker.stop()
         await self.delivery.finish(until)
         await self.engine.stop()
         if isinstance(self.source, Tokens):
@@ -156,12 +172,8 @@ class Service:
         queue.release_all(connection, self.me)
         processes.leave(connection, self.me)
 
-    async def _report_now_and_then(self) -> None:
-        while True:
-            await self.clock.sleep(REPORT_SECONDS)
-            with contextlib.suppress(Exception):
-                numbers = await self.database.read(stats.read)
-                log.info("stats", **numbers, uptime_seconds=stats.uptime_seconds())
+    async def _report(self) -> None:
+        log.info("stats", **await self.database.read(stats.read), uptime_seconds=stats.uptime_seconds())
 
 
 def wire(settings: Settings, clock: Clock | None = None) -> Service:
@@ -205,11 +217,11 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     answering = Answering(
         database, clock, who.writing, who.knowledge, delivery, policy, _writing_options(settings), me, deals, voice
     )
-    dispatcher = Dispatcher(database, clock, engine, answering, installation_name=name, me=me)
-    finder = Finder(database, clock, patient, dispatcher.put)
+    worker = Worker(database, clock, engine, installation_name=name, me=me)
+    finder = Finder(database, clock, patient, worker.put)
     pause = timedelta(minutes=settings.manager_pause_minutes)
     with_bots = settings.amocrm_client_secret is not None
-    inbox = Inbox(database, clock, partial(dispatcher.put, new=True), pause, with_bots=with_bots)
+    inbox = Inbox(database, clock, partial(worker.put, new=True), pause, with_bots=with_bots)
     watch = None
     if amocrm and source and settings.amocrm_base_url:
         destination = settings.webhook_url(secret) if settings.public_url else None
@@ -225,7 +237,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         database=database,
         engine=engine,
         inbox=inbox,
-        dispatcher=dispatcher,
+        worker=worker,
         http=http,
         amocrm_http=amocrm_http,
         answering=answering,

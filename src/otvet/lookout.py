@@ -1,4 +1,4 @@
-"""The lookout: sees by itself whether amoCRM takes calls again, so that a closed gate does not wait for a reply."""
+"""The lookout: sees whether amoCRM takes calls again, so that a closed gate does not wait for the next reply."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,17 +9,14 @@ from sqlalchemy.engine import Connection
 from otvet import gates
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
-from otvet.errors import OtvetError
 from otvet.storage.database import Database
 from otvet.turns import sending
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 15.0
-
 
 class Lookout:
-    """Looks after amoCRM's gate for this process. opened: told when the gate was opened, by whichever process."""
+    """Looks after amoCRM's gate. opened: called in each process when the gate was opened by any of them."""
 
     def __init__(self, database: Database, clock: Clock, amocrm: AmoClient, opened: Callable[[], None]) -> None:
         self._database = database
@@ -28,28 +25,24 @@ class Lookout:
         self._opened = opened
         self._was_closed = False
 
-    async def run(self) -> None:
-        while True:
-            await self._clock.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except OtvetError as error:
-                log.error("could not look whether amoCRM takes calls again", reason=str(error))
-            except Exception:
-                log.exception("looking whether amoCRM takes calls again failed; it is repeated")
-
     async def look(self) -> None:
-        """Try a call if the gate is closed and it is time to; one process does so for all."""
-        closed = await self._database.read(lambda connection: gates.closed(connection, gates.AMOCRM))
-        if closed is None:
-            if self._was_closed:
-                self._was_closed = False
-                self._opened()
-            return
-        self._was_closed = True
+        """Try a call if the gate is closed and its pause is over. A job of one process for all."""
+        await self.notice()
         now = self._clock.now()
-        if await self._database.write(lambda connection: gates.may_look(connection, gates.AMOCRM, now)):
+        if self._was_closed and await self._database.write(
+            lambda connection: gates.may_look(connection, gates.AMOCRM, now)
+        ):
             await self._try()
+
+    async def notice(self) -> None:
+        """Tell this process when the gate has been opened.
+
+        For every process: the replies that wait are in its memory.
+        """
+        closed = await self._database.read(lambda connection: gates.closed(connection, gates.AMOCRM))
+        was_closed, self._was_closed = self._was_closed, closed is not None
+        if was_closed and closed is None:
+            self._opened()
 
     async def _try(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The watch over the account: every ten minutes one process looks whether it would still hear and be heard.
+"""The watch over the account: every ten minutes one of all processes looks whether Otvet would still hear and be heard.
 
 Most integrations die quietly: a token ends, a webhook is switched off. What is found is kept in ``watched``, where
 ``otvet check``, ``GET /ready`` and the metrics read it.
@@ -27,8 +27,6 @@ from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)
 
-EVERY = timedelta(minutes=10)
-TICK_SECONDS = 30.0
 WARN_BEFORE = timedelta(days=30)
 WARN_BEFORE_CONSENT_ENDS = timedelta(days=14)  # a pair that is renewed every day never gets there
 SILENCE = timedelta(hours=24)
@@ -88,7 +86,7 @@ class Watched:
 
 
 class Watch:
-    """Looks after one account in this process; which process looks at a time is settled in the database."""
+    """Looks after one account."""
 
     def __init__(
         self, database: Database, clock: Clock, amocrm: AmoClient, source: TokenSource, inbox: Inbox, over: Watched
@@ -100,32 +98,19 @@ class Watch:
         self._inbox = inbox
         self._over = over
 
-    async def run(self) -> None:
-        while True:
-            try:
-                await self.tick()
-            except OtvetError as error:
-                log.error("the watch over amoCRM could not look", reason=str(error))
-            except Exception:
-                log.exception("the watch over amoCRM failed; it looks again")
-            await self._clock.sleep(TICK_SECONDS)
+    async def exchange(self) -> None:
+        """Tell the others what this process's inbox heard, and the inbox what any process learnt of the account.
 
-    async def tick(self) -> None:
-        """What every process does: say what it heard, and look if it is the one to."""
-        await self._know_the_account()  # another process may have learnt it
-        now, heard = self._clock.now(), self._inbox.last_delivery_at
+        For every process: both are in its memory.
+        """
+        heard, base_url = self._inbox.last_delivery_at, self._over.base_url
         if heard is not None:
             await self._database.write(lambda connection: _note_heard(connection, heard))
-        if await self._database.write(lambda connection: watched.may_look(connection, now, EVERY)):
-            await self.look()
-            await self._know_the_account()
-
-    async def _know_the_account(self) -> None:
-        base_url = self._over.base_url
         self._inbox.account = await self._database.read(lambda connection: known_account.expected(connection, base_url))
 
     async def look(self) -> None:
-        """Look at everything, mend what can be mended, and keep what was found."""
+        """Look at everything, mend what can be mended, and save what was found. A job of one process for all."""
+        await self.exchange()
         token, ends = await self._token()
         found = {TOKEN: token}
         if token[0] != "bad":
@@ -143,6 +128,7 @@ class Watch:
             watched.note_moment(connection, TOKEN_ENDS, ends)
 
         await self._database.write(keep)
+        await self.exchange()
 
     async def _token(self) -> tuple[tuple[State, str], datetime | None]:
         """How the token is, and when a person has to bring another one, where that is known."""

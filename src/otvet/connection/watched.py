@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -24,7 +24,6 @@ TOKEN, WEBHOOK, DELIVERIES = "token", "webhook", "deliveries"
 SUBJECTS = (TOKEN, WEBHOOK, DELIVERIES)
 LAST_DELIVERY = "amocrm_last_delivery"
 SINCE = "amocrm_watched_since"
-NEXT = "amocrm_next_look"
 TOKEN_ENDS = "amocrm_token_ends"  # noqa: S105 - a name
 
 State = Literal["good", "warning", "bad"]
@@ -76,15 +75,3 @@ def for_metrics(connection: Connection) -> dict[str, Any]:
 def note_moment(connection: Connection, name: str, at: datetime | None) -> None:
     """Keep a moment, or forget it."""
     installation.note(connection, name, at.isoformat() if at else "")
-
-
-def may_look(connection: Connection, now: datetime, pause: timedelta) -> bool:
-    """Whether the caller is the one who looks: one of all processes, once in a pause."""
-    table = installation.installation
-    connection.execute(insert(connection.dialect.name, table).values(name=NEXT, value="").on_conflict_do_nothing())
-    before = moment(connection, NEXT)
-    if before is not None and now < before <= now + pause:  # later: the clock was set back since
-        return False
-    mine = sa.and_(table.c.name == NEXT, table.c.value == (before.isoformat() if before else ""))
-    later = (now + pause).isoformat()
-    return connection.execute(table.update().where(mine).values(value=later)).rowcount == 1

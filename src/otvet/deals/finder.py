@@ -14,7 +14,7 @@ from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.conversations import clients, conversations, messages
 from otvet.deals import background
-from otvet.errors import OtvetError, ServiceError
+from otvet.errors import ServiceError
 from otvet.intake import placement
 from otvet.storage.database import Database
 from otvet.turns import staff
@@ -22,12 +22,11 @@ from otvet.turns.turn import State, turns
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0
 AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (3, 10, 30, 120, 600, 1800))
 """amoCRM may make the deal only after the message. Within the hour that all of them take a person is told."""
 
 CLAIM = timedelta(minutes=2)
-"""For so long a conversation is one process's to look for."""
+"""How long a look may take; a conversation whose process died in it is looked for again after that."""
 
 AMOCRM_FAILED = timedelta(seconds=15)
 GIVE_UP_AFTER = timedelta(days=1)
@@ -49,18 +48,8 @@ class Finder:
         self._amocrm = amocrm
         self._found = found
 
-    async def run(self) -> None:
-        while True:
-            await self._clock.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except OtvetError as error:
-                log.error("deals cannot be looked for", reason=str(error))
-            except Exception:
-                log.exception("the search for a deal failed; it is repeated")
-
     async def look(self) -> None:
-        """One look for each conversation whose time has come."""
+        """One look for each conversation whose time has come. A job of one process for all."""
         now = self._clock.now()
         due = await self._database.read(lambda connection: _due(connection, now))
         await asyncio.gather(*(self._look_for(one) for one in due))

@@ -19,7 +19,6 @@ from otvet.storage.database import Database
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 2.0
 PATIENCE_SECONDS = 2.0
 """A turn waits so long for a card; then its reply is written with what is known."""
 
@@ -54,18 +53,11 @@ class Deals:
         self._names = Names(amocrm, clock)
         self._under_way: dict[int, asyncio.Task[None]] = {}
 
-    async def run(self) -> None:
-        """Read what was never read and what has changed, as long as somebody writes there."""
-        while True:
-            await self._clock.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except OtvetError as error:
-                log.error("deals cannot be read", reason=str(error))
-            except Exception:
-                log.exception("reading deals failed; it is repeated")
-
     async def look(self) -> None:
+        """Read what was never read and what has changed, as long as somebody writes there.
+
+        A job of one process for all.
+        """
         now = self._clock.now()
         rows = await self._database.read(lambda connection: known.unread(connection, now, MOST_AT_ONCE))
         for row in rows:

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from otvet import processes
 from otvet import tries as attempts
 from otvet.conversations import chats, conversations
+from otvet.storage.prepared import Prepared, among
 from otvet.turns.turn import (
     IN_HAND,
     OPEN,
@@ -29,15 +30,15 @@ Chat = tuple[int, str]
 """A conversation's id and the chat in it."""
 
 _WAITING = sa.select(turns.c.id, turns.c.conversation_id, turns.c.chat_ref).where(
-    turns.c.state == State.WAITING, turns.c.conversation_id.in_(sa.bindparam("conversations", expanding=True))
+    turns.c.state == sa.literal_column(f"'{State.WAITING}'"), among(turns.c.conversation_id, "conversations")
 )
-_WAITING_LOCKED = _WAITING.order_by(turns.c.id).with_for_update()  # SQLite has one writer and no such lock
-_TOUCH = (
-    turns.update()
-    .where(turns.c.id.in_(sa.bindparam("turns", expanding=True)))
-    .values(last_message_at=sa.bindparam("at"))
+_WAITING_IDS = Prepared(_WAITING)
+_WAITING_LOCKED = Prepared(_WAITING.order_by(turns.c.id).with_for_update())  # SQLite has one writer and no such lock
+_TOUCH = Prepared(turns.update().where(turns.c.id == sa.bindparam("turn")).values(last_message_at=sa.bindparam("at")))
+_OPEN_TURN = Prepared(
+    turns.insert().returning(turns.c.id),
+    columns=("conversation_id", "chat_ref", "state", "first_message_at", "last_message_at"),
 )
-_OPEN_TURN = turns.insert().returning(turns.c.id, turns.c.conversation_id, turns.c.chat_ref)
 
 
 def open_for(connection: Connection, asked: Collection[Chat], now: datetime) -> tuple[dict[Chat, int], set[int]]:
@@ -45,27 +46,20 @@ def open_for(connection: Connection, asked: Collection[Chat], now: datetime) -> 
     if not asked:
         return {}, set()
     # Locked, so that no other process takes one in hand while a message joins it.
-    found = connection.execute(_WAITING_LOCKED, {"conversations": sorted({conversation for conversation, _ in asked})})
-    waiting = {(row.conversation_id, row.chat_ref): row.id for row in found}
+    found = _WAITING_LOCKED.rows(connection, conversations=sorted({conversation for conversation, _ in asked}))
+    waiting = {(conversation, ref): id_ for id_, conversation, ref in found}
     turn_of = {chat: waiting[chat] for chat in asked if chat in waiting}
     if waiting:
         turn_of |= _join_across(connection, sorted(set(asked) - turn_of.keys()), waiting)
-        connection.execute(_TOUCH, {"turns": sorted(set(turn_of.values())), "at": now})
+        _TOUCH.run(connection, [{"turn": id_, "at": now} for id_ in sorted(set(turn_of.values()))])
     missing = sorted(set(asked) - turn_of.keys())
     if not missing:
         return turn_of, set()
-    rows = [
-        {
-            "conversation_id": id_,
-            "chat_ref": ref,
-            "state": State.WAITING,
-            "first_message_at": now,
-            "last_message_at": now,
-        }
-        for id_, ref in missing
-    ]
-    added = connection.execute(_OPEN_TURN, rows).all()
-    return turn_of | {(row.conversation_id, row.chat_ref): row.id for row in added}, {row.id for row in added}
+    moments = {"state": str(State.WAITING), "first_message_at": now, "last_message_at": now}
+    for id_, ref in missing:
+        ((turn_id,),) = _OPEN_TURN.rows(connection, conversation_id=id_, chat_ref=ref, **moments)
+        turn_of[id_, ref] = turn_id
+    return turn_of, {turn_of[chat] for chat in missing}
 
 
 def _join_across(connection: Connection, asked: Sequence[Chat], waiting: dict[Chat, int]) -> dict[Chat, int]:
@@ -108,7 +102,7 @@ def waiting_in(connection: Connection, conversation_ids: Collection[int]) -> set
     """The waiting turns of these conversations."""
     if not conversation_ids:
         return set()
-    return set(connection.scalars(_WAITING, {"conversations": list(conversation_ids)}))
+    return {id_ for id_, _conversation, _ref in _WAITING_IDS.rows(connection, conversations=list(conversation_ids))}
 
 
 _WAITING_OF = SELECTED.where(
@@ -127,8 +121,8 @@ def waiting_turn(connection: Connection, conversation_id: int, chat_ref: str) ->
 def move_turns(connection: Connection, from_conversation: int, to_conversation: int) -> None:
     """Two conversations turn out to be one: the turns of the first go to the second, a waiting one joins its own."""
     deal_found(connection, from_conversation)
-    for row in connection.execute(_WAITING_LOCKED, {"conversations": [from_conversation]}).all():
-        source, target = get(connection, row.id), waiting_turn(connection, to_conversation, row.chat_ref)
+    for id_, _conversation, ref in _WAITING_LOCKED.rows(connection, conversations=[from_conversation]):
+        source, target = get(connection, id_), waiting_turn(connection, to_conversation, ref)
         if source is not None and target is not None:
             join(
                 connection, source.id, target.id, first_message_at=min(source.first_message_at, target.first_message_at)

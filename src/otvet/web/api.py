@@ -52,9 +52,9 @@ async def health() -> dict[str, str]:
 
 @probes.get("/ready")
 async def ready(request: Request) -> JSONResponse:
-    """Whether messages can be stored and answered: a real write, and the engine and its dispatcher at work."""
+    """Whether messages can be stored and answered: a real write, and the engine and its worker."""
     service = request.app.state.service
-    checks = {"database_writable": False, "workflows_running": service.engine.running and service.dispatcher.running}
+    checks = {"database_writable": False, "workflows_running": service.engine.running and service.worker.running}
     details: dict[str, Any] = {}
     with suppress(StorageError, TimeoutError):
         async with asyncio.timeout(READY_SECONDS):
@@ -265,7 +265,7 @@ async def retry(request: Request, turn_id: int) -> dict[str, Any]:
     answers = await service.database.write(lambda connection: staff.retry(connection, turn_id, now))
     if answers is None:
         raise HTTPException(409, _("the turn {turn} is not one that can be tried again").format(turn=turn_id))
-    service.dispatcher.put([answers])
+    service.worker.put([answers])
     return {"turn_id": answers, "state": "under way"}  # another one where the client has written on meanwhile
 
 
@@ -280,7 +280,7 @@ async def approve(
     why_not = await service.database.write(lambda connection: drafts.approve(connection, turn_id, text))
     if why_not is not None:
         raise HTTPException(409, why_not)
-    service.dispatcher.put([turn_id])
+    service.worker.put([turn_id])
     return {"turn_id": turn_id, "state": "under way"}
 
 

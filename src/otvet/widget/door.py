@@ -52,7 +52,7 @@ class SalesbotWebhook:
         except StorageError as error:
             log.error("a Salesbot's request could not be stored", reason=str(error))
             return JSONResponse({"error": "not stored"}, 503)
-        self._service.dispatcher.put(opened)
+        self._service.worker.put(opened)
         return JSONResponse({})
 
 
