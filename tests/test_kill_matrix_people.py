@@ -39,6 +39,8 @@ from tests.test_kill_matrix import (
     wrongs,
 )
 
+pytestmark = pytest.mark.slow
+
 DEALS = 4
 
 
