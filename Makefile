@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check format lock messages docs eval bench chaos clean
+.PHONY: help run test test-slow check format lock messages docs eval bench chaos clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -14,8 +14,13 @@ help: ## Show this list
 run: $(VENV)/.installed ## Install what is needed and start the service
 	@$(BIN)/otvet serve
 
-test: $(VENV)/.installed-dev ## Install what is needed and run all tests
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+# What one process has compiled, the others need not compile again, whatever the surroundings say.
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
+test: $(VENV)/.installed-dev ## Install what is needed and run the tests, a few minutes
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.installed-dev ## Run the slow rest of the tests: kills at every point, chaos, several processes
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, layers and generated files: what CI asks besides the tests
 	$(BIN)/ruff format --check .

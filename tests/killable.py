@@ -26,6 +26,7 @@ from otvet.settings.loading import load_settings
 from otvet.settings.settings import WEBHOOK_PATH
 from otvet.web import application
 from tests import brisk_manus
+from tests.forked import become
 
 
 class Points:
@@ -98,12 +99,7 @@ def watch(points: Points) -> None:
 
 def run(folder: str, log: str, environment: Mapping[str, str]) -> None:
     """As ``otvet serve`` would, in a process of its own."""
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    become(folder, environment, os.devnull, log, log)
     how = signal.Signals[os.environ.get("KILL_WITH", "SIGKILL")]
     where, first = os.environ.get("KILL_WHERE", ""), os.environ.get("KILL_FROM", "")
     watch(Points(int(os.environ["KILL_AT"]), where, first, how))

@@ -2,17 +2,22 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx2
 
+from tests import databases, forked
 from tests.forked import Forked
 from tests.standins.sender import headers
 
@@ -22,6 +27,7 @@ PROGRAM = Path(sys.executable).with_name("otvet")
 SECRET = "secret-of-the-tests"
 BRISK = Path(__file__).with_name("brisk_manus.py")
 PATIENCE_SECONDS = 60
+COMMAND_SECONDS = 120
 
 
 def wait_for(look: Callable[[], Value], what: str, patience: float = PATIENCE_SECONDS) -> Value:
@@ -49,10 +55,19 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     return kept | ours | settings
 
 
-class Otvet:
-    """``otvet serve`` in ``folder``; the output is in ``folder/otvet.log``."""
+def as_a_copy(settings: Mapping[str, str]) -> bool:
+    """Whether a copy of the loaded program will do: its texts are English, and were read before the settings."""
+    return settings.get("OTVET_LANG", "en") == "en"
 
-    program = (str(PROGRAM), "serve")
+
+class Otvet:
+    """``otvet serve`` in ``folder``; the output is in ``folder/otvet.log``.
+
+    It is a copy of the loaded program (see ``forked``) on prepared databases. With ``program`` it is a process like
+    any other, which makes its databases itself.
+    """
+
+    program: Sequence[str] | None = None
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
@@ -69,6 +84,12 @@ class Otvet:
     def _begin(self) -> "subprocess.Popen[bytes] | Forked":
         hurried = any(name.startswith("MANUS_") for name in self.environment)
         program = (sys.executable, str(BRISK), "serve") if hurried else self.program
+        if program is None:
+            if "OTVET_DATABASE_URL" not in self.environment:
+                _prepare(self.folder)
+            self.log.write_bytes(b"")
+            output = (os.devnull, str(self.log), str(self.log))
+            return Forked(forked.run, ["serve"], str(self.folder), self.environment, *output)
         with self.log.open("wb") as output:
             return subprocess.Popen(
                 program, cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
@@ -135,8 +156,54 @@ def otvet(folder: Path, **settings: str) -> Iterator[Otvet]:
             server.kill()
 
 
+_one_at_a_time = threading.Lock()
+
+
+def _prepare(folder: Path) -> None:
+    """Put copies of prepared databases where the server would make them at its first start."""
+    file = folder / "conversations.db"
+    if file.exists() or not folder.is_dir():
+        return
+    with _one_at_a_time:
+        workflows = _workflow_file()
+        shutil.copy(databases.prepared_file(), file)
+    shutil.copy(workflows, file.with_stem("conversations-workflows"))
+
+
+@cache
+def _workflow_file() -> Path:
+    """What the workflow engine makes of its file at the first start of a server."""
+    folder = databases.own_folder()
+    server = Otvet(folder, OTVET_DATABASE_URL="sqlite:///conversations.db").start()
+    server.end()
+    return folder / "conversations-workflows.db"
+
+
+class Cold(Otvet):
+    """One that the shell could have started."""
+
+    program = (str(PROGRAM), "serve")
+
+
 def command(folder: Path, *arguments: str, typed: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
-    """``otvet ARGUMENTS`` to its end; ``typed`` is what somebody types into it."""
+    """``otvet ARGUMENTS`` to its end, in a copy of the loaded program; ``typed`` is what somebody types into it."""
+    if not as_a_copy(settings):
+        return cold_command(folder, *arguments, typed=typed, **settings)
+    with tempfile.TemporaryDirectory(prefix="otvet-command-") as own:
+        files = [Path(own, name) for name in ("stdin", "stdout", "stderr")]
+        files[0].write_text(typed, "utf-8")
+        process = Forked(
+            forked.run, arguments, str(folder), environment(folder, **settings), *(str(file) for file in files)
+        )
+        try:
+            code = process.wait(COMMAND_SECONDS)
+        finally:
+            process.send_signal(signal.SIGKILL)
+        return subprocess.CompletedProcess(arguments, code, files[1].read_text("utf-8"), files[2].read_text("utf-8"))
+
+
+def cold_command(folder: Path, *arguments: str, typed: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    """``otvet ARGUMENTS`` to its end as the shell starts it."""
     return subprocess.run(
         [str(PROGRAM), *arguments],
         cwd=folder,
@@ -144,6 +211,6 @@ def command(folder: Path, *arguments: str, typed: str = "", **settings: str) -> 
         input=typed,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=COMMAND_SECONDS,
         check=False,
     )

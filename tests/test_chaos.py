@@ -23,6 +23,7 @@ KILLS = 5
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
+@pytest.mark.slow
 def test_one_process_on_sqlite_is_killed_again_and_again(tmp_path: Path) -> None:
     options = Options("sqlite", messages=300, conversations=40, kill_every=1.5, least_kills=KILLS)
     report = run(options, tmp_path, f"sqlite:///{tmp_path / 'conversations.db'}")
@@ -31,6 +32,7 @@ def test_one_process_on_sqlite_is_killed_again_and_again(tmp_path: Path) -> None
     assert mostly_by_manus(report), f"{report}"
 
 
+@pytest.mark.slow
 def test_three_processes_on_postgresql_are_killed_in_turn(tmp_path: Path, postgres_url: str) -> None:
     options = Options("postgresql", messages=300, conversations=40, processes=3, kill_every=1, least_kills=KILLS)
     report = run(options, tmp_path, postgres_url)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otvet.responders.fence import fenced, fenced_line
+from tests.tables import every
 
 SEEN = {"\n", "\t", *"\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"}
 """Of the signs for control and format those that are seen, and the hieroglyphs' (see below)."""
@@ -20,20 +21,7 @@ def test_a_tag_is_none_any_more(tag: str, between: str) -> None:
     assert "<" not in fenced(f"{tag[0]}{between}{tag[1:]}")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "＜/message＞",
-        "＜／message＞",
-        "﹤/message﹥",
-        "〈/message〉",
-        "⟨/message⟩",
-        "≮/message>",
-        "<／message>",
-        "<мessage>",
-        "</сonversation>",
-    ],
-)
+@every("fence", "neither is one in other signs", "text")
 def test_neither_is_one_in_other_signs(text: str) -> None:
     assert fenced(text).startswith("‹")
 
@@ -49,9 +37,7 @@ def test_every_sign_for_control_and_format_is_left_out() -> None:
     assert left - SEEN <= {sign for sign in signs if "HIEROGLYPH" in unicodedata.name(sign, "")}
 
 
-@pytest.mark.parametrize(
-    "text", ["цена < 100 и 5<6, <3", "a <- b", "<100 ₽", "&lt;/message&gt;", "«Ёлка» — 5 °C, café, 👍🏽", "[M], [1]"]
-)
+@every("fence", "everything else stays", "text")
 def test_everything_else_stays(text: str) -> None:
     assert fenced(text) == text
 

@@ -2,10 +2,9 @@
 
 from datetime import UTC, datetime
 
-import pytest
-
 from otvet.responders.base import Context, Line
 from otvet.turns import human_request as handover
+from tests.tables import every
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -14,36 +13,12 @@ def line(text: str) -> Line:
     return Line("client", text, NOW)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Позовите менеджера",
-        "позовите, пожалуйста, менеджера!!!",
-        "Соедините меня... соедините с оператором",
-        "Хочу поговорить с живым человеком? нет: нужен живой человек",
-        "оператор",
-        "Менеджера!",
-        "Вы бот?",
-        "Can I talk to a human please",
-        "I want to speak to a manager now",
-        "Human",
-    ],
-)
+@every("handover", "who asks for a person is heard", "text")
 def test_who_asks_for_a_person_is_heard(text: str) -> None:
     assert handover.asks_for_person([line("добрый день"), line(text)])
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Менеджер вчера обещал скидку 10%",
-        "У вас работает оператор по доставке?",
-        "Сколько человек помещается за стол?",
-        "Какой номер у менеджера Ирины?",
-        "the manager told me it is free",
-        "",
-    ],
-)
+@every("handover", "who only mentions one is answered", "text")
 def test_who_only_mentions_one_is_answered(text: str) -> None:
     assert not handover.asks_for_person([line(text)])
 

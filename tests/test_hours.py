@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from otvet.settings.working_hours import Hours, read, zone_of
+from tests.tables import every
 
 MOSCOW = zone_of("Europe/Moscow")
 BERLIN = zone_of("Europe/Berlin")
@@ -21,16 +22,7 @@ def moscow(day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2026, 1, day, hour, minute, tzinfo=MOSCOW)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "пн-пт 09:00-18:00; сб 10:00-15:00",
-        "Mon-Fri 9-18; Sat 10-15",
-        "пн, вт, ср, чт, пт 9:00–18:00\nсб 10:00—15:00",
-        "monday - friday: 09:00 - 18:00; saturday: 10:00 - 15:00",
-        "пн-пт 09:00-12:00, 12:00-18:00; суббота 10:00-15:00;",
-    ],
-)
+@every("hours", "the same hours in many words", "text")
 def test_the_same_hours_in_many_words(text: str) -> None:
     week = hours(text)
     for moment, is_open in {
@@ -45,20 +37,7 @@ def test_the_same_hours_in_many_words(text: str) -> None:
         assert week.open_at(moment) == is_open, moment
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "пн-пт",
-        "9-18 пн",
-        "пн 9:00",
-        "xx 9-18",
-        "пн 25:00-26:00",
-        "пн 9:75-18",
-        "пн 9-9",
-        "пн-вт-ср 9-18",
-        "пн 9-18 и сб",
-    ],
-)
+@every("hours", "what cannot be understood is refused", "text")
 def test_what_cannot_be_understood_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="give days"):
         read(text, UTC)

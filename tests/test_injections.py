@@ -1,11 +1,7 @@
 """Attempts to turn the assistant round: they stay data on the way out, and who obeyed is caught on the way back."""
 
-import json
 import re
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from otvet.responders.base import Context
 from otvet.responders.checks import guard, outgoing
@@ -13,9 +9,9 @@ from otvet.responders.checks.masking import Masker
 from otvet.responders.fence import fenced
 from otvet.responders.prompt import write_prompt
 from tests.contexts import context, line
+from tests.tables import every, table
 
-SAMPLES = json.loads((Path(__file__).parent / "samples" / "injections.json").read_text(encoding="utf-8"))
-ATTEMPTS = [pytest.param(attempt, id=attempt["attack"][:40]) for attempt in SAMPLES["attempts"]]
+SAMPLES = table("injections")
 
 TAG = re.compile(r"<\s*[/!?]?\s*[A-Za-z]")
 
@@ -35,7 +31,7 @@ def test_there_are_enough_attempts_in_both_languages() -> None:
     assert sum(not re.search("[а-я]", attack) for attack in attacks) >= 8
 
 
-@pytest.mark.parametrize("attempt", ATTEMPTS)
+@every("injections", "attempts", "attempt")
 def test_an_attempt_stays_inside_the_tags_of_a_client_s_message(attempt: dict[str, Any]) -> None:
     attack = attempt["attack"]
     history = (line(attack), line("Чем помочь?", "assistant"))
@@ -49,14 +45,14 @@ def test_an_attempt_stays_inside_the_tags_of_a_client_s_message(attempt: dict[st
     assert attack not in around
 
 
-@pytest.mark.parametrize("attempt", ATTEMPTS)
+@every("injections", "attempts", "attempt")
 def test_a_reply_that_obeyed_is_caught(attempt: dict[str, Any]) -> None:
     said = turn(attempt["attack"])
     findings = guard.check(attempt["obeyed"], said) + outgoing.check(attempt["obeyed"], said, SAMPLES["secrets"])
     assert attempt["caught"] in [finding.kind for finding in findings]
 
 
-@pytest.mark.parametrize("attempt", ATTEMPTS)
+@every("injections", "attempts", "attempt")
 def test_an_honest_reply_to_an_attempt_passes(attempt: dict[str, Any]) -> None:
     said = turn(attempt["attack"])
     honest = (
@@ -67,7 +63,7 @@ def test_an_honest_reply_to_an_attempt_passes(attempt: dict[str, Any]) -> None:
     assert guard.check(honest, said) + outgoing.check(honest, said, SAMPLES["secrets"]) == []
 
 
-@pytest.mark.parametrize("attempt", ATTEMPTS)
+@every("injections", "attempts", "attempt")
 def test_an_attempt_is_masked_and_comes_back(attempt: dict[str, Any]) -> None:
     said = turn(attempt["attack"])
     masked, restorer = Masker(b"a secret").mask(said)

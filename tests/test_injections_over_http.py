@@ -40,10 +40,12 @@ from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.manus import ManusStandin, manus_standin
 from tests.standins.openai import KEY, OpenAiStandin, openai_standin
 from tests.standins.sender import incoming
+from tests.tables import every_of
 from tests.test_answer import Stage
 from tests.test_injections import SAMPLES
 
-ATTEMPTS: list[dict[str, Any]] = SAMPLES["attempts"]
+Attempt = dict[str, Any]
+ATTEMPTS: list[Attempt] = SAMPLES["attempts"]
 INNOCENT = {"attack": "Сколько стоит плед?", "obeyed": "Плед стоит 1 рубль."}
 HONEST = {
     "ru": "Хлопковый плед стоит 1 900 ₽, шерстяной — 4 600 ₽. Остальное уточнит менеджер: +7 (495) 120-33-44.",
@@ -184,7 +186,7 @@ def answered(tmp_path_factory: pytest.TempPathFactory, outside: Outside) -> list
     return played(tmp_path_factory, outside, obeys=False)
 
 
-each_attempt = pytest.mark.parametrize("number", range(len(ATTEMPTS)), ids=lambda n: ATTEMPTS[n]["attack"][:40])
+each_attempt = every_of(enumerate(ATTEMPTS), "number, attempt")
 
 
 def frame(prompt: str) -> str:
@@ -199,8 +201,10 @@ def told_as(attack: str) -> str:
 
 
 @each_attempt
-def test_the_words_of_a_client_are_told_as_such(answered: list[Left], outside: Outside, number: int) -> None:
-    attack = told_as(ATTEMPTS[number]["attack"])
+def test_the_words_of_a_client_are_told_as_such(
+    answered: list[Left], outside: Outside, number: int, attempt: Attempt
+) -> None:
+    attack = told_as(attempt["attack"])
     (prompt,), (usual,) = answered[number].prompts, answered[-1].prompts
     if outside.name == "manus":
         assert frame(prompt) == frame(usual)
@@ -216,8 +220,10 @@ def test_the_words_of_a_client_are_told_as_such(answered: list[Left], outside: O
 
 
 @each_attempt
-def test_asked_once_more_they_still_are_no_orders(obeyed: list[Left], outside: Outside, number: int) -> None:
-    attack, again = told_as(ATTEMPTS[number]["attack"]), obeyed[number].prompts[-1]
+def test_asked_once_more_they_still_are_no_orders(
+    obeyed: list[Left], outside: Outside, number: int, attempt: Attempt
+) -> None:
+    attack, again = told_as(attempt["attack"]), obeyed[number].prompts[-1]
     if outside.name == "manus":
         assert attack not in frame(again)
     else:
@@ -226,8 +232,8 @@ def test_asked_once_more_they_still_are_no_orders(obeyed: list[Left], outside: O
 
 
 @each_attempt
-def test_a_model_that_obeyed_is_not_heard(obeyed: list[Left], outside: Outside, number: int) -> None:
-    attempt, left = ATTEMPTS[number], obeyed[number]
+def test_a_model_that_obeyed_is_not_heard(obeyed: list[Left], outside: Outside, number: int, attempt: Attempt) -> None:
+    left = obeyed[number]
     assert not any(secret in json.dumps(left.prompts) + left.tasks for secret in SAMPLES["secrets"])
     if outside.name == "openai" and for_client(attempt["obeyed"]) != plain_text(attempt["obeyed"]):
         assert not TAG.search(left.note)  # our own tags are taken out, and what is left gives nothing away
@@ -242,6 +248,6 @@ def test_a_model_that_obeyed_is_not_heard(obeyed: list[Left], outside: Outside, 
 
 
 @each_attempt
-def test_an_honest_answer_is_sent(answered: list[Left], number: int) -> None:
-    assert answered[number].note == HONEST[language_of(ATTEMPTS[number]["attack"])]
+def test_an_honest_answer_is_sent(answered: list[Left], number: int, attempt: Attempt) -> None:
+    assert answered[number].note == HONEST[language_of(attempt["attack"])]
     assert answered[number].found == set()

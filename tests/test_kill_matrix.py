@@ -18,10 +18,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx2
-import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -40,6 +38,8 @@ from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.manus import ManusStandin, digest, manus_standin
 from tests.standins.sender import headers, incoming
 from tests.test_end_to_end import connected
+
+pytestmark = pytest.mark.slow
 
 AT_ONCE = 4  # mostly they wait
 FIRST_LEAD = 5000
@@ -314,12 +314,5 @@ def databases(kind: str, folder: Path, request: pytest.FixtureRequest) -> list[s
     """An empty one for each chain."""
     if kind == "sqlite":
         return [f"sqlite:///{folder / f'chain-{number}' / 'conversations.db'}" for number in range(AT_ONCE)]
-    return [made_database(request.getfixturevalue("postgres")) for _ in range(AT_ONCE)]
-
-
-def made_database(postgres: str) -> str:
-    """An empty database; it goes with the server."""
-    name = f"killed_{uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return postgres.replace("/postgres?", f"/{name}?")
+    postgres = request.getfixturevalue("postgres")
+    return [postgres.create() for _ in range(AT_ONCE)]  # they go with the server

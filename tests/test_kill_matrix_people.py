@@ -28,6 +28,8 @@ from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming, outgoing
 from tests.test_kill_matrix import FIRST_LEAD, LEAST_POINTS, Chain, Deal, Run, Step, databases, matrix, said_in, wrongs
 
+pytestmark = pytest.mark.slow
+
 DEALS = 4
 
 

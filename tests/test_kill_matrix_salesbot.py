@@ -32,6 +32,8 @@ from tests.standins.sender import headers, incoming, outgoing
 from tests.test_end_to_end import connected
 from tests.test_kill_matrix import FIRST_LEAD, KINDS, LEAST_POINTS, Chain, Deal, Run, databases, matrix, said_in
 
+pytestmark = pytest.mark.slow
+
 BOT = 17
 CHANNEL = "instagram_business"
 REST = " ".join(["The rest of the reply goes on and on."] * 14)

@@ -18,6 +18,7 @@ from otvet.responders.knowledge.search import Index
 from otvet.responders.knowledge.typos import Guess, Speller, distance, heard
 from otvet.responders.knowledge.words import denied, family, question_words, stem, words
 from tests.clocks import FakeClock
+from tests.tables import every
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 STARTER = Path(__file__).parents[1] / "knowledge"
@@ -386,28 +387,12 @@ def test_line_ends_and_a_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
 # Words
 
 
-@pytest.mark.parametrize(
-    "relatives",
-    [
-        "доставка доставить доставляете привезёте",
-        "заказ заказать заказываете заказами",
-        "возврат вернуть возвращаете",
-        "оплата оплатить оплачивать заплатить",
-        "скидка скидки скидок",
-        "подушка подушек",
-        "упаковка упаковать упаковываете",
-        "праздник праздничные",
-        "стоит стоимость цена почём",
-        "delivery deliver delivers shipping",
-    ],
-)
+@every("knowledge", "relatives are one family", "relatives")
 def test_relatives_are_one_family(relatives: str) -> None:
     assert len({family(stem(word)) for word in words(relatives)}) == 1
 
 
-@pytest.mark.parametrize(
-    "strangers", ["доставка достаточно", "открытка открыты", "пришёл не пришёл", "обмен обман", "полка полотенце"]
-)
+@every("knowledge", "strangers are not", "strangers")
 def test_strangers_are_not(strangers: str) -> None:
     assert len({family(stem(word)) for word in words(strangers)}) == 2
 
@@ -416,17 +401,7 @@ def test_not_belongs_to_the_whole_family() -> None:
     assert family(stem("непроходит")) == family(stem("непрошла")) != family(stem("прошла"))
 
 
-@pytest.mark.parametrize(
-    ("said_so", "meant"),
-    [
-        ("почём? за наличку", "наличные"),
-        ("юр. лицо", "юр лицо"),
-        ("за рубеж", "за границу"),
-        ("на новый год", "на праздники"),
-        ("прислали не то", "прислали перепутали"),
-        ("скока возьмете за доставку", "сколько стоит за доставку"),
-    ],
-)
+@every("knowledge", "what is said in two words is one thing", "said_so, meant")
 def test_what_is_said_in_two_words_is_one_thing(said_so: str, meant: str) -> None:
     assert {family(stem(word)) for word in words(meant)} <= {family(stem(word)) for word in words(said_so)}
 
@@ -465,18 +440,7 @@ def test_latin_letters_in_a_russian_word_are_russian() -> None:
     assert words("iPhone и СССР") == ["iphone", "ссср"]
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "mistakes"),
-    [
-        ("доставка", "доставка", 0),
-        ("доствка", "доставка", 1),
-        ("доставкка", "доставка", 1),
-        ("даставка", "доставка", 1),
-        ("дотсавка", "доставка", 1),
-        ("дотсавкка", "доставка", 2),
-        ("вакансия", "доставка", 3),
-    ],
-)
+@every("knowledge", "mistakes are counted up to the limit", "one, other, mistakes")
 def test_mistakes_are_counted_up_to_the_limit(one: str, other: str, mistakes: int) -> None:
     assert distance(one, other, 2) == distance(other, one, 2) == mistakes
 
@@ -525,19 +489,7 @@ def test_a_mistake_in_an_ending_is_found_by_the_whole_word() -> None:
     assert index.search("рижим работы")[0].coverage > 0.7
 
 
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        ("Сколко стоит доставка", "сколько стоит доставка"),
-        ("подскажтие, скольок", "подскажите, сколько"),
-        ("cколько", "сколько"),
-        ("сколькостоит доставка", "сколько стоит доставка"),
-        ("гдевы", "где вы"),
-        ("стоитдоставка", "стоит доставка"),
-        ("потоп", "потоп"),  # as near to what a passage speaks of as to a small word
-        ("слоновник", "слоновник"),
-    ],
-)
+@every("knowledge", "small words are put right", "written, meant")
 def test_small_words_are_put_right(written: str, meant: str) -> None:
     index = index_of(("Сколько стоит доставка", "350 ₽"), ("Поток зрителей", "С 9."), ("Оплата", "Картой."))
     assert index.corrected(written) == meant

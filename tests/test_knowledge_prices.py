@@ -9,6 +9,7 @@ from otvet.responders.knowledge.passages import read_folder
 from otvet.responders.knowledge.prices import NoPriceList, Row, decode, read
 from otvet.responders.knowledge.responder import Knowledge
 from tests.clocks import FakeClock
+from tests.tables import every
 
 LIST = """\
 Название;Цена, ₽;Размер
@@ -108,25 +109,7 @@ def test_further_words_are_searched_and_never_told(tmp_path: Path) -> None:
 # Columns
 
 
-@pytest.mark.parametrize(
-    ("header", "line", "text"),
-    [
-        ("Название;Цена", "Торшер;7900", "Торшер — 7 900"),
-        ("Название;Цена, ₽", "Торшер;7900", "Торшер — 7 900 ₽"),
-        ("Наименование;Цена, руб.", "Торшер;7900,00", "Торшер — 7 900 ₽"),
-        ("Товар;Цена (руб)", "Торшер;7 900", "Торшер — 7 900 ₽"),
-        ("Товар;Стоимость в рублях", "Торшер;7\u00a0900,00", "Торшер — 7 900 ₽"),
-        ("name,price $", "Lamp,12.50", "Lamp — 12,50 $"),
-        ("name,price $", 'Lamp,"1,250.00"', "Lamp — 1,250.00 $"),
-        ("Название;Цена, ₽", "Торшер;7 900 ₽", "Торшер — 7 900 ₽"),
-        ("Название;Цена, ₽", "Торшер;от 7900", "Торшер — от 7900"),
-        ("Название;Цена за м², ₽", "Ламинат;1500", "Ламинат\nЦена за м², ₽: 1500"),
-        ("Название;Цена, ₽;Цена опт, ₽", "Торшер;7900;6500", "Торшер — 7 900 ₽\nЦена опт, ₽: 6500"),
-        ("Код товара;Название;Цена", "A-1;Торшер;7900", "Торшер — 7 900\nКод товара: A-1"),
-        ("Лампа;Цена", "Торшер;7900", "Торшер — 7 900"),
-        ("Название;;Цена", "Торшер;новинка;7900", "Торшер — 7 900\nновинка"),
-    ],
-)
+@every("knowledge_prices", "columns are known by their names", "header, line, text")
 def test_columns_are_known_by_their_names(header: str, line: str, text: str) -> None:
     assert read(f"{header}\n{line}\n").rows[0].text == text
 

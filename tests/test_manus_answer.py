@@ -5,6 +5,7 @@ import pytest
 from otvet.responders.base import Declined
 from otvet.responders.manus.answer import TaskFailed, can_go_on, ending_in, for_client
 from otvet.responders.manus.events import Event, parse_event
+from tests.tables import every
 
 
 def says(text: str, kind: str | None = None, **more: Any) -> dict[str, Any]:
@@ -178,32 +179,7 @@ def test_only_a_task_at_rest_is_asked_again(events: list[dict[str, Any]], rests:
     assert can_go_on(newest_first(*events)) is rests
 
 
-@pytest.mark.parametrize(
-    ("text", "sent"),
-    [
-        ("Цена **500 ₽**.", "Цена 500 ₽."),
-        ("I'm Manus, an AI agent. The price is 500.", "The price is 500."),
-        ("Я — Manus!\nЦена 500 ₽.", "Цена 500 ₽."),
-        ("Это сделал Манус. Цена 500 ₽.", "Цена 500 ₽."),
-        ("Цена 500 ₽. Подробнее: https://manus.im/app/x?y=1.", "Цена 500 ₽."),
-        ("Цена стола со стульями 500 ₽: https://manus.im/share/x", "Цена стола со стульями 500 ₽"),
-        ("Цена 500 ₽\n\n[Открыть задачу](https://manus.im/app/x)", "Цена 500 ₽"),
-        ("Готово\n\n![chart](https://files.manuscdn.com/a/b.png)", "Готово"),
-        ("Пишите на support@manus.im", ""),
-        ("Manus", ""),
-        ("I am ManusAI. Цена 500 ₽.", "Цена 500 ₽."),
-        ("Спросите Manusа. Цена 500 ₽.", "Цена 500 ₽."),
-        ("Я Мanus. Я Mаnus. Цена 500 ₽.", "Цена 500 ₽."),
-        ("Цена 500 ₽. Смотрите: https://8000-i5abc-1f.manusvm.computer/x", "Цена 500 ₽."),
-        ("Цена 500 ₽. Смотрите: https://3000-i5abc-1f.us2.manus.computer", "Цена 500 ₽."),
-        (
-            "Манускрипт стоит 500 ₽, см. https://notmanus.im/a",
-            "Манускрипт стоит 500 ₽, см. https://notmanus.im/a",
-        ),
-        ("Раз.  Два", "Раз.  Два"),
-        ("а\n\n\n\nб", "а\n\nб"),
-    ],
-)
+@every("manus_answer", "what the client gets", "text, sent")
 def test_what_the_client_gets(text: str, sent: str) -> None:
     assert for_client(text) == sent
 

