@@ -15,9 +15,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
-from otvet.database import Database
 
 from otvet.schema import prepare
+from otvet.storage.database import Database
 
 PREPARED = "prepared"
 EMPTY = "template1"

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import sqlalchemy as sa
 
 from otvet import gates, processes
-from otvet.amocrm.client import AmoClient, Limiter
+from otvet.amocrm.client import AmoClient, Limiter, Slot
 from otvet.amocrm.events import read_delivery
 from otvet.answering import answering as module
 from otvet.answering.answering import Answering, WritingOptions
@@ -1175,7 +1176,7 @@ def test_who_waits_tries_again_when_another_process_opened_the_gate(database: Da
         async def play(_answering: Answering) -> None:
             await stage.lookout.notice()
             stage.clock.sleep = lambda _seconds: asyncio.Event().wait()  # type: ignore[assignment,method-assign]
-            waiting = asyncio.create_task(stage.delivery.wait(1, 900))
+            waiting = asyncio.create_task(stage.delivery.wait(Wait(), 900))
             await asyncio.sleep(0)
             with database.writes.begin() as connection:
                 gates.open_again(connection, gates.AMOCRM)
@@ -1305,7 +1306,9 @@ def test_another_bot_does_not_take_the_ceiling_off_the_list(database: Database) 
     assert stage.turn(turn).state == State.HANDED
 
 
-def test_a_manager_who_comes_while_the_handover_is_sent_is_the_person_that_was_asked_for(database: Database) -> None:
+def test_a_manager_who_comes_while_the_handover_is_sent_is_the_person_that_was_asked_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)
         stage = Stage(database, amo=amo)
@@ -1314,14 +1317,14 @@ def test_a_manager_who_comes_while_the_handover_is_sent_is_the_person_that_was_a
         async def play(answering: Answering) -> None:
             stage.clock.advance(5)
             await write(answering, turn)
-            add_note = AmoClient.add_note
+            add_note = Slot.add_note
 
-            async def manager_first(client: AmoClient, *given: Any, **how: Any) -> int:
+            async def manager_first(slot: Slot, *given: Any) -> int:
                 stage.manager_writes()
                 stage.others_go_on()
-                return await add_note(client, *given, **how)
+                return await add_note(slot, *given)
 
-            stage.delivery._amocrm.add_note = partial(manager_first, stage.delivery._amocrm)  # type: ignore[union-attr,method-assign]
+            monkeypatch.setattr(Slot, "add_note", manager_first)
             assert await stage.delivery.deliver(turn) == State.SENT
 
         stage.run(play)

@@ -467,7 +467,7 @@ def test_a_manager_who_writes_between_two_parts_is_not_talked_over(database: Dat
 
 
 class Ending:
-    """A limiter during whose third wait the program is told to stop: for the deal, the first part, the second one."""
+    """A limiter during whose second wait the program is told to stop: for the first part, then for the second one."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -475,7 +475,7 @@ class Ending:
 
     async def acquire(self) -> None:
         self._places += 1
-        if self._places == 3:
+        if self._places == 2:
             await self._stage.delivery.finish(self._stage.clock.monotonic())
 
 

@@ -13,13 +13,12 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from dbos._dbos import _get_dbos_instance
-from otvet.database import make_engine
 from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
 from otvet import engine as module
 from otvet.engine import Engine
-from otvet.storage.engines import PATIENCE
+from otvet.storage.engines import PATIENCE, make_engine
 from tests.running import wait_for
 from tests.test_database import with_options
 from tests.workflows import SCHEMA, kept

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from otvet.database import Database
 from otvet.deliver.ways import FIELD
 
 from otvet import installation
@@ -13,6 +12,7 @@ from otvet.errors import SettingsError
 from otvet.settings import old_names
 from otvet.settings.loading import load_settings, misspelt
 from otvet.settings.settings import PREFIX, Settings
+from otvet.storage.database import Database
 from tests.running import SECRET, command, otvet
 from tests.standins.sender import headers, incoming
 

@@ -6,9 +6,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from otvet.database import Database
-
 from otvet import schema
+from otvet.storage.database import Database
 
 FILE = Path(__file__).parent.parent / "database_schema.sql"
 SHAPE = (

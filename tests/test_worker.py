@@ -6,14 +6,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from otvet.database import Database
 from structlog.testing import capture_logs
 
-from otvet import dispatcher, processes, turns
+from otvet import dispatcher, processes
 from otvet.answering.in_every_process import repeat
 from otvet.dispatcher import Worker
 from otvet.engine import Engine
 from otvet.errors import StorageError
+from otvet.storage.database import Database
+from otvet.turns.turn import State
 from tests.clocks import FakeClock, HeldClock
 from tests.test_answer import LEAD, Stage
 from tests.test_outages import until
@@ -37,7 +38,7 @@ class Work:
     async def answer(self, turn_id: int) -> str:
         """Ends at once, and leaves the turn open and nobody's."""
         self.begun.append(turn_id)
-        return turns.WAITING
+        return State.WAITING
 
     def run(self, play: Callable[[], Awaitable[None]]) -> None:
         async def whole() -> None:

@@ -51,7 +51,7 @@ def read(connection: Connection) -> dict[str, Any]:
         "conversations": connection.scalar(sa.select(sa.func.count()).select_from(conversations)),
         "quarantined": quarantined(connection),
         "messages": {sender: by_sender.get(sender, 0) for sender in ("client", "assistant", "manager")},
-        "turns": {state: by_state.get(state, 0) for state in State},
+        "turns": {state.value: by_state.get(state, 0) for state in State},
         "ignored_events": {
             name.removeprefix("event."): value for name, value in sorted(totals.items()) if name.startswith("event.")
         },

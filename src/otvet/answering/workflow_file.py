@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 
-from otvet.database import make_private
+from otvet.storage.engines import make_private
 
 log = structlog.get_logger(__name__)
 

@@ -110,10 +110,16 @@ class Delivery:
             return await self._not_delivered(turn_id, error)
 
     async def wait(self, wait: Wait, seconds: float) -> None:
-        """Until the moment that is waited for; without one for ``seconds``, or until amoCRM takes another reply."""
+        """Until the moment that is waited for; without one for ``seconds``, or until amoCRM takes another reply.
+
+        After a failed attempt both hold.
+        """
         if wait.until is not None:  # slept as seconds: a clock that jumps meanwhile does not shorten it
-            await self._clock.sleep((wait.until - self._clock.now()).total_seconds())
-            return
+            least = (wait.until - self._clock.now()).total_seconds()
+            await self._clock.sleep(least)
+            seconds -= least
+            if not wait.failed or seconds <= 0:
+                return
         waits = [asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._taken.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -367,7 +373,7 @@ class Delivery:
         log.warning("not delivered", turn=turn_id, reason=str(error), final=error.permanent)
         outcome = await self._database.write(lambda connection: self._after_failure(connection, turn_id, error))
         if outcome == Wait() and error.ambiguous:
-            return Wait(self._clock.now() + UNSURE_FOR)
+            return Wait(self._clock.now() + UNSURE_FOR, failed=True)
         return outcome
 
     def _after_failure(self, connection: Connection, turn_id: int, error: AmoError) -> Outcome:

@@ -96,9 +96,13 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing is to be done before this moment; None: before something else changes (another turn, an outage)."""
+    """Nothing is to be done before this moment; None: before something else changes (another turn, an outage).
+
+    failed: an attempt has just failed, so the pauses between attempts grow.
+    """
 
     until: datetime | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

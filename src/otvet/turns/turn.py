@@ -196,9 +196,14 @@ class Turn:
         assert self.lead_id is not None
         return self.lead_id
 
+    @property
+    def paused_until(self) -> datetime | None:
+        """Until when staff answer, in the chat or in the whole deal."""
+        return max(filter(None, (self.deal_paused_until, self.chat_paused_until)), default=None)
+
     def paused_at(self, now: datetime) -> bool:
         """Whether staff have taken over the chat or the whole deal."""
-        return any(until is not None and until > now for until in (self.deal_paused_until, self.chat_paused_until))
+        return self.paused_until is not None and self.paused_until > now
 
     @property
     def is_hours_text(self) -> bool:
