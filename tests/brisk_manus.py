@@ -5,7 +5,7 @@ MANUS_POLL_SECONDS, MANUS_CALLS_A_MINUTE: in place of the product's own numbers,
 
 import os
 
-from otvet import cli, manus
+from otvet import manus
 
 
 def hurry() -> None:
@@ -15,5 +15,7 @@ def hurry() -> None:
 
 
 if __name__ == "__main__":
+    from otvet import cli  # it takes the language from the environment when it is loaded
+
     hurry()
     cli.main()

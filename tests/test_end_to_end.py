@@ -109,7 +109,7 @@ def test_without_a_token_the_reply_is_kept_and_says_so(tmp_path: Path) -> None:
 def test_a_burst_gets_one_reply(tmp_path: Path) -> None:
     with amocrm_standin() as amo, manus_standin() as manus:
         amo.add_lead(LEAD)
-        with otvet(tmp_path, **connected(amo, manus), OTVET_QUIET_SECONDS="1") as server:
+        with otvet(tmp_path, **connected(amo, manus), OTVET_QUIET_SECONDS="3") as server:
             for number, text in enumerate(("Good day", "I want to order", "is it there?")):
                 server.deliver(incoming(text, id=f"m-{number}"))
             wait_for(lambda: amo.notes(LEAD), "a note")
