@@ -41,7 +41,7 @@ def set_up(form: str, level: str) -> None:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # its lines hold the webhook's secret
-    for noisy in ("httpx2", "httpcore2", "httpx", "alembic", "uvicorn.error", "bm25s"):
+    for noisy in ("httpx2", "httpcore2", "httpx", "alembic", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
