@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from otvet.responders.base import Context
-from otvet.responders.checks import guard, outgoing
+from otvet.responders.checks import guard
 from otvet.responders.checks.masking import Masker
 from otvet.responders.fence import fenced
 from otvet.responders.prompt import write_prompt
@@ -52,7 +52,7 @@ def test_an_attempt_stays_inside_the_tags_of_a_client_s_message(attempt: dict[st
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_a_reply_that_obeyed_is_caught(attempt: dict[str, Any]) -> None:
     said = turn(attempt["attack"])
-    findings = guard.check(attempt["obeyed"], said) + outgoing.check(attempt["obeyed"], said, SAMPLES["secrets"])
+    findings = guard.check(attempt["obeyed"], said, SAMPLES["secrets"])
     assert attempt["caught"] in [finding.kind for finding in findings]
 
 
@@ -64,7 +64,7 @@ def test_an_honest_reply_to_an_attempt_passes(attempt: dict[str, Any]) -> None:
         if said.language == "ru"
         else "The cotton blanket is 1,900 rubles. A manager will clarify the rest: +7 495 120-33-44, example.ru."
     )
-    assert guard.check(honest, said) + outgoing.check(honest, said, SAMPLES["secrets"]) == []
+    assert guard.check(honest, said, SAMPLES["secrets"]) == []
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
