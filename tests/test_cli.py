@@ -1,13 +1,6 @@
 """The command line: what each command prints and how it exits."""
 
-import sqlite3
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
-
-import pytest
-
 from otvet.commands import view
 from otvet.deals import admission
 from otvet.responders.chat.responder import ChatResponder
@@ -15,11 +8,21 @@ from otvet.responders.knowledge.responder import KnowledgeResponder
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.template import TemplateResponder
 from otvet.turns import human_request as handover
-from tests.running import command, environment, otvet, wait_for
+from pathlib import Path
+from tests.running import command
+from tests.running import environment
+from tests.running import otvet
+from tests.running import wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.manus import manus_standin
-from tests.standins.sender import incoming, outgoing
+from tests.standins.sender import incoming
+from tests.standins.sender import outgoing
 from tests.test_end_to_end import connected
+import pytest
+import sqlite3
+import subprocess
+import sys
+
 
 ROOT = Path(__file__).parent.parent
 LEAD = 27754599
@@ -219,7 +222,7 @@ def test_a_value_that_cannot_be_used_is_named_with_what_it_has_to_be(arguments: 
     assert told in one_line(result.stderr)
 
 
-@pytest.mark.parametrize("lazy", ["dbos", "fastapi", "numpy", "alembic", "httpx2", "uvicorn"])
+@pytest.mark.parametrize("lazy", ["dbos", "fastapi", "Stemmer", "alembic", "httpx2", "uvicorn"])
 @pytest.mark.parametrize("arguments", [["view"], ["--help"]])
 def test_nothing_heavy_is_imported_to_view(folder: Path, lazy: str, arguments: list[str]) -> None:
     code = f"import sys; from otvet.cli import main\ntry: main({arguments!r})\nexcept SystemExit: pass\n"

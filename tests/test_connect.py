@@ -1,34 +1,47 @@
 """``otvet connect`` against the stand-in and a real server: from nothing to a working reply, and what is in its way."""
 
-import fcntl
-import os
-import pty
-import re
-import select
-import shutil
-import stat
-import subprocess
-import termios
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-
-import httpx2
-import pytest
-import sqlalchemy as sa
+from contextlib import contextmanager
+from contextlib import suppress
 from dotenv import dotenv_values
-
 from otvet import gates
 from otvet.clock import SystemClock
 from otvet.connection import tokens
-from otvet.connection.connecting import name_of_server, public_address
+from otvet.connection.connecting import name_of_server
+from otvet.connection.connecting import public_address
+from otvet.errors import SettingsError
 from otvet.errors import UsageError
 from otvet.settings.env_file import update
 from otvet.storage.database import Database
-from tests.running import PROGRAM, SECRET, Otvet, command, environment, otvet, wait_for
-from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
+from pathlib import Path
+from tests.running import Otvet
+from tests.running import PROGRAM
+from tests.running import SECRET
+from tests.running import command
+from tests.running import environment
+from tests.running import otvet
+from tests.running import wait_for
+from tests.standins.amocrm import AmoStandin
+from tests.standins.amocrm import BLOCKED
+from tests.standins.amocrm import amocrm_standin
 from tests.standins.amocrm_access import RIGHTS
-from tests.standins.sender import ACCOUNT, body, incoming, message
+from tests.standins.sender import ACCOUNT
+from tests.standins.sender import body
+from tests.standins.sender import incoming
+from tests.standins.sender import message
+import fcntl
+import httpx2
+import os
+import pty
+import pytest
+import re
+import select
+import shutil
+import sqlalchemy as sa
+import stat
+import subprocess
+import termios
+
 
 LEAD = 27754599
 CLIENT = "11111111-2222-3333-4444-555555555555"
@@ -579,14 +592,14 @@ def test_what_is_no_public_address(typed: str) -> None:
 
 def test_the_settings_file_keeps_what_it_has(tmp_path: Path) -> None:
     file = tmp_path / ".env"
-    file.write_text("# mine\nOTVET_PORT=8001\nexport OTHER='a b'\n\nOTVET_AMOCRM_TOKEN=old\nLAST=1")
+    file.write_text("# mine\nOTVET_PORT=8001\nexport OTHER='a b'\n\n# secret\nOTVET_AMOCRM_TOKEN=old\nLAST=1")
     file.chmod(0o644)
-    awkward = 'a\'b\\c#d $e "f"'
+    awkward = 'a\'b\\c#d $e "f"\\'
     changed = update(file, {"amocrm_token": awkward, "public_url": "https://otvet.example.com", "port": "8001"})
     assert changed == ["OTVET_AMOCRM_TOKEN", "OTVET_PUBLIC_URL"]
-    lines = file.read_text().splitlines()
-    assert lines[:4] == ["# mine", "OTVET_PORT=8001", "export OTHER='a b'", ""]
-    assert "LAST=1" in lines
+    others = ["# mine", "export OTHER='a b'", "", "# secret", "LAST=1"]
+    assert [line for line in file.read_text().splitlines() if not line.startswith("OTVET_")] == others
+    assert "OTVET_PORT=8001" in file.read_text().splitlines()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert dotenv_values(file, interpolate=True)["OTVET_AMOCRM_TOKEN"] == awkward
     before = file.stat().st_mtime_ns
@@ -594,12 +607,20 @@ def test_the_settings_file_keeps_what_it_has(tmp_path: Path) -> None:
     assert file.stat().st_mtime_ns == before
     assert update(file, {"amocrm_token": ""}) == ["OTVET_AMOCRM_TOKEN"]
     assert list(tmp_path.iterdir()) == [file]
-    assert [line for line in file.read_text().splitlines() if not line.startswith("OTVET_")] == [
-        "# mine",
-        "export OTHER='a b'",
-        "",
-        "LAST=1",
-    ]
+    assert [line for line in file.read_text().splitlines() if not line.startswith("OTVET_")] == others
+
+
+def test_the_settings_file_is_changed_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    file, link = tmp_path / ".env", tmp_path / "link"
+    file.write_text("OTVET_PORT=8001\nOTVET_PORT=8002\n")
+    link.symlink_to(file)
+    with pytest.raises(SettingsError):
+        update(link, {"amocrm_token": "new", "public_url": "\udc80"})  # no file can hold half a character
+    assert file.read_text() == "OTVET_PORT=8001\nOTVET_PORT=8002\n"
+    assert sorted(tmp_path.iterdir()) == [file, link]
+    assert update(link, {"port": "8003"}) == ["OTVET_PORT"]
+    assert link.is_symlink()
+    assert set(file.read_text().splitlines()) == {"OTVET_PORT=8003"}  # of two lines the second would win
 
 
 def test_a_variable_of_the_environment_that_wins_is_named(tmp_path: Path, amo: AmoStandin) -> None:

@@ -1,20 +1,28 @@
-import json
-import time
-from dataclasses import asdict, replace
-from pathlib import Path
 
-import pytest
+from dataclasses import asdict
+from dataclasses import replace
 from evals import guard as evals
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings
 from hypothesis import strategies as st
-
 from otvet.responders.base import Line
-from otvet.responders.checks import facts, units
-from otvet.responders.checks.guard import Finding, check, sentence
-from otvet.responders.knowledge.passages import Passage, read_folder
+from otvet.responders.checks import facts
+from otvet.responders.checks import guard
+from otvet.responders.checks import units
+from otvet.responders.checks.finding import Finding
+from otvet.responders.checks.guard import sentences
+from otvet.responders.checks.stated import check
+from otvet.responders.knowledge.passages import Passage
+from otvet.responders.knowledge.passages import read_folder
 from otvet.responders.markdown import plain_text
-from tests.contexts import THEN, context
-from tests.tables import every, every_of
+from pathlib import Path
+from tests.contexts import THEN
+from tests.contexts import context
+from tests.tables import every
+from tests.tables import every_of
+import json
+import pytest
+import time
 
 
 @every("guard", "same", "one, other")
@@ -123,11 +131,26 @@ def test_invisible_letters_hide_nothing() -> None:
 
 @pytest.mark.parametrize(("language", "word"), [("en", "given"), ("ru", "700 ₽")])
 def test_the_sentence_names_what_was_found(language: str, word: str) -> None:
-    text = sentence([Finding("price", "700 ₽"), Finding("date", "1 мая")], language)
-    assert word in text
-    assert "700 ₽" in text
-    assert "1 мая" in text
-    assert sentence([], language) == ""
+    (told,) = sentences([Finding("price", "700 ₽"), Finding("date", "1 мая")], language)
+    assert word in told
+    assert "700 ₽" in told
+    assert "1 мая" in told
+    assert sentences([], language) == ()
+
+
+def test_a_leak_is_told_without_its_words_and_apart_from_the_facts() -> None:
+    facts, leaks = sentences([Finding("tag", "<question>"), Finding("price", "700 ₽")], "en")
+    assert "700 ₽" in facts
+    assert "no tags" in leaks
+    assert "<question>" not in facts + leaks
+    assert sentences([Finding("tag", "<question>")], "en") == (leaks,)
+
+
+def test_the_one_door_gives_leaks_first_and_facts_unless_they_are_off() -> None:
+    turn, reply = context("Мы магазин.", question="почём?"), "Цена 700 ₽, {{name}}, слово-тайны"
+    kinds = [finding.kind for finding in guard.check(reply, turn, ["слово-тайны"])]
+    assert (set(kinds[:-1]), kinds[-1]) == ({"secret", "placeholder"}, "price")
+    assert [finding.kind for finding in guard.check(reply, turn, ["слово-тайны"], facts=False)] == kinds[:-1]
 
 
 STARTER, _ = read_folder(Path(__file__).parents[1] / "knowledge", with_examples=True)

@@ -1,15 +1,17 @@
 """Attempts to turn the assistant round: they stay data on the way out, and who obeyed is caught on the way back."""
 
-import re
-from typing import Any
-
 from otvet.responders.base import Context
-from otvet.responders.checks import guard, outgoing
+from otvet.responders.checks import guard
 from otvet.responders.checks.masking import Masker
 from otvet.responders.fence import fenced
 from otvet.responders.prompt import write_prompt
-from tests.contexts import context, line
-from tests.tables import every, table
+from tests.contexts import context
+from tests.contexts import line
+from tests.tables import every
+from tests.tables import table
+from typing import Any
+import re
+
 
 SAMPLES = table("injections")
 
@@ -48,7 +50,7 @@ def test_an_attempt_stays_inside_the_tags_of_a_client_s_message(attempt: dict[st
 @every("injections", "attempts", "attempt")
 def test_a_reply_that_obeyed_is_caught(attempt: dict[str, Any]) -> None:
     said = turn(attempt["attack"])
-    findings = guard.check(attempt["obeyed"], said) + outgoing.check(attempt["obeyed"], said, SAMPLES["secrets"])
+    findings = guard.check(attempt["obeyed"], said, SAMPLES["secrets"])
     assert attempt["caught"] in [finding.kind for finding in findings]
 
 
@@ -60,7 +62,7 @@ def test_an_honest_reply_to_an_attempt_passes(attempt: dict[str, Any]) -> None:
         if said.language == "ru"
         else "The cotton blanket is 1,900 rubles. A manager will clarify the rest: +7 495 120-33-44, example.ru."
     )
-    assert guard.check(honest, said) + outgoing.check(honest, said, SAMPLES["secrets"]) == []
+    assert guard.check(honest, said, SAMPLES["secrets"]) == []
 
 
 @every("injections", "attempts", "attempt")

@@ -1,24 +1,37 @@
 """The knowledge folder: what is answered from it, word for word, and what is left to a manager."""
 
-import asyncio
-import subprocess
-import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-import pytest
-
-from otvet.responders.base import Context, Line, Reply, ResponderError
+from datetime import UTC
+from datetime import datetime
+from otvet.responders.base import Context
+from otvet.responders.base import Line
+from otvet.responders.base import Reply
+from otvet.responders.base import ResponderError
 from otvet.responders.knowledge.choice import choose
-from otvet.responders.knowledge.passages import Passage, read_folder, split
-from otvet.responders.knowledge.responder import CHECK_SECONDS, REMEMBERED, Knowledge, KnowledgeResponder
+from otvet.responders.knowledge.passages import Passage
+from otvet.responders.knowledge.passages import read_folder
+from otvet.responders.knowledge.passages import split
+from otvet.responders.knowledge.responder import CHECK_SECONDS
+from otvet.responders.knowledge.responder import Knowledge
+from otvet.responders.knowledge.responder import KnowledgeResponder
+from otvet.responders.knowledge.responder import REMEMBERED
 from otvet.responders.knowledge.search import Index
-from otvet.responders.knowledge.typos import Guess, Speller, distance, heard
-from otvet.responders.knowledge.words import denied, family, question_words, stem, words
+from otvet.responders.knowledge.typos import Guess
+from otvet.responders.knowledge.typos import Speller
+from otvet.responders.knowledge.typos import distance
+from otvet.responders.knowledge.typos import sound_of
+from otvet.responders.knowledge.words import denied
+from otvet.responders.knowledge.words import family
+from otvet.responders.knowledge.words import question_words
+from otvet.responders.knowledge.words import stem
+from otvet.responders.knowledge.words import words
+from pathlib import Path
 from tests.clocks import FakeClock
 from tests.tables import every
+from typing import Any
+import asyncio
+import pytest
+
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 STARTER = Path(__file__).parents[1] / "knowledge"
@@ -342,12 +355,6 @@ def test_many_may_ask_at_once(folder: Path) -> None:
     assert {reply.text for reply in asyncio.run(everyone())} == {"Да, на четыре платежа."}
 
 
-def test_nothing_heavy_is_imported_before_the_first_question() -> None:
-    code = "import sys, otvet.responders.knowledge.responder; print({'numpy', 'bm25s', 'Stemmer'} & set(sys.modules))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "set()"
-
-
 # Files into passages
 
 
@@ -458,7 +465,7 @@ def test_the_nearest_and_then_the_commonest_word_is_guessed() -> None:
 def test_what_sounds_alike_is_found_with_more_mistakes() -> None:
     speller = Speller({"доставк": 1, "режим": 1})
     assert speller.nearest("дастафк") == Guess("доставк", 1)
-    assert heard("аппаратт") == heard("опарат") != heard("аппарат ура")
+    assert sound_of("аппаратт") == sound_of("опарат") != sound_of("аппарат ура")
 
 
 def test_a_word_that_begins_alike_is_kindred() -> None:

@@ -1,10 +1,9 @@
 """The log: structlog over the standard library, one line an event, readable or JSON; no secret ever reaches it."""
 
-import logging
-import sys
 from typing import Any
-
+import logging
 import structlog
+import sys
 
 
 def set_up(form: str, least: int = logging.INFO) -> None:
@@ -44,7 +43,7 @@ def set_up(form: str, least: int = logging.INFO) -> None:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # its lines hold the webhook's secret
-    for noisy in ("httpx2", "httpcore2", "httpx", "alembic", "uvicorn.error", "bm25s"):
+    for noisy in ("httpx2", "httpcore2", "httpx", "alembic", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

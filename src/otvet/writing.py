@@ -1,20 +1,35 @@
 """The writing of a reply: one responder after the other, told what it may know, and checked before anything is sent."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
-
-import structlog
-
+from collections.abc import Awaitable
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
 from otvet.errors import StorageError
 from otvet.i18n import _
-from otvet.responders.base import Context, Journal, Line, Reply, Responder, ResponderError, Summariser
-from otvet.responders.checks import guard, outgoing
-from otvet.responders.checks.guard import Finding
+from otvet.responders.base import Context
+from otvet.responders.base import Journal
+from otvet.responders.base import Line
+from otvet.responders.base import Reply
+from otvet.responders.base import Responder
+from otvet.responders.base import ResponderError
+from otvet.responders.base import Summariser
+from otvet.responders.checks import guard
+from otvet.responders.checks import outgoing
+from otvet.responders.checks.finding import Finding
+from otvet.responders.checks.finding import KEY_KIND
 from otvet.responders.checks.masking import Masker
 from otvet.responders.digest import digest
 from otvet.spending import UNITS
-from otvet.tries import REPLIED, WRITINGS
+from otvet.tries import REPLIED
+from otvet.tries import WRITINGS
+from typing import Any
+from typing import Literal
+from typing import Protocol
+import structlog
+
 
 log = structlog.get_logger(__name__)
 
@@ -148,7 +163,7 @@ class Writing:
             if one.refused is None:
                 break
             refused = one
-            context = replace(context, draft=one.refused, findings=_sentences(one.findings, context.language))
+            context = replace(context, draft=one.refused, findings=guard.sentences(one.findings, context.language))
         return None, refused
 
     async def _draft(self, responder: Responder, context: Context, one: Entry) -> Reply | None:
@@ -163,14 +178,14 @@ class Writing:
         if reply is None:
             return None
         spent = _cost(responder.name, reply.details)
-        facts, leaks = self._look(reply.text, context) if responder.outside else ([], [])
-        if leaks or (facts and self._checks.guard == "strict"):
-            kinds = sorted({finding.kind for finding in (*leaks, *facts)})
+        findings = self._findings(reply.text, context) if responder.outside else []
+        if findings and (self._checks.guard == "strict" or any(finding.is_leak for finding in findings)):
+            kinds = sorted({finding.kind for finding in findings})
             log.info("a draft was refused", turn=context.turn_id, responder=responder.name, found=kinds)
-            await one.refuse(_without_secrets(reply.text, leaks), [*leaks, *facts], spent)
+            await one.refuse(_without_secrets(reply.text, findings), findings, spent)
             return None
         one.end(REPLIED, spent)
-        return _with_its_sources(reply, context, facts) if responder.outside else reply
+        return _with_its_sources(reply, context, findings) if responder.outside else reply
 
     async def _answer(self, name: str, one: Entry, ask: Callable[[], Awaitable[Reply]], **about: Any) -> Reply | None:
         """What came of asking a responder; None when nothing did, and then the try has ended. about: for the log."""
@@ -203,10 +218,8 @@ class Writing:
         restored = restorer.restore(reply.text)
         return replace(reply, text=restored.text), restored.unknown
 
-    def _look(self, text: str, context: Context) -> tuple[list[Finding], list[Finding]]:
-        """The facts that stand nowhere, and what must not leave in any case."""
-        facts = guard.check(text, context) if self._checks.guard != "off" else []
-        return facts, outgoing.check(text, context, self._checks.secrets)
+    def _findings(self, text: str, context: Context) -> list[Finding]:
+        return guard.check(text, context, self._checks.secrets, facts=self._checks.guard != "off")
 
 
 def _cost(responder: str, told: Mapping[str, Any]) -> int | None:
@@ -222,17 +235,9 @@ def _cost_without_reply(responder: str, error: ResponderError, facts: Mapping[st
     return error.spent if told is None and not put else told
 
 
-def _sentences(findings: Sequence[Finding], language: str) -> tuple[str, ...]:
-    """What a responder is told of a refused draft."""
-    leaks = [finding for finding in findings if finding.kind in outgoing.KINDS]
-    facts = [finding for finding in findings if finding.kind not in outgoing.KINDS]
-    told = guard.sentence(facts, language), outgoing.sentence(leaks, language)
-    return tuple(filter(None, told))
-
-
-def _without_secrets(text: str, leaks: Sequence[Finding]) -> str:
-    """A refused draft as it may be kept and shown: none at all when there is a key in it."""
-    return HIDDEN if any(finding.kind == outgoing.A_KEY for finding in leaks) else text
+def _without_secrets(text: str, findings: Sequence[Finding]) -> str:
+    """A refused draft as it may be stored and shown: nothing of it when it holds a key."""
+    return HIDDEN if any(finding.kind == KEY_KIND for finding in findings) else text
 
 
 def _with_its_sources(reply: Reply, context: Context, facts: Sequence[Finding]) -> Reply:

@@ -1,79 +1,58 @@
-"""The settings file ``.env``, changed without losing anything of it and without showing it to anybody."""
+"""Changes settings in the file ``.env``; its other lines stay, and its values are never printed."""
 
-import os
-import secrets
 from collections.abc import Mapping
-from io import StringIO
-from pathlib import Path
-
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
-
+from dotenv import set_key
 from otvet.causes import cause_of
 from otvet.errors import SettingsError
 from otvet.i18n import _
 from otvet.settings.settings import PREFIX
+from pathlib import Path
+import os
+import secrets
 
 
 def update(path: Path, values: Mapping[str, str]) -> list[str]:
-    """Set settings in the file; gives the names of the variables that changed, and changes nothing if there are none.
+    """Set settings in the file; returns the names of the variables that changed, and writes only if there are any.
 
-    values: by the setting's name, such as ``amocrm_token``; an empty one unsets it. The file is replaced in one step,
-    and only its owner can read it from then on. Other lines, comments among them, stay as they are.
+    values: by the setting's name, such as ``amocrm_token``; an empty value unsets it. All of them are changed in one
+    step, and afterwards only the file's owner can read it. Other lines stay as they are, except for empty lines
+    before a changed one.
     """
-    variables = {PREFIX + name.upper(): value for name, value in values.items()}
+    variables = _variables(values)
     path = path.resolve()  # the file behind a link is changed, not the link
     try:
         present = dotenv_values(path, interpolate=False) if path.exists() else {}
         changed = [name for name, value in variables.items() if (present.get(name) or "") != value]
         if changed:
-            _rewrite(path, {name: variables[name] for name in changed})
+            _replace(path, {name: variables[name] for name in changed})
         elif path.exists():
             path.chmod(0o600)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise SettingsError(_("{file} cannot be written: {cause}").format(file=path, cause=cause_of(error))) from error
     return changed
 
 
 def shadowed(values: Mapping[str, str]) -> list[str]:
-    """The variables that the environment sets to something else, so that the file's value does not count."""
-    variables = {PREFIX + name.upper(): value for name, value in values.items()}
+    """The variables to which the environment gives another value, so that the value in the file has no effect."""
     given = {name.upper(): value for name, value in os.environ.items()}
-    return [name for name, value in variables.items() if given.get(name, value) not in (value, "")]
+    return [name for name, value in _variables(values).items() if given.get(name, value) not in (value, "")]
 
 
-def _rewrite(path: Path, variables: Mapping[str, str]) -> None:
+def _variables(values: Mapping[str, str]) -> dict[str, str]:
+    return {PREFIX + name.upper(): value for name, value in values.items()}
+
+
+def _replace(path: Path, variables: Mapping[str, str]) -> None:
+    """Change a copy and put it in the file's place: ``set_key`` is atomic, but only for one variable."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-            out.write(_changed(path.read_text("utf-8") if path.exists() else "", variables))
-            out.flush()
-            os.fsync(out.fileno())
+        draft.touch(0o600, exist_ok=False)
+        draft.write_bytes(path.read_bytes() if path.exists() else b"")
+        for name, value in variables.items():
+            set_key(draft, name, value, quote_mode="auto")
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _changed(text: str, variables: Mapping[str, str]) -> str:
-    """The text with these variables; dotenv's own set_key would take the empty lines before them away."""
-    pieces, left = [], dict(variables)
-    for binding in parse_stream(StringIO(text)):
-        original = binding.original.string
-        if binding.key not in variables:
-            pieces.append(original)
-            continue
-        before = original[: len(original) - len(original.lstrip())]
-        if binding.key in left:
-            pieces.append(f"{before}{_line(binding.key, left.pop(binding.key))}")
-        else:
-            pieces.append(before)  # a second line for the same variable, which would win
-    whole = "".join(pieces)
-    end = "" if not whole or whole.endswith("\n") else "\n"
-    return whole + end + "".join(_line(name, value) for name, value in left.items())
-
-
-def _line(name: str, value: str) -> str:
-    if value.isalnum() or not value:
-        return f"{name}={value}\n"
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{name}='{escaped}'\n"

@@ -1,11 +1,11 @@
-"""Something in a text that can be true or false of the company: what of it is compared, whatever way it is written."""
+"""A fact of a text, which can be true or false of the company, in a form that does not depend on how it is written."""
 
 import re
 import unicodedata
 from dataclasses import dataclass
 
 Key = tuple[str, float | str]
-"""What kind of thing, and which: ("RUB", 1500.0), ("time", 600.0), ("phone", "+79001234567")."""
+"""The kind of a value and the value: ("RUB", 1500.0), ("time", 600.0), ("phone", "+79001234567")."""
 
 Keys = frozenset[Key]
 
@@ -14,8 +14,8 @@ Keys = frozenset[Key]
 class Fact:
     """One fact of a text.
 
-    needs: each set must have a key that the context has too, or the fact does not stand there.
-    gives: what the context has when the fact stands in it.
+    needs: the fact is known if the context has at least one key of every set.
+    gives: the keys that a context has when the fact stands in it.
     """
 
     kind: str
@@ -34,12 +34,12 @@ INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\uf
 
 
 def visible(text: str) -> str:
-    """The text without characters that nobody sees, nor the boxes around the figures of one number."""
+    """The text without invisible characters and without the keycap boxes around the digits of a number."""
     return _BOXED.sub(lambda match: match[0].replace("\u20e3", ""), INVISIBLE.sub("", text))
 
 
 def plain(text: str) -> str:
-    """The text with plain spaces, dashes and digits, and every letter at its place."""
+    """The text with plain spaces, dashes and digits; positions do not change."""
     if text.isascii():
         return text.replace("\t", " ")
     text = _DASHES.sub("-", _SPACES.sub(" ", text))
@@ -47,13 +47,13 @@ def plain(text: str) -> str:
 
 
 def lower(text: str) -> str:
-    """The text in lower case, with every letter at its place."""
+    """The text in lower case; positions do not change."""
     folded = _TIMES.sub("*", text.lower())
     return folded if len(folded) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
 def blank(text: str, spans: list[tuple[int, int]]) -> str:
-    """The text with these pieces taken out, and every other letter at its place."""
+    """The text with NUL characters in place of these pieces; positions do not change."""
     for start, end in spans:
         text = text[:start] + "\0" * (end - start) + text[end:]
     return text

@@ -1,4 +1,4 @@
-"""All facts of a text that the guard compares: addresses first, then dates, then numbers. No I/O."""
+"""Reads all facts of a text: addresses first, then dates, then numbers. No I/O."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from functools import lru_cache
 from otvet.responders.checks import links, moments, numbers, phones
 from otvet.responders.checks.fact import Fact, Keys, blank, lower
 
-# The number of a parcel, an article, a discount: compared letter by letter.
+# The code of a parcel, an article or a discount: compared letter by letter.
 _CODE = re.compile(r"(?<![\w-])(?:[A-ZА-ЯЁ]{2,}\d{2,}[A-ZА-ЯЁ0-9]*|\d{12,})(?![\w-])")
 _PROMO = re.compile(
     r"(?i:промо-?код\w*|купон\w*|код\w*|promo ?code|coupon|code)(?:\s?[:\-«\"“]|\s)\s?[«\"“]?"
@@ -18,10 +18,10 @@ _ACCOUNT = re.compile(
     r"|(?:(?<=карта )|(?<=карт[уые] )|(?<=card ))\d{16})(?![\w-])",
     re.IGNORECASE,
 )
-"""A bank card or an account; sixteen digits in one piece are rather a parcel's, unless a word says otherwise."""
+"""A bank card or an account. Sixteen digits in one piece are a parcel's number, unless a word before says "card"."""
 
 _SHOUTED = re.compile(r"(?<![\w-])[A-ZА-ЯЁ]{3,}(?![\w-])")
-_NAMES = re.compile(r"(?<!\w)(?:[2-5]G|[2-5]D|[48]K)(?!\w)")  # of techniques; no gram and no thousand
+_NAMES = re.compile(r"(?<!\w)(?:[2-5]G|[2-5]D|[48]K)(?!\w)")  # names of technologies, not grams or thousands
 _WORD_WITH_DIGITS = re.compile(r"[^\W\d]*\d\w*")
 
 
@@ -29,13 +29,13 @@ _CLAIMS = ("price", "percent", "code")
 
 
 def read(text: str) -> list[Fact]:
-    """The facts of a text that is ``fact.plain``, in their order."""
+    """The facts of a text, in their order. text: as ``fact.plain`` gives it."""
     found, rest = _before_numbers(text)
     return sorted([*found, *numbers.read(rest)], key=lambda fact: fact.start)
 
 
 def _before_numbers(text: str) -> tuple[list[Fact], str]:
-    """The addresses and dates of a text, and the rest of it in lower case."""
+    """The addresses and dates of a text, and the remaining text in lower case."""
     found = list(_addresses(text))
     names = [match.span() for match in _NAMES.finditer(text)]
     rest = lower(blank(text, names + [(fact.start, fact.end) for fact in found]))
@@ -44,19 +44,19 @@ def _before_numbers(text: str) -> tuple[list[Fact], str]:
 
 
 def known(texts: Iterable[str]) -> Keys:
-    """Everything that stands in these texts, in the form in which facts ask for it."""
+    """The keys of everything that stands in these texts."""
     return frozenset().union(*map(_keys, texts))
 
 
 def claims(texts: Iterable[str]) -> Keys:
-    """What texts of a client name as a price, a discount or a promo code, also by a bare number."""
+    """The keys of prices, discounts and promo codes that a client's texts name, also as bare numbers."""
     named = (fact.gives for text in texts for fact in read(text) if fact.kind in _CLAIMS)
     return frozenset().union(*named, *(numbers.haggled(_before_numbers(text)[1]) for text in texts))
 
 
 def known_for_long(texts: Iterable[str]) -> Keys:
-    """The same for texts that come back in turn after turn, passages and instructions: they are read once."""
-    return frozenset().union(*map(_kept_keys, texts))
+    """Like ``known``, for texts that stay from turn to turn, such as passages: their keys are cached."""
+    return frozenset().union(*map(_cached_keys, texts))
 
 
 def _keys(text: str) -> Keys:
@@ -71,7 +71,7 @@ def _keys(text: str) -> Keys:
     )
 
 
-_kept_keys = lru_cache(maxsize=512)(_keys)
+_cached_keys = lru_cache(maxsize=512)(_keys)
 
 
 def _addresses(text: str) -> Iterator[Fact]:
@@ -86,7 +86,7 @@ def _addresses(text: str) -> Iterator[Fact]:
         site: Keys = frozenset({("link", links.root_of(link.address))})
         same: Keys = frozenset({("link", link.address)})
         of_phone: Keys = frozenset({("phone", called)} if (called := links.phone_of(link.address)) else ())
-        # Who names a page has named its site.
+        # The address of a page names its site too.
         gives = same | of_phone | (site if "t.me" not in link.address else frozenset())
         yield Fact("link", link.start, link.end, (same | of_phone,), gives)
     text = blank(text, spans)

@@ -1,4 +1,4 @@
-"""Web and mail addresses in a text, however they are written. No I/O."""
+"""Finds web and mail addresses in a text, in all their spellings. No I/O."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ repair rest review run sale salon school services solutions support systems team
 travel video vip website wiki work works world zone clinic dental care design energy expert fashion flowers
 fitness example test su eu uk рф рус онлайн сайт москва дети орг ком
 """
-# A country's domain is its code; of the others those that companies use.
+# The codes of countries, and of the other domains those that companies use.
 _DOMAINS = frozenset(_COMMON.split()) | {code.lower() for code in phonenumbers.SUPPORTED_REGIONS}
 
 _HOST = r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+([^\W\d_]{2,24})"
@@ -33,7 +33,7 @@ _TRAILING = ".,;:!?)]}*_'\"»…"
 
 
 class Address(NamedTuple):
-    """An address in a text. ``address``: without what can be left out, such as the scheme, for comparing."""
+    """An address in a text. ``address``: its normal form without optional parts such as the scheme, for comparing."""
 
     start: int
     end: int
@@ -41,7 +41,7 @@ class Address(NamedTuple):
 
 
 def find_emails(text: str) -> Iterator[Address]:
-    """Mail addresses, also with spaces around the sign or with a word for it."""
+    """Mail addresses, also with spaces around the "@" or with a word for it."""
     if "@" not in text and "соба" not in text.lower() and "at" not in text.lower():
         return
     for match in _EMAIL.finditer(text):
@@ -51,7 +51,7 @@ def find_emails(text: str) -> Iterator[Address]:
 
 
 def find_links(text: str) -> Iterator[Address]:
-    """Web addresses, with and without a scheme, and Telegram names. Mail addresses must have been taken out before."""
+    """Web addresses, with and without a scheme, and Telegram names. text: without mail addresses."""
     for match in _LINK.finditer(text):
         if _is_link(match):
             written = match[0].rstrip(_TRAILING)
@@ -61,7 +61,7 @@ def find_links(text: str) -> Iterator[Address]:
 
 
 def root_of(address: str) -> str:
-    """The site that a link leads to."""
+    """The host of a link."""
     return re.split(r"[/?#]", address, maxsplit=1)[0]
 
 

@@ -1,8 +1,8 @@
-"""Personal data is taken out before anything goes to an outside model, and put back into what it wrote. No I/O.
+"""Replaces personal data by placeholders before a text goes to an outside model, and restores it in the reply. No I/O.
 
-The placeholder of a value is made from the value and the installation's secret alone. So it is the same in every turn
-of a conversation, however the value is written, and nothing has to be stored. It is short and ASCII, for models count
-Cyrillic dearly and repeat such a word as it is.
+A placeholder is made from the value and the installation's secret alone. So it stays the same in every turn of a
+conversation and for every spelling of the value, and nothing has to be stored. It is short and ASCII, because models
+count Cyrillic as more tokens and copy such a word exactly.
 """
 
 import hmac
@@ -15,10 +15,10 @@ from otvet.responders.base import Context, Line
 from otvet.responders.checks.personal import WINDOW, find
 
 CODE_LENGTH = 6
-"""Letters of a placeholder: 30 bits, so that two values of one conversation do not meet."""
+"""The characters of a placeholder's code: 30 bits, so that two values of one conversation do not collide."""
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: nothing that looks like another letter
-_LATIN, _CYRILLIC = "ABCEHKMOPTXY", "АВСЕНКМОРТХУ"  # what looks like one of the other alphabet
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no look-alikes
+_LATIN, _CYRILLIC = "ABCEHKMOPTXY", "АВСЕНКМОРТХУ"  # look-alikes of the two alphabets
 _LOWER = "abcdefghijklmnopqrstuvwxyz"
 _AS_IN_A_CODE = str.maketrans(
     f"{_LOWER}{_CYRILLIC}{_CYRILLIC.lower()}OoIiLlОо", f"{_LOWER.upper()}{_LATIN}{_LATIN}00111100"
@@ -35,13 +35,13 @@ def _in_either_alphabet(word: str) -> str:
 
 _OPEN, _CLOSE = r"\\?[\[{<‹【＜［]", r"\\?[\]}>›】＞］]"
 _KIND = rf"(?:{'|'.join(map(_in_either_alphabet, _KINDS + _TRANSLATED))})"
-# What a model makes of one that it did not copy: the kind in brackets, or in capitals with an underscore.
+# A placeholder that a model did not copy exactly: the kind in brackets, or in capitals with an underscore.
 _PLACEHOLDER = re.compile(
     rf"(?i:{_OPEN}\s{{0,2}}{_KIND}(?:(?=[A-Z]*\d)[0-9A-Z]{{4,10}}|(?![^\W\d_])[^\[\]{{}}<>\n]{{0,40}}){_CLOSE})"
     rf"|(?<![^\W_]){_KIND}\\?_[^\W_]{{0,12}}"
 )
 
-# What stands around a code: brackets with a word of any language, or a word that it is joined to.
+# The frame of a code: brackets with a word of any language, or a word that is joined to the code.
 _OPENED = re.compile(rf"{_OPEN}\s?(?:[^\W\d_]+(?:[^\w\[\]{{}}<>]|_){{0,3}})?\Z")
 _CLOSED = re.compile(rf"[^\W_]*\s?{_CLOSE}")
 _JOINED = re.compile(r"(?:[^\W_]+\\?[_\u2010-\u2015-]?)?\Z")
@@ -50,14 +50,14 @@ _REACH = 40  # characters before a code
 
 
 class Restored(NamedTuple):
-    """A text with its values back. ``unknown``: placeholders in it that stand for nothing known."""
+    """A text with its values restored. ``unknown``: the placeholders in it that have no value."""
 
     text: str
     unknown: tuple[str, ...]
 
 
 class Restorer:
-    """Puts back what a mask has taken out. written: the values by their codes."""
+    """Restores masked values. written: the values by their codes."""
 
     def __init__(self, written: Mapping[str, str]) -> None:
         self._written = written
@@ -65,7 +65,7 @@ class Restorer:
         self._codes = re.compile("|".join(longest_first) or r"(?!)")
 
     def restore(self, text: str) -> Restored:
-        """Replace every placeholder by its value, whatever a model has made of all but the signs of its code."""
+        """Replace every placeholder by its value; only the characters of its code have to be intact."""
         parts: list[str] = []
         unknown: list[str] = []
         position = 0
@@ -81,20 +81,20 @@ class Restorer:
         places = [place for place, char in enumerate(text) if char.isalnum()]
         signs = "".join(text[place] for place in places).translate(_AS_IN_A_CODE)
         for match in self._codes.finditer(signs):
-            yield *_with_its_frame(text, places[match.start()], places[match.end() - 1] + 1), self._written[match[0]]
+            yield *_with_frame(text, places[match.start()], places[match.end() - 1] + 1), self._written[match[0]]
 
 
 class Masker:
-    """Takes personal data out of what a responder is given.
+    """Masks the personal data of a context.
 
-    key: the installation's secret; with another one every placeholder changes.
+    key: the installation's secret; with another key every placeholder changes.
     """
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def mask(self, context: Context) -> tuple[Context, Restorer]:
-        """The context as an outside model may see it. What the company says of itself stays readable everywhere."""
+        """The context for an outside model. The company's own data in instructions and passages stays readable."""
         mask = _Mask(self._key, _public(context))
         lines = tuple(_lines((*context.history, *context.question), mask))
         masked = replace(
@@ -110,13 +110,13 @@ class Masker:
 
 
 def placeholders(text: str) -> Iterator[str]:
-    """What looks like a placeholder in a text."""
+    """The pieces of a text that look like a placeholder."""
     return (match[0] for match in _PLACEHOLDER.finditer(text))
 
 
 @dataclass(slots=True)
 class _Mask:
-    """The work on one context. ``written``: code to value, as the value was first written."""
+    """The masking of one context. ``written``: the values by their codes, as each was first written."""
 
     key: bytes
     public: frozenset[tuple[str, str]]
@@ -124,20 +124,20 @@ class _Mask:
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __call__(self, text: str, before: str = "") -> str:
-        """before: what was said right before it."""
+        """The masked text. before: the message right before it."""
         parts, position = [], 0
         for piece in find(text, before):
             if (piece.kind, piece.value) not in self.public:
                 written = text[piece.start : piece.end]
                 parts += [
-                    self._unplanted(text[position : piece.start]),
+                    self._without_look_alikes(text[position : piece.start]),
                     self._placeholder(piece.kind, piece.value, written),
                 ]
                 position = piece.end
-        return "".join([*parts, self._unplanted(text[position:])])
+        return "".join([*parts, self._without_look_alikes(text[position:])])
 
-    def _unplanted(self, text: str) -> str:
-        """What looks like a placeholder and is none is masked too, so that nobody can plant one."""
+    def _without_look_alikes(self, text: str) -> str:
+        """The text with its look-alikes of placeholders masked too, so that a client cannot plant one."""
         return _PLACEHOLDER.sub(lambda match: self._placeholder("TEXT", match[0], match[0]), text)
 
     def _placeholder(self, kind: str, value: str, written: str) -> str:
@@ -155,7 +155,7 @@ class _Mask:
 
 
 def _lines(lines: Iterable[Line], mask: _Mask) -> Iterator[Line]:
-    """Each as what was said before it explains it: "Your passport?" - "4510" - "123456"."""
+    """The masked messages, each read with the ones before it: "Your passport?" - "4510" - "123456"."""
     before = ""
     for line in lines:
         yield replace(line, text=mask(line.text, before))
@@ -175,8 +175,8 @@ def _code(key: bytes, kind: str, value: str) -> str:
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(75, 20, -5))[:10]
 
 
-def _with_its_frame(text: str, start: int, end: int) -> tuple[int, int]:
-    """A placeholder with the code from ``start`` to ``end``."""
+def _with_frame(text: str, start: int, end: int) -> tuple[int, int]:
+    """The start and end of the placeholder whose code stands from ``start`` to ``end``."""
     reach = max(0, start - _REACH)
     opened, closed = _OPENED.search(text, reach, start), _CLOSED.match(text, end)
     if opened and closed:

@@ -1,4 +1,4 @@
-"""Dates and times of day in a text, Russian and English. The text is in lower case, see ``fact.lower``."""
+"""Finds dates and times of day in a text, Russian and English. text: as ``fact.lower`` gives it."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ _HALF = (
 )
 _HALF_AFTER = re.compile(_HALF)
 _HOUR_OF_HALF = re.compile(rf"(?<![\d.,:])(?:(\d{{1,2}}|{SPELLED.pattern}){_HALF}|\b(час[ау]?)\s(дня|ночи)\b)")
-# "До трёх дня" is a time and "до трёх дней" a length; "в три дня" may be either.
+# "До трёх дня" is a time and "до трёх дней" a duration; "в три дня" may be either.
 _HOUR_OF_DAY = re.compile(rf"(?:(?<=\b[кс]\s)|(?<=\bдо\s)|(?<=\bпосле\s))(\d{{1,2}}|{HOURS_FROM})\s(дня)(?![а-яё])")
 _BEFORE_RANGE = re.compile(r"(?<![\d.,:])(\d{1,2})\s?(?:-|до|to)\s?\Z")
 # Towards an hour: "в половине восьмого", "четверть девятого", "10 минут девятого".
@@ -104,7 +104,7 @@ _NO_NOUN = frozenset(_SMALL_WORDS.split())
 
 
 def read(text: str) -> Iterator[Fact]:
-    """Dates first, for "25.05" may be a time too; what was found is not looked at again."""
+    """The dates and times of a text. Dates are read first, because "25.05" may be a time too."""
     taken: list[tuple[int, int]] = []
     for reader in (_dates, _clock, _said_hours):
         for fact in reader(blank(text, taken)):
@@ -113,13 +113,13 @@ def read(text: str) -> Iterator[Fact]:
 
 
 def no_noun_follows(text: str, end: int) -> bool:
-    """Whether a number that ends here counts nothing that is named after it."""
+    """Whether no counted thing is named after a number that ends here."""
     word = _NEXT_WORD.match(text, end)
     return word is None or word[1] in _NO_NOUN or bool(_VERB.fullmatch(word[1]))
 
 
 def hours(hour: int, minute: int = 0) -> Keys:
-    """What "at 7" may mean."""
+    """The keys of both times that "at 7" may mean."""
     return frozenset(_time(hour + half, minute) for half in ((0, 12) if hour <= 12 else (0,)))
 
 
@@ -201,7 +201,7 @@ def _month(written: str) -> int:
 
 
 def _clock(text: str) -> Iterator[Fact]:
-    """Times of day; what one reader has found, the next does not see."""
+    """The times of day that are written as such; each reader skips the finds of those before it."""
     for pattern, reader in _CLOCK_READERS:
         for match in pattern.finditer(text):
             yield from reader(text, match)
@@ -270,7 +270,7 @@ _CLOCK_READERS: tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], Iter
 def _half_after(
     text: str, match: re.Match[str], hour: int, minute: int, start: int | None = None, *, exact: bool = False
 ) -> Iterator[Fact]:
-    """A time of which the half of the day may be said behind it; exact: without, it is of a clock of 24 hours."""
+    """A time with "am", "вечера" and the like after it. exact: without such a word the 24-hour clock is meant."""
     half = _HALF_AFTER.match(text, match.end())
     if hour <= 24 and minute < 60:
         keys = frozenset({_time(_in_half(hour, half[1]) if half else hour, minute)})
@@ -290,7 +290,7 @@ def _hour_of_half(text: str, match: re.Match[str], hour: int, half: str) -> Iter
 
 
 def _said_hours(text: str) -> Iterator[Fact]:
-    """Hours that only the words around them tell from other numbers: "at 10", "from 9 to 6"."""
+    """The hours that only words around them tell apart from other numbers: "at 10", "from 9 to 6"."""
     for match in _HOURS.finditer(text):
         hour = _number(match[2])
         if hour <= 24 and _may_be_hour(match[1], match[2]):
@@ -305,7 +305,7 @@ def _said_hours(text: str) -> Iterator[Fact]:
     for match in _RANGE.finditer(text):
         said = [_number(hour) for hour in match.groups() if hour and "\0" not in hour]
         if said and max(said) <= 24 and (not match[2] or _stands_alone(text, match.end())):
-            exact = max(said) > 12  # a clock of 24 hours
+            exact = max(said) > 12  # by the 24-hour clock
             needs = tuple(frozenset({_time(hour)}) if exact else hours(hour) for hour in said)
             yield Fact("time", match.start(1), match.end(), needs, frozenset().union(*needs))
     text = _RANGE.sub(_blanked, text)
@@ -318,7 +318,7 @@ def _said_hours(text: str) -> Iterator[Fact]:
 
 
 def _may_be_hour(before: str, said: str) -> bool:
-    """Not "in two": that is said of shops."""
+    """Whether a number can be an hour: "в двух" is said of two shops."""
     return before not in ("в", "во") or not _OBLIQUE.fullmatch(said)
 
 

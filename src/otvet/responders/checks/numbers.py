@@ -1,6 +1,6 @@
-"""Numbers in a text and what they count: money, shares, amounts, or nothing that is named.
+"""Finds numbers in a text and what they count: money, percentages, quantities, or nothing that is named.
 
-The text is in lower case and has neither addresses nor dates any more, see ``facts``.
+The text is in lower case and without addresses and dates, which ``facts`` reads before.
 """
 
 import re
@@ -12,13 +12,13 @@ from otvet.responders.checks.fact import Fact, Key, Keys
 from otvet.responders.checks.moments import hours, no_noun_follows
 
 SMALL = 10
-"""A number below it that counts nothing known is no fact: "two ways", "1." of a list."""
+"""A smaller number without a unit is no fact: "two ways", "1." of a list."""
 
 BARE = ("number", "count", "loose")
-"""Names of keys by which a number is known that counts nothing, or what it counts."""
+"""The kinds of keys for a number without a unit."""
 
 HOME = "RUB"
-"""What a price without a currency is in."""
+"""The currency of a price without one."""
 
 _NUMBER = re.compile(
     r"(?<![a-zа-яё0-9_\0])(?<!\d[.,])"
@@ -94,15 +94,15 @@ class _Number:
     currency: str = ""
     unit: tuple[units.Amount, ...] = ()
     factor: float = 1.0
-    """What "thousand" and the like made of it."""
+    """The multiplier in its values: 1000 for "5 thousand"."""
     guess: bool = False
-    """The unit stands before it."""
+    """Whether its unit stands before it, as in "минут сорок"."""
     soft: bool = False
-    """The unit is that of the next number, and may not be meant for this one."""
+    """Whether its unit is taken from the next number and may not belong to this one."""
     joined: bool = False
-    """The next number belongs to it: a range, or a size."""
+    """Whether the next number belongs to it, as in a range or a size."""
     between: bool = False
-    """It only fills the gap between its neighbours: "3, 4 or 5 days"."""
+    """Whether it only lies between its neighbours: "3, 4 or 5 days"."""
 
     @property
     def named(self) -> bool:
@@ -110,7 +110,7 @@ class _Number:
 
 
 def read(text: str) -> Iterator[Fact]:
-    """What is counted in the text; numbers that are joined, such as "2-3 days", are one fact."""
+    """The facts that are numbers; joined numbers, such as "2-3 days", are one fact."""
     text = _LIST_MARK.sub(lambda match: "\0" * len(match[0]), text)
     chain: list[_Number] = []
     for number in _with_units(text):
@@ -123,7 +123,7 @@ def read(text: str) -> Iterator[Fact]:
 
 
 def implied(text: str) -> Iterator[Key]:
-    """What a context says without a figure: within *a* week, free."""
+    """The keys of numbers that a context says without a digit: within *a* week, free."""
     for match in _IMPLIED.finditer(text):
         if not _RATE.search(text, max(0, match.start() - 12), match.start()):
             yield from _amounts(1, units.amounts_of(match[1]))
@@ -132,13 +132,13 @@ def implied(text: str) -> Iterator[Key]:
 
 
 def figures(text: str) -> Iterator[Key]:
-    """Every number of a text that is a part of something else, such as a name."""
+    """The keys of all digits in a text, also inside of names."""
     for written in set(_ANY_NUMBER.findall(text)):
         yield from _each(("number", "count"), [*_values(written)])
 
 
 def haggled(text: str) -> Iterator[Key]:
-    """The bare numbers by which a client means a price or a discount: "for 500?", "is it 1990?"."""
+    """The keys of bare numbers that a client means as a price or a discount: "for 500?", "is it 1990?"."""
     for number in _with_units(text):
         before = text[max(0, number.start - 40) : number.start]
         named = _IS_PRICE.match(text, number.end)
@@ -171,7 +171,7 @@ def _with_units(text: str) -> list[_Number]:
 
 
 def _is_no_price(text: str, number: _Number) -> bool:
-    """Whether a number before a price is none itself: "10×15 — 19 ₽", "two — 19 ₽"."""
+    """Whether a number before a price is not a price itself: "10×15 — 19 ₽", "two — 19 ₽"."""
     return number.spelled or bool(_SIZE_BEFORE.search(text, max(0, number.start - 3), number.start))
 
 
@@ -183,7 +183,7 @@ def _guessed(text: str, number: _Number, before: list[_Number]) -> _Number:
     """The number with the unit that stands before it: "минут сорок", "часов восемь-десять"."""
     if not number.named and before and before[-1].guess and _TIGHT.fullmatch(text, before[-1].end, number.start):
         before[-1] = replace(before[-1], joined=True)
-        return _times(
+        return _multiplied(
             replace(number, unit=before[-1].unit, currency=before[-1].currency, guess=True), before[-1].factor
         )
     about = units.ABOUT.search(text, max(0, number.start - 25), number.start)
@@ -196,17 +196,17 @@ def _guessed(text: str, number: _Number, before: list[_Number]) -> _Number:
     amounts, currency = units.amounts_of(unit), units.currency_of(unit)
     guessed = replace(number, start=about.start(), guess=True)
     if not amounts and not currency:
-        return _times(guessed, spelled.multiplier_of(unit))
+        return _multiplied(guessed, spelled.multiplier_of(unit))
     return number if number.named else replace(guessed, unit=amounts, currency=currency)
 
 
-def _times(number: _Number, factor: float) -> _Number:
+def _multiplied(number: _Number, factor: float) -> _Number:
     return replace(number, values=tuple(value * factor for value in number.values), factor=factor)
 
 
 def _inherited(number: _Number, following: _Number, *, soft: bool) -> _Number:
-    if not soft and following.factor > max(number.values) and number.factor == 1:  # "5-10 тысяч": meant for both
-        number = _times(number, following.factor)
+    if not soft and following.factor > max(number.values) and number.factor == 1:  # "5-10 тысяч" multiplies both
+        number = _multiplied(number, following.factor)
     return replace(
         number,
         currency=following.currency,
@@ -232,13 +232,13 @@ def _plain(text: str) -> list[_Number]:
 
 
 def _measured(text: str, number: _Number, taken: int) -> _Number:
-    """The number with the unit beside it; what stands before ``taken`` is that of another."""
+    """The number with the unit beside it. taken: the end of the number before, whose unit is not looked at."""
     if number.spelled:
         number = replace(number, factor=spelled.factor_of(text[number.start : number.end]))
     after = units.AFTER_NUMBER.match(text, number.end)
     before = units.CURRENCY_BEFORE.search(text, max(taken, number.start - 5), number.start)
     if after and after["multiplier"]:
-        number = replace(_times(number, spelled.multiplier_of(after["multiplier"])), end=after.end("multiplier"))
+        number = replace(_multiplied(number, spelled.multiplier_of(after["multiplier"])), end=after.end("multiplier"))
         if not after["currency"]:
             number = _with_rest(text, number)
             after = units.AFTER_NUMBER.match(text, number.end)
@@ -252,7 +252,7 @@ def _measured(text: str, number: _Number, taken: int) -> _Number:
 
 
 def _with_rest(text: str, number: _Number) -> _Number:
-    """ "38 тысяч 900" is one number, unless the second counts something else."""
+    """The number with the rest after its thousands: "38 тысяч 900", unless the rest counts another thing."""
     rest = _REST_OF_THOUSAND.match(text, number.end)
     if not rest or number.factor < spelled.THOUSAND:
         return number
@@ -265,7 +265,7 @@ def _with_rest(text: str, number: _Number) -> _Number:
 
 
 def _join_parts(text: str, numbers: list[_Number]) -> list[_Number]:
-    """Roubles and kopecks are one sum, hours and minutes one time, metres and centimetres one length."""
+    """Join roubles with kopecks, hours with minutes, metres with centimetres."""
     joined: list[_Number] = []
     for number in numbers:
         last = joined[-1] if joined else None
@@ -281,7 +281,7 @@ def _join_parts(text: str, numbers: list[_Number]) -> list[_Number]:
 
 
 def _are_minutes(text: str, hours: _Number, number: _Number) -> bool:
-    """Bare ones after hours, as in "an hour fifteen"."""
+    """Whether a bare number after hours means minutes, as in "an hour fifteen"."""
     beside = hours.unit == _HOUR and text[hours.end : number.start] == " " and not number.named
     return beside and 0 < max(number.values) < 60 and no_noun_follows(text, number.end)
 
@@ -310,14 +310,14 @@ def _facts(text: str, chain: list[_Number]) -> Iterator[Fact]:
         if kind and not number.between:
             kinds.append(kind)
             needs.append(needed | hours)
-            if number.currency not in ("", HOME):  # a bare price may be one in roubles, but not in dollars
+            if number.currency not in ("", HOME):  # a price without a currency may mean roubles, but not dollars
                 needs.append(frozenset({("currency", number.currency)}))
     if chain and (needs or gives):
         yield Fact(kinds[-1] if kinds else "number", chain[0].start, chain[-1].end, tuple(needs), frozenset(gives))
 
 
 def _proves(number: _Number) -> Iterator[str]:
-    """As what a number may stand elsewhere without its unit: a share as nothing, a price or a length as no count."""
+    """The kinds of bare numbers that it makes known: a percentage none, and a price or a length no count of things."""
     names = {name for name, _ in number.unit}
     if "percent" not in names:
         yield "number"
@@ -326,7 +326,7 @@ def _proves(number: _Number) -> Iterator[str]:
 
 
 def _is_clock(chain: list[_Number]) -> bool:
-    """ "9-18" with nothing named may be opening hours."""
+    """Whether two joined numbers without a unit, such as "9-18", may be opening hours."""
     return len(chain) == 2 and not any(number.named or number.spelled or max(number.values) > 24 for number in chain)
 
 
@@ -336,12 +336,12 @@ def _clock_hours(number: _Number, *, exact: bool) -> Keys:
 
 
 def _meaning(text: str, number: _Number, whole: tuple[int, int]) -> tuple[str, Keys, set[Key]]:
-    """The kind of a fact (empty: none), what it needs, and what it gives."""
+    """The kind of a number's fact (empty if it is none), the keys it needs, and the keys it gives."""
     if number.currency:
         return _money(number)
     if number.unit:
         return _amount(number)
-    return _nameless(text, number, whole)
+    return _without_unit(text, number, whole)
 
 
 def _money(number: _Number) -> tuple[str, Keys, set[Key]]:
@@ -372,7 +372,7 @@ def _amount(number: _Number) -> tuple[str, Keys, set[Key]]:
     return kind, frozenset(needed), gives
 
 
-def _nameless(text: str, number: _Number, whole: tuple[int, int]) -> tuple[str, Keys, set[Key]]:
+def _without_unit(text: str, number: _Number, whole: tuple[int, int]) -> tuple[str, Keys, set[Key]]:
     values = [_round(value) for value in number.values]
     gives: set[Key] = {("loose", value) for value in values}
     before, biggest = text[max(0, number.start - 40) : number.start], max(values)
@@ -401,7 +401,7 @@ def _each(names: tuple[str, ...], values: list[float]) -> Keys:
 
 
 def _of_cell(text: str, number: _Number, values: list[float]) -> Iterator[Key]:
-    """What a number gives that stands alone in its cell or after its label: its unit is in the label or the heading."""
+    """The keys of a number that stands alone in a table cell or after a label, which may name its unit."""
     line = text[text.rfind("\n", 0, number.start) + 1 : number.start]
     label = re.split(r"[|;\t]", line)[-1]
     named = [amount for word in _LABEL_WORD.findall(label) for amount in units.amounts_of(word)]
@@ -456,7 +456,7 @@ def _amounts(value: float, unit: tuple[units.Amount, ...]) -> Iterator[Key]:
 
 
 def _values(written: str) -> tuple[float, ...]:
-    """What a number may mean: "1,500" is one and a half or a thousand and a half."""
+    """The possible values of a number: "1,500" is one and a half or a thousand and a half."""
     digits = re.match(r"[\d.,]*\d", written.replace(" ", ""))
     plain = digits[0] if digits else ""
     found = []

@@ -1,7 +1,7 @@
-"""Personal data in a text: phones, e-mails, bank cards, passports and two more Russian numbers of people. No I/O.
+"""Finds personal data in a text: phones, e-mails, bank cards, and Russian passports, SNILS and INN. No I/O.
 
-The numbers of things - orders, parcels, articles, devices - are not personal. What a number is say its check digit,
-its shape, and the words before it.
+The numbers of things - orders, parcels, articles, devices - are not personal. The check digit of a number, its shape
+and the words before it tell what it is.
 """
 
 import re
@@ -36,11 +36,11 @@ _CARD_WORD = re.compile(r"карт(?:а|у|ы|е|ой)\b(?!\s+лояльн)|\bca
 
 _DIGIT = re.compile(r"\d")
 WINDOW = 40
-"""Characters before a number that say what it is."""
+"""The characters before a number in which words for its kind are looked for."""
 
 
 class Found(NamedTuple):
-    """A piece of personal data in a text. ``value``: in one writing, for comparing."""
+    """A piece of personal data in a text. ``value``: its normal form, for comparing."""
 
     start: int
     end: int
@@ -49,12 +49,12 @@ class Found(NamedTuple):
 
 
 def find(text: str, before: str = "") -> list[Found]:
-    """Personal data in a text, in its order and not overlapping.
+    """The personal data of a text, in its order and not overlapping.
 
-    before: what stands or was said right before it. It may say what a number is, or have the beginning of a passport's.
+    before: the text or message right before it. It may name the kind of a number, or begin a passport's number.
     """
     before = f"{before}{phones.JOINT}" if before else ""
-    plain_text = plain(INVISIBLE.sub(" ", before + text))  # each letter at its place
+    plain_text = plain(INVISIBLE.sub(" ", before + text))  # positions do not change
     found: list[Found] = []
     for finder in (_emails, _cards, _numbered_papers, _passports, _phones):
         for piece in finder(plain_text):
@@ -64,7 +64,7 @@ def find(text: str, before: str = "") -> list[Found]:
 
 
 def _after(start: int, text: str, found: Iterable[Found]) -> Iterator[Found]:
-    """The pieces behind ``start``, counted from there; and the second half of a passport's number across it."""
+    """The pieces after ``start``, with positions from there, and the second half of a passport's number across it."""
     for piece in found:
         digit = _DIGIT.search(text, start, piece.end)
         if piece.start >= start:
@@ -76,7 +76,7 @@ def _after(start: int, text: str, found: Iterable[Found]) -> Iterator[Found]:
 
 def _emails(text: str) -> Iterator[Found]:
     for email in links.find_emails(text):
-        # Words of the sentence that are stuck to it: "почта—ivan@mail.ru.Жду".
+        # Words of the sentence may be joined to it: "почта—ivan@mail.ru.Жду".
         latin = _LATIN_EMAIL.search(text, email.start, email.end)
         start, end = latin.span() if latin else (email.start, email.end)
         yield Found(start, end, "EMAIL", latin[0].lower() if latin else email.address)
@@ -86,10 +86,10 @@ def _cards(text: str) -> Iterator[Found]:
     for match in _CARD.finditer(text):
         start, written = match.start(), match[0]
         of_a_card = bool(_CARD_WORD.search(_before(text, start)))
-        # The date behind the number may look like a part of it.
+        # The date after the number may look like a part of it.
         ends = [end for end in range(len(written), 12, -1) if end == len(written) or not written[end].isdigit()]
         end = next((end for end in ends if written[end - 1].isdigit() and _is_card(_digits(written[:end]))), 0)
-        if of_a_card and not end and len(_digits(written)) == 16:  # a slip of the finger, and still a card's
+        if of_a_card and not end and len(_digits(written)) == 16:  # a mistyped digit, but still a card's number
             end = len(written)
         if end and (of_a_card or not phones.is_number_of_something(text, start)):
             yield Found(start, start + end, "CARD", _digits(written[:end]))
@@ -164,7 +164,7 @@ def _is_snils(digits: str) -> bool:
 
 
 def _is_inn(digits: str) -> bool:
-    """The two check digits of a person's taxpayer number."""
+    """Whether the two check digits of a person's taxpayer number are right."""
     weights = (3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)
     values = [int(char) for char in digits]
     first = sum(weight * value for weight, value in zip(weights[1:], values[:10], strict=True)) % 11 % 10

@@ -1,7 +1,7 @@
-"""Telephone numbers in a text, however they are written. No I/O.
+"""Finds telephone numbers in a text, in all their spellings. No I/O.
 
-Regular expressions find what looks like one; the library ``phonenumbers`` knows which numbers exist. The expressions
-come first because order numbers look like telephone numbers too, and because they are fast.
+Regular expressions find the candidates, and the library ``phonenumbers`` knows which of them exist. The library's own
+search is not used: it is slower, and takes order numbers for telephone numbers.
 """
 
 import re
@@ -11,10 +11,10 @@ from typing import NamedTuple
 import phonenumbers
 
 REGION = "RU"
-"""Where a number without a country code is taken to be; one with 8 and 0 is from Belarus."""
+"""The country of a number without a country code; a number that begins with 80 may be from Belarus."""
 
 JOINT = "\0"
-"""Between a text and what was said before it: no number goes across it by itself."""
+"""The separator between a text and the message before it: no telephone number goes across it."""
 
 _GAP = r"[\s().\u2010-\u2015-]{0,3}"
 _INTERNATIONAL = re.compile(rf"(?<![\w+])\+\d(?:{_GAP}\d){{6,14}}")
@@ -29,7 +29,7 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 _THOUSANDS = re.compile(r"\d{1,3}(?:\s\d{3})+")
-# Things that have a number, what is itself a number, and words for one. A line above says nothing of this one's.
+# Things that have a number, and kinds of numbers. They count only on the line of the number.
 _THING = (
     r"(?<!\w)(?:(?:пред)?заказ(?:а|у|ом|е)?|накладн\w+|отправлени\w|посылк\w|сч[её]т\w*|договор\w*|заявк\w|квитанци\w"
     r"|сделк\w|чек\w?|сери\w|карт\w+|\w*паспорт\w*|рейс|версия|модель"
@@ -51,7 +51,7 @@ _WINDOW = 40  # characters before a number that say what it is
 
 
 class Phone(NamedTuple):
-    """A number in a text. ``number``: E.164, or only digits where the area is not said."""
+    """A telephone number in a text. ``number``: E.164, or only digits where the area code is missing."""
 
     start: int
     end: int
@@ -59,7 +59,7 @@ class Phone(NamedTuple):
 
 
 def find(text: str) -> Iterator[Phone]:
-    """Telephone numbers in their order, not overlapping; what is called an order, a track or a passport is none."""
+    """The telephone numbers in their order, not overlapping; without numbers that a word before calls an order's."""
     position = 0
     for match in _candidates(text):
         if match.start() >= position and (phone := _phone(text, match)):
@@ -68,7 +68,7 @@ def find(text: str) -> Iterator[Phone]:
 
 
 def is_number_of_something(text: str, start: int, words: re.Pattern[str] = _NUMBER_OF) -> bool:
-    """Whether the words before ``start`` say that the number there is that of an order, a parcel, an article."""
+    """Whether the words before ``start`` call the number there an order's, a parcel's or another thing's."""
     before = text[max(0, start - _WINDOW) : start]
     return bool(words.search(before)) and not _CALL.search(before)
 
@@ -83,7 +83,7 @@ def _phone(text: str, match: re.Match[str]) -> Phone | None:
     start, written = match.start(), match[0]
     if match.re is _INTERNATIONAL:
         return _international(start, written)
-    whole = match.re is _NATIONAL  # so long it is no amount, and seldom by chance a number that exists
+    whole = match.re is _NATIONAL  # too long for an amount, and seldom valid by chance
     if _THOUSANDS.fullmatch(written) or (not whole and _AFTER.match(text, match.end())):
         return None
     if is_number_of_something(text, start, _SURELY_ITS_NUMBER if whole else _NUMBER_OF):
@@ -99,7 +99,7 @@ def _phone(text: str, match: re.Match[str]) -> Phone | None:
 
 
 def _international(start: int, written: str) -> Phone | None:
-    """The longest beginning that is a number: after it others may follow without a mark between them."""
+    """The longest beginning that is a valid number: another number may follow without punctuation."""
     ends = [index for index in range(len(written), 7, -1) if index == len(written) or not written[index].isdigit()]
     for end in ends:
         if written[end - 1].isdigit() and (number := _valid("+" + _digits(written[:end]))):
@@ -117,7 +117,7 @@ def _number(pattern: re.Pattern[str], written: str) -> str | None:
         return None
     if number := _valid(digits):
         return number
-    # A made-up or unknown American number is still one by its shape.
+    # The shape is enough for an American number that the library does not know.
     return f"+1{digits}" if _AMERICAN.fullmatch(written) else None
 
 

@@ -1,6 +1,6 @@
-"""Numbers in words, Russian and English, with their cases; hours, ordinals, beginnings of words. Tables only.
+"""Tables of numbers in words, Russian and English, with their cases: also hours, ordinals, beginnings of words.
 
-Everything is in lower case; е stands for ё too.
+Everything is in lower case, and е matches ё too.
 """
 
 import re
@@ -62,7 +62,7 @@ MULTIPLIERS = {
 _MULTIPLIER = re.compile("|".join(MULTIPLIERS.values()))
 _ONE_OF_THEM = "сотня сотню hundred thousand million"
 
-# The words before -ого, -ое and the like: перв-ого, двадцат-ое.
+# Ordinals without their endings: перв-ого, двадцат-ое.
 _STEMS = (
     "перв втор трет четверт пят шест седьм восьм девят десят одиннадцат двенадцат тринадцат четырнадцат пятнадцат"
     " шестнадцат семнадцат восемнадцат девятнадцат двадцат"
@@ -98,7 +98,7 @@ _BEGINNINGS = (
 
 
 def _any_of(words: Iterable[str]) -> str:
-    """A pattern for one of the words, the longest first."""
+    """A pattern that matches any of the words, the longest first."""
     return "|".join(sorted(words, key=len, reverse=True)).replace("е", "[её]")
 
 
@@ -119,22 +119,22 @@ HOURS_IN = _any_of(_HOURS_IN.split())
 """Hours in words, as in "at seven"."""
 
 HOURS_FROM = _any_of(_HOURS_FROM.split())
-"""The same in Russian after "from", "until", "after" and the like."""
+"""Hours in words in the Russian genitive and dative, as in "from seven", "until seven", "by seven"."""
 
 BEGINNING = rf"\b(?:{_any_of(_BEGINNINGS)})"
-"""A number that is one word with what it counts: "двухдневный", "полкило"."""
+"""A number that forms one word with the thing it counts: "двухдневный", "полкило"."""
 
 
 @cache
 def multiplier_of(written: str) -> float:
-    """A hundred, a thousand, a million; a thousand may be a single letter."""
+    """The value of a word such as "hundred" or "million"; a single letter means a thousand."""
     written = written.strip()
     found = (size for size, pattern in MULTIPLIERS.items() if re.fullmatch(rf"(?:{pattern})\.?", written))
     return next(found, THOUSAND)
 
 
 def spelled_value(words: str) -> float:
-    """The number that a run of number words is."""
+    """The value of a run of number words."""
     total = group = 0.0
     for word in re.split(r"[ -]", words.replace("ё", "е")):
         value = _NUMBERS.get(word, 0.0)
@@ -144,7 +144,7 @@ def spelled_value(words: str) -> float:
                 group = (group or 1.0) * size
             else:
                 total, group = total + (group or 1.0) * size, 0.0
-        elif value >= 100 > group > 0:  # "five two hundred": that is how prices are said
+        elif value >= 100 > group > 0:  # "five two hundred" is spoken for 5,200
             total, group = total + group * THOUSAND, value
         else:
             group += 0.5 if word in ("половиной", "half") else value
@@ -152,18 +152,18 @@ def spelled_value(words: str) -> float:
 
 
 def factor_of(words: str) -> float:
-    """What the last of some number words multiplies by: 1 if it is no "thousand" or the like."""
+    """The factor of the last number word, such as 1000 for "thousand"; 1 if it is no multiplier."""
     last = words.rpartition(" ")[2]
     return multiplier_of(last) if _MULTIPLIER.fullmatch(last) else 1.0
 
 
 def beginning_value(word: str) -> float:
-    """The number that the beginning of a word is."""
+    """The value of a number at the beginning of a word."""
     return _BEGINNINGS[word.replace("ё", "е")]
 
 
 def ordinal_value(words: str) -> int:
-    """The number that an ordinal is."""
+    """The value of an ordinal."""
     *before, last = re.split(r"[ -]", words.strip().replace("ё", "е"))
     known = _ORDINALS | _ENGLISH
     stem = max((stem for stem in known if last.startswith(stem)), key=len)

@@ -1,4 +1,4 @@
-"""Units and currencies, Russian and English, with their cases and short forms. Tables only."""
+"""Tables of units and currencies, Russian and English, with their cases and short forms."""
 
 import re
 from functools import cache
@@ -6,7 +6,7 @@ from functools import cache
 from otvet.responders.checks.spelled import BEGINNING, MULTIPLIERS
 
 Amount = tuple[str, float]
-"""What is counted and how many of its smallest unit."""
+"""A kind of quantity, and the size of a unit in the kind's base unit."""
 
 _CURRENCIES = {
     "RUB": r"₽|руб(?:л\w+|\.)?|рубас\w*|р(?:\.(?!\s?\w\.))?|rub|rur|rou?bles?",
@@ -34,7 +34,7 @@ _CURRENCIES = {
     "VND": r"₫|vnd|донг\w*",
 }
 
-# What is counted, how many of its smallest unit one is, and how it is written.
+# The kind of quantity, the size of the unit in the kind's base unit, and the pattern of its spellings.
 UNITS: tuple[tuple[str, float, str], ...] = (
     ("percent", 1, r"%|процент\w*|percent|per\scent|pct"),
     ("g", 0.001, r"мг|миллиграмм\w*|mg"),
@@ -74,7 +74,7 @@ UNITS: tuple[tuple[str, float, str], ...] = (
         "person",
         1,
         r"чел|человек\w*|персон\w*|гост\w+|взросл\w+|дет(?:ей|и|ям)|people|persons?|guests?|adults?|children"
-        r"|мест|места|местн\w+|seats?",  # for a person each
+        r"|мест|места|местн\w+|seats?",  # a seat is for one person
     ),
     ("lesson", 1, r"урок\w*|заняти\w+|lessons?|classes"),
     ("session", 1, r"процедур\w*|сеанс\w*|визит\w*|sessions?|visits?"),
@@ -104,10 +104,10 @@ UNITS: tuple[tuple[str, float, str], ...] = (
 
 _COUNTED = "night times piece person lesson session floor module set pack bottle portion pair room bonus star page"
 COUNTED = frozenset(_COUNTED.split())
-"""Things that a text often names otherwise than a reply does, so that the number alone may stand for them."""
+"""Kinds of things that a reply often names in other words than a text does, so that the bare number is enough."""
 
 _SHORT_THOUSAND = r"т(?=\.?\s?р(?:\b|уб))|т\.(?=\s?р)"
-# "5к", and "5 К" where nothing follows that it could be of: "д. 5 к. 2", "с 5 к 7".
+# "5к", and "5 К" where no other meaning is possible, unlike "д. 5 к. 2" and "с 5 к 7".
 _LETTER_THOUSAND = r"[кk]\b|\s[кk](?=\s?(?:[!?,;)₽]|руб|р\b|\.?\s*\Z|\.\s+[^\W\d]))"
 
 _ADJECTIVE = (
@@ -124,7 +124,7 @@ DAY = 1440.0
 _currency = "|".join(_CURRENCIES.values())
 _unit = "|".join(pattern for _, _, pattern in UNITS)
 _multiplier = "|".join((*MULTIPLIERS.values(), _SHORT_THOUSAND))
-# The letters after a short form decide: "5 м" is a length, "5 мячей" is not.
+# A short form must end the word: "5 м" is a length, "5 мячей" is not.
 AFTER_NUMBER = re.compile(
     rf"(?P<multiplier>(?: ?(?:{_multiplier})(?![a-zа-яё])|{_LETTER_THOUSAND})\.?)?"
     rf"(?: ?(?P<currency>(?:{_currency})(?![a-zа-яё]))"
@@ -132,7 +132,7 @@ AFTER_NUMBER = re.compile(
 )
 
 JOINED = re.compile(rf"{BEGINNING}(?=-?(?:{_unit}|{_currency}|{_multiplier})(?![a-zа-яё]))")
-"""The beginning of a word that says how many: "двухдневный", "полкило", "полтысячи"."""
+"""The number at the beginning of a word: "двухдневный", "полкило", "полтысячи"."""
 
 _FEW = "минуты часа дня недели месяца года рубля штуки метра километра килограмма литра процента тысячи сотни"
 _MANY = (
@@ -143,21 +143,21 @@ ABOUT = re.compile(
     rf"\b(?:(?P<few>{'|'.join(_FEW.split())})|(?P<many>{'|'.join(_MANY.split())}))"
     r"(?:\s(?:за|через|на|по|до|около|от|в))?\s\Z"
 )
-"""What stands before its number when that is a guess: "минут сорок", "часа через два"."""
+"""A unit before its number, which makes the number approximate: "минут сорок", "часа через два"."""
 
 
 @cache
 def currency_of(written: str) -> str:
-    """The code of a currency as it is written, in lower case; empty for what is none."""
+    """The code of a currency; empty if it is none. written: in lower case."""
     return next((code for code, pattern in _CURRENCIES.items() if re.fullmatch(pattern, written)), "")
 
 
 @cache
 def amounts_of(written: str) -> tuple[Amount, ...]:
-    """What a unit may mean; most mean one thing."""
+    """The possible meanings of a unit; most units have one."""
     return tuple((name, size) for name, size, pattern in UNITS if re.fullmatch(pattern, written))
 
 
 def currency_before(match: re.Match[str]) -> str:
-    """The code of a currency whose sign stands before the number."""
+    """The code of the currency before a number, from a match of CURRENCY_BEFORE."""
     return next(code for code, group in zip(_BEFORE_CODES, match.groups(), strict=True) if group)

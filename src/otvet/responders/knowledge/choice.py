@@ -1,4 +1,4 @@
-"""Which passage answers a question, if one clearly does."""
+"""Chooses the passage that answers a question, if one clearly does."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from otvet.responders.knowledge.search import Hit, Index
 from otvet.responders.knowledge.stopwords import PLACE_AND_TIME, REASONS
 from otvet.responders.knowledge.words import question_words, words
 
-# Found on the questions in evals/: below these, right answers end and wrong ones begin.
+# Found with the questions in evals/: looser limits give more wrong answers than right ones.
 _COVERAGE = 0.65
 _MISSING = 0.34
 _HEADED = 0.6
@@ -20,7 +20,7 @@ _PART_RIVALS = 10
 
 _PART_END = re.compile(r"[?!\n]+|[.…]+(?=\s|$)")
 
-_MOST_WORDS_OF_A_FOLLOW_UP = 2
+_MAX_FOLLOW_UP_WORDS = 2
 _GOES_ON = re.compile(
     r"\W*(?:а|и|но|или|на|в|во|за|с|со|для|до|из|к|по|про|от|and|or|but|for|in|to|with)\b", re.IGNORECASE
 )
@@ -29,12 +29,12 @@ _AMOUNT = re.compile(r"\d\s*(?:₽|руб|р\b|\$|€|₸)|[$€]\s*\d")
 
 
 def choose(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> Hit | None:
-    """The one passage for all that was asked; None when there is none, or when it would take two.
+    """The one passage that answers the whole question; None when there is none, or when it would take two.
 
-    before: what the client had asked last, which a short question may rest on ("and the woollen one?").
+    before: the client's previous question, which a short one may refer to ("and the woollen one?").
     """
     question = index.corrected("\n".join(lines))
-    if not before or not _rests_on_earlier(question):
+    if not before or not _refers_to_earlier(question):
         return _alone(index, question)
     return _together(index, question, index.corrected("\n".join(before)))
 
@@ -47,15 +47,15 @@ def _alone(index: Index, question: str) -> Hit | None:
     return best if all(_answers(best, index, part) for part in parts) else None
 
 
-def _rests_on_earlier(question: str) -> bool:
+def _refers_to_earlier(question: str) -> bool:
     own = set(words(question))
-    if len(own) > _MOST_WORDS_OF_A_FOLLOW_UP:
+    if len(own) > _MAX_FOLLOW_UP_WORDS:
         return False
     return not own or bool(_GOES_ON.match(question)) or all(map(_ADJECTIVE.fullmatch, own))
 
 
 def _together(index: Index, question: str, before: str) -> Hit | None:
-    """The passage that clearly fits both, holds every word of the question, and names a price if one is asked for."""
+    """The passage for a question and the one before it: it holds every word of the question, and a price if asked."""
     conversation = f"{before}\n{question}"
     best = _clear(conversation, index.search(conversation))
     if not words(question):
@@ -69,20 +69,20 @@ def _together(index: Index, question: str, before: str) -> Hit | None:
 
 
 def _instead(index: Index, question: str, before: str, conversation: str) -> Hit | None:
-    """The passage with the price of this after that of something else: "how much is the sheet?", "and the pillow?".
+    """The passage with the price of another thing: "how much is the sheet?", then "and the pillow?".
 
-    It stands in the file that answered the earlier question, holds every word of the new one, and of the earlier one
-    all but so many as the new ones may stand for.
+    It stands in the file that answered the earlier question and holds every word of the new one. Of the earlier
+    question it may lack as many words as the new one has, since those may take their place.
     """
     answered = _alone(index, before) if index.asks_price(before) and index.knows_all(question) else None
     if answered is None:
         return None
     own, both = index.size(question), index.size(conversation)
-    said = [hit.passage for hit in index.search(question, _PART_RIVALS) if hit.missing == 0]
+    complete = [hit.passage for hit in index.search(question, _PART_RIVALS) if hit.missing == 0]
     fitting = [
         hit
         for hit in index.search(conversation, _PART_RIVALS)
-        if hit.passage in said
+        if hit.passage in complete
         and hit.passage.file == answered.passage.file
         and round(hit.missing * both) <= own
         and _AMOUNT.search(hit.passage.text)
@@ -98,17 +98,18 @@ def _asks_price(question: str) -> bool:
 
 
 def _answers(best: Hit, index: Index, part: str) -> bool:
-    """Whether that passage is right for this part of the question too, and no other one is righter."""
+    """Whether the passage fits this part of the question too, and no other passage fits it better."""
     hits = index.search(part, _PART_RIVALS)
     clear = _clear(part, hits)
     hit = next((hit for hit in hits if hit.passage is best.passage), None)
     if hit is None or hit.coverage < _PART_COVERAGE:
         return False
-    # "And delivery" is said by another heading alone, but by this one too, and asks nothing of its own.
+    # "And delivery" may be the whole heading of another passage; if this one names it too, the part asks nothing new.
     return clear is None or clear is hit or (hit.missing == 0 and hit.by_headings and not question_words(part))
 
 
 def _clear(text: str, hits: Sequence[Hit]) -> Hit | None:
+    """The best passage, if it fits the text within the limits and no other one may be meant as well."""
     if not hits:
         return None
     best, rivals = hits[0], hits[1:]
@@ -118,9 +119,9 @@ def _clear(text: str, hits: Sequence[Hit]) -> Hit | None:
         and best.missing <= _MISSING
         and not best.elsewhere
         and not best.of_another
-        # What only the text mentions may be there for another reason, so that takes more.
+        # Words that stand only in the text may be there for another reason, so the limit is higher.
         and best.score >= (_SCORE if best.headed >= _HEADED else _SCORE_OF_TEXT)
-        # One word says what it is about, but not what is asked: "colours" may mean the choice or an exchange.
+        # One word names the subject but not the question: "colours" may mean the choice or an exchange.
         and (best.titled or len(set(words(text))) > 1)
         and asked & REASONS <= best.asked
     )
@@ -128,9 +129,9 @@ def _clear(text: str, hits: Sequence[Hit]) -> Hit | None:
 
 
 def _rivals(best: Hit, other: Hit, asked: set[str]) -> bool:
-    """Whether the second may be meant as well as the first."""
+    """Whether the question may mean the other passage as well as the best one."""
     near = best.score - other.score < _LEAD * best.score
-    # What only texts mention does not tell two passages apart, though a shorter one scores more.
+    # Words that stand only in texts do not tell two passages apart, though a shorter text scores more.
     alike = not best.by_headings and other.coverage >= best.coverage and other.headed >= best.headed
     better_asked = bool(asked & PLACE_AND_TIME & other.asked - best.asked) and other.headed > 0
     return near or alike or better_asked

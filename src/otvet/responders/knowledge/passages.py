@@ -1,4 +1,4 @@
-"""The knowledge folder: Markdown files and price lists in, passages out."""
+"""Reads the knowledge folder: Markdown files and price lists in, passages out."""
 
 import re
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from otvet.responders.markdown import plain_text
 _MARKDOWN = MarkdownIt("commonmark")
 _COMMENT = re.compile(r"<!--(.*?)(?:-->|\Z)", re.DOTALL)
 _EXAMPLE = re.compile(r"\s*(?:<!--|\"?#)\s*(?:пример|example)\b", re.IGNORECASE)
-_MOST_LINES = 10
+_MAX_LINES_NAMED = 10
 
 _OTHER_WORDS = re.compile(r"\s*(?:иначе|also)\s*:(.*)", re.DOTALL | re.IGNORECASE)
 
 Snapshot = tuple[tuple[str, int, int], ...]
-"""Name, time of change and size of every file: differs when anything was edited."""
+"""Name, modification time in nanoseconds and size in bytes of every file: changes with every edit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A heading and the text below it, up to the next heading; or a row of a price list, its name being the heading.
+    """A heading and the text below it, up to the next heading; or a row of a price list, with its name as the heading.
 
-    above: the headings that this one stands under, outermost first.
-    other_words: what else clients call it, from a comment ``<!-- also: ... -->`` that is never shown.
-    plain: the text is no Markdown.
+    above: the headings of higher levels, outermost first.
+    other_words: other wordings of clients, from a comment ``<!-- also: ... -->`` that is never shown.
+    plain: the text is not Markdown.
     """
 
     file: str
@@ -49,14 +49,14 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file, or the folder itself, that answers cannot come from, or not all of them, and why."""
+    """The reason why a file, or the folder itself, cannot be used, or only in part."""
 
     file: str
     reason: str
 
 
 def snapshot(folder: Path) -> Snapshot:
-    """What the folder looks like now; empty when it cannot be looked at."""
+    """The present state of the folder; empty when it cannot be listed."""
     seen = []
     for file in _files(folder):
         try:
@@ -69,15 +69,15 @@ def snapshot(folder: Path) -> Snapshot:
 
 
 def no_folder(folder: Path) -> str:
-    """What is said of a folder that is not there."""
+    """The sentence for the operator when the folder does not exist."""
     return _("there is no folder {folder} here; make it, or set OTVET_KNOWLEDGE_DIR").format(folder=folder)
 
 
 def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], list[Problem]]:
-    """All passages in the order of the files; what cannot be read is left out and named.
+    """All passages in the order of the files, and the problems of files that cannot be read.
 
-    with_examples: also those that came with Otvet and say so in their first line. Their shop and its prices are made
-    up: good for a trial, never for a real client.
+    with_examples: also read the files that came with Otvet, which say so in their first line. Their shop and its
+        prices are invented: good for a trial, never for a real client.
     """
     if not folder.is_dir():
         return [], [Problem(str(folder), _("there is no such folder"))]
@@ -95,7 +95,7 @@ def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], li
 
 
 def _read(file: Path, *, with_examples: bool) -> tuple[list[Passage], str]:
-    """A file's passages, and what is wrong with it."""
+    """The passages of a file, and its problem; empty when there is none."""
     content, is_list = file.read_bytes(), file.suffix.lower() == ".csv"
     try:
         text = prices.decode(content) if is_list else content.decode("utf-8-sig")
@@ -122,13 +122,15 @@ def _price_list(name: str, text: str) -> tuple[list[Passage], str]:
     ]
     if not found.left_out:
         return passages, ""
-    lines = ", ".join(map(str, found.left_out[:_MOST_LINES])) + ("…" if len(found.left_out) > _MOST_LINES else "")
+    lines = ", ".join(map(str, found.left_out[:_MAX_LINES_NAMED])) + (
+        "…" if len(found.left_out) > _MAX_LINES_NAMED else ""
+    )
     sentence = _("lines left out ({lines}): no name, more cells than the first row, or a formula that failed")
     return passages, sentence.format(lines=lines)
 
 
 def split(file: str, markdown: str) -> list[Passage]:
-    """Cut a file at its headings; a heading without a text only leads to those below it."""
+    """Cut a file at its headings. A heading without a text makes no passage, but stands above those below it."""
     lines = markdown.split("\n")
     headings = _headings(markdown)
     ends = [*(heading.first_line for heading in headings), len(lines)][1:]
@@ -156,7 +158,7 @@ def _headings(markdown: str) -> list[_Heading]:
     tokens = _MARKDOWN.parse(markdown)
     found = []
     for opening, inline in pairwise(tokens):
-        # One inside a quotation or a list is part of a text.
+        # A heading inside a quotation or a list is part of the text.
         if opening.type == "heading_open" and opening.level == 0 and opening.map:
             words = [child.content for child in inline.children or () if child.type in ("text", "code_inline")]
             found.append(_Heading(int(opening.tag[1:]), "".join(words).strip(), *opening.map))
@@ -169,7 +171,7 @@ def _other_words(section: str) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    # Names with a leading dot are what editors and macOS leave beside the real files.
+    # Editors and macOS leave files with a leading dot beside the real ones.
     try:
         return sorted(
             file for file in folder.iterdir() if file.suffix.lower() in (".md", ".csv") and file.name[0] != "."

@@ -1,4 +1,4 @@
-"""A price list: the text of a CSV file in, one row a thing out, each with the names of its columns."""
+"""Reads a price list: the text of a CSV file in, one row for each thing out, with the names of the columns."""
 
 import csv
 import re
@@ -14,7 +14,7 @@ _NAMES = (
 )
 _OTHER_WORDS = re.compile(r"(?:иначе|also)$", re.IGNORECASE)
 
-# "Цена за м²" and "Цена опт" say more than this; such a column keeps its name beside the value.
+# "Цена за м²" and "Цена опт" say more than "price": such a column keeps its name beside the value.
 _PRICE = re.compile(
     r"(?:цена|стоимость|price|cost)[\s,:(]*(?:в\s+)?(?P<currency>₽|руб\w*|р|rub|\$|usd|€|eur|₸|тенге|kzt)?[\s.)]*$",
     re.IGNORECASE,
@@ -38,8 +38,8 @@ class NoPriceList(ValueError):
 class Row:
     """One thing of the list.
 
-    text: what a client gets, "name — price" and a line for each further column that holds something.
-    group: the last row above that held only a name, such as "Lamps"; often there is none.
+    text: the text for a client: "name — price" and a line for each further column that is not empty.
+    group: the name of the last row above that has nothing but a name, such as "Lamps"; often empty.
     other_words: further phrases to find it by, separated by commas; never shown.
     """
 
@@ -51,9 +51,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """The rows, and the numbers of the lines that cannot be trusted.
+    """The rows, and the numbers of the lines that are left out.
 
-    Those have no name, more cells than the header (an unquoted comma moves them), or a formula that failed.
+    A line is left out if it has no name, more cells than the header (an unquoted comma shifts them), or a failed
+    formula.
     """
 
     rows: tuple[Row, ...]
@@ -61,13 +62,13 @@ class PriceList:
 
 
 def decode(content: bytes) -> str:
-    """The text of a file as spreadsheets save it: UTF-8, with or without a mark, or Windows-1251."""
+    """The text of a file as spreadsheets save it: UTF-8, with or without a byte order mark, or Windows-1251."""
     for encoding in ("utf-8-sig", "cp1251"):
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if "\0" in text:  # a workbook or UTF-16 under this name
+        if "\0" in text:  # a workbook or UTF-16 with the ending .csv
             break
         if encoding == "cp1251" and _LOST_ROUBLE.search(text):
             raise NoPriceList(_("Windows-1251 has no rouble sign and it was lost; save it as CSV UTF-8"))
@@ -76,7 +77,7 @@ def decode(content: bytes) -> str:
 
 
 def read(text: str) -> PriceList:
-    """All rows. The header is the first line with two cells or more; a title or a comment may stand above it."""
+    """All rows. The header is the first line with two or more cells; a title or a comment may stand above it."""
     lines = _lines(text, _separator(text))
     header = next((cells for _line, cells in lines if sum(map(bool, cells)) > 1 and not _COMMENT.match(cells[0])), None)
     if header is None or any(map(_FIGURES.match, header)):
@@ -99,7 +100,7 @@ def read(text: str) -> PriceList:
 
 
 class _Columns:
-    """What each column holds, as the header says."""
+    """The meaning of each column, read from the header."""
 
     def __init__(self, header: Sequence[str]) -> None:
         self._header = header
@@ -127,15 +128,15 @@ class _Columns:
 
 
 def _separator(text: str) -> str:
-    """Russian spreadsheets write semicolons, because a comma stands in their numbers; so one is enough."""
-    if said := _SEPARATOR_LINE.match(text):
-        return said[1]
+    """The separator of the cells. One semicolon is enough: Russian spreadsheets use it, for numbers have commas."""
+    if declared := _SEPARATOR_LINE.match(text):
+        return declared[1]
     sample = next((line for line in text.splitlines() if not _COMMENT.match(line) and re.search("[;\t,]", line)), "")
     return ";" if ";" in sample else "\t" if "\t" in sample else ","
 
 
 def _lines(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Each line's number in the file, and its cells, each on one line."""
+    """The number of each line in the file and its cells, without line breaks in them."""
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         for cells in reader:
@@ -145,14 +146,14 @@ def _lines(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _fitted(cells: list[str], width: int) -> list[str]:
-    """As many cells as the header has: spreadsheets drop or add empty ones at the end."""
+    """The cells in the header's width, because spreadsheets drop or add empty ones at the end."""
     while len(cells) > width and not cells[-1]:
         cells = cells[:-1]
     return cells + [""] * (width - len(cells))
 
 
 def _amount(cell: str, sign: str) -> str:
-    """A bare number as an amount, "1500,00" as "1 500 ₽"; anything else ("по запросу") as it stands."""
+    """A bare number as an amount, "1500,00" as "1 500 ₽"; any other text ("по запросу") unchanged."""
     number = _NUMBER.match(cell)
     if not number:
         return f"{cell} {sign}".rstrip() if set(cell) <= set("0123456789 .,") and cell else cell

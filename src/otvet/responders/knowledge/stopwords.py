@@ -1,4 +1,4 @@
-"""Words that questions are built of, with е for ё as in every word that is compared."""
+"""Words of a question that do not say what it is about, written with е for ё."""
 
 
 def _set(text: str) -> frozenset[str]:
@@ -14,7 +14,7 @@ ASKED_AS = {"куда": "где", "када": "когда", "скоко": "ск�
 
 NEGATIONS = _set("не not")
 
-# "And how much is it?" asks about something said earlier, which is not searched.
+# "And how much is it?" refers to an earlier message; these words alone name no subject.
 WITHOUT_SUBJECT = _set("стоит стоет стоят стоить стоимость почем дорого дешево cost costs")
 
 STOPWORDS = QUESTION_WORDS | _set(

@@ -1,6 +1,6 @@
-"""Different words for one thing in every shop, with е for ё as in every word that is compared.
+"""Words that mean one thing in every shop, written with е for ё.
 
-A group may hold several forms of a word where the stemmer keeps them apart.
+A group holds several forms of a word where the stemmer keeps them apart.
 """
 
 SAME = (
@@ -67,6 +67,17 @@ SAME = (
     "delivery deliver ship shipping",
 )
 
+PHRASES = (
+    ("how much|по чем", "cost"),
+    ("(?:возьмете|берете|возьмут|берут) (?=за\\b)", "стоит"),
+    ("наличк\\w+|налик\\w*|налом|кэш\\w*", "наличные"),  # their stem is that of "в наличии"
+    ("(?:нов\\w+|нг) год\\w*|новогодн\\w+|8 марта|23 февраля|майски\\w+", "праздники"),
+    ("вас найти", "адрес"),
+    ("юр\\w* лиц\\w*", "юрлицо"),
+    ("не (?:то|тот|та|ту|те|того|той)", "перепутали"),
+)
+"""Patterns for phrases whose single words mean something else, and the word that each phrase stands for."""
+
 _CITIES = """
     москва мск питер спб петербург екатеринбург екб новосибирск нск казань новгород красноярск челябинск самара уфа
     ростов краснодар омск воронеж пермь волгоград саратов тюмень тольятти махачкала барнаул ижевск хабаровск
@@ -93,4 +104,4 @@ BROADER = {
     **dict.fromkeys(_COUNTRIES.split(), ("страна",)),
     **{place: (country, "страна") for country, places in _PLACES.items() for place in places.split()},
 }
-"""What a word is a kind of, the nearest first: who asks about Kazan, which no passage names, asks about a city."""
+"""For each word its broader ones, the nearest first: where no passage names Kazan, "city" is searched instead."""

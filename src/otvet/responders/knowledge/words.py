@@ -1,4 +1,4 @@
-"""From what people write to what is searched: Russian and English words without their endings."""
+"""From a written text to search terms: Russian and English words without their endings."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import Stemmer
 
 from otvet.responders.knowledge.stopwords import ASKED_AS, NEGATIONS, QUESTION_WORDS, STOPWORDS, WITHOUT_SUBJECT
-from otvet.responders.knowledge.synonyms import BROADER, SAME
+from otvet.responders.knowledge.synonyms import BROADER, PHRASES, SAME
 
 _ADDRESS = re.compile(r"\bhttps?://\S+|(?<![\w.-])(?:[\w-]++\.)+[a-z]{2,}\b(?:/\S*)?")
 _GREETING = re.compile(
@@ -22,24 +22,10 @@ _TIMES = re.compile(r"(?<=\d)[xх*](?=\d)")
 
 _AMOUNT = re.compile(r"\b(\d{1,3}(?:[ \u00a0\u202f]\d{3})+)(?=\s*(?:₽|руб|р\b))")
 
-# What is said in two words and is one thing; the words apart mean something else.
-_PHRASES = tuple(
-    (re.compile(rf"\b(?:{said})\b"), meant)
-    for said, meant in (
-        ("how much|по чем", "cost"),
-        ("(?:возьмете|берете|возьмут|берут) (?=за\\b)", "стоит"),
-        ("наличк\\w+|налик\\w*|налом|кэш\\w*", "наличные"),
-        ("день в день", "сегодня"),
-        ("(?:нов\\w+|нг) год\\w*|новогодн\\w+|8 марта|23 февраля|майски\\w+", "праздники"),
-        ("за (?:рубеж|границ)\\w*", "заграница"),
-        ("вас найти", "адрес"),
-        ("юр\\w* лиц\\w*", "юрлицо"),
-        ("не (?:то|тот|та|ту|те|того|той)", "перепутали"),
-    )
-)
+_PHRASES = tuple((re.compile(rf"\b(?:{phrase})\b"), word) for phrase, word in PHRASES)
 
 # Snowball keeps доставк-, доставля- and достав- apart; cutting these endings brings them together.
-# After т the к stays: открытк- is a postcard and открыт- is open.
+# After т the к stays: открытк- is "postcard" and открыт- is "open".
 _TAIL = re.compile(r"(?<=\w{4})(?:ыва|ива|ова|ичн|ийн|лен|ени|ля|ск|ен|ан|ик|(?<!т)(?:ок|ек|к)|л|а|я|и)$")
 
 _russian = Stemmer.Stemmer("russian")
@@ -47,17 +33,18 @@ _english = Stemmer.Stemmer("english")
 
 
 def words(text: str, *, price_alone: bool = False) -> list[str]:
-    """The words that say what a text is about, in their order and folded to one spelling.
+    """The words that carry the meaning of a text, in their order and in one spelling.
 
-    "Not" becomes a part of its word: who writes that a parcel has not come does not ask how parcels come.
-    What asks for nothing but a price has none, unless ``price_alone``: it is about something said earlier.
+    "Not" is joined to the word after it: a parcel that has not come is another subject than how parcels come.
+    A text that asks for a price and names no thing has no words, because it refers to an earlier message; with
+    ``price_alone`` its words are given all the same.
     """
     found = [negation + word for negation, word in _with_negations(text)]
     return [] if not price_alone and WITHOUT_SUBJECT.issuperset(found) else found
 
 
 def denied(text: str) -> list[str]:
-    """Of ``words`` those that "not" is a part of."""
+    """The words of ``words`` that begin with "not"."""
     return [negation + word for negation, word in _with_negations(text) if negation]
 
 
@@ -72,12 +59,12 @@ def _with_negations(text: str) -> Iterator[tuple[str, str]]:
 
 
 def question_words(text: str) -> list[str]:
-    """Where, when, how: they do not say what is asked about, but tell two passages about it apart."""
+    """The question words of a text, such as "where": they tell apart two passages about one subject."""
     return [ASKED_AS.get(word, word) for word in _all_words(text) if word in QUESTION_WORDS]
 
 
 def folded(text: str) -> str:
-    """The text in one spelling: small letters, е for ё, and no Latin letter inside a Russian word."""
+    """The text in one spelling: lower case, е for ё, and no Latin letter inside a Russian word."""
     text = text.casefold().replace("ё", "е")
     return _TWO_ALPHABETS.sub(lambda word: word[0].translate(_LOOK_ALIKE), text)
 
@@ -88,15 +75,15 @@ def stem(word: str) -> str:
 
 
 def family(stem: str) -> str:
-    """One name for a stem and its nearest relatives."""
+    """One search term for a stem, its synonyms and its nearest relatives."""
     root = _root(stem)
-    if root.startswith("не") and root[2:] in _FAMILIES:  # as words() joins it
+    if root.startswith("не") and root[2:] in _FAMILIES:  # words() joins them
         return "не" + _FAMILIES[root[2:]]
     return _FAMILIES.get(root, root)
 
 
 def broader(family: str) -> tuple[str, ...]:
-    """What else may be meant by a word that no passage holds, the nearest first."""
+    """The broader terms to try for a term that no passage holds, the nearest first."""
     return _BROADER.get(family, ())
 
 
@@ -104,8 +91,8 @@ def _all_words(text: str) -> list[str]:
     text = _ADDRESS.sub(" ", folded(text))
     text = _NOT.sub(" not", _GREETING.sub(" ", text))
     text = _AMOUNT.sub(lambda amount: "".join(amount[1].split()), _TIMES.sub(" ", text))
-    for said, meant in _PHRASES:
-        text = said.sub(f" {meant} ", text)
+    for phrase, word in _PHRASES:
+        text = phrase.sub(f" {word} ", text)
     return _WORD.findall(text)
 
 

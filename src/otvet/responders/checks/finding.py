@@ -1,0 +1,25 @@
+"""What a check found in a reply."""
+
+from dataclasses import dataclass
+
+KEY_KIND = "secret"
+LEAKS = frozenset(("empty", "instructions", KEY_KIND, "placeholder", "tag", "alphabet"))
+"""The kinds of findings that must not leave in any case; all others are facts that are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A piece of a reply that does not belong there.
+
+    kind: one of LEAKS; or the kind of a fact: quantity, price, percent, date, time, phone, link, email, code (promo),
+        account (or card), or number for one that counts nothing known.
+    text: the piece as it is written in the reply; of a secret only its kind.
+    """
+
+    kind: str
+    text: str
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether the reply must not be sent, however strictly facts are checked."""
+        return self.kind in LEAKS
