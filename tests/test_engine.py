@@ -304,6 +304,26 @@ def test_a_slow_job_is_not_overlapped_by_its_next_run(database_url: str) -> None
     run(database_url, "this process", play, jobs={"slow": (A_SECOND, slow)})
 
 
+def test_before_a_stop_jobs_are_cut_off_and_no_other_begins(database_url: str) -> None:
+    seen: list[str] = []
+
+    async def slow() -> None:
+        seen.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cut off")
+
+    async def play(engine: Engine) -> None:
+        await until(lambda: seen)
+        await engine.stop_jobs()
+        assert seen == ["begun", "cut off"]
+        await until(lambda: "left out" in kept(database_url))
+        assert seen == ["begun", "cut off"]
+
+    run(database_url, "this process", play, jobs={"slow": (A_SECOND, slow)})
+
+
 @pytest.mark.parametrize("lives", [True, False])
 def test_a_run_that_another_process_has_in_hand_is_waited_for_while_that_one_lives(
     database_url: str, lives: bool

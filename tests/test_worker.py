@@ -54,6 +54,7 @@ class Work:
             self.worker.sweep = counted  # type: ignore[method-assign]
             self.worker.start()
             try:
+                await until(lambda: self.sweeps)  # the one at the start
                 await play()
             finally:
                 await self.worker.stop()
@@ -108,6 +109,7 @@ def test_a_worker_knows_which_processes_live(work: Work) -> None:
     async def play() -> None:
         with work.database.writes.begin() as connection:
             processes.beat(connection, "another", work.clock.now())
+        await work.worker.beat()
         await work.sweep()
         assert set(work.engine.alive) == {"me", "another"}
 

@@ -137,6 +137,7 @@ class Service:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.engine.stop_jobs()
         if self.deals:
             await self.deals.stop()
         if self.manus:

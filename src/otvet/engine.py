@@ -59,7 +59,7 @@ class Engine:
         self._me = me
         self.alive: Collection[str] = (me,)
         self._jobs: dict[str, tuple[int | str, Job]] = {}
-        self._busy: set[str] = set()  # the jobs that run here
+        self._busy: dict[str, asyncio.Task[Any]] = {}  # the jobs that run here
         self._answer: Workflow | None = None
         self._ring: Workflow | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -117,6 +117,14 @@ class Engine:
     @property
     def running(self) -> bool:
         return self._answer is not None
+
+    async def stop_jobs(self) -> None:
+        """Before the rest stops: cut off the jobs that run here, and begin no other."""
+        self._jobs = {}
+        jobs = list(self._busy.values())
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
 
     # Turns
 
@@ -206,7 +214,7 @@ class Engine:
     async def _run_job(self, name: str) -> str:
         if name not in self._jobs or name in self._busy:
             return "left out"
-        self._busy.add(name)
+        self._busy[name] = _this_task()
         try:
             others = await _list(schedule_name=name, status="PENDING")
             if any(one.executor_id != self._me and one.executor_id in self.alive for one in others):
@@ -220,7 +228,7 @@ class Engine:
             )
             return "failed"
         finally:
-            self._busy.discard(name)
+            del self._busy[name]
         return "done"
 
     # Both
