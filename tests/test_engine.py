@@ -1,27 +1,34 @@
 """The workflow engine on a real database."""
 
-import asyncio
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
+from contextlib import contextmanager
+from datetime import UTC
+from datetime import datetime
+from datetime import timedelta
+from dbos._dbos import _get_dbos_instance
+from otvet import engine as module
+from otvet.engine import Engine
+from otvet.storage.engines import PATIENCE
+from otvet.storage.engines import make_engine
 from pathlib import Path
-from typing import Any, TypeVar
-
+from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
+from tests.running import wait_for
+from tests.test_database import with_options
+from tests.workflows import SCHEMA
+from tests.workflows import kept
+from typing import Any
+from typing import TypeVar
+import asyncio
 import psycopg
 import pytest
 import sqlalchemy as sa
-from dbos._dbos import _get_dbos_instance
-from sqlalchemy.exc import IntegrityError
-from structlog.testing import capture_logs
+import subprocess
+import sys
 
-from otvet import engine as module
-from otvet.engine import Engine
-from otvet.storage.engines import PATIENCE, make_engine
-from tests.running import wait_for
-from tests.test_database import with_options
-from tests.workflows import SCHEMA, kept
 
 Result = TypeVar("Result")
 
@@ -300,6 +307,26 @@ def test_a_slow_job_is_not_overlapped_by_its_next_run(database_url: str) -> None
     async def play(_engine: Engine) -> None:
         await until(lambda: kept(database_url).count("left out") >= 2)
         assert begun == ["slow"]
+
+    run(database_url, "this process", play, jobs={"slow": (A_SECOND, slow)})
+
+
+def test_before_a_stop_jobs_are_cut_off_and_no_other_begins(database_url: str) -> None:
+    seen: list[str] = []
+
+    async def slow() -> None:
+        seen.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cut off")
+
+    async def play(engine: Engine) -> None:
+        await until(lambda: seen)
+        await engine.stop_jobs()
+        assert seen == ["begun", "cut off"]
+        await until(lambda: "left out" in kept(database_url))
+        assert seen == ["begun", "cut off"]
 
     run(database_url, "this process", play, jobs={"slow": (A_SECOND, slow)})
 

@@ -1,23 +1,26 @@
 """Which turns a worker begins, and when. The engine is the real one, the clock stands still until it is moved."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
-
-import pytest
-from structlog.testing import capture_logs
-
-from otvet import dispatcher, processes
+from otvet import dispatcher
+from otvet import processes
 from otvet.answering.in_every_process import repeat
 from otvet.dispatcher import Worker
 from otvet.engine import Engine
 from otvet.errors import StorageError
 from otvet.storage.database import Database
 from otvet.turns.turn import State
-from tests.clocks import FakeClock, HeldClock
-from tests.test_answer import LEAD, Stage
+from pathlib import Path
+from structlog.testing import capture_logs
+from tests.clocks import FakeClock
+from tests.clocks import HeldClock
+from tests.test_answer import LEAD
+from tests.test_answer import Stage
 from tests.test_outages import until
+import asyncio
+import pytest
+
 
 SWEEP = dispatcher.SWEEP_SECONDS
 
@@ -55,6 +58,7 @@ class Work:
             self.worker.sweep = counted  # type: ignore[method-assign]
             self.worker.start()
             try:
+                await until(lambda: self.sweeps)  # the one at the start
                 await play()
             finally:
                 await self.worker.stop()
@@ -109,6 +113,7 @@ def test_a_worker_knows_which_processes_live(work: Work) -> None:
     async def play() -> None:
         with work.database.writes.begin() as connection:
             processes.beat(connection, "another", work.clock.now())
+        await work.worker.beat()
         await work.sweep()
         assert set(work.engine.alive) == {"me", "another"}
 

@@ -11,23 +11,32 @@ workflow always runs from its top, and the turn's state says what is still to be
 Source: https://docs.dbos.dev/python/reference
 """
 
-import asyncio
-import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import structlog
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID, WorkflowStatus
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
-
+from datetime import UTC
+from datetime import datetime
+from datetime import timedelta
+from dbos import DBOS
+from dbos import DBOSConfig
+from dbos import SetEnqueueOptions
+from dbos import SetWorkflowID
+from dbos import WorkflowStatus
 from otvet.answering.workflow_file import open_file
 from otvet.errors import OtvetError
-from otvet.storage.engines import IDLE_TRANSACTION_MS, impatient
+from otvet.storage.engines import IDLE_TRANSACTION_MS
+from otvet.storage.engines import impatient
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from typing import Any
+import asyncio
+import logging
+import structlog
+
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +68,7 @@ class Engine:
         self._me = me
         self.alive: Collection[str] = (me,)
         self._jobs: dict[str, tuple[int | str, Job]] = {}
-        self._busy: set[str] = set()  # the jobs that run here
+        self._busy: dict[str, asyncio.Task[Any]] = {}  # the jobs that run here
         self._answer: Workflow | None = None
         self._ring: Workflow | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -117,6 +126,14 @@ class Engine:
     @property
     def running(self) -> bool:
         return self._answer is not None
+
+    async def stop_jobs(self) -> None:
+        """Before the rest stops: cut off the jobs that run here, and begin no other."""
+        self._jobs = {}
+        jobs = list(self._busy.values())
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
 
     # Turns
 
@@ -206,7 +223,7 @@ class Engine:
     async def _run_job(self, name: str) -> str:
         if name not in self._jobs or name in self._busy:
             return "left out"
-        self._busy.add(name)
+        self._busy[name] = _this_task()
         try:
             others = await _list(schedule_name=name, status="PENDING")
             if any(one.executor_id != self._me and one.executor_id in self.alive for one in others):
@@ -220,7 +237,7 @@ class Engine:
             )
             return "failed"
         finally:
-            self._busy.discard(name)
+            del self._busy[name]
         return "done"
 
     # Both
