@@ -450,16 +450,7 @@ def test_nothing_is_asked_unattended(tmp_path: Path) -> None:
 
 
 def test_answers_that_are_typed(tmp_path: Path, amo: AmoStandin) -> None:
-    result = subprocess.run(
-        [str(PROGRAM), "connect"],
-        input=f"{amo.url}\n3\n1\n{amo.token}\n\n1\n",
-        cwd=tmp_path,
-        env=environment(tmp_path, COLUMNS="400"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    result = typed(tmp_path, amo.url, "3", "1", amo.token, "", "1")
     assert "account" in result.stdout.lower()
     assert "--public-url" in said(result)
     assert result.returncode == 1
@@ -471,16 +462,7 @@ def test_answers_that_are_typed(tmp_path: Path, amo: AmoStandin) -> None:
 def typed(folder: Path, *lines: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Somebody types the answers, and then breaks it off."""
     text = "".join(f"{line}\n" for line in lines)
-    return subprocess.run(
-        [str(PROGRAM), "connect", *options],
-        input=text,
-        cwd=folder,
-        env=environment(folder, COLUMNS="400"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return command(folder, "connect", *options, typed=text, COLUMNS="400")
 
 
 def test_a_mistake_in_an_answer_is_explained_and_asked_for_again(tmp_path: Path, amo: AmoStandin) -> None:

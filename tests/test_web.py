@@ -18,7 +18,7 @@ NO_SUCH = "/webhook/amocrm/another-secret-altogether"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Otvet]:
-    with otvet(tmp_path_factory.mktemp("server")) as server:
+    with otvet(tmp_path_factory.mktemp("server"), OTVET_QUIET_SECONDS="1") as server:  # so that all is one turn
         for number in range(5):
             server.deliver(incoming(f"message {number}", message_id=f"m-{number}", created_at=1758650000 + number))
         wait_for(server.settled, "the turn closed")
