@@ -1,5 +1,6 @@
 """What every test may ask for: both databases, empty and ready. And which tests are slow."""
 
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from otvet.database import Database
-from tests import databases
+from tests import certificates, databases
 
 # The files whose SQL differs between the databases, or whose promise is kept by locks and indexes of the database:
 # they run on both in ``make test``. Of the others ``make test-slow`` runs what is left to do on PostgreSQL.
@@ -28,6 +29,10 @@ OWN_SQL = {
 }
 SLOWEST_FILES = 10
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+os.environ["OTVET_LANG"] = "en"  # before the program is loaded, whichever test is the first to do so
+certificates.read_once()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

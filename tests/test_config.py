@@ -5,6 +5,7 @@ import pytest
 
 from otvet.config import PREFIX, Settings, load_settings, misspelt
 from otvet.errors import SettingsError
+from tests.tables import every_of
 
 SECRET = "sk-do-not-print-this"
 
@@ -60,17 +61,16 @@ def test_a_mark_before_the_file_hides_no_setting() -> None:
     assert load_settings().port == 9000
 
 
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+@every_of([[name] for name in sorted(Settings.model_fields)], "name")
 def test_an_empty_value_is_none_at_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     default = Settings.model_fields[name].default
     write_env(f"OTVET_{name.upper()}=")
-    monkeypatch.delenv("OTVET_LANG")
+    monkeypatch.delenv("OTVET_LANG", raising=False)
 
     assert getattr(load_settings(), name) == default
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "reason"),
+@every_of(
     [
         ("DATABASE_URL", "conversations.db", DATABASE),
         ("DATABASE_URL", "mysql://user@host/name", DATABASE),
@@ -112,12 +112,13 @@ def test_an_empty_value_is_none_at_all(name: str, monkeypatch: pytest.MonkeyPatc
         ("LOG_FORMAT", "xml", "give one of: console, json"),
         ("LOG_LEVEL", "loud", "give one of: debug, info, warning, error"),
     ],
+    "name, value, reason",
 )
 def test_a_bad_value_is_named_in_one_line(name: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PREFIX + name, value)
-
-    with pytest.raises(SettingsError) as error:
-        load_settings()
+    with monkeypatch.context() as patch:
+        patch.setenv(PREFIX + name, value)
+        with pytest.raises(SettingsError) as error:
+            load_settings()
 
     assert str(error.value) == f"{PREFIX}{name}: {reason}"
 
