@@ -17,10 +17,10 @@ run: $(VENV)/.installed ## Install what is needed and start the service
 # What one process has compiled, the others need not compile again, whatever the surroundings say.
 test test-slow: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.installed-dev ## Install what is needed and run the tests, a few minutes
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=10 -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.installed-dev ## Run the slow rest of the tests: kills at every point, chaos, several processes
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=10 -m slow $(ARGS)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, layers and generated files: what CI asks besides the tests
 	$(BIN)/ruff format --check .

@@ -2,8 +2,10 @@
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
+import httpcore2
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -48,3 +50,11 @@ def _signed(
 
 def _name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def read_once() -> None:
+    """Have all HTTP clients of this process share the machine's certificates.
+
+    Each would read them anew, which takes longer than most tests. None of the clients changes them.
+    """
+    httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)

@@ -1,7 +1,9 @@
 """What every test may ask for: both databases, empty and ready. And which tests are slow."""
 
+import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,12 @@ from typing import Any
 import pytest
 
 from otvet.storage.database import Database
-from tests import databases
+from tests import certificates, databases
 
 # The files whose SQL differs between the databases, or whose promise is kept by locks and indexes of the database:
 # they run on both in ``make test``. Of the others ``make test-slow`` runs what is left to do on PostgreSQL.
 OWN_SQL = {
+    "test_answer",
     "test_database",
     "test_erasure",
     "test_inbox",
@@ -24,7 +27,12 @@ OWN_SQL = {
     "test_tokens",
     "test_tries",
 }
+SLOWEST_FILES = 10
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+os.environ["OTVET_LANG"] = "en"  # before the program is loaded, whichever test is the first to do so
+certificates.read_once()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,6 +64,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         kind = getattr(item, "callspec", None) and item.callspec.params.get("kind")  # type: ignore[attr-defined]
         if kind == "postgresql" and item.path.stem not in OWN_SQL:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which files take the time."""
+    spent = Counter[str]()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            spent[report.nodeid.partition("::")[0]] += getattr(report, "duration", 0)
+    if len(spent) > SLOWEST_FILES:
+        terminalreporter.section("slowest files")
+        for file, seconds in spent.most_common(SLOWEST_FILES):
+            terminalreporter.line(f"{seconds:8.1f}s {file}")
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import cache
 from multiprocessing import forkserver
 from typing import Any
@@ -70,6 +71,8 @@ def become(folder: str, environment: Mapping[str, str], stdin: str, stdout: str,
     os.environ.update(environment)
     time.tzset()
     speak()
+    if "HURRY" in environment:
+        hurry()
     for number, path in enumerate((stdin, stdout, stderr)):
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC if number else os.O_RDONLY
         os.dup2(os.open(path, flags), number)
@@ -78,6 +81,15 @@ def become(folder: str, environment: Mapping[str, str], stdin: str, stdout: str,
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process lives
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+
+
+def hurry() -> None:
+    """Have a process that is silent count as dead after four seconds, and be taken over from a second later."""
+    from otvet import dispatcher, processes
+
+    processes.BEAT_SECONDS = 0.5
+    processes.DEAD_AFTER = timedelta(seconds=4)
+    dispatcher.SWEEP_SECONDS = 1.0
 
 
 def run(arguments: Sequence[str], *process: Any) -> None:

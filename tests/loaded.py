@@ -3,14 +3,20 @@
 import importlib
 import os
 
+from tests import certificates
+
+COMMANDS = (
+    *("ask", "check", "connect", "copy_database", "forget", "operate", "replay"),
+    *("report", "selftest", "simulate", "view"),
+)
 # What most commands can do without, so that it is loaded when it is needed.
 LATE = (
-    *("alembic.command", "alembic.context", "h11", "httpcore2", "httptools", "mako", "truststore"),
+    *("alembic.command", "alembic.context", "h11", "httptools", "mako", "truststore"),
     *("uvicorn.lifespan.on", "uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl"),
-    *(f"otvet.commands.{name}" for name in ("ask", "check", "connect", "copy_database", "forget", "operate", "replay")),
-    *(f"otvet.commands.{name}" for name in ("report", "selftest", "simulate", "view")),
+    *(f"otvet.commands.{name}" for name in COMMANDS),
 )
 
 os.environ["OTVET_LANG"] = "en"  # before the texts of the commands are read
+certificates.read_once()
 for name in ("otvet.cli", *LATE, "tests.killable"):
     importlib.import_module(name)

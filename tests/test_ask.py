@@ -1,15 +1,15 @@
 """``otvet ask``: what it shows, and that it neither needs nor leaves anything."""
 
-from otvet.commands import ask
-from otvet.settings.settings import Settings
-from pathlib import Path
-from tests.running import command
-from tests.running import environment
-import pytest
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from otvet.commands import ask
+from otvet.settings.settings import Settings
+from tests.running import command, environment
 
 ROOT = Path(__file__).parent.parent
 

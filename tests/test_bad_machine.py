@@ -131,6 +131,7 @@ def amo() -> Iterator[AmoStandin]:
         yield standin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("on_a_disk_of_its_own", "fill"), [(True, fill_disk), (False, limit_files)])
 def test_a_full_disk_loses_nothing(tmp_path: Path, amo: AmoStandin, *, on_a_disk_of_its_own: bool, fill: Fill) -> None:
     with ExitStack() as stack:
@@ -153,6 +154,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, amo: AmoStandin, *, on_a_disk
         assert server.get("/ready")["status"] == "ready"
 
 
+@pytest.mark.slow
 def test_a_database_that_another_program_locks_for_seconds_loses_nothing(tmp_path: Path, amo: AmoStandin) -> None:
     with ExitStack() as stack:
         server = Otvet(tmp_path, **connected(amo)).start()
@@ -214,6 +216,7 @@ class Network:
             target.shutdown(socket.SHUT_WR)
 
 
+@pytest.mark.slow
 def test_postgresql_that_goes_silent_is_told_and_loses_nothing(
     tmp_path: Path, amo: AmoStandin, postgres_url: str
 ) -> None:

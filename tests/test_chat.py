@@ -1,52 +1,37 @@
 """A chat model as a responder: what it is asked over real HTTP, and what becomes of its answers and faults."""
 
-from collections.abc import Iterator
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from hypothesis import given
-from hypothesis import strategies as st
-from otvet.errors import SettingsError
-from otvet.responders.base import Context
-from otvet.responders.base import Declined
-from otvet.responders.base import Line
-from otvet.responders.base import Reply
-from otvet.responders.base import ResponderError
-from otvet.responders.base import Sender
-from otvet.responders.chat.answer import for_client
-from otvet.responders.chat.answer import read_completion
-from otvet.responders.chat.api import OpenAiModel
-from otvet.responders.chat.client import Client
-from otvet.responders.chat.client import POOLS
-from otvet.responders.chat.messages import QUESTION_FLOOR
-from otvet.responders.chat.messages import SHORTENED
-from otvet.responders.chat.messages import compose
-from otvet.responders.chat.messages import compose_summary
-from otvet.responders.chat.messages import estimated_tokens
-from otvet.responders.chat.models import from_settings
-from otvet.responders.chat.responder import ChatResponder
-from otvet.responders.chat.responder import RETRY_SECONDS
-from otvet.responders.fence import fenced
-from otvet.responders.knowledge.passages import Passage
-from otvet.settings.loading import load_settings
-from otvet.settings.settings import Settings
-from pathlib import Path
-from tests.certificates import make_certificates
-from tests.clocks import FakeClock
-from tests.standins.openai import ANSWER
-from tests.standins.openai import KEY
-from tests.standins.openai import OpenAiStandin
-from tests.standins.openai import openai_standin
-from typing import Any
 import asyncio
 import json
 import logging
-import pytest
 import re
 import socket
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otvet.errors import SettingsError
+from otvet.responders.base import Context, Declined, Line, Reply, ResponderError, Sender
+from otvet.responders.chat.answer import for_client, read_completion
+from otvet.responders.chat.api import OpenAiModel
+from otvet.responders.chat.client import POOLS, Client
+from otvet.responders.chat.messages import QUESTION_FLOOR, SHORTENED, compose, compose_summary, estimated_tokens
+from otvet.responders.chat.models import from_settings
+from otvet.responders.chat.responder import RETRY_SECONDS, ChatResponder
+from otvet.responders.fence import fenced
+from otvet.responders.knowledge.passages import Passage
+from otvet.settings.loading import load_settings
+from otvet.settings.settings import Settings
+from tests.certificates import make_certificates
+from tests.clocks import FakeClock
+from tests.standins.openai import ANSWER, KEY, OpenAiStandin, openai_standin
 
 QUESTION = "Есть ли доставка в Тверь?"
 INSTRUCTIONS = "Ты отвечаешь за магазин."

@@ -1,6 +1,14 @@
 """The command line: what each command prints and how it exits."""
 
+import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from otvet.cli import app
 from otvet.commands import view
 from otvet.deals import admission
 from otvet.responders.chat.responder import ChatResponder
@@ -8,21 +16,11 @@ from otvet.responders.knowledge.responder import KnowledgeResponder
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.template import TemplateResponder
 from otvet.turns import human_request as handover
-from pathlib import Path
-from tests.running import command
-from tests.running import environment
-from tests.running import otvet
-from tests.running import wait_for
+from tests.running import cold_command, command, environment, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.manus import manus_standin
-from tests.standins.sender import incoming
-from tests.standins.sender import outgoing
+from tests.standins.sender import incoming, outgoing
 from tests.test_end_to_end import connected
-import pytest
-import sqlite3
-import subprocess
-import sys
-
 
 ROOT = Path(__file__).parent.parent
 LEAD = 27754599
@@ -184,10 +182,13 @@ def test_check_says_what_works(tmp_path: Path) -> None:
     assert bad.stdout.count("✗") == 2
 
 
-@pytest.mark.parametrize("name", ["check", "serve", "view", "connect"])
-def test_a_broken_line_of_the_settings_file_is_one_line(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "language"), [("check", ""), ("check", "en"), ("serve", "en"), ("view", "en"), ("connect", "en")]
+)
+def test_a_broken_line_of_the_settings_file_is_one_line(name: str, language: str, tmp_path: Path) -> None:
+    """Also where the language is looked for in the file, before the settings are read."""
     (tmp_path / ".env").write_text("OTVET_MODE draft\n", "utf-8")
-    result = command(tmp_path, name, OTVET_LANG="")
+    result = command(tmp_path, name, OTVET_LANG=language)
     assert result.returncode == 1
     assert one_line(result.stderr).startswith(".env")
     assert result.stdout == ""
@@ -222,14 +223,38 @@ def test_a_value_that_cannot_be_used_is_named_with_what_it_has_to_be(arguments: 
     assert told in one_line(result.stderr)
 
 
-@pytest.mark.parametrize("lazy", ["dbos", "fastapi", "Stemmer", "alembic", "httpx2", "uvicorn"])
+HEAVY = {"dbos", "fastapi", "Stemmer", "alembic", "httpx2", "uvicorn"}
+
+
 @pytest.mark.parametrize("arguments", [["view"], ["--help"]])
-def test_nothing_heavy_is_imported_to_view(folder: Path, lazy: str, arguments: list[str]) -> None:
+def test_nothing_heavy_is_imported_to_view(folder: Path, arguments: list[str]) -> None:
     code = f"import sys; from otvet.cli import main\ntry: main({arguments!r})\nexcept SystemExit: pass\n"
-    code += f"sys.exit({lazy!r} in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(folder), check=False).returncode == 0
+    code += f"print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment(folder), capture_output=True, text=True, check=True
     )
+    assert result.stderr == "[]\n"
+
+
+COMMANDS = ("", "serve", "simulate", "connect", "pause", "resume", "retry", "mode", "replay", "forget", "approve")
+HARMLESS = ("view", "stats", "turns", "gaps", "check", "ask")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*COMMANDS, *HARMLESS, "reject", "copy-database", "selftest"])
+def test_a_command_as_the_shell_starts_it_is_the_one_that_is_tested(folder: Path, name: str) -> None:
+    """Elsewhere it is a copy of the loaded program."""
+    calls = [[name, "--help"], [name, "Delivery?"] if name == "ask" else [name]][: 1 + (name in HARMLESS)]
+    for arguments in calls:
+        shown, as_a_copy = (run(folder, *filter(None, arguments)) for run in (cold_command, command))
+        told = (shown.returncode, shown.stdout, shown.stderr)
+        assert told == (as_a_copy.returncode, as_a_copy.stdout, as_a_copy.stderr)
+        assert shown.stdout or shown.stderr
+
+
+def test_every_command_is_among_these() -> None:
+    known = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
+    assert known == {*COMMANDS, *HARMLESS, "reject", "copy-database", "selftest"} - {""}
 
 
 SCRIPTS = {

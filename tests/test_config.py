@@ -6,6 +6,7 @@ import pytest
 from otvet.errors import SettingsError
 from otvet.settings.loading import load_settings, misspelt
 from otvet.settings.settings import PREFIX, Settings
+from tests.tables import every_of
 
 SECRET = "sk-do-not-print-this"
 
@@ -60,17 +61,16 @@ def test_a_mark_before_the_file_hides_no_setting() -> None:
     assert load_settings().port == 9000
 
 
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+@every_of([[name] for name in sorted(Settings.model_fields)], "name")
 def test_an_empty_value_is_none_at_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     default = Settings.model_fields[name].default
     write_env(f"OTVET_{name.upper()}=")
-    monkeypatch.delenv("OTVET_LANG")
+    monkeypatch.delenv("OTVET_LANG", raising=False)
 
     assert getattr(load_settings(), name) == default
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "reason"),
+@every_of(
     [
         ("DATABASE_URL", "conversations.db", DATABASE),
         ("DATABASE_URL", "mysql://user@host/name", DATABASE),
@@ -108,12 +108,13 @@ def test_an_empty_value_is_none_at_all(name: str, monkeypatch: pytest.MonkeyPatc
         ("SECRET_KEY", "short", "give at least 16 characters of chance, such as those of: openssl rand -base64 32"),
         ("OPENAI_CLIENT", "sber", "give one of: openai, gigachat, gigachat-b2b, gigachat-corp"),
     ],
+    "name, value, reason",
 )
 def test_a_bad_value_is_named_in_one_line(name: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PREFIX + name, value)
-
-    with pytest.raises(SettingsError) as error:
-        load_settings()
+    with monkeypatch.context() as patch:
+        patch.setenv(PREFIX + name, value)
+        with pytest.raises(SettingsError) as error:
+            load_settings()
 
     assert str(error.value) == f"{PREFIX}{name}: {reason}"
 

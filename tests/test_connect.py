@@ -1,47 +1,34 @@
 """``otvet connect`` against the stand-in and a real server: from nothing to a working reply, and what is in its way."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextlib import suppress
-from dotenv import dotenv_values
-from otvet import gates
-from otvet.clock import SystemClock
-from otvet.connection import tokens
-from otvet.connection.connecting import name_of_server
-from otvet.connection.connecting import public_address
-from otvet.errors import SettingsError
-from otvet.errors import UsageError
-from otvet.settings.env_file import update
-from otvet.storage.database import Database
-from pathlib import Path
-from tests.running import Otvet
-from tests.running import PROGRAM
-from tests.running import SECRET
-from tests.running import command
-from tests.running import environment
-from tests.running import otvet
-from tests.running import wait_for
-from tests.standins.amocrm import AmoStandin
-from tests.standins.amocrm import BLOCKED
-from tests.standins.amocrm import amocrm_standin
-from tests.standins.amocrm_access import RIGHTS
-from tests.standins.sender import ACCOUNT
-from tests.standins.sender import body
-from tests.standins.sender import incoming
-from tests.standins.sender import message
 import fcntl
-import httpx2
 import os
 import pty
-import pytest
 import re
 import select
 import shutil
-import sqlalchemy as sa
 import stat
 import subprocess
 import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import httpx2
+import pytest
+import sqlalchemy as sa
+from dotenv import dotenv_values
+
+from otvet import gates
+from otvet.clock import SystemClock
+from otvet.connection import tokens
+from otvet.connection.connecting import name_of_server, public_address
+from otvet.errors import SettingsError, UsageError
+from otvet.settings.env_file import update
+from otvet.storage.database import Database
+from tests.running import PROGRAM, SECRET, Otvet, command, environment, otvet, wait_for
+from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
+from tests.standins.amocrm_access import RIGHTS
+from tests.standins.sender import ACCOUNT, body, incoming, message
 
 LEAD = 27754599
 CLIENT = "11111111-2222-3333-4444-555555555555"
@@ -463,16 +450,7 @@ def test_nothing_is_asked_unattended(tmp_path: Path) -> None:
 
 
 def test_answers_that_are_typed(tmp_path: Path, amo: AmoStandin) -> None:
-    result = subprocess.run(
-        [str(PROGRAM), "connect"],
-        input=f"{amo.url}\n3\n1\n{amo.token}\n\n1\n",
-        cwd=tmp_path,
-        env=environment(tmp_path, COLUMNS="400"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    result = typed(tmp_path, amo.url, "3", "1", amo.token, "", "1")
     assert "account" in result.stdout.lower()
     assert "--public-url" in said(result)
     assert result.returncode == 1
@@ -484,16 +462,7 @@ def test_answers_that_are_typed(tmp_path: Path, amo: AmoStandin) -> None:
 def typed(folder: Path, *lines: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Somebody types the answers, and then breaks it off."""
     text = "".join(f"{line}\n" for line in lines)
-    return subprocess.run(
-        [str(PROGRAM), "connect", *options],
-        input=text,
-        cwd=folder,
-        env=environment(folder, COLUMNS="400"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return command(folder, "connect", *options, typed=text, COLUMNS="400")
 
 
 def test_a_mistake_in_an_answer_is_explained_and_asked_for_again(tmp_path: Path, amo: AmoStandin) -> None:

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from dotenv import dotenv_values
 
-from tests.running import PROGRAM, Otvet, command, environment, otvet, wait_for
+from tests.running import Otvet, command, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.bot import CLIENT_SECRET, request, token
 from tests.standins.sender import incoming
@@ -51,16 +51,8 @@ def env(server: Otvet) -> dict[str, str | None]:
 def typed(amo: AmoStandin, server: Otvet, *lines: str) -> str:
     """What is on the screen after somebody has typed the answers; the way in is known already."""
     given = ["--account", amo.url, "--token", amo.token, "--public-url", server.url]
-    result = subprocess.run(
-        [str(PROGRAM), "connect", *given],
-        input="".join(f"{line}\n" for line in lines),
-        cwd=server.folder,
-        env=environment(server.folder, COLUMNS="400"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    text = "".join(f"{line}\n" for line in lines)
+    result = command(server.folder, "connect", *given, typed=text, COLUMNS="400")
     return said(result)
 
 

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-ENGLISH_ONLY = {"decisions.md", "benchmarks.md"}
+ENGLISH_ONLY = {"decisions.md", "benchmarks.md", "contributing.md"}
 
 
 @cache

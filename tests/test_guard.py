@@ -1,28 +1,22 @@
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
 
-from dataclasses import asdict
-from dataclasses import replace
+import pytest
 from evals import guard as evals
-from hypothesis import given
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from otvet.responders.base import Line
-from otvet.responders.checks import facts
-from otvet.responders.checks import guard
-from otvet.responders.checks import units
+from otvet.responders.checks import facts, guard, units
 from otvet.responders.checks.finding import Finding
 from otvet.responders.checks.guard import sentences
 from otvet.responders.checks.stated import check
-from otvet.responders.knowledge.passages import Passage
-from otvet.responders.knowledge.passages import read_folder
+from otvet.responders.knowledge.passages import Passage, read_folder
 from otvet.responders.markdown import plain_text
-from pathlib import Path
-from tests.contexts import THEN
-from tests.contexts import context
-from tests.tables import every
-from tests.tables import every_of
-import json
-import pytest
-import time
+from tests.contexts import THEN, context
+from tests.tables import every, every_of
 
 
 @every("guard", "same", "one, other")

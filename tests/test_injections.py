@@ -1,17 +1,15 @@
 """Attempts to turn the assistant round: they stay data on the way out, and who obeyed is caught on the way back."""
 
+import re
+from typing import Any
+
 from otvet.responders.base import Context
 from otvet.responders.checks import guard
 from otvet.responders.checks.masking import Masker
 from otvet.responders.fence import fenced
 from otvet.responders.prompt import write_prompt
-from tests.contexts import context
-from tests.contexts import line
-from tests.tables import every
-from tests.tables import table
-from typing import Any
-import re
-
+from tests.contexts import context, line
+from tests.tables import every, table
 
 SAMPLES = table("injections")
 

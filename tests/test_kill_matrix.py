@@ -39,12 +39,11 @@ from tests.standins.manus import ManusStandin, digest, manus_standin
 from tests.standins.sender import headers, incoming
 from tests.test_end_to_end import connected
 
-pytestmark = pytest.mark.slow
-
 AT_ONCE = 4  # mostly they wait
 FIRST_LEAD = 5000
 NEVER = 1_000_000
 KINDS = ("sqlite", "postgresql")
+EIGHTH = 8
 LEAST_POINTS = 40  # fewer, and the points are not where the work is
 
 
@@ -303,6 +302,15 @@ def matrix(
     return killed, wrong
 
 
+def test_a_kill_at_every_eighth_point(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Other points on another day."""
+    points = count(1 + datetime.now(UTC).toordinal() % EIGHTH, EIGHTH)
+    killed, wrong = matrix(tmp_path, databases("sqlite", tmp_path, request)[:2], points)
+    assert wrong == {}
+    assert len(killed) >= LEAST_POINTS // EIGHTH
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kill_at_any_point(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
     killed, wrong = matrix(tmp_path, databases(kind, tmp_path, request), count(1))

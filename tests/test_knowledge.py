@@ -1,37 +1,22 @@
 """The knowledge folder: what is answered from it, word for word, and what is left to a manager."""
 
-from collections.abc import Mapping
-from datetime import UTC
-from datetime import datetime
-from otvet.responders.base import Context
-from otvet.responders.base import Line
-from otvet.responders.base import Reply
-from otvet.responders.base import ResponderError
-from otvet.responders.knowledge.choice import choose
-from otvet.responders.knowledge.passages import Passage
-from otvet.responders.knowledge.passages import read_folder
-from otvet.responders.knowledge.passages import split
-from otvet.responders.knowledge.responder import CHECK_SECONDS
-from otvet.responders.knowledge.responder import Knowledge
-from otvet.responders.knowledge.responder import KnowledgeResponder
-from otvet.responders.knowledge.responder import REMEMBERED
-from otvet.responders.knowledge.search import Index
-from otvet.responders.knowledge.typos import Guess
-from otvet.responders.knowledge.typos import Speller
-from otvet.responders.knowledge.typos import distance
-from otvet.responders.knowledge.typos import sound_of
-from otvet.responders.knowledge.words import denied
-from otvet.responders.knowledge.words import family
-from otvet.responders.knowledge.words import question_words
-from otvet.responders.knowledge.words import stem
-from otvet.responders.knowledge.words import words
-from pathlib import Path
-from tests.clocks import FakeClock
-from tests.tables import every
-from typing import Any
 import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from otvet.responders.base import Context, Line, Reply, ResponderError
+from otvet.responders.knowledge.choice import choose
+from otvet.responders.knowledge.passages import Passage, read_folder, split
+from otvet.responders.knowledge.responder import CHECK_SECONDS, REMEMBERED, Knowledge, KnowledgeResponder
+from otvet.responders.knowledge.search import Index
+from otvet.responders.knowledge.typos import Guess, Speller, distance, sound_of
+from otvet.responders.knowledge.words import denied, family, question_words, stem, words
+from tests.clocks import FakeClock
+from tests.tables import every
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 STARTER = Path(__file__).parents[1] / "knowledge"

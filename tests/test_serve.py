@@ -23,15 +23,18 @@ from fastapi import FastAPI
 from otvet import app, only_one
 from otvet.commands import serve
 from otvet.errors import DatabaseUnfit, UsageError
-from tests.running import SECRET, Otvet, command, otvet, wait_for
+from tests.running import SECRET, Cold, Otvet, command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.sender import incoming
 from tests.test_end_to_end import LEAD, connected
 
 
 def test_it_prints_the_webhooks_address_and_what_is_missing(tmp_path: Path) -> None:
-    with otvet(tmp_path) as server:
-        printed = server.log.read_text()
+    server = Cold(tmp_path)
+    try:
+        printed = server.start().log.read_text()
+    finally:
+        server.kill()
     assert server.webhook in printed
     assert "OTVET_AMOCRM_TOKEN" in printed
     assert "OTVET_MANUS_API_KEY" in printed

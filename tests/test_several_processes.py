@@ -33,6 +33,7 @@ Server = TypeVar("Server", bound=Otvet)
 
 pytestmark = pytest.mark.slow
 
+HURRIED = {"HURRY": "1"}  # see forked
 TAKEN_OVER_WITHIN = 30  # seconds after a death; of them, twenty until a silent process counts as dead
 
 
@@ -73,7 +74,7 @@ def database(postgres_url: str) -> Iterator[Database]:
 @pytest.fixture
 def three(tmp_path: Path, database: Database, amo: AmoStandin) -> Iterator[Sequence[Otvet]]:
     """Three processes that answer from their own words."""
-    with processes(several(tmp_path, database, **connected(amo))) as servers:
+    with processes(several(tmp_path, database, **connected(amo), **HURRIED)) as servers:
         yield servers
 
 
@@ -82,9 +83,12 @@ def three_with_manus(
     tmp_path: Path, database: Database, amo: AmoStandin, manus: ManusStandin
 ) -> Iterator[Sequence[Otvet]]:
     """Three processes that ask Manus and are patient with it."""
-    settings = connected(amo, manus) | {"OTVET_REPLY_BUDGET_SECONDS": "600"}
-    with processes(several(tmp_path, database, **settings)) as servers:
+    with processes(several(tmp_path, database, **patient(amo, manus), **HURRIED)) as servers:
         yield servers
+
+
+def patient(amo: AmoStandin, manus: ManusStandin) -> dict[str, str]:
+    return connected(amo, manus) | {"OTVET_REPLY_BUDGET_SECONDS": "600"}
 
 
 def several(folder: Path, database: Database, of: type[Server] = Otvet, **settings: str) -> list[Server]:
@@ -188,8 +192,14 @@ def test_the_order_of_a_conversation_holds_whichever_process_is_told(
 
 
 def test_a_killed_process_is_taken_over_from_within_half_a_minute(
-    three_with_manus: Sequence[Otvet], database: Database, amo: AmoStandin, manus: ManusStandin
+    tmp_path: Path, database: Database, amo: AmoStandin, manus: ManusStandin
 ) -> None:
+    """With the heartbeats of the service, which the other tests do not sit out."""
+    with processes(several(tmp_path, database, **patient(amo, manus))) as servers:
+        kill_one(servers, database, amo, manus)
+
+
+def kill_one(three_with_manus: Sequence[Otvet], database: Database, amo: AmoStandin, manus: ManusStandin) -> None:
     asked = deals(6)
     manus.scenario(*["slow"] * len(asked))
     for server, deal in zip(cycle(three_with_manus), asked):

@@ -1,26 +1,23 @@
 """Which turns a worker begins, and when. The engine is the real one, the clock stands still until it is moved."""
 
-from collections.abc import Awaitable
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from otvet import dispatcher
-from otvet import processes
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from otvet import dispatcher, processes
 from otvet.answering.in_every_process import repeat
 from otvet.dispatcher import Worker
 from otvet.engine import Engine
 from otvet.errors import StorageError
 from otvet.storage.database import Database
 from otvet.turns.turn import State
-from pathlib import Path
-from structlog.testing import capture_logs
-from tests.clocks import FakeClock
-from tests.clocks import HeldClock
-from tests.test_answer import LEAD
-from tests.test_answer import Stage
+from tests.clocks import FakeClock, HeldClock
+from tests.test_answer import LEAD, Stage
 from tests.test_outages import until
-import asyncio
-import pytest
-
 
 SWEEP = dispatcher.SWEEP_SECONDS
 

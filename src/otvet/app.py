@@ -1,47 +1,44 @@
 """The program put together: the one place that knows all parts."""
 
-from dataclasses import dataclass
-from dataclasses import field
+import asyncio
+import contextlib
+import os
+import socket
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from otvet import gates
-from otvet import installation
-from otvet import manus
-from otvet import only_one
-from otvet import processes
-from otvet import schema
-from otvet import stats
+from ssl import SSLContext
+from typing import IO
+from uuid import uuid4
+
+import httpx2
+import structlog
+from pydantic import SecretStr
+from sqlalchemy.engine import Connection
+
+from otvet import gates, installation, manus, only_one, processes, schema, stats
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.files import Files
 from otvet.amocrm.token import TokenSource
-from otvet.answering.answering import Answering
-from otvet.answering.answering import WritingOptions
+from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.in_every_process import repeat
 from otvet.answering.instructions import Instructions
 from otvet.answering.voice import Voice
-from otvet.clock import Clock
-from otvet.clock import SystemClock
-from otvet.connection import account
-from otvet.connection import known_account
-from otvet.connection import tokens
+from otvet.clock import Clock, SystemClock
+from otvet.connection import account, known_account, tokens
 from otvet.connection.consenting import Consenting
 from otvet.connection.renewal import Tokens
-from otvet.connection.watch import Watch
-from otvet.connection.watch import Watched
+from otvet.connection.watch import Watch, Watched
 from otvet.deals import known
 from otvet.deals.background import Yielding
 from otvet.deals.finder import Finder
 from otvet.deals.reading import Deals
 from otvet.deals.selection import Selection
 from otvet.delivery.delivery import Delivery
-from otvet.delivery.methods import DeliveryMethod
-from otvet.delivery.methods import DeliveryOptions
-from otvet.delivery.methods import FIELD
-from otvet.delivery.methods import build_methods
+from otvet.delivery.methods import FIELD, DeliveryMethod, DeliveryOptions, build_methods
 from otvet.dispatcher import Worker
 from otvet.engine import Engine
-from otvet.errors import SettingsError
-from otvet.errors import StorageError
+from otvet.errors import SettingsError, StorageError
 from otvet.i18n import _
 from otvet.intake.inbox import Inbox
 from otvet.lookout import Lookout
@@ -51,36 +48,17 @@ from otvet.responders.chat.responder import ChatResponder
 from otvet.responders.chat.transcription import Transcription
 from otvet.responders.checks.masking import Masker
 from otvet.responders.circuit import Circuit
-from otvet.responders.knowledge.responder import Knowledge
-from otvet.responders.knowledge.responder import KnowledgeResponder
+from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
-from otvet.settings import old_names
-from otvet.settings import working_hours
-from otvet.settings.by_channel import SALESBOT
-from otvet.settings.by_channel import WIDGET
-from otvet.settings.by_channel import ways_in
-from otvet.settings.checks import AS_ALWAYS
-from otvet.settings.checks import SILENT
+from otvet.settings import old_names, working_hours
+from otvet.settings.by_channel import SALESBOT, WIDGET, ways_in
+from otvet.settings.checks import AS_ALWAYS, SILENT
 from otvet.settings.settings import Settings
 from otvet.storage.database import Database
-from otvet.turns import human_request
-from otvet.turns import queue
+from otvet.turns import human_request, queue
 from otvet.turns.policy import Policy
 from otvet.widget.method import Widget
-from otvet.writing import Checks
-from otvet.writing import Writing
-from pydantic import SecretStr
-from sqlalchemy.engine import Connection
-from ssl import SSLContext
-from typing import IO
-from uuid import uuid4
-import asyncio
-import contextlib
-import httpx2
-import os
-import socket
-import structlog
-
+from otvet.writing import Checks, Writing
 
 log = structlog.get_logger(__name__)
 

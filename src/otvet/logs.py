@@ -1,9 +1,10 @@
 """The log: structlog over the standard library, one line an event, readable or JSON; no secret ever reaches it."""
 
-from typing import Any
 import logging
-import structlog
 import sys
+from typing import Any
+
+import structlog
 
 
 def set_up(form: str, least: int = logging.INFO) -> None:

@@ -1,35 +1,20 @@
 """The writing of a reply: one responder after the other, told what it may know, and checked before anything is sent."""
 
-from collections.abc import Awaitable
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Mapping
-from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import structlog
+
 from otvet.errors import StorageError
 from otvet.i18n import _
-from otvet.responders.base import Context
-from otvet.responders.base import Journal
-from otvet.responders.base import Line
-from otvet.responders.base import Reply
-from otvet.responders.base import Responder
-from otvet.responders.base import ResponderError
-from otvet.responders.base import Summariser
-from otvet.responders.checks import guard
-from otvet.responders.checks import outgoing
-from otvet.responders.checks.finding import Finding
-from otvet.responders.checks.finding import KEY_KIND
+from otvet.responders.base import Context, Journal, Line, Reply, Responder, ResponderError, Summariser
+from otvet.responders.checks import guard, outgoing
+from otvet.responders.checks.finding import KEY_KIND, Finding
 from otvet.responders.checks.masking import Masker
 from otvet.responders.digest import digest
 from otvet.spending import UNITS
-from otvet.tries import REPLIED
-from otvet.tries import WRITINGS
-from typing import Any
-from typing import Literal
-from typing import Protocol
-import structlog
-
+from otvet.tries import REPLIED, WRITINGS
 
 log = structlog.get_logger(__name__)
 

@@ -1,15 +1,16 @@
 """Changes settings in the file ``.env``; its other lines stay, and its values are never printed."""
 
+import os
+import secrets
 from collections.abc import Mapping
-from dotenv import dotenv_values
-from dotenv import set_key
+from pathlib import Path
+
+from dotenv import dotenv_values, set_key
+
 from otvet.causes import cause_of
 from otvet.errors import SettingsError
 from otvet.i18n import _
 from otvet.settings.settings import PREFIX
-from pathlib import Path
-import os
-import secrets
 
 
 def update(path: Path, values: Mapping[str, str]) -> list[str]:
