@@ -19,7 +19,7 @@ from otvet.responders.base import Line, NoVerdict, Reply, ResponderError, Sender
 from otvet.responders.checks.masking import Masker
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.summary import TITLE, ManusSummarizer, compose
-from otvet.responders.prompt import TOKEN_LIMIT, estimated_tokens
+from otvet.responders.prompt import TOKEN_LIMIT, TOKENIZER
 from otvet.responders.template import TemplateResponder
 from tests.clocks import FakeClock
 from tests.contexts import line
@@ -187,7 +187,7 @@ spoken = st.lists(st.builds(line, st.text() | st.just("ж" * 3000), senders), ma
 
 @given(spoken, st.text() | st.just("ж" * 3000))
 def test_the_message_is_always_within_what_manus_takes(lines: Sequence[Line], before: str) -> None:
-    assert estimated_tokens(compose(lines, before, "ru")) <= TOKEN_LIMIT
+    assert TOKENIZER.count(compose(lines, before, "ru")) <= TOKEN_LIMIT
 
 
 def test_long_messages_are_cut_before_one_is_left_out() -> None:

@@ -12,13 +12,11 @@ from otvet.clock import Clock
 from otvet.errors import ServiceError
 from otvet.i18n import _
 from otvet.responders.base import Journal, Line, NoVerdict, Reply, ResponderError
-from otvet.responders.digest import shortened
-from otvet.responders.fence import fenced
 from otvet.responders.manus.api import ManusApi, ManusError, TaskDetail
 from otvet.responders.manus.wait import DETAIL, Asked, Budget, Places, Stops, Watch
 from otvet.responders.markdown import plain_text
-from otvet.responders.prompt import TOKEN_LIMIT, estimated_tokens
-from otvet.responders.summing_up import what_is_wanted
+from otvet.responders.prompt import TOKEN_LIMIT, TOKENIZER
+from otvet.responders.prompt_parts import escape_for_prompt, shortened, summary_prompt
 
 TITLE = "Otvet: summary"
 
@@ -126,11 +124,11 @@ class ManusSummarizer:
 
 def compose(lines: Sequence[Line], before: str, language: str) -> str:
     """The one message of the task, within what Manus takes: long messages are cut, and then the oldest left out."""
-    parts = [f"{what_is_wanted(language)} {_ALONE}"]
+    parts = [f"{summary_prompt(language)} {_ALONE}"]
     if before.strip():
-        parts.append(f"<summary>\n{fenced(shortened(before, _BEFORE_CHARACTERS))}\n</summary>")
+        parts.append(f"<summary>\n{escape_for_prompt(shortened(before, _BEFORE_CHARACTERS))}\n</summary>")
     frame = "\n\n".join([*parts, "<conversation>\n{record}\n</conversation>"])
-    return frame.replace("{record}", _record(lines, TOKEN_LIMIT - estimated_tokens(frame)))
+    return frame.replace("{record}", _record(lines, TOKEN_LIMIT - TOKENIZER.count(frame)))
 
 
 def _record(lines: Sequence[Line], room: float) -> str:
@@ -146,7 +144,7 @@ def _record(lines: Sequence[Line], room: float) -> str:
 def _newest(told: Sequence[str], room: float) -> list[str]:
     kept: list[str] = []
     for text in reversed(told):
-        room -= estimated_tokens(f"{text}\n")
+        room -= TOKENIZER.count(f"{text}\n")
         if room < 0:
             break
         kept.insert(0, text)
@@ -155,4 +153,4 @@ def _newest(told: Sequence[str], room: float) -> list[str]:
 
 def _told(line: Line, characters: int) -> str:
     """On one line, so that no message can look like another one's beginning."""
-    return fenced(f"{line.sender}: {shortened(line.text, characters)}")
+    return escape_for_prompt(f"{line.sender}: {shortened(line.text, characters)}")
