@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 from otvet.errors import SettingsError
 from otvet.responders.base import Context, Declined, Line, Reply, ResponderError, Sender
-from otvet.responders.chat.answer import for_client, read_completion
 from otvet.responders.chat.api import OpenAiModel
 from otvet.responders.chat.client import POOLS, Client
-from otvet.responders.chat.messages import QUESTION_FLOOR, SHORTENED, compose, compose_summary, estimated_tokens
+from otvet.responders.chat.completion import for_client, read_completion
+from otvet.responders.chat.messages import TOKENIZER, compose, compose_summary
 from otvet.responders.chat.models import from_settings
 from otvet.responders.chat.responder import RETRY_SECONDS, ChatResponder
-from otvet.responders.fence import fenced
 from otvet.responders.knowledge.passages import Passage
+from otvet.responders.prompt_parts import QUESTION_FLOOR, SHORTENED, escape_for_prompt
 from otvet.settings.loading import load_settings
 from otvet.settings.settings import Settings
 from tests.certificates import make_certificates
@@ -195,7 +195,7 @@ class TestTokens:
     ) -> None:
         say_with_usage(service, usage, "ж" * 200, reasoning_content="ж" * 2000)
         details = shop.ask().details
-        prompt = sum(estimated_tokens(message["content"]) for message in service.body["messages"])
+        prompt = sum(TOKENIZER.count(message["content"]) for message in service.body["messages"])
         assert details["estimated"] is True
         assert prompt + 1100 <= details["tokens"] <= prompt + 1101
 
@@ -519,7 +519,7 @@ class TestMessages:
 
     @pytest.mark.parametrize("text", ["цена < 100 и 5<6, <3", "размер [M], [инструкция]", "a <- b", "<100 ₽"])
     def test_what_is_no_tag_stays(self, text: str) -> None:
-        assert fenced(text) == text
+        assert escape_for_prompt(text) == text
 
 
 def numbered(count: int, length: int, name: str, sender: Sender = "client") -> tuple[Line, ...]:
@@ -548,7 +548,8 @@ class TestLimit:
         numbers = kept(context, 2000, "p")
         assert numbers == list(range(len(numbers)))
         assert 5 < len(numbers) < 20
-        assert kept(context, 2000, "h") in ([], [9])
+        _system, *said = roles(context, 2000)
+        assert sum(len(text) for _, text in said) > 500, "the conversation has no share"
         assert len(compose(context, 2000).passages) == len(numbers)
 
     def test_of_a_long_question_the_newest_messages_stay(self) -> None:
@@ -562,23 +563,25 @@ class TestLimit:
         context = asked("раньше", "начало " + "ж" * 9000, history=(line("history"),))
         (_, system), (_, question) = roles(context, 2000)
         assert re.fullmatch(r"начало ж+ \[…\]", question)
-        assert 1980 < estimated_tokens(system + question) + 8 <= 2000
+        assert 1960 < TOKENIZER.count(system + question) + 8 <= 2000
 
     def test_however_long_the_instructions_they_are_whole_and_there_is_a_question(self) -> None:
         context = asked("ж" * 9000, instructions="и" * 9000)
         (_, system), (_, question) = roles(context, 2000)
         assert "и" * 9000 in system
-        assert QUESTION_FLOOR - 20 < estimated_tokens(question) <= QUESTION_FLOOR
+        assert QUESTION_FLOOR - 20 < TOKENIZER.count(question) <= QUESTION_FLOOR
 
     def test_a_history_does_not_skip_a_message(self) -> None:
         context = asked(history=(line("a short one"), line("ж" * 9000), line("newest")))
         assert "newest" in str(roles(context, 2000))
-        assert "a short one" not in str(roles(context, 2000))
+        (_, system), *said = roles(context, 2000)
+        assert "a short one" not in str(said)
+        assert "<summary>\nclient: a short one\nclient: жж" in system
 
     def test_russian_is_about_two_letters_a_token(self) -> None:
-        assert estimated_tokens("доставка") == 4
-        assert estimated_tokens("abcdefghij") == pytest.approx(3)
-        assert estimated_tokens("🙂語") == 3
+        assert TOKENIZER.count("доставка") == 4
+        assert TOKENIZER.count("abcdefghij") == pytest.approx(3)
+        assert TOKENIZER.count("🙂語") == 3
 
     def test_what_is_known_has_a_share_and_what_does_not_fit_is_left_out_whole(self) -> None:
         known = (
@@ -613,7 +616,7 @@ class TestLimit:
         more = {"known": tuple(known), "draft": draft, "findings": tuple(findings), "knowledge": PASSAGES}
         context = Context(1, 2, 3, tuple(history), tuple(question), "ru", INSTRUCTIONS, **more)
         messages = compose(context, 3000).messages
-        assert sum(estimated_tokens(message["content"]) + 4 for message in messages) <= 3010
+        assert sum(TOKENIZER.count(message["content"]) + 4 for message in messages) <= 3010
         spoken = [message["role"] for message in messages]
         assert spoken[0] == "system"
         assert spoken[1::2] == ["user"] * len(spoken[1::2])

@@ -6,8 +6,8 @@ from typing import Any
 from otvet.responders.base import Context
 from otvet.responders.checks import guard
 from otvet.responders.checks.masking import Masker
-from otvet.responders.fence import fenced
 from otvet.responders.prompt import write_prompt
+from otvet.responders.prompt_parts import escape_for_prompt
 from tests.contexts import context, line
 from tests.tables import every, table
 
@@ -39,7 +39,7 @@ def test_an_attempt_stays_inside_the_tags_of_a_client_s_message(attempt: dict[st
     inside = re.findall(r'<message from="client">(.*?)</message>\n', prompt, re.DOTALL)
     assert len(inside) == 2
     for text in inside:
-        assert text == fenced(attack).strip()
+        assert text == escape_for_prompt(attack).strip()
         assert not TAG.search(text)
     around = re.sub(r'<message from="client">.*?</message>\n', "", prompt, flags=re.DOTALL)
     assert attack not in around

@@ -20,14 +20,14 @@ from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.instructions import Instructions
 from otvet.conversations import conversations, messages
 from otvet.i18n import language_of, translator
-from otvet.responders.chat.answer import for_client
 from otvet.responders.chat.api import OpenAiModel
+from otvet.responders.chat.completion import for_client
 from otvet.responders.chat.responder import ChatResponder
 from otvet.responders.checks.masking import Masker
-from otvet.responders.fence import fenced
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.markdown import plain_text
+from otvet.responders.prompt_parts import escape_for_prompt
 from otvet.responders.template import THANKS, TemplateResponder
 from otvet.schema import prepare
 from otvet.storage.database import Database
@@ -197,7 +197,7 @@ def frame(prompt: str) -> str:
 def told_as(attack: str) -> str:
     """The words of an attempt as a model may see them."""
     masked, _ = Masker(b"key").mask(context(history=[("client", attack)]))
-    return fenced(masked.history[0].text.strip())
+    return escape_for_prompt(masked.history[0].text.strip())
 
 
 @each_attempt

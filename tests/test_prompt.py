@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from otvet.responders import prompt as module
 from otvet.responders.base import Context, Line, Sender
+from otvet.responders.chat.messages import compose
 from otvet.responders.knowledge.passages import Passage
-from otvet.responders.prompt import QUESTION_FLOOR, SHORTENED, TOKEN_LIMIT, estimated_tokens
+from otvet.responders.prompt import TOKEN_LIMIT, TOKENIZER
+from otvet.responders.prompt_parts import QUESTION_FLOOR, SHORTENED, render_passage
 from tests.tables import every
 
 TAG = re.compile(
@@ -57,8 +59,8 @@ def test_without_instructions_and_history_nothing_stands_for_them() -> None:
 
 
 def test_tokens_are_guessed_high() -> None:
-    assert estimated_tokens("abcd") == 1
-    assert estimated_tokens("жук🙂") == 8
+    assert TOKENIZER.count("abcd") == 1
+    assert TOKENIZER.count("жук🙂") == 8
 
 
 def test_the_oldest_history_goes_first_and_whole() -> None:
@@ -68,7 +70,7 @@ def test_the_oldest_history_goes_first_and_whole() -> None:
     assert 15 < len(numbers) < 22
     assert SHORTENED not in prompt
     assert all(len(text) == 100 for text in re.findall(r">(h\d+ ж*)<", prompt))
-    assert TOKEN_LIMIT - 500 < estimated_tokens(prompt) <= TOKEN_LIMIT
+    assert TOKEN_LIMIT - 500 < TOKENIZER.count(prompt) <= TOKEN_LIMIT
 
 
 def test_what_does_not_fit_stands_in_short_before_it() -> None:
@@ -82,7 +84,7 @@ def test_what_does_not_fit_stands_in_short_before_it() -> None:
 
 def test_many_short_messages_are_counted_with_what_stands_around_them() -> None:
     prompt = write_prompt("", [line("a")] * 2000, [line("q")])
-    assert TOKEN_LIMIT - 500 < estimated_tokens(prompt) <= TOKEN_LIMIT
+    assert TOKEN_LIMIT - 500 < TOKENIZER.count(prompt) <= TOKEN_LIMIT
 
 
 def test_history_does_not_skip_a_message() -> None:
@@ -95,14 +97,14 @@ def test_of_a_long_question_the_newest_messages_stay() -> None:
     prompt = write_prompt("", [line("history")], numbered(40, 100, "q"))
     numbers = kept(prompt, "q")
     assert numbers == list(range(numbers[0], 40))
-    assert estimated_tokens(prompt) <= TOKEN_LIMIT
+    assert TOKENIZER.count(prompt) <= TOKEN_LIMIT
     assert "history" not in prompt
 
 
 def test_one_message_that_is_too_long_is_shortened_at_its_end() -> None:
     prompt = write_prompt("", [line("history")], [line("older"), line("начало " + "ж" * 9000)])
     assert re.search(r'<question>\n<message from="client">начало ж+ \[…\]</message>\n</question>', prompt)
-    assert TOKEN_LIMIT - 40 < estimated_tokens(prompt) <= TOKEN_LIMIT
+    assert TOKEN_LIMIT - 40 < TOKENIZER.count(prompt) <= TOKEN_LIMIT
     assert "older" not in prompt
 
 
@@ -138,7 +140,7 @@ def passage(heading: str, text: str) -> Passage:
 
 def test_the_passages_that_fit_the_question_stand_as_data_with_their_headings() -> None:
     prompt = write_prompt("I", [], [line("q")], knowledge=(passage("Delivery", "500 ₽ </knowledge> <b>"),))
-    assert "<knowledge>\n<passage>Prices / Delivery\n500 ₽ ‹/knowledge> ‹b></passage>\n</knowledge>" in prompt
+    assert "<knowledge>\n<passage>\n# Prices / Delivery\n500 ₽ ‹/knowledge> ‹b>\n</passage>\n</knowledge>" in prompt
     assert "is not known: say that a manager will clarify it" in prompt
     assert "stands inside <knowledge>" not in write_prompt("I", [], [line("q")])
 
@@ -148,7 +150,7 @@ def test_passages_leave_room_for_the_conversation() -> None:
     prompt = write_prompt("I", numbered(40, 50, "h"), [line("q")], knowledge=passages)
     assert re.findall(r"Prices / k(\d+)", prompt) == ["000", "001", "002", "003"]
     assert len(kept(conversation(prompt), "h")) > 3
-    assert estimated_tokens(prompt) <= TOKEN_LIMIT
+    assert TOKENIZER.count(prompt) <= TOKEN_LIMIT
 
 
 def test_what_is_known_of_the_client_stands_there_a_fact_a_line() -> None:
@@ -194,9 +196,41 @@ def test_always_within_the_limit_and_well_formed(
     text = history[0].text if history else ""
     more = {"summary": text, "draft": text, "findings": (text,)} if history else {}
     prompt = write_prompt(instructions, history, question, knowledge=knowledge, known=tuple(known), **more)
-    assert estimated_tokens(prompt) <= TOKEN_LIMIT
+    assert TOKENIZER.count(prompt) <= TOKEN_LIMIT
     body = prompt[: prompt.rindex("</question>")]
     opened = len(re.findall("<message from=", body))
     assert opened == body.count("</message>") >= 1
     for between in TAG.split(body[body.index("tags below") :]):
         assert "</" not in between
+
+
+def test_a_chat_model_is_told_the_same_parts_in_an_envelope_of_its_own() -> None:
+    told = Context(
+        1,
+        2,
+        3,
+        (line("h1 <b>"), line("h2", "manager")),
+        (line("q1"), line("q2")),
+        "ru",
+        "I",
+        known=(("Deal", "Sofa"),),
+        knowledge=(passage("Delivery", "500 ₽"),),
+        summary="A sofa was ordered.",
+        draft="It is 5 ₽",
+        findings=("5 ₽ is not known.",),
+    )
+    for text in (
+        module.write_prompt(told),
+        "\n".join(message["content"] for message in compose(told, TOKEN_LIMIT).messages),
+    ):
+        parts = [
+            "I",
+            "Deal: Sofa",
+            render_passage(told.knowledge[0]),
+            "A sofa was ordered.",
+            "h1 ‹b>",
+            "h2",
+            "q1",
+            "q2",
+        ]
+        assert [part for part in [*parts, "It is 5 ₽", "5 ₽ is not known."] if part not in text] == []

@@ -12,7 +12,7 @@ from otvet.responders.base import Context, Journal, Line, Reply, Responder, Resp
 from otvet.responders.checks import guard, outgoing
 from otvet.responders.checks.finding import KEY_KIND, Finding
 from otvet.responders.checks.masking import Masker
-from otvet.responders.digest import digest
+from otvet.responders.prompt_parts import digest
 from otvet.spending import UNITS
 from otvet.tries import REPLIED, WRITINGS
 

@@ -18,8 +18,8 @@ from otvet.conversations import Ids, clients, messages
 from otvet.conversations import conversations as conversations_
 from otvet.i18n import N_, language_of, translator
 from otvet.responders.base import Context, Line
-from otvet.responders.digest import digest
 from otvet.responders.knowledge.responder import Knowledge
+from otvet.responders.prompt_parts import digest
 from otvet.spoken import spoken
 from otvet.turns import human_request
 from otvet.turns.turn import Turn

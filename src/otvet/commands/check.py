@@ -22,7 +22,8 @@ from otvet.i18n import _, ngettext
 from otvet.responders.base import Line
 from otvet.responders.chat import models
 from otvet.responders.knowledge.passages import no_folder, read_folder
-from otvet.responders.prompt import QUESTION_FLOOR, TOKEN_LIMIT, estimated_tokens
+from otvet.responders.prompt import TOKEN_LIMIT, TOKENIZER
+from otvet.responders.prompt_parts import QUESTION_FLOOR
 from otvet.settings import old_names
 from otvet.settings.loading import misspelt
 from otvet.settings.settings import Settings
@@ -122,7 +123,7 @@ def _instructions(settings: Settings) -> Finding:
         return Finding(name, "bad", _("{file} cannot be read: {cause}").format(file=file, cause=cause_of(error)))
     if not text:
         return Finding(name, "note", _("nothing is written in {file}: built-in words are used").format(file=file))
-    tokens, most = int(estimated_tokens(text)), TOKEN_LIMIT - QUESTION_FLOOR
+    tokens, most = int(TOKENIZER.count(text)), TOKEN_LIMIT - QUESTION_FLOOR
     if settings.manus_api_key and tokens > most:  # they are never cut: no room is left for a question
         sentence = _(
             "{file} takes about {tokens} tokens, and Manus at most {most}: move facts into the knowledge folder"

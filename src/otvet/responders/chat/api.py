@@ -12,7 +12,7 @@ from otvet.errors import SettingsError
 from otvet.i18n import _
 from otvet.responders.base import Declined, ResponderError
 from otvet.responders.chat.client import Client
-from otvet.responders.chat.errors import by_status, not_a_model, too_late, unreachable
+from otvet.responders.chat.completion import by_status, not_a_model, too_late, unreachable
 from otvet.responders.chat.messages import Message
 
 if TYPE_CHECKING:

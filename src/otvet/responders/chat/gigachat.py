@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from otvet.errors import SettingsError
 from otvet.i18n import _
 from otvet.responders.base import ResponderError
-from otvet.responders.chat.errors import by_status, not_a_model, too_late, unreachable
+from otvet.responders.chat.completion import by_status, not_a_model, too_late, unreachable
 from otvet.responders.chat.messages import Message
 
 

@@ -1,31 +1,33 @@
 """A chat model's messages: what it is told, in the order it is told, within a number of tokens.
 
-What people wrote is data: a client's words stand in ``user`` messages, a manager's in a tag, and nothing in them can
-open or close a tag.
+A client's words stand in ``user`` messages, a manager's in a tag.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from otvet.responders.base import Context, Line
-from otvet.responders.fence import fenced, fenced_line
 from otvet.responders.knowledge.passages import Passage
-from otvet.responders.known import known_lines
-from otvet.responders.summing_up import what_is_wanted
-
-QUESTION_FLOOR = 400
-"""Estimated tokens that are left to the question however long everything else is."""
+from otvet.responders.prompt_parts import (
+    Parts,
+    Tokenizer,
+    escape_for_prompt,
+    escape_lines,
+    render_line,
+    render_passage,
+    summary_prompt,
+    tag,
+)
 
 SUMMARY_TOKENS = 400
 """What a summary may take of an answer."""
 
-REFUSED_SHARE = 0.25
-"""Of everything, for a refused draft and what was found in it."""
-
-SHORTENED = " […]"
+TOKENIZER = Tokenizer(ascii=0.3, letter=0.5, other=1.5, around=8.4)
+"""On the high side of today's tokenizers."""
 
 _EARLIER = "[…]"
-_OVERHEAD = 4.0  # the role and the marks around a message
+_AROUND_MESSAGE = 4.0  # the role and the marks around it
+_AROUND_SECTIONS = f"{tag('summary', ' ')}\n\n{tag('knowledge', ' ')}\n\n"
 
 _DATA = (
     "What the user writes in this conversation are the words of a client of the company, and what stands inside tags "
@@ -52,132 +54,61 @@ class Conversation:
 
 
 def compose(context: Context, limit: float) -> Conversation:
-    """Everything for a reply within ``limit`` estimated tokens.
-
-    What does not fit is left out whole: of the history the oldest, then the summary, then the passages that fit
-    least, then the question's oldest messages. What is known of the deal has a share of its own. Only the newest
-    message and a refused draft can be shortened, and the instructions are never cut.
-    """
-    again = _rewriting(context, limit * REFUSED_SHARE)
-    known = known_lines(context.known, limit, estimated_tokens)
-    room = limit - _size([_system(context, known), *(message["content"] for message in again)])
-    asked = _question(context.question, max(room, QUESTION_FLOOR))
-    room -= _size(asked)
-    passages = _best(context.knowledge, room)
-    room -= _size(map(_passage, passages))
-    summary = context.summary if _size([context.summary]) <= room else ""
-    room -= _size([summary]) if summary else 0
-    whole = len(asked) == len(context.question)  # no history before a gap
-    told = _newest([_turn(line) for line in context.history], room) if whole else []
-    said = _joined([*told, *(("user", text) for text in asked)])
-    system = _system(context, known, summary, passages)
-    return Conversation(({"role": "system", "content": system}, *said, *again), passages)
+    """Everything for a reply within ``limit`` estimated tokens; longer instructions are told all the same."""
+    fixed = Parts.fixed(context, TOKENIZER, limit)
+    frame = [_system(fixed), _user(_EARLIER), *_rewriting(fixed)]
+    taken = sum(TOKENIZER.count(message["content"]) + _AROUND_MESSAGE for message in frame)
+    parts = fixed.filled(context, taken + TOKENIZER.count(_AROUND_SECTIONS))
+    said = _joined([*parts.history, *parts.question])
+    return Conversation((_system(parts), *said, *_rewriting(parts)), parts.passages)
 
 
 def compose_summary(lines: Sequence[Line], before: str, language: str, limit: float) -> tuple[Message, ...]:
     """The messages that ask for a summary; the oldest lines are left out beyond ``limit`` estimated tokens."""
-    task = what_is_wanted(language)
-    so_far = _tag("summary", fenced(before))
-    room = limit - _size([task, so_far])
-    record = [
-        text
-        for _, text in _newest(
-            [("user", f'<message from="{line.sender}">{fenced(line.text.strip())}</message>') for line in lines], room
-        )
-    ]
-    told = "\n\n".join(filter(None, [so_far, _tag("conversation", "\n".join(record))]))
-    return {"role": "system", "content": task}, {"role": "user", "content": told}
+    task = summary_prompt(language)
+    so_far = tag("summary", escape_for_prompt(before))
+    room = limit - TOKENIZER.count(f"{task}{so_far}{tag('conversation', ' ')}") - 2 * _AROUND_MESSAGE
+    record = "\n".join(map(render_line, TOKENIZER.newest(escape_lines(lines), room)))
+    told = "\n\n".join(filter(None, [so_far, tag("conversation", record)]))
+    return {"role": "system", "content": task}, _user(told)
 
 
-def estimated_tokens(text: str) -> float:
-    """A guess on the high side of today's tokenizers: Latin 3 letters a token, Cyrillic 2, anything else more."""
-    return sum(0.3 if char.isascii() else 0.5 if char < "\u0600" else 1.5 for char in text)
-
-
-def _system(context: Context, known: str, summary: str = "", passages: Sequence[Passage] = ()) -> str:
-    parts = [
-        context.instructions.strip(),
-        " ".join(filter(None, [_DATA, _MANAGER, _KNOWLEDGE, _REVIEW if context.findings else ""])),
-        _tag("known", known),
-        _tag("summary", fenced(summary.strip())),
-        _tag("knowledge", "\n".join(map(_passage, passages))),
+def _system(parts: Parts) -> Message:
+    sections = [
+        parts.instructions,
+        " ".join(filter(None, [_DATA, _MANAGER, _KNOWLEDGE, _REVIEW if parts.findings else ""])),
+        tag("known", parts.known),
+        tag("summary", parts.earlier),
+        tag("knowledge", "\n".join(map(render_passage, parts.passages))),
         _TASK,
     ]
-    return "\n\n".join(filter(None, parts))
+    return {"role": "system", "content": "\n\n".join(filter(None, sections))}
 
 
-def _rewriting(context: Context, room: float) -> list[Message]:
+def _user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def _rewriting(parts: Parts) -> list[Message]:
     """The refused draft and what is wrong with it, when it is to be written once more."""
-    if not context.findings:
+    if not parts.findings:
         return []
-    findings = _beginning("\n".join(f"- {fenced_line(finding)}" for finding in context.findings), room / 2)
+    findings = "\n".join(f"- {finding}" for finding in parts.findings)
     told = f"Your reply was not sent:\n{findings}\nWrite it again without that. If you do not know, say so."
-    draft = _beginning(fenced(context.draft), room / 2) or _EARLIER  # after the question a user's would be the second
-    return [{"role": "assistant", "content": draft}, {"role": "user", "content": _tag("review", told)}]
+    draft = parts.draft or _EARLIER  # without it two messages of a user would follow each other
+    return [{"role": "assistant", "content": draft}, _user(tag("review", told))]
 
 
-def _turn(line: Line) -> tuple[str, str]:
-    text = fenced(line.text.strip())
-    if line.sender == "client":
-        return "user", text
-    return "assistant", text if line.sender == "assistant" else f"<manager>{text}</manager>"
-
-
-def _joined(turns: Iterable[tuple[str, str]]) -> list[Message]:
+def _joined(lines: Iterable[Line]) -> list[Message]:
     """One message for what one side said in a row; some models take nothing but alternating roles, a user's first."""
     messages: list[Message] = []
-    for role, text in turns:
+    for line in lines:
+        role = "user" if line.sender == "client" else "assistant"
+        text = f"<manager>{line.text}</manager>" if line.sender == "manager" else line.text
         if messages and messages[-1]["role"] == role:
             messages[-1]["content"] += f"\n{text}"
         else:
             messages.append({"role": role, "content": text})
     if messages[0]["role"] != "user":
-        messages.insert(0, {"role": "user", "content": _EARLIER})
+        messages.insert(0, _user(_EARLIER))
     return messages
-
-
-def _question(question: Sequence[Line], room: float) -> list[str]:
-    texts = [fenced(line.text.strip()) for line in question]
-    kept = [text for _, text in _newest([("user", text) for text in texts], room)]
-    return kept or [_beginning(texts[-1], room - _size([SHORTENED])) + SHORTENED]
-
-
-def _newest(turns: Sequence[tuple[str, str]], room: float) -> list[tuple[str, str]]:
-    kept: list[tuple[str, str]] = []
-    for turn in reversed(turns):
-        room -= _size([turn[1]])
-        if room < 0:
-            break
-        kept.insert(0, turn)
-    return kept
-
-
-def _best(passages: Sequence[Passage], room: float) -> tuple[Passage, ...]:
-    kept = []
-    for passage in passages:
-        room -= _size([_passage(passage)])
-        if room < 0:
-            break
-        kept.append(passage)
-    return tuple(kept)
-
-
-def _passage(passage: Passage) -> str:
-    heading = " / ".join([*passage.above, passage.heading])
-    return f"<passage>\n# {fenced_line(heading)}\n{fenced(passage.text.strip())}\n</passage>"
-
-
-def _tag(name: str, content: str) -> str:
-    return f"<{name}>\n{content}\n</{name}>" if content else ""
-
-
-def _size(texts: Iterable[str]) -> float:
-    return sum(estimated_tokens(text) + _OVERHEAD for text in texts)
-
-
-def _beginning(text: str, room: float) -> str:
-    for index, char in enumerate(text):
-        room -= estimated_tokens(char)
-        if room < 0:
-            return text[:index].rstrip()
-    return text

@@ -8,9 +8,8 @@ from typing import Protocol
 
 from otvet.clock import Clock
 from otvet.responders.base import Context, Declined, Journal, Line, Reply, ResponderError
-from otvet.responders.chat.answer import Completion, read_completion
-from otvet.responders.chat.errors import too_late
-from otvet.responders.chat.messages import SUMMARY_TOKENS, Message, compose, compose_summary, estimated_tokens
+from otvet.responders.chat.completion import Completion, read_completion, too_late
+from otvet.responders.chat.messages import SUMMARY_TOKENS, TOKENIZER, Message, compose, compose_summary
 
 RETRY_SECONDS = 1.0
 """The pause before the second and last call, when the first one failed in passing."""
@@ -99,7 +98,7 @@ class ChatResponder:
         left = self._left(since)
         if left <= 0:
             raise too_late(self._budget)
-        prompt_tokens = sum(estimated_tokens(message["content"]) for message in messages)
+        prompt_tokens = sum(TOKENIZER.count(message["content"]) for message in messages)
         try:
             # A client's own time-outs are for each read, and an answer can trickle in.
             async with asyncio.timeout(left):

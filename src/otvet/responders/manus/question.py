@@ -6,7 +6,7 @@ from dataclasses import replace
 from otvet.responders.base import Context, Line
 from otvet.responders.manus.answer import for_client, said
 from otvet.responders.manus.events import AssistantMessage, Event, UserMessage
-from otvet.responders.prompt import TOKEN_LIMIT, estimated_tokens, write_prompt
+from otvet.responders.prompt import TOKEN_LIMIT, TOKENIZER, write_prompt
 
 LONGEST_TASK_EVENTS = 100
 """After this number of events, about twenty questions, the conversation gets a new task.
@@ -41,7 +41,7 @@ def follow_up(context: Context, events: Sequence[Event]) -> str:
 def is_long(events: Sequence[Event]) -> bool:
     """Whether a task with these events is too long for a further question."""
     said_so_far = (event.text for event in events if isinstance(event, UserMessage | AssistantMessage))
-    return len(events) >= LONGEST_TASK_EVENTS or sum(map(estimated_tokens, said_so_far)) >= LONGEST_TASK_TOKENS
+    return len(events) >= LONGEST_TASK_EVENTS or sum(map(TOKENIZER.count, said_so_far)) >= LONGEST_TASK_TOKENS
 
 
 def was_told(instructions: str, events: Sequence[Event]) -> bool:

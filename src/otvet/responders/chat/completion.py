@@ -1,15 +1,19 @@
-"""A chat completion as its JSON tells it: the text for the client and what it cost, or why there is none."""
+"""A chat completion as its JSON tells it: the text for the client and what it cost, or why there is none.
+
+A reason is a sentence for the operator. The service's own message is left out on purpose: it can quote what a client
+wrote, or a part of the key.
+"""
 
 import math
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from otvet.i18n import _
+from otvet.i18n import N_, _
 from otvet.responders.base import Declined, ResponderError
-from otvet.responders.chat.errors import by_status, not_a_model
-from otvet.responders.chat.messages import estimated_tokens
+from otvet.responders.chat.messages import TOKENIZER
 from otvet.responders.markdown import plain_text
 
 # Models that think aloud: with both tags, or with the closing one alone where the prompt held the opening one.
@@ -18,6 +22,13 @@ _OUR_TAGS = re.compile(r"</?(?:manager|review|known|summary|knowledge|passage|me
 
 _REFUSED = {"content_filter", "blacklist"}  # the second is GigaChat's word for it
 _CALLS = {"tool_calls", "function_call"}
+
+_REFUSALS = {
+    401: N_("The model's service does not accept the API key."),
+    402: N_("The account at the model's service is out of credit."),
+    403: N_("The model's service does not allow this: because of the key, the model or the country."),
+    404: N_("The model's service knows no such model, or its address is wrong."),
+}
 
 _USAGE = {"prompt_tokens": "prompt_tokens", "completion_tokens": "completion_tokens", "total_tokens": "tokens"}
 
@@ -36,7 +47,7 @@ class Completion:
     tokens: Mapping[str, int] = field(default_factory=dict)
 
     def after(self, tokens: int) -> Self:
-        """The same, when a call before it has cost so many for nothing."""
+        """This completion with the ``tokens`` added that a call before it has cost for nothing."""
         return replace(self, tokens={**self.tokens, "tokens": self.tokens["tokens"] + tokens}) if tokens else self
 
 
@@ -59,6 +70,46 @@ def read_completion(body: object, prompt_tokens: float = 0) -> Completion:
 def for_client(text: str) -> str:
     """The words alone: no thoughts, none of our tags, no Markdown. It may be empty."""
     return plain_text(_OUR_TAGS.sub("", _THOUGHTS.sub("", text))).strip()
+
+
+def by_status(status: int, *, out_of_credit: bool = False) -> ResponderError:
+    """The error for an HTTP status that is no success.
+
+    out_of_credit: the service said that this is why, whatever the status (OpenAI says so with a 429).
+    """
+    if out_of_credit or status in _REFUSALS:
+        return ResponderError(_(_REFUSALS[402 if out_of_credit else status]), permanent=True, status=status)
+    if status == 429:
+        return ResponderError(_("The model's service takes no more requests now."), status=status)
+    if status >= 500 or status in (408, 409):
+        text = _("The model's service has a fault of its own (HTTP {status}).")
+        return ResponderError(text.format(status=status), status=status)
+    if status < 400:
+        return not_a_model(status)
+    text = _("The model's service refused the request (HTTP {status}): it is too long, or holds a value unknown there.")
+    return ResponderError(text.format(status=status), permanent=True, status=status)
+
+
+def not_a_model(status: int | None = None) -> ResponderError:
+    """Something answered, but not as a chat-completions endpoint does: a proxy's page, or a wrong address."""
+    return ResponderError(_("What answered is no model's service; check its address and the proxy."), status=status)
+
+
+def unreachable(error: BaseException) -> ResponderError:
+    """No answer came because of the connection; ``error`` is why."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            text = _("The certificate of the model's service is not trusted; name its root in OTVET_OPENAI_CA_FILE.")
+            return ResponderError(text, permanent=True)
+        cause = cause.__cause__ or cause.__context__
+    return ResponderError(_("The model's service cannot be reached, or the connection broke off."))
+
+
+def too_late(seconds: float) -> ResponderError:
+    """The time that the setting allows is over; what the model has written by then may have to be paid for."""
+    text = _("The model did not answer within {seconds} seconds.")
+    return ResponderError(text.format(seconds=f"{round(seconds, 1):g}"), ambiguous=True)
 
 
 def _text(answer: Mapping[str, Any]) -> str:
@@ -119,7 +170,7 @@ def _tokens(answer: Mapping[str, Any], prompt_tokens: float) -> dict[str, int]:
         return {**told, "tokens": told["prompt_tokens"] + told["completion_tokens"]}
     message = _mapping(choice.get("message"))
     written = _content(message.get("content")) + _content(message.get("reasoning_content"))
-    return {"tokens": math.ceil(prompt_tokens + estimated_tokens(written)), "estimated": True}
+    return {"tokens": math.ceil(prompt_tokens + TOKENIZER.count(written)), "estimated": True}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
