@@ -11,7 +11,8 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import context, gates
+from otvet import gates
+from otvet.answering import context
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build

@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from otvet import conversations as conversations_module
-from otvet import erasure, summaries, tries
+from otvet import erasure, tries
+from otvet.answering import summaries
 from otvet.amocrm.events import read_delivery
 from otvet.commands.forget import Who, forget
 from otvet.conversations import clients, conversations, messages

@@ -1,32 +1,50 @@
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
-import pytest
-import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from collections.abc import Callable
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
+from datetime import datetime
+from datetime import timedelta
+from hypothesis import HealthCheck
+from hypothesis import given
+from hypothesis import settings
 from hypothesis import strategies as st
-from sqlalchemy.engine import Connection, Row
-from structlog.testing import capture_logs
-
 from otvet import counters
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
-from otvet.conversations import chats, clients, conversations, messages
+from otvet.conversations import chats
+from otvet.conversations import clients
+from otvet.conversations import conversations
+from otvet.conversations import messages
 from otvet.errors import StorageError
 from otvet.intake import inbox
-from otvet.intake.inbox import Inbox, Received, Stored, quarantine, store
+from otvet.intake.inbox import Inbox
+from otvet.intake.inbox import Received
+from otvet.intake.inbox import Stored
+from otvet.intake.inbox import quarantine
+from otvet.intake.inbox import store
 from otvet.schema import prepare
 from otvet.storage.database import Database
-from otvet.turns import queue, sending
-from otvet.turns.turn import State, turns
+from otvet.turns import queue
+from otvet.turns import sending
+from otvet.turns.turn import State
+from otvet.turns.turn import turns
+from pathlib import Path
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Row
+from structlog.testing import capture_logs
 from tests import in_hand
 from tests.clocks import FakeClock
 from tests.running import wait_for
-from tests.test_database import AMOCRM_WAITS, held, run
+from tests.test_database import AMOCRM_WAITS
+from tests.test_database import held
+from tests.test_database import run
+from typing import Any
+import asyncio
+import pytest
+import sqlalchemy as sa
+
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 SENT_AT = int(NOW.timestamp()) - 60
@@ -516,6 +534,28 @@ def test_a_chat_is_written_down_when_it_moves_and_not_with_every_message(databas
     assert len(written) == 1
 
 
+def test_a_conversation_names_the_chat_that_wrote_last(database: Database, deliver: Deliver) -> None:
+    deliver(said("a", chat="one"), said("b", chat="two"), said("c", lead=6, chat="two"), said("d", chat="one"))
+    assert [row.chat_ref for row in rows(database, conversations)] == ["one", "two"]
+
+    deliver(said("e", lead=6, chat="one"), said("f", lead=6, chat="two"), said("g", lead=None, chat="one"))
+    assert [row.chat_ref for row in rows(database, conversations)] == [None, "one"]
+
+
+def test_messages_in_known_conversations_take_few_statements_and_touch_few_indexes(database: Database) -> None:
+    take(database, *(received(body(said(f"a{n}", lead=n, chat=f"{n}", contact_id=n))) for n in range(1, 31)))
+    written: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        written.append(statement)
+
+    sa.event.listen(database.writes, "before_cursor_execute", note)
+    take(database, *(received(body(said(f"b{n}", lead=n, chat=f"{n}", contact_id=n))) for n in range(1, 31)))
+
+    assert len([one for one in written if not one.startswith("BEGIN")]) <= 8
+    assert not any("SET chat_ref" in one for one in written)
+
+
 def test_a_late_reply_in_the_former_lead_does_not_move_the_chat_back(database: Database) -> None:
     take(database, received(body(said("a", lead=5))))
     take(database, received(body(said("b", lead=6)), NOW + timedelta(seconds=1)))
@@ -632,7 +672,7 @@ def test_other_events_are_counted_and_leave_nothing_else(database: Database) -> 
 def test_a_body_that_was_not_read_to_its_end_is_set_aside(database: Database) -> None:
     async def run() -> None:
         database.start()
-        await Inbox(database, FakeClock(NOW), lambda turn_ids: None).set_aside(b"message[add]", "too large")
+        await Inbox(database, FakeClock(NOW), lambda turn_ids: None).quarantine(b"message[add]", "too large")
         await database.writer.stop()
 
     asyncio.run(run())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import context
+from otvet.answering import context
 from otvet.amocrm.events import read_delivery
 from otvet.answering.instructions import Instructions
 from otvet.conversations import clients, conversations, messages

@@ -249,7 +249,7 @@ def test_a_block_that_is_met_when_a_bot_is_released_is_heeded(database: Database
 
     async def play(_answering: Answering) -> None:
         for turn in (first, other):
-            await stage.delivery.release_bot(stage.turn(turn).conversation_id)
+            await stage.delivery.release(stage.turn(turn))
 
     stage.run(play)
     assert gate_of(database) is not None

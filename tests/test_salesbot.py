@@ -229,7 +229,7 @@ def test_a_bot_goes_on_without_a_reply_where_that_is_left_to_a_person(database: 
 
     async def play(_answering: Any) -> None:
         for _time in range(2):
-            await stage.delivery.release_bot(stage.turn(turn).conversation_id)
+            await stage.delivery.release(stage.turn(turn))
 
     stage.run(play)
     ((_path, body),) = amo.chats.continued
@@ -254,7 +254,7 @@ def test_a_bot_waits_for_the_reply_to_what_the_client_wrote_on(database: Databas
     assert bot_asks(stage, amo, "And by post?") == []
 
     async def play(_answering: Any) -> None:
-        await stage.delivery.release_bot(stage.turn(turn).conversation_id)
+        await stage.delivery.release(stage.turn(turn))
 
     stage.run(play)
     assert amo.chats.continued == []
@@ -269,7 +269,7 @@ def test_a_turn_whose_bot_went_on_is_answered_with_what_the_client_wrote_on(
     hand_over(stage, turn)
 
     async def play(_answering: Any) -> None:
-        await stage.delivery.release_bot(stage.turn(turn).conversation_id)
+        await stage.delivery.release(stage.turn(turn))
 
     stage.run(play)
     (newer,) = stage.client_writes("And by post?")

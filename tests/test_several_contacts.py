@@ -6,7 +6,7 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import summaries
+from otvet.answering import summaries
 from otvet.answering.answering import Answering
 from otvet.conversations import conversations
 from otvet.responders.manus.api import ManusApi

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import spending, stats, summaries, tries
+from otvet import spending, stats, tries
+from otvet.answering import summaries
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.conversations import conversations, messages
 from otvet.deals.selection import Choice, Selection

@@ -100,10 +100,12 @@ class Answering:
                     await self._know_the_deal(turn)
                     await self._have_written(turn)
                     outcome = await self._deliver(turn)
-            if turn is None or not isinstance(outcome, State):
+            if turn is None:
                 return NOT_OURS
             self._let_the_next_one_in(turn.conversation_id)
             await self._delivery.release(turn)
+            if not isinstance(outcome, State):
+                return NOT_OURS
             await self._summaries.bring_up_to_date(turn_id)
             return outcome
         finally:
