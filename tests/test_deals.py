@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from otvet import gates
-from otvet.answering import context
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
+from otvet.answering import context
 from otvet.answering.instructions import Instructions
 from otvet.conversations import clients, conversations
 from otvet.deals import known, reading

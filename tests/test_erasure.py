@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from otvet import conversations as conversations_module
 from otvet import erasure, tries
-from otvet.answering import summaries
 from otvet.amocrm.events import read_delivery
+from otvet.answering import summaries
 from otvet.commands.forget import Who, forget
 from otvet.conversations import clients, conversations, messages
 from otvet.deals import known

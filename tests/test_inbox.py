@@ -1,50 +1,32 @@
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
-from collections.abc import Callable
-from collections.abc import Sequence
-from concurrent.futures import Future
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC
-from datetime import datetime
-from datetime import timedelta
-from hypothesis import HealthCheck
-from hypothesis import given
-from hypothesis import settings
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.engine import Connection, Row
+from structlog.testing import capture_logs
+
 from otvet import counters
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
-from otvet.conversations import chats
-from otvet.conversations import clients
-from otvet.conversations import conversations
-from otvet.conversations import messages
+from otvet.conversations import chats, clients, conversations, messages
 from otvet.errors import StorageError
 from otvet.intake import inbox
-from otvet.intake.inbox import Inbox
-from otvet.intake.inbox import Received
-from otvet.intake.inbox import Stored
-from otvet.intake.inbox import quarantine
-from otvet.intake.inbox import store
+from otvet.intake.inbox import Inbox, Received, Stored, quarantine, store
 from otvet.schema import prepare
 from otvet.storage.database import Database
-from otvet.turns import queue
-from otvet.turns import sending
-from otvet.turns.turn import State
-from otvet.turns.turn import turns
-from pathlib import Path
-from sqlalchemy.engine import Connection
-from sqlalchemy.engine import Row
-from structlog.testing import capture_logs
+from otvet.turns import queue, sending
+from otvet.turns.turn import State, turns
 from tests import in_hand
 from tests.clocks import FakeClock
 from tests.running import wait_for
-from tests.test_database import AMOCRM_WAITS
-from tests.test_database import held
-from tests.test_database import run
-from typing import Any
-import asyncio
-import pytest
-import sqlalchemy as sa
-
+from tests.test_database import AMOCRM_WAITS, held, run
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 SENT_AT = int(NOW.timestamp()) - 60

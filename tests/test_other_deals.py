@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet.answering import context
 from otvet.amocrm.events import read_delivery
+from otvet.answering import context
 from otvet.answering.instructions import Instructions
 from otvet.conversations import clients, conversations, messages
 from otvet.intake.inbox import Received, store
