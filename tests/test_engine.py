@@ -29,6 +29,11 @@ A_DAY = 86_400  # seconds: a job of that period runs once while a test does, at 
 A_SECOND = 1
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DELAYED_POLL_SECONDS", 0.1)
+
+
 async def sent(_turn_id: int) -> str:
     return "sent"
 

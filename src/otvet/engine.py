@@ -38,6 +38,7 @@ MOST_FORGOTTEN_AT_ONCE = 1000
 MOST_THREADS = 8  # its writes are short; a thread for each waiting one would only keep the webhook from running
 A_DAY = 86_400
 DELAYED = "delayed"  # the queue of the turns that were put off
+DELAYED_POLL_SECONDS = 5.0  # what waited for hours waits for these too
 OVERDUE = timedelta(minutes=1)  # a delayed turn that has not been begun by then is not waited for any more
 
 Job = Callable[[], Awaitable[object]]
@@ -100,7 +101,7 @@ class Engine:
         self._ring = DBOS.workflow(name="ring")(ring)
         scheduled = DBOS.workflow(name="job")(run_job)
         DBOS.launch()
-        await DBOS.register_queue_async(DELAYED)
+        await DBOS.register_queue_async(DELAYED, polling_interval_sec=DELAYED_POLL_SECONDS)
         await self._schedule(scheduled)
 
     async def stop(self) -> None:
@@ -216,8 +217,8 @@ class Engine:
             return "left out"
         self._busy[name] = _this_task()
         try:
-            others = await _list(schedule_name=name, status="PENDING")
-            if any(one.executor_id != self._me and one.executor_id in self.alive for one in others):
+            others = [process for process in self.alive if process != self._me]
+            if others and await _list(schedule_name=name, status="PENDING", executor_id=others):
                 return "left out"
             _when, job = self._jobs[name]
             await job()
