@@ -1,32 +1,44 @@
 """The workflow engine on a real database."""
 
-import asyncio
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
+from contextlib import contextmanager
+from datetime import UTC
+from datetime import datetime
+from datetime import timedelta
+from dbos._dbos import _get_dbos_instance
+from otvet import engine as module
+from otvet.engine import Engine
+from otvet.storage.engines import PATIENCE
+from otvet.storage.engines import make_engine
 from pathlib import Path
-from typing import Any, TypeVar
-
+from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
+from tests.running import wait_for
+from tests.test_database import with_options
+from tests.workflows import SCHEMA
+from tests.workflows import kept
+from typing import Any
+from typing import TypeVar
+import asyncio
 import psycopg
 import pytest
 import sqlalchemy as sa
-from dbos._dbos import _get_dbos_instance
-from sqlalchemy.exc import IntegrityError
-from structlog.testing import capture_logs
+import subprocess
+import sys
 
-from otvet import engine as module
-from otvet.engine import Engine
-from otvet.storage.engines import PATIENCE, make_engine
-from tests.running import wait_for
-from tests.test_database import with_options
-from tests.workflows import SCHEMA, kept
 
 Result = TypeVar("Result")
 
 A_DAY = 86_400  # seconds: a job of that period runs once while a test does, at the start
 A_SECOND = 1
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DELAYED_POLL_SECONDS", 0.1)
 
 
 async def sent(_turn_id: int) -> str:

@@ -11,23 +11,32 @@ workflow always runs from its top, and the turn's state says what is still to be
 Source: https://docs.dbos.dev/python/reference
 """
 
-import asyncio
-import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import structlog
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID, WorkflowStatus
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
-
+from datetime import UTC
+from datetime import datetime
+from datetime import timedelta
+from dbos import DBOS
+from dbos import DBOSConfig
+from dbos import SetEnqueueOptions
+from dbos import SetWorkflowID
+from dbos import WorkflowStatus
 from otvet.answering.workflow_file import open_file
 from otvet.errors import OtvetError
-from otvet.storage.engines import IDLE_TRANSACTION_MS, impatient
+from otvet.storage.engines import IDLE_TRANSACTION_MS
+from otvet.storage.engines import impatient
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from typing import Any
+import asyncio
+import logging
+import structlog
+
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +47,7 @@ MOST_FORGOTTEN_AT_ONCE = 1000
 MOST_THREADS = 8  # its writes are short; a thread for each waiting one would only keep the webhook from running
 A_DAY = 86_400
 DELAYED = "delayed"  # the queue of the turns that were put off
+DELAYED_POLL_SECONDS = 5.0  # what waited for hours waits for these too
 OVERDUE = timedelta(minutes=1)  # a delayed turn that has not been begun by then is not waited for any more
 
 Job = Callable[[], Awaitable[object]]
@@ -100,7 +110,7 @@ class Engine:
         self._ring = DBOS.workflow(name="ring")(ring)
         scheduled = DBOS.workflow(name="job")(run_job)
         DBOS.launch()
-        await DBOS.register_queue_async(DELAYED)
+        await DBOS.register_queue_async(DELAYED, polling_interval_sec=DELAYED_POLL_SECONDS)
         await self._schedule(scheduled)
 
     async def stop(self) -> None:
@@ -216,8 +226,8 @@ class Engine:
             return "left out"
         self._busy[name] = _this_task()
         try:
-            others = await _list(schedule_name=name, status="PENDING")
-            if any(one.executor_id != self._me and one.executor_id in self.alive for one in others):
+            others = [process for process in self.alive if process != self._me]
+            if others and await _list(schedule_name=name, status="PENDING", executor_id=others):
                 return "left out"
             _when, job = self._jobs[name]
             await job()
