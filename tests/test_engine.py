@@ -1,34 +1,27 @@
 """The workflow engine on a real database."""
 
-from collections.abc import Awaitable
-from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import closing
-from contextlib import contextmanager
-from datetime import UTC
-from datetime import datetime
-from datetime import timedelta
-from dbos._dbos import _get_dbos_instance
-from otvet import engine as module
-from otvet.engine import Engine
-from otvet.storage.engines import PATIENCE
-from otvet.storage.engines import make_engine
-from pathlib import Path
-from sqlalchemy.exc import IntegrityError
-from structlog.testing import capture_logs
-from tests.running import wait_for
-from tests.test_database import with_options
-from tests.workflows import SCHEMA
-from tests.workflows import kept
-from typing import Any
-from typing import TypeVar
 import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
 import psycopg
 import pytest
 import sqlalchemy as sa
-import subprocess
-import sys
+from dbos._dbos import _get_dbos_instance
+from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
 
+from otvet import engine as module
+from otvet.engine import Engine
+from otvet.storage.engines import PATIENCE, make_engine
+from tests.running import wait_for
+from tests.test_database import with_options
+from tests.workflows import SCHEMA, kept
 
 Result = TypeVar("Result")
 

@@ -178,9 +178,10 @@ def test_what_was_said_before_the_deal_was_known_keeps_its_place(database: Datab
         search.clock.advance(60)
         search.client_writes("of the other chat", LEAD, chat_id="another chat", message_id="m-4")
         search.look()
-        (turn,) = search.turns()  # both waited: one reply for all
+        waiting = search.turns()  # of each chat one
     assert search.said(LEAD) == ["of old", "first", "second", "of the other chat"]
-    assert search.found == [turn.id]
+    assert [turn.chat_ref for turn in waiting] == ["another chat", waiting[1].chat_ref]
+    assert search.found == [turn.id for turn in waiting]
     count = sa.select(sa.func.count()).select_from(clients)
     assert database.look(lambda connection: connection.scalar(count)) == 1
 

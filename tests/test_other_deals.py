@@ -15,7 +15,7 @@ from otvet.intake.inbox import Received, store
 from otvet.responders.base import Context
 from otvet.storage.database import Database
 from otvet.turns import turn as turn_
-from otvet.turns.turn import State, turns
+from otvet.turns.turn import State, join, turns
 from tests.clocks import FakeClock
 from tests.standins.sender import incoming
 
@@ -158,6 +158,13 @@ def test_summaries_stand_for_what_is_older(database: Database) -> None:
 # Two clients in one deal
 
 
+def as_before_chats(database: Database) -> None:
+    """The newest two turns as an older version left them, for which a deal had one turn: one of both clients' words."""
+    with database.writes.begin() as connection:
+        newest = connection.scalars(sa.select(turns.c.id).order_by(turns.c.id.desc()).limit(2)).all()
+        join(connection, newest[0], newest[1])
+
+
 def test_a_question_of_two_clients_is_told_nothing_of_their_other_deals(database: Database) -> None:
     chats = Chats(database)
     for who, lead, secret in ((ANNA, OLD, "I am ill"), (BORIS, THIRD, "my salary is 100")):
@@ -166,6 +173,7 @@ def test_a_question_of_two_clients_is_told_nothing_of_their_other_deals(database
         chats.change(lead, summary=secret)
     chats.client_writes("Anna asks", SHARED, **ANNA)
     chats.client_writes("Boris joins", SHARED, **BORIS)
+    as_before_chats(database)
     told = chats.told()
     assert told.question_text == "Anna asks\nBoris joins"
     assert (texts(told), told.summary) == ([], "")
@@ -192,6 +200,7 @@ def test_a_reply_to_both_is_nobodys_to_take_along(database: Database) -> None:
     chats = Chats(database)
     chats.client_writes("my passport is lost", SHARED, **ANNA)
     chats.client_writes("and I want it in blue", SHARED, **BORIS)
+    as_before_chats(database)
     chats.answered("Another document will do, and blue it is")
     chats.client_writes("Boris asks", NEW, **BORIS)
     assert texts(chats.told()) == ["and I want it in blue"]

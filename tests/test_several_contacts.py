@@ -84,14 +84,15 @@ def test_where_no_contact_is_named_nobody_is_told_apart(database: Database) -> N
     assert history(manus) == ["One", "Gladly."]
 
 
-def test_what_both_ask_at_once_is_one_question(database: Database) -> None:
-    manus = Writer("manus", "Gladly.")
+def test_what_both_ask_at_once_are_two_questions(database: Database) -> None:
+    manus = Writer("manus", "To him.", "To her.")
     deal = Deal(database, manus)
-    (turn,) = deal.writes("How much?", **HUSBAND)
-    deal.writes("And when?", **WIFE)
-    deal.answer(turn)
-    assert manus.told[-1].question_text == "How much?\nAnd when?"
-    assert manus.told[-1].shared
+    (his,), (hers,) = deal.writes("How much?", **HUSBAND), deal.writes("And when?", **WIFE)
+    deal.answer(his)
+    deal.answer(hers)
+    assert [told.question_text for told in manus.told] == ["How much?", "And when?"]
+    assert [told.shared for told in manus.told] == [True, True]
+    assert [[line.text for line in told.history] for told in manus.told] == [[], []]
 
 
 def test_the_summary_of_both_is_neither_told_nor_written(database: Database) -> None:

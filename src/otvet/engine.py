@@ -11,32 +11,23 @@ workflow always runs from its top, and the turn's state says what is still to be
 Source: https://docs.dbos.dev/python/reference
 """
 
-from collections import Counter
-from collections.abc import Awaitable
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context
-from datetime import UTC
-from datetime import datetime
-from datetime import timedelta
-from dbos import DBOS
-from dbos import DBOSConfig
-from dbos import SetEnqueueOptions
-from dbos import SetWorkflowID
-from dbos import WorkflowStatus
-from otvet.answering.workflow_file import open_file
-from otvet.errors import OtvetError
-from otvet.storage.engines import IDLE_TRANSACTION_MS
-from otvet.storage.engines import impatient
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
-from typing import Any
 import asyncio
 import logging
-import structlog
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import structlog
+from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID, WorkflowStatus
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from otvet.answering.workflow_file import open_file
+from otvet.errors import OtvetError
+from otvet.storage.engines import IDLE_TRANSACTION_MS, impatient
 
 log = structlog.get_logger(__name__)
 
