@@ -85,8 +85,13 @@ def error_of(amo: AmoStandin, use: Callable[[AmoClient], Awaitable[Any]], **opti
     return caught.value
 
 
+async def write_note(client: AmoClient, lead_id: int, text: str) -> int:
+    async with client.slot() as slot:
+        return await slot.add_note(lead_id, text)
+
+
 def add_note(client: AmoClient) -> Awaitable[int]:
-    return client.add_note(LEAD, "The answer (ref 7f3a)")
+    return write_note(client, LEAD, "The answer (ref 7f3a)")
 
 
 def find_note(client: AmoClient) -> Awaitable[int | None]:
@@ -287,19 +292,19 @@ def test_a_note_is_written_once_and_its_id_given(amo: AmoStandin) -> None:
 
 def test_any_text_arrives_as_it_is(amo: AmoStandin) -> None:
     text = 'Да & нет <b>"да"</b>\n\n— 😀\t\\'
-    with_client(amo, lambda client: client.add_note(LEAD, text))
+    with_client(amo, lambda client: write_note(client, LEAD, text))
     assert amo.notes(LEAD)[0]["params"]["text"] == text
 
 
 def test_a_note_to_a_deal_that_is_not_there_is_refused_for_good(amo: AmoStandin) -> None:
-    error = error_of(amo, lambda client: client.add_note(1, "Hello"))
+    error = error_of(amo, lambda client: write_note(client, 1, "Hello"))
     assert (error.reason, error.permanent, error.ambiguous) == ("not_found", True, False)
     amo.any_lead = True
-    assert with_client(amo, lambda client: client.add_note(1, "Hello")) == amo.notes(1)[0]["id"]
+    assert with_client(amo, lambda client: write_note(client, 1, "Hello")) == amo.notes(1)[0]["id"]
 
 
 def test_amocrms_own_complaint_reaches_the_operator(amo: AmoStandin) -> None:
-    error = error_of(amo, lambda client: client.add_note(LEAD, ""))
+    error = error_of(amo, lambda client: write_note(client, LEAD, ""))
     assert (error.reason, error.permanent, error.status) == ("validation", True, 400)
     assert "params.text: This value should not be blank" in str(error)
 
@@ -308,7 +313,7 @@ def test_the_newest_note_with_the_marker_is_found(amo: AmoStandin) -> None:
     async def several(client: AmoClient) -> tuple[int, int | None, int | None]:
         await add_note(client)
         newest = await add_note(client)
-        await client.add_note(LEAD, "Something else")
+        await write_note(client, LEAD, "Something else")
         return newest, await find_note(client), await client.find_note(LEAD, "0000")
 
     newest, found, unknown = with_client(amo, several)
@@ -319,7 +324,7 @@ def test_the_newest_note_with_the_marker_is_found(amo: AmoStandin) -> None:
 def test_a_note_is_looked_for_among_the_last_hundred(amo: AmoStandin) -> None:
     async def buried_under(client: AmoClient, others: int) -> int | None:
         for _ in range(others):
-            await client.add_note(LEAD, "Something else")
+            await write_note(client, LEAD, "Something else")
         return await find_note(client)
 
     note_id = with_client(amo, add_note)
