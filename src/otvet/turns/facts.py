@@ -10,7 +10,7 @@ from otvet import gates
 from otvet.conversations import conversations, messages, origin_of
 from otvet.turns import parts, sending
 from otvet.turns.policy import Facts, Policy
-from otvet.turns.queue import place_taken, waiting_turn
+from otvet.turns.queue import has_waiting, place_taken
 from otvet.turns.turn import Reason, State, Turn, Writer, turns
 
 A_DAY = timedelta(days=1)
@@ -27,7 +27,7 @@ def read(connection: Connection, turn: Turn, policy: Policy, now: datetime, *, c
             return Facts(
                 connected,
                 outage=is_outage(connection),
-                wrote_on=waiting_turn(connection, turn.conversation_id, turn.chat_ref) is not None,
+                wrote_on=has_waiting(connection, turn.conversation_id, turn.chat_ref),
                 said_at=said_at(connection, turn.id),
             )
         case State.SENDING:

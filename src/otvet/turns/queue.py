@@ -118,6 +118,18 @@ def waiting_turn(connection: Connection, conversation_id: int, chat_ref: str) ->
     return None if row is None else Turn.from_row(row)
 
 
+_HAS_WAITING = sa.select(turns.c.id).where(
+    turns.c.conversation_id == sa.bindparam("conversation"),
+    turns.c.chat_ref == sa.bindparam("chat"),
+    turns.c.state == State.WAITING,
+)
+
+
+def has_waiting(connection: Connection, conversation_id: int, chat_ref: str) -> bool:
+    """Whether the chat has a waiting turn."""
+    return connection.execute(_HAS_WAITING, {"conversation": conversation_id, "chat": chat_ref}).first() is not None
+
+
 def move_turns(connection: Connection, from_conversation: int, to_conversation: int) -> None:
     """Two conversations turn out to be one: the turns of the first go to the second, a waiting one joins its own."""
     deal_found(connection, from_conversation)
