@@ -26,10 +26,12 @@ FIRST_FIELD = 701
 
 @dataclass(frozen=True)
 class Seen:
-    """A message that reached a client's messenger."""
+    """A message that reached a client's messenger. contact_id, talk_id: whose, where the call named one."""
 
     lead_id: int
     text: str
+    contact_id: int | None = None
+    talk_id: int | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     at: int = field(default_factory=lambda: int(time.time()))
     by_bot: bool = True
@@ -58,7 +60,7 @@ class Chats:
         self.waiting: dict[str, int] = {}
         self.continued: list[tuple[str, Json]] = []
         self.hold = False  # a bot that was started reads its field only when let
-        self._held: list[tuple[int, int]] = []
+        self._held: list[tuple[int, int, int | None]] = []
         self._amo = amo
         self._ids = itertools.count(FIRST_FIELD)
 
@@ -79,8 +81,8 @@ class Chats:
     def let_go(self) -> None:
         """Bots that were started read their fields now."""
         held, self._held = self._held, []
-        for bot_id, lead_id in held:
-            self._send_field(bot_id, lead_id)
+        for bot_id, lead_id, contact_id in held:
+            self._send_field(bot_id, lead_id, contact_id)
 
     def told(self, lead_id: int) -> list[str]:
         return [one.text for one in self.seen if one.lead_id == lead_id]
@@ -148,35 +150,39 @@ class Chats:
         body = await request.json()
         if not self.has_v4 or bot_id not in self.bots:
             return Problem(404, "Not Found", "Not Found")
-        assert body["entity_type"] == "leads"
-        self._start(bot_id, body["entity_id"])
+        self._start(bot_id, *self._run_for(body["entity_id"], body["entity_type"] == "contacts"))
         return Response(status_code=202)
 
     async def _run_v2(self, request: Request) -> Response:
         (item,) = await request.json()
-        assert item["entity_type"] == 2
+        assert item["entity_type"] in (1, 2)
         if item["bot_id"] not in self.bots:
             if self.v2_takes_any:
                 return Response('{"success": true}', 202)
             return Problem(422, "Unprocessable Entity", "No such bot")
-        self._start(item["bot_id"], item["entity_id"])
+        self._start(item["bot_id"], *self._run_for(item["entity_id"], item["entity_type"] == 1))
         return Response('{"success": true}', 202)
 
-    def _start(self, bot_id: int, lead_id: int) -> None:
+    def _run_for(self, entity_id: int, contact: bool) -> tuple[int, int | None]:
+        """The deal whose field the bot reads, and the contact; a contact's deal is the one that was written to last."""
+        return (next(reversed(self.values))[0], entity_id) if contact else (entity_id, None)
+
+    def _start(self, bot_id: int, lead_id: int, contact_id: int | None) -> None:
         self.runs.append((bot_id, lead_id))
         if self.hold:
-            self._held.append((bot_id, lead_id))
+            self._held.append((bot_id, lead_id, contact_id))
         else:
-            self._send_field(bot_id, lead_id)
+            self._send_field(bot_id, lead_id, contact_id)
 
-    def _send_field(self, bot_id: int, lead_id: int) -> None:
-        self._reach(Seen(lead_id, self.values.get((lead_id, self.bots[bot_id]), "")))
+    def _send_field(self, bot_id: int, lead_id: int, contact_id: int | None) -> None:
+        self._reach(Seen(lead_id, self.values.get((lead_id, self.bots[bot_id]), ""), contact_id))
 
     async def _send_message(self, request: Request) -> Response:
-        lead_id = self.talks.get(request.path_params["talk_id"])
+        talk_id = request.path_params["talk_id"]
+        lead_id = self.talks.get(talk_id)
         if lead_id is None:
             return Problem(404, "Not Found", "Talk not found")
-        seen = Seen(lead_id, (await request.json())["text"], by_bot=False)
+        seen = Seen(lead_id, (await request.json())["text"], talk_id=talk_id, by_bot=False)
         self._reach(seen)
         return Hal({"id": seen.id}, 202)
 
