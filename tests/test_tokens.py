@@ -316,7 +316,7 @@ def test_a_token_that_was_just_given_is_not_renewed_for_a_401(
     assert exchanges(amo) == 0
 
 
-def test_a_note_whose_place_was_taken_before_is_not_sent_with_the_new_token(
+def test_a_note_whose_slot_was_taken_before_is_not_sent_with_the_new_token(
     database: Database, clock: FakeClock, amo: AmoStandin
 ) -> None:
     amo.add_lead(5)
@@ -325,7 +325,8 @@ def test_a_note_whose_place_was_taken_before_is_not_sent_with_the_new_token(
 
     async def call(source: Tokens) -> None:
         async with httpx2.AsyncClient(trust_env=False) as http:
-            await AmoClient(http, amo.url, source, None).add_note(5, "text", has_place=True)
+            async with AmoClient(http, amo.url, source, None).slot() as slot:
+                await slot.add_note(5, "text")
 
     with pytest.raises(AmoError) as caught:
         run(database, clock, amo, call)

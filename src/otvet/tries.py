@@ -35,7 +35,7 @@ threads = sa.Table(
     "threads",
     metadata,
     sa.Column("conversation_id", Id, sa.ForeignKey("conversations.id"), primary_key=True),
-    sa.Column("chat_ref", sa.Text, primary_key=True, server_default=""),  # see turns.chat_ref
+    sa.Column("chat_ref", sa.Text, primary_key=True, server_default=sa.text("''")),  # see turns.chat_ref
     sa.Column("responder", sa.Text, primary_key=True),
     sa.Column("thread", sa.Text, nullable=False),  # the responder's own id of the conversation: a Manus task
 )

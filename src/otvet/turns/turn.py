@@ -107,7 +107,7 @@ turns = sa.Table(
     sa.Column("id", Id, primary_key=True),
     sa.Column("conversation_id", Id, sa.ForeignKey("conversations.id"), nullable=False, index=True),
     # The chat that asks and is answered, as events.MessageEvent.chat_ref; empty while no message has named it.
-    sa.Column("chat_ref", sa.Text, nullable=False, server_default=""),
+    sa.Column("chat_ref", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("state", sa.Text, nullable=False, server_default=State.WAITING, index=True),
     sa.Column("owner", sa.Text),  # the process that works on it; none: any process may claim it
     sa.Column("first_message_at", UtcDateTime, nullable=False),  # when we received it, by our own clock

@@ -43,7 +43,7 @@ conversations = sa.table("conversations", sa.column("id"), sa.column("chat_ref")
 def upgrade() -> None:
     op.execute("ALTER TABLE turns RENAME COLUMN tried_at TO sent_attempt_at")
     op.execute("ALTER TABLE turns RENAME COLUMN forced TO requested_by_staff")
-    op.add_column("turns", sa.Column("chat_ref", sa.Text, nullable=False, server_default=""))
+    op.add_column("turns", sa.Column("chat_ref", sa.Text, nullable=False, server_default=sa.text("''")))
     op.add_column("messages", sa.Column("chat_ref", sa.Text))
     op.add_column("chats", sa.Column("paused_until", MOMENT))
     op.add_column("chats", sa.Column("paused_by", sa.Text))
@@ -116,7 +116,7 @@ def _make_threads_anew(connection: Connection) -> None:
     made = op.create_table(
         "threads",
         sa.Column("conversation_id", ID, nullable=False),
-        sa.Column("chat_ref", sa.Text, nullable=False, server_default=""),
+        sa.Column("chat_ref", sa.Text, nullable=False, server_default=sa.text("''")),
         sa.Column("responder", sa.Text, nullable=False),
         sa.Column("thread", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("conversation_id", "chat_ref", "responder", name="pk_threads"),
