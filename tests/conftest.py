@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from otvet.storage.database import Database
 from tests import certificates, databases
+
+settings.register_profile("untimed", deadline=None)  # machines are busy: no test is about seconds
+settings.load_profile("untimed")
+
 
 # The files whose SQL differs between the databases, or whose promise is kept by locks and indexes of the database:
 # they run on both in ``make test``. Of the others ``make test-slow`` runs what is left to do on PostgreSQL.
