@@ -324,9 +324,11 @@ def test_a_note_whose_slot_was_taken_before_is_not_sent_with_the_new_token(
     clock.advance(DAY / 2)
 
     async def call(source: Tokens) -> None:
-        async with httpx2.AsyncClient(trust_env=False) as http:
-            async with AmoClient(http, amo.url, source, None).slot() as slot:
-                await slot.add_note(5, "text")
+        async with (
+            httpx2.AsyncClient(trust_env=False) as http,
+            AmoClient(http, amo.url, source, None).slot() as slot,
+        ):
+            await slot.add_note(5, "text")
 
     with pytest.raises(AmoError) as caught:
         run(database, clock, amo, call)
