@@ -273,8 +273,8 @@ def test_a_question_in_which_somebody_else_waits_too_is_answered_all_the_same(da
     shop.another_writes("And I?", "m-2")
     shop.erase(contact_id=CONTACT)
     assert [row.content for row in shop.rows(messages)] == ["", "And I?"]
-    (turn,) = shop.rows(turns)
-    assert (turn.state, turn.reason) == (State.WAITING, None)
+    ended = {row.id: (row.state, row.reason) for row in shop.rows(turns)}
+    assert list(ended.values()) == [(State.CANCELLED, Reason.ERASED), (State.WAITING, None)]
 
 
 def test_words_of_a_first_version_in_a_deal_of_two_go_with_the_deals_client(database: Database) -> None:
@@ -364,6 +364,7 @@ HARMLESS = {
     "turns.responder",
     "turns.state",
     "turns.way",
+    "chats.paused_by",
     "bot_waits.return_url",  # an address of amoCRM's
     "conversations.mode",
     *(f"consents.{name}" for name in ("base_url", "client_id", "client_secret", "redirect_url", "sentence", "state")),
@@ -376,6 +377,7 @@ ERASED = {
     *(f"clients.{name}" for name in ("name", "phone", "email", "card", "first_version")),
     *(f"conversations.{name}" for name in ("chat_ref", "summary", "deal", "first_version")),
     *(f"messages.{name}" for name in ("content", "message_type", "metadata", "amocrm_chat_id", "amocrm_talk_id")),
+    *(f"{table}.chat_ref" for table in ("messages", "turns", "threads", "bot_waits")),
     "messages.first_version",
     "parts.text",
     "quarantine.body",

@@ -15,11 +15,11 @@ from typing import Any
 import httpx2
 import pytest
 import sqlalchemy as sa
-from otvet.deliver.drafts import marker
 from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import read_delivery
 from otvet.conversations import DRAFT, conversations, set_mode
+from otvet.delivery.notes import Notes
 from otvet.intake.inbox import Received, store
 from otvet.turns import human_request as handover
 from otvet.turns import sending
@@ -183,7 +183,7 @@ def _wrongs_drafted(connection: Connection, deal: Deal, amo: AmoStandin) -> Iter
     if not (turn.state == State.SENT and turn.approved):
         yield f"the approved draft ended as {_told(turn)}"
     name = _installation(connection)
-    yield from _notes(connection, deal, amo, marker(name, turn), sending.marker(name, turn.id))
+    yield from _notes(connection, deal, amo, Notes(name).draft_marker(turn), sending.marker(name, turn.id))
 
 
 def test_a_kill_at_any_point_where_people_have_a_say(tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from otvet.deliver.ways import FIELD
 
 from otvet import installation
+from otvet.delivery.methods import FIELD
 from otvet.errors import SettingsError
 from otvet.settings import old_names
 from otvet.settings.loading import load_settings, misspelt

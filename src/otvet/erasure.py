@@ -25,6 +25,7 @@ from otvet.responders.manus.api import NOT_FOUND, ManusApi, ManusError
 from otvet.storage.database import Database
 from otvet.turns import parts
 from otvet.turns.turn import NEEDS_STAFF, OPEN, Reason, State, turns
+from otvet.widget.waiting import bot_waits
 
 log = structlog.get_logger(__name__)
 
@@ -159,6 +160,7 @@ def erase(connection: Connection, whose: Whose, now: datetime) -> Erased:
             amocrm_contact_id=None,
             amocrm_chat_id=None,
             amocrm_talk_id=None,
+            chat_ref=None,
             first_version=sa.null(),
         )
     )
@@ -250,6 +252,8 @@ def _clear_turns(connection: Connection, whose: Whose, now: datetime) -> None:
     unfinished = turns.c.state.in_((*OPEN, *NEEDS_STAFF))
     closed = {"state": State.CANCELLED, "closed_at": now}
     connection.execute(turns.update().where(here, unfinished).values(**closed))
+    connection.execute(turns.update().where(here).values(chat_ref=""))  # closed by now: nothing to collide with
+    connection.execute(bot_waits.update().where(bot_waits.c.chat_ref.in_(whose.chats)).values(chat_ref=None))
 
 
 def _clear_conversations(connection: Connection, whose: Whose, now: datetime) -> None:
