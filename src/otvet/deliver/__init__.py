@@ -1,1 +1,1 @@
-"""Left over."""
+"""Echoes: replies of ours that come back from amoCRM as outgoing messages."""
