@@ -1168,6 +1168,15 @@ def test_a_clock_that_was_set_back_does_not_keep_a_gate_closed(database: Databas
     assert gate_of(database) is None
 
 
+def test_who_looks_leaves_alone_what_another_process_has_closed_anew_since(database: Database) -> None:
+    stage = Stage(database)
+    looked_at_its_clock = stage.clock.now()
+    stage.clock.advance(1)
+    close_gate(stage, "banned")
+    with database.writes.begin() as connection:
+        assert not gates.may_look(connection, gates.AMOCRM, looked_at_its_clock)
+
+
 def test_who_waits_tries_again_when_another_process_opened_the_gate(database: Database) -> None:
     with amocrm_standin() as amo:
         stage = Stage(database, amo=amo)

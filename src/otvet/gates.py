@@ -97,9 +97,10 @@ def may_look(connection: Connection, name: str, now: datetime) -> bool:
     gate = closed(connection, name)
     if gate is None:
         return False
-    later = now + LOOK_AGAIN[gate.reason]
-    # Later than a whole pause from now: the clock was set back since.
-    due = sa.or_(gates.c.look_again_at <= now, gates.c.look_again_at > later)
+    pause = LOOK_AGAIN[gate.reason]
+    later = now + pause
+    # Two pauses from now: the clock was set back. A bit over one: another process has just closed it anew.
+    due = sa.or_(gates.c.look_again_at <= now, gates.c.look_again_at > later + pause)
     won = connection.execute(gates.update().where(gates.c.name == name, due).values(look_again_at=later))
     return won.rowcount == 1
 
