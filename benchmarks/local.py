@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.contexts import context
 
 from benchmarks.page import keep
-from otvet.responders.checks.guard import check
+from otvet.guard.guard import check
 from otvet.responders.knowledge.passages import Passage, read_folder
 from otvet.responders.knowledge.search import Index
 

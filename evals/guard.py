@@ -10,9 +10,9 @@ from typing import Any
 
 from evals.local import FOLDER as SHOP
 from evals.section import Section, percent
+from otvet.guard.guard import Finding, check
 from otvet.i18n import language_of
 from otvet.responders.base import Context, Line
-from otvet.responders.checks.guard import Finding, check
 from otvet.responders.knowledge.passages import Passage, read_folder
 
 FOLDER = Path(__file__).parent

@@ -5,7 +5,7 @@ MANUS_POLL_SECONDS, MANUS_CALLS_A_MINUTE: in place of the product's own numbers,
 
 import os
 
-from otvet import manus
+from otvet.app import manus
 
 
 def hurry() -> None:

@@ -28,7 +28,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from otvet.clock import SystemClock
-from otvet.conversations import FOR_GOOD, conversations, messages
+from otvet.conversations.tables import FOR_GOOD, conversations, messages
 from otvet.storage.engines import make_engine
 from otvet.turns.turn import OPEN, Reason, State, turns
 from tests.running import Otvet, wait_for

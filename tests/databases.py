@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import psycopg
 
-from otvet.schema import prepare
+from otvet.schema.upgrade import prepare
 from otvet.storage.database import Database
 
 PREPARED = "prepared"

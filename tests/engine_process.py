@@ -4,7 +4,7 @@ import asyncio
 import sys
 from datetime import timedelta
 
-from otvet.engine import Engine
+from otvet.answering.engine import Engine
 
 
 async def main(url: str, me: str, *put_off: str) -> None:

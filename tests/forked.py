@@ -85,11 +85,12 @@ def become(folder: str, environment: Mapping[str, str], stdin: str, stdout: str,
 
 def hurry() -> None:
     """Have a process that is silent count as dead after four seconds, and be taken over from a second later."""
-    from otvet import dispatcher, processes
+    from otvet.answering import worker
+    from otvet.storage import heartbeats
 
-    processes.BEAT_SECONDS = 0.5
-    processes.DEAD_AFTER = timedelta(seconds=4)
-    dispatcher.SWEEP_SECONDS = 1.0
+    heartbeats.BEAT_SECONDS = 0.5
+    heartbeats.DEAD_AFTER = timedelta(seconds=4)
+    worker.SWEEP_SECONDS = 1.0
 
 
 def run(arguments: Sequence[str], *process: Any) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from otvet.app import Service
+from otvet.app.service import Service
 from otvet.commands import serve
 from otvet.settings.loading import load_settings
 from otvet.settings.settings import WEBHOOK_PATH

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from otvet.responders.checks.guard import Finding
+from otvet.guard.guard import Finding
 from otvet.tries import REFUSED
 from tests.contexts import THEN
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from otvet import gates
 from otvet.answering.answering import Answering
 from otvet.deals.selection import CHANNEL, STAGE, Choice, Selection
 from otvet.delivery.staff_task import DUE_WITHIN as TASK_WITHIN
 from otvet.errors import SettingsError
 from otvet.settings import working_hours
 from otvet.settings.loading import load_settings
+from otvet.storage import outages
 from otvet.storage.database import Database
 from otvet.turns import staff
 from otvet.turns import turn as turn_
@@ -157,7 +157,7 @@ def away_when_the_reply_is_written(stage: Stage, amo: AmoStandin, how: str, unti
     """amoCRM takes no reply until then: it answers with errors, or its gate is closed."""
     with stage.database.writes.begin() as connection:
         if how == "gate":
-            gates.close(connection, gates.AMOCRM, "payment", "The subscription has ended.", stage.clock.now())
+            outages.close(connection, outages.AMOCRM, "payment", "The subscription has ended.", stage.clock.now())
     if how != "gate":
         for path in ("/api/v4/leads/*/notes", f"/api/v4/bots/{BOT}/run"):
             amo.fault(path=path, method="POST", status=int(how), times=None)
@@ -167,7 +167,7 @@ def away_when_the_reply_is_written(stage: Stage, amo: AmoStandin, how: str, unti
             stage.clock.advance((until - stage.clock.now()).total_seconds())
             amo.app.clear()
             with stage.database.writes.begin() as connection:
-                gates.open_again(connection, gates.AMOCRM)
+                outages.open_again(connection, outages.AMOCRM)
 
     stage.clock.on_sleep = back
 

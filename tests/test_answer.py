@@ -12,20 +12,20 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import gates, processes
+from otvet.account.outage_probe import Lookout
 from otvet.amocrm.client import AmoClient, Limiter, Slot
 from otvet.amocrm.events import read_delivery
 from otvet.answering import answering as module
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.in_every_process import repeat
-from otvet.app import delivery_methods
-from otvet.conversations import FOR_GOOD, messages, set_pause
+from otvet.app.service import delivery_methods
+from otvet.conversations.tables import FOR_GOOD, messages, set_pause
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import DeliveryOptions
 from otvet.intake.inbox import Received, store
-from otvet.lookout import Lookout
 from otvet.responders.base import Context, Journal, Reply, ResponderError
 from otvet.responders.knowledge.responder import Knowledge
+from otvet.storage import heartbeats, outages
 from otvet.storage.database import Database
 from otvet.storage.writer import Writer as DatabaseWriter
 from otvet.tries import tries
@@ -143,7 +143,7 @@ class Stage:
 
     def client(self, http: httpx2.AsyncClient) -> AmoClient:
         assert self._amo is not None
-        gate = partial(gates.pass_through, self.database, gates.AMOCRM)
+        gate = partial(outages.pass_through, self.database, outages.AMOCRM)
         return AmoClient(http, self._amo.url, self._amo.token, self.limiter, gate)
 
     def answering(self, client: AmoClient | None) -> Answering:
@@ -713,7 +713,7 @@ def test_a_turn_of_a_living_process_is_not_taken(database: Database) -> None:
     (turn,) = stage.client_writes()
     now = stage.clock.now()
     with database.writes.begin() as connection:
-        processes.beat(connection, "another", now)
+        heartbeats.beat(connection, "another", now)
         assert queue.claim(connection, turn, "another", now)
 
     async def play(answering: Answering) -> None:
@@ -774,22 +774,22 @@ def test_a_ban_stops_all_calls_and_keeps_the_reply(database: Database) -> None:
 
         stage.run(play)
         assert len(amo.notes(LEAD)) == 1
-        assert stage.clock.monotonic() >= gates.LOOK_AGAIN["banned"].total_seconds()
+        assert stage.clock.monotonic() >= outages.LOOK_AGAIN["banned"].total_seconds()
         calls = [(one["method"], one["path"].rsplit("/", 1)[1]) for one in amo.log]
         assert calls == [("POST", "notes"), ("GET", "account"), ("GET", "notes"), ("POST", "notes")]
-    assert database.look(lambda connection: gates.closed(connection, gates.AMOCRM)) is None
+    assert database.look(lambda connection: outages.closed(connection, outages.AMOCRM)) is None
 
 
 def closed_gate(stage: Stage, reason: str = "payment") -> None:
     with stage.database.writes.begin() as connection:
-        gates.close(connection, gates.AMOCRM, reason, "closed", stage.clock.now())
+        outages.close(connection, outages.AMOCRM, reason, "closed", stage.clock.now())
 
 
 def opens_after(stage: Stage, seconds: float) -> Callable[[], None]:
     def look() -> None:
         if stage.clock.monotonic() >= seconds:
             with stage.database.writes.begin() as connection:
-                gates.open_again(connection, gates.AMOCRM)
+                outages.open_again(connection, outages.AMOCRM)
 
     return look
 
@@ -905,11 +905,11 @@ def being_sent(stage: Stage) -> int:
 
 def close_gate(stage: Stage, reason: str) -> None:
     with stage.database.writes.begin() as connection:
-        gates.close(connection, gates.AMOCRM, reason, "amoCRM refuses.", stage.clock.now())
+        outages.close(connection, outages.AMOCRM, reason, "amoCRM refuses.", stage.clock.now())
 
 
-def gate_of(database: Database) -> gates.Closed | None:
-    return database.look(lambda connection: gates.closed(connection, gates.AMOCRM))
+def gate_of(database: Database) -> outages.Closed | None:
+    return database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
 
 
 def test_amocrm_is_not_asked_too_early_for_a_note_whose_sender_died(database: Database) -> None:
@@ -1093,7 +1093,7 @@ def test_who_waits_for_a_place_when_the_gate_closes_does_not_call(database: Data
             for turn in (crashed, fresh):
                 assert isinstance(await stage.delivery.deliver(turn), Wait)
                 with database.writes.begin() as connection:
-                    gates.open_again(connection, gates.AMOCRM)
+                    outages.open_again(connection, outages.AMOCRM)
 
         stage.run(play)
         assert amo.log == []
@@ -1143,12 +1143,12 @@ def test_a_gate_is_looked_at_without_a_reply_that_is_due(database: Database) -> 
             await stage.lookout.look()
             assert amo.log == []
             amo.fault(path="/api/v4/account", status=402)
-            stage.clock.advance(gates.LOOK_AGAIN["payment"].total_seconds())
+            stage.clock.advance(outages.LOOK_AGAIN["payment"].total_seconds())
             await stage.lookout.look()
             await stage.lookout.look()  # not again before the next pause is over
             assert len(amo.log) == 1
             assert gate_of(database) is not None
-            stage.clock.advance(gates.LOOK_AGAIN["payment"].total_seconds())
+            stage.clock.advance(outages.LOOK_AGAIN["payment"].total_seconds())
             await stage.lookout.look()
 
         stage.run(play)
@@ -1174,7 +1174,7 @@ def test_who_looks_leaves_alone_what_another_process_has_closed_anew_since(datab
     stage.clock.advance(1)
     close_gate(stage, "banned")
     with database.writes.begin() as connection:
-        assert not gates.may_look(connection, gates.AMOCRM, looked_at_its_clock)
+        assert not outages.may_look(connection, outages.AMOCRM, looked_at_its_clock)
 
 
 def test_who_waits_tries_again_when_another_process_opened_the_gate(database: Database) -> None:
@@ -1188,7 +1188,7 @@ def test_who_waits_tries_again_when_another_process_opened_the_gate(database: Da
             waiting = asyncio.create_task(stage.delivery.wait(Wait(), 900))
             await asyncio.sleep(0)
             with database.writes.begin() as connection:
-                gates.open_again(connection, gates.AMOCRM)
+                outages.open_again(connection, outages.AMOCRM)
             await stage.lookout.notice()
             await asyncio.wait_for(waiting, 10)
 

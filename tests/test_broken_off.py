@@ -6,9 +6,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from otvet.account import account, tokens
 from otvet.amocrm import oauth
 from otvet.amocrm.token import Pair
-from otvet.connection import account, tokens
 from otvet.settings.loading import load_settings
 from otvet.storage.database import Database
 from tests.clocks import FakeClock

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import read_delivery
-from otvet.conversations import messages
+from otvet.conversations.tables import messages
 from otvet.intake.inbox import Received, store
-from otvet.schema import prepare
+from otvet.schema.upgrade import prepare
 from otvet.storage.database import Database
 from otvet.turns.turn import turns
 from tests.chaos import FIRST_LEAD, Judge, Options, Report, Said, run

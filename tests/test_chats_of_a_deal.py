@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from otvet.answering.answering import Answering
-from otvet.conversations import chats
+from otvet.conversations.tables import chats
 from otvet.delivery.methods import DeliveryOptions
 from otvet.responders.base import Context, Journal, Reply
 from otvet.storage.database import Database

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from otvet import gates
 from otvet.amocrm import addresses
 from otvet.commands import check_account
-from otvet.schema import prepare
+from otvet.schema.upgrade import prepare
 from otvet.settings.loading import load_settings
+from otvet.storage import outages
 from otvet.storage.database import Database
 from tests.running import SECRET, command
 from tests.standins.amocrm import AmoStandin, amocrm_standin
@@ -61,7 +61,7 @@ def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
     database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
     prepare(database, datetime.now(UTC))
     with database.writes.begin() as connection:
-        gates.close(connection, gates.AMOCRM, "banned", "amoCRM has blocked this server", datetime.now(UTC))
+        outages.close(connection, outages.AMOCRM, "banned", "amoCRM has blocked this server", datetime.now(UTC))
     database.close()
     code, printed = check(tmp_path, amo)
     assert (code, "✗ amoCRM amoCRM has blocked this server" in printed) == (1, True)

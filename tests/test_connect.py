@@ -18,12 +18,12 @@ import pytest
 import sqlalchemy as sa
 from dotenv import dotenv_values
 
-from otvet import gates
+from otvet.account import tokens
+from otvet.account.setup import name_of_server, public_address
 from otvet.clock import SystemClock
-from otvet.connection import tokens
-from otvet.connection.connecting import name_of_server, public_address
 from otvet.errors import SettingsError, UsageError
 from otvet.settings.env_file import update
+from otvet.storage import outages
 from otvet.storage.database import Database
 from tests.running import PROGRAM, SECRET, Otvet, command, environment, otvet, wait_for
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
@@ -411,7 +411,7 @@ def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
     connect(tmp_path, *given)
     database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
     with database.writes.begin() as connection:
-        gates.close(connection, gates.AMOCRM, "banned", "amoCRM has blocked this server", SystemClock().now())
+        outages.close(connection, outages.AMOCRM, "banned", "amoCRM has blocked this server", SystemClock().now())
     database.close()
     asked = len(amo.log)
     result = connect(tmp_path, *given)

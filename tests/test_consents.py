@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from otvet.account import consents, tokens
+from otvet.account.consenting import Consenting
+from otvet.account.consents import Answer, Asked
+from otvet.account.vault import Vault
 from otvet.amocrm.addresses import account_address, consent_page, is_exposed
 from otvet.amocrm.token import Keys
-from otvet.connection import consents, tokens
-from otvet.connection.consenting import Consenting
-from otvet.connection.consents import Answer, Asked
-from otvet.connection.vault import Vault
 from otvet.errors import SettingsError, StorageError, UsageError
 from otvet.storage.database import Database
 from tests.clocks import FakeClock

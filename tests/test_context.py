@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from otvet.answering import context as module
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.instructions import Instructions
-from otvet.conversations import clients
+from otvet.conversations.tables import clients
+from otvet.guard.guard import Finding, check
 from otvet.responders.base import Context, Journal, Reply
-from otvet.responders.checks.guard import Finding, check
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.template import TemplateResponder
 from otvet.storage.database import Database

@@ -12,15 +12,15 @@ import sqlalchemy as sa
 from rich.console import Console
 from sqlalchemy.engine import Connection
 
+from otvet.account import account, tokens
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.token import Keys, Pair
 from otvet.commands import copy_database
 from otvet.commands.copy_database import copy
-from otvet.connection import account, tokens
-from otvet.conversations import clients, conversations, messages
+from otvet.conversations.tables import clients, conversations, messages
 from otvet.errors import UsageError
 from otvet.intake.inbox import Received, store
-from otvet.schema import prepare
+from otvet.schema.upgrade import prepare
 from otvet.settings.loading import load_settings
 from otvet.settings.settings import Settings
 from otvet.storage.database import Database

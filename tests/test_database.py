@@ -16,11 +16,11 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from otvet import installation
-from otvet.conversations import clients
+from otvet.conversations.tables import clients
 from otvet.errors import StorageError
 from otvet.intake.inbox import quarantine
-from otvet.schema import prepare
+from otvet.schema.upgrade import prepare
+from otvet.storage import keyvalue
 from otvet.storage.database import Database
 from otvet.storage.engines import PATIENCE
 from otvet.storage.writer import LEAST_OTHERS_AT_ONCE, MOST_OTHERS_AT_ONCE, MOST_WAITING
@@ -95,7 +95,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 def note(name: str) -> Callable[[Connection], str]:
     def write(connection: Connection) -> str:
-        installation.note(connection, name, "noted")
+        keyvalue.note(connection, name, "noted")
         return name
 
     return write
@@ -103,14 +103,14 @@ def note(name: str) -> Callable[[Connection], str]:
 
 def note_and_fail(name: str, error: Exception) -> Callable[[Connection], None]:
     def write(connection: Connection) -> None:
-        installation.note(connection, name, "noted")
+        keyvalue.note(connection, name, "noted")
         raise error
 
     return write
 
 
 def noted(database: Database) -> set[str]:
-    return set(database.look(lambda connection: connection.scalars(sa.select(installation.installation.c.name)).all()))
+    return set(database.look(lambda connection: connection.scalars(sa.select(keyvalue.installation.c.name)).all()))
 
 
 def commits_of(database: Database) -> list[Connection]:
@@ -426,7 +426,7 @@ def test_a_server_that_cuts_the_connection_is_told_and_found_again(postgresql: D
         own = connection.scalar(sa.text("SELECT pg_backend_pid()"))
         with psycopg.connect(postgresql.url, autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s)", [own])
-        installation.note(connection, "cut", "noted")
+        keyvalue.note(connection, "cut", "noted")
 
     async def scenario() -> str:
         with pytest.raises(StorageError):
@@ -456,10 +456,10 @@ def test_a_deadlock_with_another_process_is_resolved(postgresql: Database) -> No
             ended.wait(10)  # PostgreSQL looks for a deadlock once in each wait: the other one must not come too late
         tries.append(1)
         connection.exec_driver_sql("SET LOCAL deadlock_timeout = '5ms'")
-        installation.note(connection, "a", "ours")
+        keyvalue.note(connection, "a", "ours")
         begun.set()
         go_on.wait(10)
-        installation.note(connection, "b", "ours")
+        keyvalue.note(connection, "b", "ours")
         return "done"
 
     def theirs() -> None:
@@ -495,7 +495,7 @@ def test_reading_does_not_wait_for_a_write(database: Database) -> None:
         await database.write(note("a"))
         async with held(database):
             return await database.read(
-                lambda connection: set(connection.scalars(sa.select(installation.installation.c.name)))
+                lambda connection: set(connection.scalars(sa.select(keyvalue.installation.c.name)))
             )
 
     assert run(database, scenario) == {"a"}

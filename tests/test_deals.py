@@ -11,20 +11,20 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import gates
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
 from otvet.answering import context
 from otvet.answering.instructions import Instructions
-from otvet.conversations import clients, conversations
+from otvet.conversations.tables import clients, conversations
 from otvet.deals import known, reading
 from otvet.deals.background import Yielding
 from otvet.deals.reading import Deals, Names
 from otvet.intake.inbox import Received, store
-from otvet.limits import SharedLimit
 from otvet.settings.working_hours import zone_of
+from otvet.storage import outages
 from otvet.storage.database import Database
+from otvet.storage.rate_limits import SharedLimit
 from otvet.turns import turn as turn_
 from tests.clocks import FakeClock
 from tests.running import otvet, wait_for
@@ -88,7 +88,7 @@ class Cards:
             database = Database(self.database.url)  # a writer is started once only
             database.start()
             async with httpx2.AsyncClient() as http:
-                gate = partial(gates.pass_through, database, gates.AMOCRM)
+                gate = partial(outages.pass_through, database, outages.AMOCRM)
                 client = AmoClient(http, self._amo.url, self._amo.token, self.limit, gate)
                 reader = Deals(database, self.clock, client, self.fields, MOSCOW)
                 for play in plays:
@@ -167,7 +167,7 @@ def test_fields_may_be_null_and_names_forbidden(database: Database) -> None:
         row = cards.row()
     assert (row.deal["stage"], row.deal["stage_id"], row.deal["responsible"]) == (None, STAGE, None)
     assert (row.name, row.phone) == ("Client 1", None)
-    assert database.look(lambda connection: gates.closed(connection, gates.AMOCRM)) is None
+    assert database.look(lambda connection: outages.closed(connection, outages.AMOCRM)) is None
 
 
 def test_nothing_is_read_twice_until_it_is_old(database: Database) -> None:
@@ -257,10 +257,10 @@ def test_a_refusing_amocrm_is_left_alone_for_a_while(database: Database, status:
         cards.look()
         cards.turn_begins()
         assert cards.calls() == [f"leads/{LEAD}"]
-        closed = database.look(lambda connection: gates.closed(connection, gates.AMOCRM))
+        closed = database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
         assert (closed is not None) == (status == 401)
         with database.writes.begin() as connection:
-            gates.open_again(connection, gates.AMOCRM)
+            outages.open_again(connection, outages.AMOCRM)
         cards.clock.advance(known.AFTER_A_FAILURE.total_seconds() + 1)
         cards.turn_begins()
     assert cards.row().deal["name"] == f"Deal {LEAD}"

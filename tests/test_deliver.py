@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import installation
 from otvet.answering.answering import NOT_OURS, Answering
-from otvet.conversations import chats, messages
+from otvet.conversations.tables import chats, messages
 from otvet.delivery.into_chat import ECHO_SECONDS, SETTLE_SECONDS
 from otvet.delivery.methods import DeliveryOptions
+from otvet.storage import keyvalue
 from otvet.storage.database import Database
 from otvet.turns import parts, staff
 from otvet.turns.policy import Wait
@@ -126,7 +126,7 @@ def test_the_field_is_made_once_and_remembered(database: Database, amo: AmoStand
     stage.run(play)
     (field,) = amo.chats.fields.values()
     assert (field["type"], field["code"]) == ("textarea", "OTVET_REPLY")
-    kept = database.look(lambda connection: installation.recall(connection, "salesbot_field_id"))
+    kept = database.look(lambda connection: keyvalue.recall(connection, "salesbot_field_id"))
     assert kept == str(field["id"])
     amo.chats.bots[BOT] = field["id"]
     with account() as same:

@@ -16,8 +16,8 @@ from dbos._dbos import _get_dbos_instance
 from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
-from otvet import engine as module
-from otvet.engine import Engine
+from otvet.answering import engine as module
+from otvet.answering.engine import Engine
 from otvet.storage.engines import PATIENCE, make_engine
 from tests.running import wait_for
 from tests.test_database import with_options

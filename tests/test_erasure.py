@@ -10,17 +10,18 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import conversations as conversations_module
-from otvet import erasure, tries
+from otvet import tries
 from otvet.amocrm.events import read_delivery
 from otvet.answering import summaries
 from otvet.commands.forget import Who, forget
-from otvet.conversations import clients, conversations, messages
+from otvet.conversations import tables as conversations_module
+from otvet.conversations.tables import clients, conversations, messages
 from otvet.deals import known
+from otvet.guard.guard import Finding
 from otvet.intake.inbox import Received, quarantine, store
-from otvet.responders.checks.guard import Finding
 from otvet.responders.manus.api import ManusApi
 from otvet.settings.loading import load_settings
+from otvet.staff import erasure
 from otvet.storage.database import Database
 from otvet.storage.engines import metadata
 from otvet.turns import queue, staff

@@ -10,12 +10,12 @@ from typing import Any
 import httpx2
 import sqlalchemy as sa
 
-from otvet import gates
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
-from otvet.conversations import clients, conversations, messages
-from otvet.deals.finder import AGAIN_AFTER, GIVE_UP_AFTER, Finder
+from otvet.conversations.tables import clients, conversations, messages
+from otvet.intake.deal_finder import AGAIN_AFTER, GIVE_UP_AFTER, Finder
 from otvet.intake.inbox import Received, store
+from otvet.storage import outages
 from otvet.storage.database import Database
 from otvet.turns import staff
 from otvet.turns import turn as turn_
@@ -53,7 +53,7 @@ class Search:
             database = Database(self.database.url)  # a writer is started once only
             database.start()
             async with httpx2.AsyncClient() as http:
-                gate = partial(gates.pass_through, database, gates.AMOCRM)
+                gate = partial(outages.pass_through, database, outages.AMOCRM)
                 amo = self._amo
                 client = AmoClient(http, amo.url, amo.token, None, gate) if amo else None
                 finder = Finder(database, self.clock, client, self.found.extend)
@@ -282,7 +282,7 @@ def test_a_refused_token_closes_the_gate_and_the_search_waits(database: Database
         search._amo.url = amo.url
         search.look(3)
         assert len(amo.log) == 1
-    closed = database.look(lambda connection: gates.closed(connection, gates.AMOCRM))
+    closed = database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
     assert closed is not None
     assert closed.reason == "unauthorized"
     assert search.turns()[0].state == State.WAITING

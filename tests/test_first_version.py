@@ -18,11 +18,11 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
-from otvet.conversations import clients, conversations, messages, of_lead
+from otvet.conversations.tables import clients, conversations, messages, of_lead
 from otvet.errors import DatabaseUnfit
-from otvet.first_version import adopt
 from otvet.intake.inbox import Received, store
-from otvet.schema import LATEST, prepare, version
+from otvet.schema.first_version import adopt
+from otvet.schema.upgrade import LATEST, prepare, version
 from otvet.storage.database import Database
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from otvet import gaps
 from otvet.answering.answering import Answering
-from otvet.gaps import Gap
 from otvet.responders.base import Context, Journal, Reply
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
+from otvet.staff import gaps
+from otvet.staff.gaps import Gap
 from otvet.storage.database import Database
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage

@@ -8,11 +8,11 @@ from evals import guard as evals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otvet.guard import facts, guard, units
+from otvet.guard.finding import Finding
+from otvet.guard.guard import sentences
+from otvet.guard.stated import check
 from otvet.responders.base import Line
-from otvet.responders.checks import facts, guard, units
-from otvet.responders.checks.finding import Finding
-from otvet.responders.checks.guard import sentences
-from otvet.responders.checks.stated import check
 from otvet.responders.knowledge.passages import Passage, read_folder
 from otvet.responders.markdown import plain_text
 from tests.contexts import THEN, context

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Row
 from structlog.testing import capture_logs
 
-from otvet import counters
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
-from otvet.conversations import chats, clients, conversations, messages
+from otvet.conversations.tables import chats, clients, conversations, messages
 from otvet.errors import StorageError
 from otvet.intake import inbox
 from otvet.intake.inbox import Inbox, Received, Stored, quarantine, store
-from otvet.schema import prepare
+from otvet.schema.upgrade import prepare
+from otvet.storage import counters
 from otvet.storage.database import Database
 from otvet.turns import queue, sending
 from otvet.turns.turn import State, turns

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
+from otvet.guard import guard
+from otvet.guard.masking import Masker
 from otvet.responders.base import Context
-from otvet.responders.checks import guard
-from otvet.responders.checks.masking import Masker
 from otvet.responders.prompt import write_prompt
 from otvet.responders.prompt_parts import escape_for_prompt
 from tests.contexts import context, line

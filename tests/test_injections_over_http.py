@@ -18,18 +18,18 @@ import sqlalchemy as sa
 from otvet.amocrm import cards
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.instructions import Instructions
-from otvet.conversations import conversations, messages
+from otvet.conversations.tables import conversations, messages
+from otvet.guard.masking import Masker
 from otvet.i18n import language_of, translator
 from otvet.responders.chat.api import OpenAiModel
 from otvet.responders.chat.completion import for_client
 from otvet.responders.chat.responder import ChatResponder
-from otvet.responders.checks.masking import Masker
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.markdown import plain_text
 from otvet.responders.prompt_parts import escape_for_prompt
 from otvet.responders.template import THANKS, TemplateResponder
-from otvet.schema import prepare
+from otvet.schema.upgrade import prepare
 from otvet.storage.database import Database
 from otvet.tries import tries
 from otvet.turns.turn import State, turns

@@ -24,10 +24,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations import conversations, messages
-from otvet.limits import places
-from otvet.processes import processes
+from otvet.conversations.tables import conversations, messages
 from otvet.storage.database import Database
+from otvet.storage.heartbeats import processes
+from otvet.storage.rate_limits import places
 from otvet.turns import sending
 from otvet.turns.parts import parts
 from otvet.turns.turn import OPEN, State, turns

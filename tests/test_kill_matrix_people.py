@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import read_delivery
-from otvet.conversations import DRAFT, conversations, set_mode
+from otvet.conversations.tables import DRAFT, conversations, set_mode
 from otvet.delivery.notes import Notes
 from otvet.intake.inbox import Received, store
 from otvet.turns import human_request as handover

@@ -20,8 +20,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.amocrm.ways import FIELD_CODE
-from otvet.conversations import conversations, messages
+from otvet.amocrm.chat_calls import FIELD_CODE
+from otvet.conversations.tables import conversations, messages
 from otvet.delivery.channels import limit_of, split
 from otvet.turns import parts
 from otvet.turns.turn import State, turns

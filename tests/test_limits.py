@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from otvet.limits import SharedLimit
-from otvet.limits import places as taken
 from otvet.storage.database import Database
+from otvet.storage.rate_limits import SharedLimit
+from otvet.storage.rate_limits import places as taken
 from tests.clocks import FakeClock
 
 

@@ -12,10 +12,10 @@ from otvet.responders.base import Context, Declined, Line, NoVerdict, Reply, Res
 from otvet.responders.knowledge.passages import Passage
 from otvet.responders.manus import responder
 from otvet.responders.manus.api import ManusApi
-from otvet.responders.manus.making import Projects
+from otvet.responders.manus.polling import GRACE_SECONDS
 from otvet.responders.manus.question import LONGEST_TASK_EVENTS, LONGEST_TASK_TOKENS
 from otvet.responders.manus.responder import ManusResponder
-from otvet.responders.manus.wait import GRACE_SECONDS
+from otvet.responders.manus.tasks import Projects
 from tests.clocks import FakeClock
 from tests.notebooks import Memory
 from tests.standins.manus import ManusStandin, digest, manus_standin

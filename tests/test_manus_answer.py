@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from otvet.responders.base import Declined
-from otvet.responders.manus.answer import TaskFailed, can_go_on, ending_in, for_client
+from otvet.responders.manus.ending import TaskFailed, can_go_on, ending_in, for_client
 from otvet.responders.manus.events import Event, parse_event
 from tests.tables import every
 

@@ -9,8 +9,8 @@ import pytest
 
 from otvet.responders.base import Declined, NoVerdict, ResponderError
 from otvet.responders.manus.api import INVALID_ARGUMENT, ManusApi, ManusError
-from otvet.responders.manus.making import ONE_WAY_SECONDS, PROJECT_PAUSE_SECONDS, Projects, Tasks
 from otvet.responders.manus.responder import ManusResponder
+from otvet.responders.manus.tasks import ONE_WAY_SECONDS, PROJECT_PAUSE_SECONDS, Projects, Tasks
 from tests.clocks import FakeClock
 from tests.contexts import context
 from tests.notebooks import Entry, Memory

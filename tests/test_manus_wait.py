@@ -10,12 +10,12 @@ import httpx2
 import pytest
 
 from otvet.errors import OtvetError
-from otvet.limits import SharedLimit
 from otvet.responders.base import NoVerdict, ResponderError
 from otvet.responders.manus.api import ManusApi
-from otvet.responders.manus.wait import GRACE_SECONDS, Answer, Asked, Budget, Poller, RateLimit
-from otvet.schema import prepare
+from otvet.responders.manus.polling import GRACE_SECONDS, Answer, Asked, Budget, Poller, RateLimit
+from otvet.schema.upgrade import prepare
 from otvet.storage.database import Database
+from otvet.storage.rate_limits import SharedLimit
 from tests.clocks import FakeClock
 from tests.standins.manus import ManusStandin, digest, manus_standin
 

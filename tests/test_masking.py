@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otvet.responders.checks.masking import Masker, placeholders
-from otvet.responders.checks.personal import find
+from otvet.guard.masking import Masker, placeholders
+from otvet.guard.personal import find
 from tests.contexts import context
 from tests.tables import every
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import engine, schema
-from otvet.engine import Engine
+from otvet.answering import engine
+from otvet.answering.engine import Engine
+from otvet.schema import upgrade
 from otvet.settings.loading import load_settings
 from otvet.storage.database import Database
 from otvet.storage.engines import UtcDateTime
@@ -19,7 +20,7 @@ from otvet.turns import sending
 from otvet.turns.turn import State, turns
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_outages import connected, serving, until
-from tests.test_schema import PREVIOUS, upgrade
+from tests.test_schema import PREVIOUS, migrate_to
 from tests.workflows import kept
 
 NAME = "an-older-start"
@@ -44,7 +45,7 @@ def amo() -> Iterator[AmoStandin]:
 def leave_behind(database: Database) -> None:
     """What a process of the version before had in hand when its machine went away."""
     with database.writes.begin() as connection:
-        upgrade(connection, PREVIOUS)
+        migrate_to(connection, PREVIOUS)
         found = sa.MetaData()
         found.reflect(connection)
         for table in found.tables.values():  # a moment is stored as the program stores it
@@ -106,7 +107,7 @@ def test_a_new_version_answers_what_the_one_before_left_open(
                 await until(lambda: set(states(database)) == {State.SENT})
 
         asyncio.run(play())
-        assert database.look(schema.version) == schema.LATEST
+        assert database.look(upgrade.version) == upgrade.LATEST
         assert states(database) == [State.SENT] * len(LEFT)
     for lead, turn in LEFT.items():
         (note,) = amo.notes(lead)

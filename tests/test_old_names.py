@@ -6,12 +6,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from otvet import installation
 from otvet.delivery.methods import FIELD
 from otvet.errors import SettingsError
 from otvet.settings import old_names
 from otvet.settings.loading import load_settings, misspelt
 from otvet.settings.settings import PREFIX, Settings
+from otvet.storage import keyvalue
 from otvet.storage.database import Database
 from tests.running import SECRET, command, otvet
 from tests.standins.sender import headers, incoming
@@ -151,6 +151,6 @@ def test_the_number_of_the_salesbots_field_is_kept(tmp_path: Path) -> None:
         pass
     database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
     try:
-        assert database.look(lambda connection: installation.recall(connection, FIELD)) == "701"
+        assert database.look(lambda connection: keyvalue.recall(connection, FIELD)) == "701"
     finally:
         database.close()

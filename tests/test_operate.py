@@ -6,12 +6,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from otvet import gates
 from otvet.amocrm.events import read_delivery
 from otvet.commands import operate
 from otvet.errors import UsageError
 from otvet.intake.inbox import Received, store
 from otvet.settings.loading import load_settings
+from otvet.storage import outages
 from otvet.storage.database import Database
 from tests.running import Otvet, command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
@@ -83,13 +83,13 @@ def test_what_waits_for_amocrm_is_told_with_the_reason(database: Database, capsy
     said = incoming("hello")
     with database.writes.begin() as connection:
         store(connection, [Received(said, read_delivery(said, now), now)])
-        gates.close(connection, gates.AMOCRM, "payment", "[The] subscription has ended.", now)
+        outages.close(connection, outages.AMOCRM, "payment", "[The] subscription has ended.", now)
     operate.show(settings, None)
     printed = capsys.readouterr().out
     assert "1 question waits until amoCRM takes calls again: [The] subscription has ended." in " ".join(printed.split())
 
     with database.writes.begin() as connection:
-        gates.open_again(connection, gates.AMOCRM)
+        outages.open_again(connection, outages.AMOCRM)
     operate.show(settings, None)
     assert "waits until" not in capsys.readouterr().out
 

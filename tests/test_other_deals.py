@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from otvet.amocrm.events import read_delivery
 from otvet.answering import context
 from otvet.answering.instructions import Instructions
-from otvet.conversations import clients, conversations, messages
+from otvet.conversations.tables import clients, conversations, messages
 from otvet.intake.inbox import Received, store
 from otvet.responders.base import Context
 from otvet.storage.database import Database

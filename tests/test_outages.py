@@ -13,15 +13,15 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import gates
+from otvet.account import tokens
+from otvet.account.renewal import Tokens
 from otvet.amocrm import oauth
 from otvet.amocrm.client import AmoClient
 from otvet.answering.answering import Answering
-from otvet.app import Service, wire
-from otvet.connection import tokens
-from otvet.connection.renewal import Tokens
-from otvet.conversations import conversations
+from otvet.app.service import Service, wire
+from otvet.conversations.tables import conversations
 from otvet.settings.loading import load_settings
+from otvet.storage import outages
 from otvet.storage.database import Database
 from otvet.turns import sending
 from otvet.turns.turn import State, turns
@@ -57,8 +57,8 @@ class Outage(Stage):
         begun += [asyncio.create_task(answering.answer(turn)) for turn in (other, next_one)]
         return begun
 
-    def gate(self) -> gates.Closed | None:
-        return self.database.look(lambda connection: gates.closed(connection, gates.AMOCRM))
+    def gate(self) -> outages.Closed | None:
+        return self.database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
 
     def posts(self) -> list[str]:
         assert self._amo is not None
@@ -125,7 +125,7 @@ def test_401_renews_once_then_stops_until_a_new_consent(database: Database) -> N
 
         def client(http: httpx2.AsyncClient) -> AmoClient:
             source = Tokens(database, stage.clock, http, VAULT, amo.url, KEYS)
-            gate = partial(gates.pass_through, database, gates.AMOCRM)
+            gate = partial(outages.pass_through, database, outages.AMOCRM)
             return AmoClient(http, amo.url, source, None, gate)
 
         stage.client = client  # type: ignore[method-assign]

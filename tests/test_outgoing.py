@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otvet.responders.checks.outgoing import check, tidy
+from otvet.guard.leaks import check, tidy
 from tests.contexts import context
 from tests.tables import every
 

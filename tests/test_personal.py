@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otvet.responders.checks.personal import find
+from otvet.guard.personal import find
 from tests.tables import every, table
 
 SAMPLES = table("personal")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from otvet.conversations import AUTO, DRAFT, FOR_GOOD, OFF
+from otvet.conversations.tables import AUTO, DRAFT, FOR_GOOD, OFF
 from otvet.settings import working_hours
 from otvet.turns.drafts import MOST_REDRAFTS
 from otvet.turns.policy import (

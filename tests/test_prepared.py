@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations import chats, clients, conversations, messages
+from otvet.conversations.tables import chats, clients, conversations, messages
 from otvet.storage.database import Database
 from otvet.storage.engines import make_engine, metadata
 from otvet.storage.prepared import Prepared, among

@@ -10,13 +10,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from otvet import gates
+from otvet.account import tokens
+from otvet.account.renewal import Tokens
 from otvet.amocrm import oauth
 from otvet.amocrm.client import AmoClient
 from otvet.answering.answering import Answering
-from otvet.connection import tokens
-from otvet.connection.renewal import Tokens
 from otvet.delivery.methods import DeliveryOptions
+from otvet.storage import outages
 from otvet.storage.database import Database
 from otvet.turns import turn as turn_
 from otvet.turns.policy import Policy
@@ -32,7 +32,7 @@ from tests.test_tokens import DAY, KEYS, VAULT
 OTHER = LEAD + 1
 NOTES = "/api/v4/leads/*/notes"
 BLOCK: dict[str, Any] = {"status": 403, "body": BLOCKED, "content_type": "text/html"}
-AN_HOUR = gates.LOOK_AGAIN["banned"].total_seconds()
+AN_HOUR = outages.LOOK_AGAIN["banned"].total_seconds()
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_an_account_that_is_refused_everything_waits(database: Database, amo: Am
     amo.fault(path="/api/*", status=status, times=2)
     ended, stage = play_two_deals(database, amo)
     assert ended == [State.SENT, State.SENT]
-    assert stage.clock.monotonic() >= gates.LOOK_AGAIN["forbidden"].total_seconds()
+    assert stage.clock.monotonic() >= outages.LOOK_AGAIN["forbidden"].total_seconds()
     assert [one["path"].rsplit("/", 1)[1] for one in amo.log[:3]] == ["notes", "account", "account"]
 
 
@@ -122,7 +122,7 @@ class Renewing(Stage):
     def client(self, http: httpx2.AsyncClient) -> AmoClient:
         assert self._amo is not None
         source = Tokens(self.database, self.clock, http, VAULT, self._amo.url, KEYS)
-        gate = partial(gates.pass_through, self.database, gates.AMOCRM)
+        gate = partial(outages.pass_through, self.database, outages.AMOCRM)
         return AmoClient(http, self._amo.url, source, None, gate)
 
 

@@ -10,11 +10,11 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import schema
+from otvet.account import tokens
+from otvet.account.vault import Vault
 from otvet.amocrm import oauth
 from otvet.amocrm.token import Keys
-from otvet.connection import tokens
-from otvet.connection.vault import Vault
+from otvet.schema import upgrade
 from otvet.storage.database import Database
 from tests.running import Otvet, command, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
@@ -55,7 +55,7 @@ def consent(amo: AmoStandin, url: str) -> None:
 
     pair, now = asyncio.run(exchange()), datetime.now(UTC)
     database = Database(url)
-    schema.prepare(database, now)
+    upgrade.prepare(database, now)
     with database.writes.begin() as connection:
         tokens.keep_consent(connection, Vault(SECRET_KEY), amo.url, KEYS, pair, now)
     database.close()

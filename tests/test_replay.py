@@ -13,7 +13,7 @@ import pytest
 from otvet.answering.answering import Answering
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
-from otvet.schema import prepare
+from otvet.schema.upgrade import prepare
 from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.running import command

@@ -23,10 +23,11 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 import otvet
-from otvet import installation, schema
-from otvet.conversations import chats
+from otvet.conversations.tables import chats
 from otvet.errors import DatabaseUnfit
-from otvet.schema import LATEST, metadata, prepare
+from otvet.schema import upgrade
+from otvet.schema.upgrade import LATEST, metadata, prepare
+from otvet.storage import keyvalue
 from otvet.storage.database import Database
 from otvet.storage.engines import UtcDateTime
 from tests.running import wait_for
@@ -117,19 +118,19 @@ def test_latest_is_the_newest_migration() -> None:
 
 
 def test_a_new_database_is_at_the_latest_version(database: Database) -> None:
-    assert database.look(schema.version) == LATEST
+    assert database.look(upgrade.version) == LATEST
 
 
 def test_a_database_without_a_schema_has_no_version(database_url: str) -> None:
     database = Database(database_url)
     with database.writes.connect() as connection:
-        assert schema.version(connection) is None
+        assert upgrade.version(connection) is None
     database.close()
 
 
 def test_the_next_start_changes_nothing(database: Database) -> None:
     with database.writes.begin() as connection:
-        installation.note(connection, "name", "kept")
+        keyvalue.note(connection, "name", "kept")
     before = tables(database)
 
     with capture_logs() as log:
@@ -137,7 +138,7 @@ def test_the_next_start_changes_nothing(database: Database) -> None:
 
     assert tables(database) == before
     assert log == []
-    assert database.look(lambda connection: installation.recall(connection, "name")) == "kept"
+    assert database.look(lambda connection: keyvalue.recall(connection, "name")) == "kept"
 
 
 def test_a_newer_schema_is_refused(database: Database) -> None:
@@ -146,7 +147,7 @@ def test_a_newer_schema_is_refused(database: Database) -> None:
     with pytest.raises(DatabaseUnfit, match="newer Otvet"):
         prepare(database, NOW)
 
-    assert database.look(schema.version) == "9999"
+    assert database.look(upgrade.version) == "9999"
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
@@ -170,7 +171,7 @@ def test_an_empty_file_is_welcome(file: Path) -> None:
     start(file)
 
     with closing(Database(f"sqlite:///{file}")) as database:
-        assert database.look(schema.version) == LATEST
+        assert database.look(upgrade.version) == LATEST
 
 
 def test_the_folder_must_be_there(tmp_path: Path) -> None:
@@ -268,7 +269,7 @@ def test_starts_at_the_same_time_do_not_disturb_each_other(postgres_url: str) ->
     assert errors == []
     assert not any(one.is_alive() for one in starts)
     with closing(Database(postgres_url)) as database:
-        assert database.look(schema.version) == LATEST
+        assert database.look(upgrade.version) == LATEST
 
 
 PREVIOUS = f"{int(LATEST) - 1:04}"
@@ -277,9 +278,9 @@ PREVIOUS = f"{int(LATEST) - 1:04}"
 @pytest.fixture
 def older(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a database that the version before has left."""
-    monkeypatch.setattr(schema, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(upgrade, "PAUSE_SECONDS", 0.01)
     with closing(Database(postgres_url)) as database, database.writes.begin() as connection:
-        upgrade(connection, PREVIOUS)
+        migrate_to(connection, PREVIOUS)
         connection.execute(sa.text("INSERT INTO clients (id) VALUES (1)"))
         connection.execute(sa.text("INSERT INTO conversations (client_id, last_activity) VALUES (1, now())"))
     return postgres_url
@@ -305,7 +306,7 @@ def test_a_migration_gives_way_to_whom_it_would_wait_for(older: str) -> None:
             wait_for(lambda: other.look(lambda looking: looking.scalar(waits)), "a migration that waits")
             connection.execute(SAY, {"text": "hello"})  # not a deadlock with it
         starting.result(30)
-        assert database.look(schema.version) == LATEST
+        assert database.look(upgrade.version) == LATEST
 
 
 def test_starts_at_the_same_time_bring_an_older_schema_up_to_date_while_an_old_process_serves(older: str) -> None:
@@ -337,7 +338,7 @@ def test_starts_at_the_same_time_bring_an_older_schema_up_to_date_while_an_old_p
         serving.result(30)
 
     with closing(Database(older)) as database:
-        assert database.look(schema.version) == LATEST
+        assert database.look(upgrade.version) == LATEST
         said = sa.text("SELECT content FROM messages ORDER BY id")
         assert database.look(lambda connection: connection.scalars(said).all()) == stored
 
@@ -406,9 +407,9 @@ def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
     database.close()
 
 
-def upgrade(connection: sa.Connection, to: str) -> None:
+def migrate_to(connection: sa.Connection, to: str) -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(schema.__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(Path(upgrade.__file__).with_name("migrations")))
     config.attributes["connection"] = connection
     command.upgrade(config, to)
 
@@ -416,7 +417,7 @@ def upgrade(connection: sa.Connection, to: str) -> None:
 def test_the_chats_of_older_messages_are_known(database_url: str) -> None:
     database = Database(database_url)
     with database.writes.begin() as connection:
-        upgrade(connection, "0002")
+        migrate_to(connection, "0002")
         connection.execute(sa.text("INSERT INTO clients (id) VALUES (1)"))
         for id_, status in ((1, "active"), (2, "active"), (3, "completed")):
             values = {"id": id_, "status": status, "at": NOW}
@@ -456,14 +457,14 @@ def test_the_chats_of_older_messages_are_known(database_url: str) -> None:
 def test_what_manus_told_of_its_tasks_is_dropped(database_url: str) -> None:
     database = Database(database_url)
     with database.writes.begin() as connection:
-        upgrade(connection, "0009")
+        migrate_to(connection, "0009")
         told = sa.table("task_stops", sa.column("delivery"), sa.column("task"), sa.column("at", UtcDateTime))
         connection.execute(told.insert(), [{"delivery": text, "task": "t", "at": NOW} for text in ("one", "two")])
         for name in ("manus_webhook.1a2b", "manus_project.1a2b.3c4d", "manusXwebhook.1a2b", "webhook_secret"):
-            installation.note(connection, name, "value")
+            keyvalue.note(connection, name, "value")
     prepare(database, NOW)
     assert "task_stops" not in tables(database)
-    names = sa.select(installation.installation.c.name).order_by(installation.installation.c.name)
+    names = sa.select(keyvalue.installation.c.name).order_by(keyvalue.installation.c.name)
     left = database.look(lambda connection: connection.scalars(names).all())
     assert set(left) == {"manus_project.1a2b.3c4d", "manusXwebhook.1a2b", "webhook_secret"}
     database.close()

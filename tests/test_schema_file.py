@@ -6,7 +6,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from otvet import schema
+from otvet.schema import upgrade
 from otvet.storage.database import Database
 
 FILE = Path(__file__).parent.parent / "database_schema.sql"
@@ -20,7 +20,7 @@ INDEXES = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NU
 def test_it_makes_the_tables_that_a_start_makes(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
     try:
-        schema.prepare(database, datetime.now(UTC))
+        upgrade.prepare(database, datetime.now(UTC))
     finally:
         database.close()
     with (

@@ -20,9 +20,10 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from otvet import app, only_one
+from otvet.app import service
 from otvet.commands import serve
 from otvet.errors import DatabaseUnfit, UsageError
+from otvet.storage import single_instance
 from tests.running import SECRET, Cold, Otvet, command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.sender import incoming
@@ -85,7 +86,7 @@ class Hurried(Otvet):
 
 def test_sigterm_has_one_deadline_for_all_that_is_under_way(tmp_path: Path) -> None:
     """A delivery that never ends, and a note that amoCRM does not answer."""
-    assert serve.GRACE_SECONDS < app.FINISH_SECONDS < serve.STOP_SECONDS < 20
+    assert serve.GRACE_SECONDS < service.FINISH_SECONDS < serve.STOP_SECONDS < 20
     with amocrm_standin() as amo:
         amo.any_lead = True
         amo.fault(path="/api/v4/leads/*/notes", method="POST", delay=30)
@@ -154,8 +155,8 @@ def test_a_second_server_on_the_same_file_does_not_start(tmp_path: Path) -> None
 def test_a_file_has_one_lock_by_whichever_name_it_is_called(tmp_path: Path) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "conversations.db")
-    with only_one.hold(tmp_path / "conversations.db"), pytest.raises(DatabaseUnfit, match="another Otvet"):
-        only_one.hold(link)
+    with single_instance.hold(tmp_path / "conversations.db"), pytest.raises(DatabaseUnfit, match="another Otvet"):
+        single_instance.hold(link)
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:

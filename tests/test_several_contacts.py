@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from otvet.answering import summaries
 from otvet.answering.answering import Answering
-from otvet.conversations import conversations
+from otvet.conversations.tables import conversations
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.template import TemplateResponder

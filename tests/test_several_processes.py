@@ -20,8 +20,8 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet.limits import places
 from otvet.storage.database import Database
+from otvet.storage.rate_limits import places
 from otvet.turns.turn import OPEN, turns
 from tests.running import Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin

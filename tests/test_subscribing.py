@@ -7,10 +7,10 @@ from datetime import timedelta
 import httpx2
 import pytest
 
+from otvet.account.steps import Step
+from otvet.account.subscribing import ASK_AGAIN, recall, subscribe_webhook
 from otvet.amocrm.client import AmoClient, AmoError, Hook
 from otvet.amocrm.hooks import NEEDED, WANTED, Subscription, subscribe
-from otvet.connection.steps import Step
-from otvet.connection.subscribing import ASK_AGAIN, recall, subscribe_webhook
 from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin

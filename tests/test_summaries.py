@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import spending, stats, tries
+from otvet import tries
 from otvet.answering import summaries
 from otvet.answering.answering import Answering, WritingOptions
-from otvet.conversations import conversations, messages
+from otvet.conversations.tables import conversations, messages
 from otvet.deals.selection import Choice, Selection
 from otvet.errors import StorageError
+from otvet.guard.masking import Masker
 from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
-from otvet.responders.checks.masking import Masker
 from otvet.responders.template import TemplateResponder
+from otvet.staff import stats
+from otvet.storage import spending
 from otvet.storage.database import Database
 from otvet.turns import staff
 from otvet.turns.policy import Policy

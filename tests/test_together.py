@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from otvet.amocrm.client import AmoError
-from otvet.deals.together import MOST_TOGETHER, Card, Together
+from otvet.deals.batching import MOST_TOGETHER, Card, Together
 
 THERE = 1000
 

@@ -11,16 +11,16 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import gates
+from otvet.account import tokens
+from otvet.account.renewal import TOO_FRESH_TO_RENEW, Tokens
+from otvet.account.tokens import Kept
+from otvet.account.vault import Vault, key_in
 from otvet.amocrm import oauth
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.amocrm.token import Keys, Pair, ends_at
 from otvet.clock import Clock
-from otvet.connection import tokens
-from otvet.connection.renewal import TOO_FRESH_TO_RENEW, Tokens
-from otvet.connection.tokens import Kept
-from otvet.connection.vault import Vault, key_in
 from otvet.errors import ServiceError, SettingsError
+from otvet.storage import outages
 from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
@@ -176,14 +176,14 @@ def test_a_failed_renewal_leaves_the_present_token_in_use_and_amocrm_alone(
     assert exchanges(amo) == 1
 
 
-def gate_of(database: Database) -> gates.Closed | None:
-    return database.look(lambda connection: gates.closed(connection, gates.AMOCRM))
+def gate_of(database: Database) -> outages.Closed | None:
+    return database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
 
 
 async def ask_for_a_deal(source: Tokens, base_url: str, clock: FakeClock, times: int) -> set[str]:
     """As what reads deals in the background does, once a minute; gives what it was told."""
     told = set()
-    gate = partial(gates.pass_through, source._database, gates.AMOCRM)
+    gate = partial(outages.pass_through, source._database, outages.AMOCRM)
     async with httpx2.AsyncClient(trust_env=False) as http:
         for _ in range(times):
             try:
@@ -197,7 +197,7 @@ async def ask_for_a_deal(source: Tokens, base_url: str, clock: FakeClock, times:
 def test_no_token_is_renewed_behind_a_closed_gate(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
     clock.advance(0.9 * DAY)
     with database.writes.begin() as connection:
-        gates.close(connection, gates.AMOCRM, "banned", "Blocked.", clock.now())
+        outages.close(connection, outages.AMOCRM, "banned", "Blocked.", clock.now())
     assert run(database, clock, amo, lambda source: ask_for_a_deal(source, amo.url, clock, 60)) == {"GateClosed"}
     assert amo.log == []
 
@@ -263,11 +263,11 @@ def test_a_new_consent_takes_its_place_and_opens_the_gate(
 ) -> None:
     with database.writes.begin() as connection:
         connection.execute(tokens.tokens.update().values(refusal="gone"))
-        gates.close(connection, gates.AMOCRM, "unauthorized", "gone", clock.now())
+        outages.close(connection, outages.AMOCRM, "unauthorized", "gone", clock.now())
         tokens.keep_consent(connection, VAULT, amo.url, KEYS, Pair("new", "next", DAY), clock.now())
     assert run(database, clock, amo, prepare) == "new"
     assert (now_kept(database).version, now_kept(database).refusal) == (2, None)
-    assert database.look(lambda connection: gates.closed(connection, gates.AMOCRM)) is None
+    assert database.look(lambda connection: outages.closed(connection, outages.AMOCRM)) is None
 
 
 def test_the_new_pair_of_a_consent_in_between_is_not_overwritten(

@@ -10,10 +10,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from otvet import spending, tries
+from otvet import tries
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.responders.base import Context, Journal, Reply, ResponderError
 from otvet.responders.template import TemplateResponder
+from otvet.storage import spending
 from otvet.storage.database import Database
 from otvet.turns.turn import State
 from tests.test_answer import Stage

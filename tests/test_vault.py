@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from otvet.connection.vault import OtherKey, Vault, key_in
+from otvet.account.vault import OtherKey, Vault, key_in
 
 KEY = "a key that was copied by hand"
 

@@ -8,12 +8,12 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import erasure
 from otvet.amocrm.files import HOSTS, Files, NotFetched
 from otvet.answering.answering import Answering
 from otvet.answering.voice import Voice
-from otvet.conversations import messages
+from otvet.conversations.tables import messages
 from otvet.responders.chat.transcription import NotTranscribed, Transcription, kind_of
+from otvet.staff import erasure
 from otvet.storage.database import Database
 from otvet.turns.turn import State
 from tests.clocks import FakeClock

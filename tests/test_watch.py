@@ -11,19 +11,20 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from otvet import gates
+from otvet.account import health
+from otvet.account.health import DELIVERIES, TOKEN, WEBHOOK
+from otvet.account.watch import Watch, Watched
 from otvet.amocrm import addresses
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.token import FixedToken
-from otvet.app import wire
-from otvet.connection import known_account, watched
-from otvet.connection.known_account import Known
-from otvet.connection.watch import Watch, Watched
-from otvet.connection.watched import DELIVERIES, TOKEN, WEBHOOK
+from otvet.app.service import wire
+from otvet.intake import own_account
 from otvet.intake.inbox import Inbox
+from otvet.intake.own_account import Known
 from otvet.settings.loading import load_settings
 from otvet.settings.working_hours import Hours, read, zone_of
+from otvet.storage import outages
 from otvet.storage.database import Database
 from tests.clocks import FakeClock
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
@@ -77,20 +78,20 @@ class Process:
             async with httpx2.AsyncClient(trust_env=False) as http:
 
                 async def gate() -> None:
-                    await gates.pass_through(database, gates.AMOCRM)
+                    await outages.pass_through(database, outages.AMOCRM)
 
                 source = FixedToken(self._amo.token)
                 client = AmoClient(http, self._amo.url, source, None, gate)
                 self.inbox = Inbox(database, self._clock, lambda turns: None)
                 if self.known:
                     self.inbox.account = await database.read(
-                        lambda connection: known_account.expected(connection, self._amo.url)
+                        lambda connection: own_account.expected(connection, self._amo.url)
                     )
                 for delivery in deliveries:
                     await self.inbox.receive(delivery)
                 await Watch(database, self._clock, client, source, self.inbox, self._over).look()
                 self.after = [await self.inbox.receive(delivery) for delivery in deliveries]
-            found = await database.read(watched.seen)
+            found = await database.read(health.seen)
             return {subject: (seen.state, seen.sentence) for subject, seen in found.items()}
         finally:
             await database.stop()
@@ -147,7 +148,7 @@ def test_what_a_token_may_not_see_is_a_warning_and_closes_nothing(
 ) -> None:
     amo.fault(path="/api/v4/webhooks", status=status, times=None)
     assert process.look()[WEBHOOK][0] == "warning"
-    assert database.look(lambda connection: gates.closed(connection, gates.AMOCRM)) is None
+    assert database.look(lambda connection: outages.closed(connection, outages.AMOCRM)) is None
 
 
 def test_without_a_public_address_there_is_nothing_to_look_for(
@@ -162,7 +163,7 @@ def test_a_refused_token_closes_the_gate(database: Database, clock: FakeClock, a
     process = Process(database, clock, amo)
     amo.fault(path="/api/v4/account", status=401, times=None)
     assert process.look()[TOKEN][0] == "bad"
-    closed = database.look(lambda connection: gates.closed(connection, gates.AMOCRM))
+    closed = database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
     assert closed is not None
     assert closed.reason == "unauthorized"
     asked = len(amo.log)
@@ -192,7 +193,7 @@ def test_the_end_of_a_long_lived_token_is_told_30_days_ahead(
     amo.token = f"header.{claims}.signature"
     found = Process(database, clock, amo).look()[TOKEN]
     assert (found[0], ends.astimezone().strftime("%d.%m.%Y") in found[1]) == (state, True)
-    numbers = database.look(watched.for_metrics)
+    numbers = database.look(health.for_metrics)
     assert numbers["amocrm_token_ends_timestamp_seconds"] == int(ends.timestamp())
 
 
@@ -296,14 +297,14 @@ def test_before_the_account_is_known_its_address_decides(
     database: Database, base_url: str, account: dict[str, Any], foreign: bool
 ) -> None:
     delivery = read_delivery(body(("message", "add", [message("hi")]), account=account), datetime.now(UTC))
-    expected = database.look(lambda connection: known_account.expected(connection, base_url))
+    expected = database.look(lambda connection: own_account.expected(connection, base_url))
     assert bool(expected and expected.is_foreign(delivery)) == foreign
 
 
 def test_the_account_is_recalled_with_the_first_write_of_a_start(database: Database) -> None:
     base_url = "https://example.amocrm.ru"
     with database.writes.begin() as connection:
-        known_account.learn(connection, base_url, 29085955, "renamed")
+        own_account.learn(connection, base_url, 29085955, "renamed")
     settings = load_settings(database_url=database.url, amocrm_base_url=base_url, amocrm_token="token")
     service = wire(settings)
     with service.database.writes.begin() as connection:
@@ -325,7 +326,7 @@ def test_the_account_is_learnt_and_others_are_told_from_it(
     by_name = body(("message", "add", [message("by name")]), account={"subdomain": "other"})
     process.look(ours, renamed, unnamed, foreign, by_name)  # before the look nothing is known, all are taken
     assert [stored.duplicates for stored in process.after] == [1, 1, 1, 0, 0]
-    other = database.look(lambda connection: known_account.recall(connection, "https://other.amocrm.ru"))
+    other = database.look(lambda connection: own_account.recall(connection, "https://other.amocrm.ru"))
     assert other is None
 
 
@@ -347,4 +348,4 @@ def test_each_process_tells_what_it_heard_and_learns_what_another_one_learnt(
     asyncio.run(exchange())
     assert process.inbox is not None
     assert inbox.account == process.inbox.account is not None
-    assert database.look(lambda connection: watched.moment(connection, watched.LAST_DELIVERY)) == clock.now()
+    assert database.look(lambda connection: health.moment(connection, health.LAST_DELIVERY)) == clock.now()

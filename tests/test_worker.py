@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from otvet import dispatcher, processes
+from otvet.answering import worker
+from otvet.answering.engine import Engine
 from otvet.answering.in_every_process import repeat
-from otvet.dispatcher import Worker
-from otvet.engine import Engine
+from otvet.answering.worker import Worker
 from otvet.errors import StorageError
+from otvet.storage import heartbeats
 from otvet.storage.database import Database
 from otvet.turns.turn import State
 from tests.clocks import FakeClock, HeldClock
 from tests.test_answer import LEAD, Stage
 from tests.test_outages import until
 
-SWEEP = dispatcher.SWEEP_SECONDS
+SWEEP = worker.SWEEP_SECONDS
 
 
 class Work:
@@ -109,7 +110,7 @@ def test_a_turn_that_was_put_off_is_begun_when_the_delay_is_over_and_by_no_sweep
 def test_a_worker_knows_which_processes_live(work: Work) -> None:
     async def play() -> None:
         with work.database.writes.begin() as connection:
-            processes.beat(connection, "another", work.clock.now())
+            heartbeats.beat(connection, "another", work.clock.now())
         await work.worker.beat()
         await work.sweep()
         assert set(work.engine.alive) == {"me", "another"}

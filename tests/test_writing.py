@@ -8,12 +8,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from otvet import app
+from otvet.app import service
 from otvet.errors import StorageError
+from otvet.guard.guard import Finding
+from otvet.guard.masking import Masker
 from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
 from otvet.responders.chat.models import from_settings
-from otvet.responders.checks.guard import Finding
-from otvet.responders.checks.masking import Masker
 from otvet.responders.template import NOTHING_TO_READ, TemplateResponder
 from otvet.settings.settings import Settings
 from otvet.storage.database import Database
@@ -420,7 +420,7 @@ def test_the_model_writes_summaries_through_its_own_circuit_where_it_is_among_th
     async def writing() -> Writing:
         chosen, clock = settings(tmp_path, responders=responders, manus_api_key="key"), FakeClock()
         async with httpx2.AsyncClient() as http:
-            return app.writers(chosen, clock, http, database, from_settings(chosen, clock)).writing
+            return service.writers(chosen, clock, http, database, from_settings(chosen, clock)).writing
 
     made = asyncio.run(writing())
     assert [one.name for one in made.responders] == responders.split(",")

@@ -8,6 +8,20 @@ OtvetError
 └── UsageError          a command was given something it cannot work with
 """
 
+import errno
+
+from otvet.i18n import N_, _
+
+_OS_REASONS = {
+    errno.EACCES: N_("no permission"),
+    errno.EPERM: N_("no permission"),
+    errno.ENOENT: N_("there is no such file or folder"),
+    errno.ENOTDIR: N_("a part of its path is no folder"),
+    errno.EISDIR: N_("it is a folder"),
+    errno.EROFS: N_("the disk can only be read"),
+    errno.ENOSPC: N_("the disk is full"),
+}
+
 
 class OtvetError(Exception):
     """The base of everything that Otvet raises on purpose."""
@@ -48,3 +62,11 @@ class ServiceError(OtvetError):
         self.permanent = permanent
         self.ambiguous = ambiguous
         self.status = status
+
+
+def os_reason(error: Exception) -> str:
+    """Why the system refused something, in the interface's language; its own texts are English where none is known."""
+    if not isinstance(error, OSError):
+        return type(error).__name__
+    known = _OS_REASONS.get(error.errno or 0)
+    return _(known) if known else error.strerror or type(error).__name__

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet import spending
 from otvet.clock import Clock
-from otvet.responders.checks.guard import Finding
+from otvet.guard.guard import Finding
+from otvet.storage import spending
 from otvet.storage.database import Database
 from otvet.storage.engines import Id, Json, UtcDateTime, insert, metadata
 

@@ -7,13 +7,13 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from otvet.errors import StorageError
+from otvet.guard import guard, leaks
+from otvet.guard.finding import KEY_KIND, Finding
+from otvet.guard.masking import Masker
 from otvet.i18n import _
 from otvet.responders.base import Context, Journal, Line, Reply, Responder, ResponderError, Summariser
-from otvet.responders.checks import guard, outgoing
-from otvet.responders.checks.finding import KEY_KIND, Finding
-from otvet.responders.checks.masking import Masker
 from otvet.responders.prompt_parts import digest
-from otvet.spending import UNITS
+from otvet.storage.spending import UNITS
 from otvet.tries import REPLIED, WRITINGS
 
 log = structlog.get_logger(__name__)
@@ -126,7 +126,7 @@ class Writing:
             )
             if unknown:  # it would be kept for good, and every reply that quotes it refused
                 raise ResponderError(_("The summary holds placeholders that stand for nothing."))
-            return replace(reply, text=outgoing.tidy(reply.text, SUMMARY_CHARACTERS))
+            return replace(reply, text=leaks.tidy(reply.text, SUMMARY_CHARACTERS))
 
         reply = await self._answer(summariser.name, one, ask, what="summary")
         if reply is None:
@@ -157,7 +157,7 @@ class Writing:
                 reply, _unknown = await self._without_personal_data(context, lambda told: responder.reply(told, one))
             else:
                 reply = await responder.reply(context, one)
-            return replace(reply, text=outgoing.tidy(reply.text, self._checks.limit))
+            return replace(reply, text=leaks.tidy(reply.text, self._checks.limit))
 
         reply = await self._answer(responder.name, one, ask, turn=context.turn_id)
         if reply is None:

@@ -1,4 +1,4 @@
-"""Where a token comes from and when it ends. No I/O: what keeps OAuth's pairs is ``otvet.connection.tokens``."""
+"""Where a token comes from and when it ends. No I/O: what keeps OAuth's pairs is ``otvet.account.tokens``."""
 
 import base64
 import json

@@ -11,16 +11,16 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import conversations
 from otvet.amocrm import cards
 from otvet.answering.instructions import Instructions
-from otvet.conversations import Ids, clients, messages
-from otvet.conversations import conversations as conversations_
+from otvet.conversations import tables
+from otvet.conversations.tables import Ids, clients, messages
+from otvet.conversations.tables import conversations as conversations_
+from otvet.conversations.transcript import spoken
 from otvet.i18n import N_, language_of, translator
 from otvet.responders.base import Context, Line
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.prompt_parts import digest
-from otvet.spoken import spoken
 from otvet.turns import human_request
 from otvet.turns.turn import Turn
 
@@ -94,14 +94,14 @@ def build(
     """
     turn_id: int = turn.id
     asked = connection.execute(_ASKED, {"turn": turn_id}).all()
-    people = conversations.people(connection, turn.deal)
+    people = tables.people(connection, turn.deal)
     shared = len(people) > 1
     client = _who_asks(asked, people)
     summary = None if shared or as_of_then else turn.conversation_summary
     since = turn.summarised_until if summary else None
     until = asked[-1].timestamp if as_of_then and asked else None
     # A manager may have written in between: what is not the question is history, whenever it came.
-    earlier = conversations.history(
+    earlier = tables.history(
         connection, turn.deal, turn_id, history_messages, since, until, client if shared else frozenset()
     )
     if as_of_then:  # replies bear the time of our clock, which need not be amoCRM's
@@ -110,7 +110,7 @@ def build(
     # Where the deal has a summary, nothing older than what that covers stands before it in full.
     room = 0 if summary else history_messages - len(earlier)
     before = ""
-    who = conversations.asker(connection, turn.id, turn.client_id)
+    who = tables.asker(connection, turn.id, turn.client_id)
     if history_messages and who:
         elsewhere, before = _other_deals(connection, turn, who, room, until, language, as_of_then)
         earlier = sorted([*elsewhere, *earlier], key=lambda row: row.timestamp)
@@ -132,16 +132,14 @@ def build(
 def _other_deals(
     connection: Connection,
     turn: Turn,
-    who: conversations.Asker,
+    who: tables.Asker,
     room: int,
     until: datetime | None,
     language: str,
     as_of_then: bool,
 ) -> tuple[list[Row[Any]], str]:
     """What was said with the client in other deals: (at most ``room`` messages for the history, the rest in short)."""
-    rows, summary = conversations.elsewhere(
-        connection, turn.conversation_id, turn.deal, who, OTHER_DEALS_MESSAGES, until
-    )
+    rows, summary = tables.elsewhere(connection, turn.conversation_id, turn.deal, who, OTHER_DEALS_MESSAGES, until)
     in_full = list(rows[-room:]) if room > 0 else []
     short = [as_line(row, language) for row in rows[: len(rows) - len(in_full)]]
     return in_full, digest(short, "" if as_of_then else summary, OTHER_DEALS_CHARACTERS)
@@ -149,7 +147,7 @@ def _other_deals(
 
 def _who_asks(asked: Sequence[Row[Any]], people: Sequence[Ids]) -> Ids:
     """The contacts and chats of whoever asks; nothing where amoCRM does not name them."""
-    ids = Ids().union(*map(conversations.ids_of, asked))
+    ids = Ids().union(*map(tables.ids_of, asked))
     same = [one for one in people if one & ids]
     return ids.union(*same) if same else Ids()
 
@@ -181,7 +179,7 @@ async def with_knowledge(context: Context, knowledge: Knowledge) -> tuple[Contex
 
 
 def _known(
-    connection: Connection, turn: Turn, who: conversations.Asker | None, today: date, language: str
+    connection: Connection, turn: Turn, who: tables.Asker | None, today: date, language: str
 ) -> tuple[tuple[str, str], ...]:
     """Of the deal, and of the one client who asks: nothing of a client where several do."""
     say = translator(language)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from otvet import tries
 from otvet.answering.context import as_line
 from otvet.clock import Clock
-from otvet.conversations import NEVER_SAID, conversations, keep_summary, messages, of_lead, people
+from otvet.conversations.tables import NEVER_SAID, conversations, keep_summary, messages, of_lead, people
 from otvet.errors import StorageError
 from otvet.i18n import language_of
 from otvet.storage.database import Database

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm.files import Files, NotFetched
-from otvet.conversations import messages
+from otvet.conversations.tables import messages
 from otvet.responders.chat.transcription import NotTranscribed, Transcription
 from otvet.storage.database import Database
 from otvet.turns import turn as turns

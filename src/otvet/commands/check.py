@@ -11,19 +11,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otvet import app, manus, schema
 from otvet.answering.instructions import Instructions
-from otvet.causes import cause_of
+from otvet.app import manus, service
 from otvet.clock import SystemClock
 from otvet.commands import check_account
 from otvet.commands.terminal import whole
-from otvet.errors import OtvetError, ServiceError, SettingsError
+from otvet.errors import OtvetError, ServiceError, SettingsError, os_reason
 from otvet.i18n import _, ngettext
 from otvet.responders.base import Line
 from otvet.responders.chat import models
 from otvet.responders.knowledge.passages import no_folder, read_folder
 from otvet.responders.prompt import TOKEN_LIMIT, TOKENIZER
 from otvet.responders.prompt_parts import QUESTION_FLOOR
+from otvet.schema import upgrade
 from otvet.settings import old_names
 from otvet.settings.loading import misspelt
 from otvet.settings.settings import Settings
@@ -81,12 +81,12 @@ def _database(settings: Settings) -> Finding:
         return Finding(name, "note", _("{url}: not made yet; the first start makes it").format(url=settings.shown_url))
     database = Database(settings.database_url)
     try:
-        version = database.look(schema.version)
+        version = database.look(upgrade.version)
     except OtvetError as error:
         return Finding(name, "bad", str(error))
     finally:
         database.close()
-    if version != schema.LATEST:
+    if version != upgrade.LATEST:
         return Finding(name, "note", _("{url}: brought up to date at the next start").format(url=settings.shown_url))
     return Finding(name, "good", settings.shown_url)
 
@@ -120,7 +120,7 @@ def _instructions(settings: Settings) -> Finding:
     except UnicodeDecodeError:
         return Finding(name, "bad", _("{file} is not UTF-8 text; save it in that encoding").format(file=file))
     except OSError as error:
-        return Finding(name, "bad", _("{file} cannot be read: {cause}").format(file=file, cause=cause_of(error)))
+        return Finding(name, "bad", _("{file} cannot be read: {cause}").format(file=file, cause=os_reason(error)))
     if not text:
         return Finding(name, "note", _("nothing is written in {file}: built-in words are used").format(file=file))
     tokens, most = int(TOKENIZER.count(text)), TOKEN_LIMIT - QUESTION_FLOOR
@@ -135,7 +135,7 @@ def _instructions(settings: Settings) -> Finding:
 def _delivery(settings: Settings) -> Iterator[Finding]:
     """A line only if the service does not start with them."""
     try:
-        app.delivery_options(settings)
+        service.delivery_options(settings)
     except SettingsError as error:
         yield Finding(_("Replies"), "bad", str(error))
 

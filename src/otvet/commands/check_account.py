@@ -6,19 +6,20 @@ from dataclasses import dataclass
 import httpx2
 from sqlalchemy.engine import Connection
 
-from otvet import gates, installation, schema
+from otvet.account import account, health
+from otvet.account.renewal import Tokens
+from otvet.account.steps import State
+from otvet.account.watch import BY_HAND, EXPOSED, HOOKED, NO_ADDRESS, STAYS_OFF, lasting
 from otvet.amocrm.addresses import is_exposed
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.hooks import NEEDED
 from otvet.amocrm.token import TokenSource, ends_at
 from otvet.clock import SystemClock
-from otvet.connection import account, watched
-from otvet.connection.renewal import Tokens
-from otvet.connection.steps import State
-from otvet.connection.watch import BY_HAND, EXPOSED, HOOKED, NO_ADDRESS, STAYS_OFF, lasting
 from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import _
+from otvet.schema import upgrade
 from otvet.settings.settings import Settings
+from otvet.storage import keyvalue, outages
 from otvet.storage.database import Database
 
 
@@ -26,9 +27,9 @@ from otvet.storage.database import Database
 class _Stored:
     """What the database says beside the account itself."""
 
-    gate: gates.Closed | None
+    gate: outages.Closed | None
     secret: str | None
-    deliveries: watched.Seen | None
+    deliveries: health.Seen | None
 
 
 async def look(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[tuple[str, State, str]]:
@@ -91,11 +92,11 @@ async def _read(settings: Settings, database: Database) -> _Stored | None:
         return None
 
     def read(connection: Connection) -> _Stored | None:
-        if schema.version(connection) != schema.LATEST:
+        if upgrade.version(connection) != upgrade.LATEST:
             return None
-        secret = installation.recall(connection, "webhook_secret")
-        gate = gates.closed(connection, gates.AMOCRM)
-        return _Stored(gate, secret, watched.seen(connection).get(watched.DELIVERIES))
+        secret = keyvalue.recall(connection, "webhook_secret")
+        gate = outages.closed(connection, outages.AMOCRM)
+        return _Stored(gate, secret, health.seen(connection).get(health.DELIVERIES))
 
     return await database.read(read)
 

@@ -1,4 +1,4 @@
-"""``otvet connect``: asks what is not given, takes the steps of ``otvet.connection``, and shows what works."""
+"""``otvet connect``: asks what is not given, takes the steps of ``otvet.account``, and shows what works."""
 
 import asyncio
 import logging
@@ -12,7 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otvet import gates, installation, logs, schema
+from otvet import logs
+from otvet.account import account, setup
+from otvet.account.renewal import Tokens
+from otvet.account.steps import Step, worst
+from otvet.account.subscribing import subscribe_webhook
 from otvet.amocrm.addresses import account_address, host_of
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.token import TokenSource, ends_at
@@ -21,16 +25,14 @@ from otvet.commands.asking import Asking
 from otvet.commands.connect_consent import Consent
 from otvet.commands.connect_replies import NO_ADDRESS_YET, Replies, Wanted
 from otvet.commands.terminal import whole
-from otvet.connection import account, connecting
-from otvet.connection.renewal import Tokens
-from otvet.connection.steps import Step, worst
-from otvet.connection.subscribing import subscribe_webhook
 from otvet.errors import UsageError
 from otvet.i18n import N_, _
+from otvet.schema import upgrade
 from otvet.settings import env_file
 from otvet.settings.loading import load_settings
 from otvet.settings.settings import Settings
 from otvet.settings.working_hours import zone_of
+from otvet.storage import keyvalue, outages
 from otvet.storage.database import Database
 
 SIGNS = {"good": "[green]✓[/]", "warning": "[yellow]–[/]", "bad": "[red]✗[/]"}
@@ -99,7 +101,7 @@ class Dialogue:
         self._learn_way()
         self._learn_public_url()
         database = Database(self._settings.database_url)
-        schema.prepare(database, datetime.now(UTC))
+        upgrade.prepare(database, datetime.now(UTC))
         database.start()
         try:
             async with (
@@ -114,7 +116,7 @@ class Dialogue:
         return worst(self._steps) != "bad"
 
     async def _go(self, database: Database, http: httpx2.AsyncClient, source: TokenSource) -> None:
-        gate = await database.read(lambda connection: gates.closed(connection, gates.AMOCRM))
+        gate = await database.read(lambda connection: outages.closed(connection, outages.AMOCRM))
         if gate is not None and gate.reason == "banned":  # every further call would make it last longer
             when = gate.look_again_at.astimezone(zone_of(self._settings.timezone)).strftime("%H:%M")
             next_ = _("Otvet tries again by itself at {moment}; then start this once more.").format(moment=when)
@@ -124,14 +126,14 @@ class Dialogue:
         client = AmoClient(http, self._base_url, source, account.limit(self._settings, self._clock, database))
         if not await self._is_let_in(database, http, source, client):
             return
-        await database.write(lambda connection: gates.open_again(connection, gates.AMOCRM))
+        await database.write(lambda connection: outages.open_again(connection, outages.AMOCRM))
         self._write_down()  # at once: the questions that follow may be broken off
         secret = await self._webhook_secret(database)
         await self._settle_replies(database, client, secret)
         self._say_what_was_written()
         await self._have_it_post_here(database, http, client, secret)
         with_ai = bool(self._settings.manus_api_key or self._settings.openai_model)
-        self._steps.append(connecting.answers_at_hand(self._settings.knowledge_dir, with_ai=with_ai))
+        self._steps.append(setup.answers_at_hand(self._settings.knowledge_dir, with_ai=with_ai))
 
     # What is asked
 
@@ -186,7 +188,7 @@ class Dialogue:
     def _learn_public_url(self) -> None:
         given = self._answers.public_url
         if given is None and self._settings.public_url is None:
-            given = self._asking.may_ask(_(PUBLIC), connecting.public_address)
+            given = self._asking.may_ask(_(PUBLIC), setup.public_address)
         if given:
             self._learn(public_url=given.strip().rstrip("/"))
 
@@ -207,7 +209,7 @@ class Dialogue:
             pair = await source.look()
         ends = pair.consent_ends_at if pair else ends_at(await source.token())
         renewed = isinstance(source, Tokens)
-        checked = await connecting.check_token(database, client, self._base_url, ends, self._clock, renewed=renewed)
+        checked = await setup.check_token(database, client, self._base_url, ends, self._clock, renewed=renewed)
         self._steps += checked.steps
         return checked.works
 
@@ -225,7 +227,7 @@ class Dialogue:
         if self._settings.webhook_secret:
             return self._settings.webhook_secret.get_secret_value()
         return await database.write(
-            lambda connection: installation.recall_or_make(connection, "webhook_secret", bytes_of_chance=24)
+            lambda connection: keyvalue.recall_or_make(connection, "webhook_secret", bytes_of_chance=24)
         )
 
     async def _settle_replies(self, database: Database, client: AmoClient, secret: str) -> None:
@@ -246,11 +248,11 @@ class Dialogue:
             step = Step(_("Webhook"), "bad", _("amoCRM cannot reach this server"), _(NO_ADDRESS_YET))
             self._steps.append(step)
             return
-        if wrong := connecting.name_of_server(public_url):
+        if wrong := setup.name_of_server(public_url):
             self._steps.append(wrong)
         destination, now = self._settings.webhook_url(secret), self._clock.now()
         here = self._settings.webhook_url_here(secret)
-        way = await connecting.try_delivery(http, destination, here, secret, self._clock)
+        way = await setup.try_delivery(http, destination, here, secret, self._clock)
         hooks = await subscribe_webhook(database, client, self._base_url, destination, now, reached=way.state != "bad")
         self._steps += [way, *hooks, await self._server(http)]
 

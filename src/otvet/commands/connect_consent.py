@@ -7,16 +7,16 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 from rich.console import Console
 
+from otvet.account import account, consents
+from otvet.account.consenting import Consenting
+from otvet.account.consents import Answer, Asked
+from otvet.account.renewal import Tokens
+from otvet.account.steps import Step
+from otvet.account.tokens import Kept
+from otvet.account.vault import OtherKey
 from otvet.amocrm.token import Keys
 from otvet.clock import Clock
 from otvet.commands.asking import Asking
-from otvet.connection import account, consents
-from otvet.connection.consenting import Consenting
-from otvet.connection.consents import Answer, Asked
-from otvet.connection.renewal import Tokens
-from otvet.connection.steps import Step
-from otvet.connection.tokens import Kept
-from otvet.connection.vault import OtherKey
 from otvet.i18n import N_, _
 from otvet.settings.settings import Settings
 from otvet.storage.database import Database

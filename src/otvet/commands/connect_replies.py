@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
+from otvet.account import reply_setup
+from otvet.account.reply_setup import Guide
+from otvet.account.steps import Step
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.commands.asking import Asking
-from otvet.connection import replies
-from otvet.connection.replies import Guide
-from otvet.connection.steps import Step
 from otvet.i18n import N_, _
 from otvet.settings import old_names
 from otvet.settings.by_channel import NOTE, SALESBOT, TALK, WIDGET, ways_in
@@ -62,9 +62,9 @@ class Replies:
         if WIDGET in ways:
             ready = self._widget(secret, guided=is_chosen_now) and ready
         if TALK in ways:
-            self.steps.append(replies.by_talk(base_url))
+            self.steps.append(reply_setup.by_talk(base_url))
         if ways == {NOTE}:
-            self.steps.append(replies.as_notes())
+            self.steps.append(reply_setup.as_notes())
         if ready and is_chosen_now:
             self.learnt["reply_via"] = via
         self.reach_the_client = ready and ways != {NOTE}
@@ -80,16 +80,16 @@ class Replies:
 
     async def _salesbot(self, database: Database, amocrm: AmoClient, *, guided: bool) -> bool:
         try:
-            field_id = await replies.find_field(database, amocrm, old_names.salesbot_field(old_names.given()))
+            field_id = await reply_setup.find_field(database, amocrm, old_names.salesbot_field(old_names.given()))
         except AmoError as error:
-            self.steps.append(Step(_(replies.NAME), "bad", str(error)))
+            self.steps.append(Step(_(reply_setup.NAME), "bad", str(error)))
             return False
         bot_id = self._wanted.salesbot_id or self._settings.salesbot_id
         if guided or bot_id is None:
-            self._show(replies.guide_to_bot(field_id))
+            self._show(reply_setup.guide_to_bot(field_id))
         if bot_id is None:
             return await self._ask_for_bot(amocrm, field_id)
-        return self._took(await replies.check_bot(amocrm, bot_id, field_id), bot_id)
+        return self._took(await reply_setup.check_bot(amocrm, bot_id, field_id), bot_id)
 
     async def _ask_for_bot(self, amocrm: AmoClient, field_id: int) -> bool:
         """Until it is one that is there, or none."""
@@ -97,16 +97,16 @@ class Replies:
         if not self._asking.unattended:
             await self._list_bots(amocrm)
         while bot_id := self._asking.number(_("The bot's number (empty: later)")):
-            step = await replies.check_bot(amocrm, bot_id, field_id)
+            step = await reply_setup.check_bot(amocrm, bot_id, field_id)
             if step.state != "bad":
                 return self._took(step, bot_id)
             self._console.print(step.sentence)
-        self.steps.append(replies.no_bot_yet(field_id))
+        self.steps.append(reply_setup.no_bot_yet(field_id))
         return False
 
     async def _list_bots(self, amocrm: AmoClient) -> None:
-        found = await replies.bots(amocrm)
-        self._console.print(_("The account's bots:") if found else _(replies.HOW_TO_SEE_THE_NUMBER))
+        found = await reply_setup.bots(amocrm)
+        self._console.print(_("The account's bots:") if found else _(reply_setup.HOW_TO_SEE_THE_NUMBER))
         for bot in found[:MOST_BOTS]:
             self._asking.beside(f"  {bot.id}  ", bot.name)
 
@@ -118,7 +118,7 @@ class Replies:
         return True
 
     def _widget(self, secret: str, *, guided: bool) -> bool:
-        name, settings = _(replies.NAME), self._settings
+        name, settings = _(reply_setup.NAME), self._settings
         if settings.public_url is None:
             self.steps.append(Step(name, "bad", _("amoCRM cannot reach this server"), _(NO_ADDRESS_YET)))
             return False
@@ -126,8 +126,8 @@ class Replies:
             answer = self._asking.ask(_(WHERE_THE_SECRET_IS), "--client-secret", hidden=True)
             self.learnt["amocrm_client_secret"] = answer
         if guided:
-            self._show(replies.guide_to_widget(settings.salesbot_url(secret)))
-        self.steps.append(replies.by_widget())
+            self._show(reply_setup.guide_to_widget(settings.salesbot_url(secret)))
+        self.steps.append(reply_setup.by_widget())
         return True
 
     def _show(self, guide: Guide) -> None:

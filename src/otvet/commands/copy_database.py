@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy.engine import Connection
 
-from otvet import only_one, processes, schema
-from otvet.causes import cause_of
-from otvet.connection import vault
-from otvet.errors import UsageError
+from otvet.account import vault
+from otvet.errors import UsageError, os_reason
 from otvet.i18n import _
+from otvet.schema import upgrade
 from otvet.settings.loading import load_settings
 from otvet.settings.settings import Settings
+from otvet.storage import heartbeats, single_instance
 from otvet.storage.database import Database
 from otvet.storage.engines import metadata
 
@@ -35,13 +35,13 @@ def copy(source_url: str, target_url: str) -> None:
     locks = ExitStack()
     try:
         _keep_others_out(locks, source_settings, target_settings)
-        if source.look(schema.version) != schema.LATEST:
+        if source.look(upgrade.version) != upgrade.LATEST:
             raise UsageError(
                 _("{url} is not of this version; start and stop Otvet with it first").format(
                     url=source_settings.shown_url
                 )
             )
-        schema.prepare(target, datetime.now(UTC))
+        upgrade.prepare(target, datetime.now(UTC))
         console = Console()
         with (
             _snapshot(source) as reading,
@@ -67,10 +67,10 @@ def copy(source_url: str, target_url: str) -> None:
 
 def _keep_others_out(locks: ExitStack, source: Settings, target: Settings) -> None:
     """What a server stored in the source meanwhile would stay behind; raises DatabaseUnfit if one runs."""
-    if source.is_sqlite and (lock := only_one.hold_if_there(source.sqlite_path)):
+    if source.is_sqlite and (lock := single_instance.hold_if_there(source.sqlite_path)):
         locks.enter_context(lock)
     if target.is_sqlite and target.sqlite_path != source.sqlite_path:
-        locks.enter_context(only_one.hold(target.sqlite_path))
+        locks.enter_context(single_instance.hold(target.sqlite_path))
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def _snapshot(database: Database, *, to_write: bool = False) -> Iterator[Connect
 
 
 def _refuse_if_alive(connection: Connection, database: Database) -> None:
-    if processes.alive(connection, datetime.now(UTC)):
+    if heartbeats.alive(connection, datetime.now(UTC)):
         raise UsageError(
             _("Otvet is running on {url}, or ran seconds ago; stop it and try again, nothing was copied").format(
                 url=database.shown_url
@@ -111,7 +111,7 @@ def _bring_key(source: Settings, target: Settings, *, has_tokens: bool) -> Itera
             "the key of the tokens could not be copied from {file} to {place} ({cause}): copy it yourself, or connect "
             "anew with: otvet connect"
         )
-        yield sentence.format(file=file, place=place, cause=cause_of(error))
+        yield sentence.format(file=file, place=place, cause=os_reason(error))
         return
     if not brought:
         sentence = _(

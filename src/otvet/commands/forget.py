@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import httpx2
 from rich.console import Console
 
-from otvet import erasure, manus, only_one
 from otvet.amocrm.addresses import host_of
+from otvet.app import manus
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
 from otvet.errors import DatabaseUnfit, UsageError
 from otvet.i18n import _
 from otvet.settings.settings import Settings
+from otvet.staff import erasure
+from otvet.storage import single_instance
 from otvet.storage.database import Database
 
 TIMEOUT_SECONDS = 20
@@ -107,7 +109,7 @@ def _compact(settings: Settings) -> bool:
     if not settings.is_sqlite:
         return False
     try:
-        lock = only_one.hold_if_there(settings.sqlite_path)
+        lock = single_instance.hold_if_there(settings.sqlite_path)
     except DatabaseUnfit:
         return False
     try:

@@ -10,14 +10,15 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection
 
-from otvet import gaps, gates, processes
 from otvet.commands import view
 from otvet.commands.terminal import whole
-from otvet.conversations import MODES, pause_end, set_mode, set_pause
+from otvet.conversations.tables import MODES, pause_end, set_mode, set_pause
 from otvet.errors import UsageError
 from otvet.i18n import N_, _, ngettext
 from otvet.intake.inbox import quarantined
 from otvet.settings.settings import Settings
+from otvet.staff import gaps
+from otvet.storage import heartbeats, outages
 from otvet.turns import drafts, staff
 from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, OPEN, State, Turn, turns
@@ -106,7 +107,7 @@ def retry(settings: Settings, turn_id: int) -> None:
 
 def _when_taken_up(connection: Connection) -> str:
     """A sentence about a {turn} that the server has to go on with."""
-    if processes.alive(connection, datetime.now(UTC)):
+    if heartbeats.alive(connection, datetime.now(UTC)):
         return _("turn {turn}: the running server takes it up within seconds")
     return _("turn {turn}: no server is running; it is taken up as soon as the server runs (make run)")
 
@@ -162,7 +163,7 @@ def show(settings: Settings, state: str | None) -> None:
 
 def _held_back(connection: Connection) -> tuple[int, str] | None:
     """How many open turns there are while all calls to amoCRM are stopped, and why they are."""
-    gate = gates.closed(connection, gates.AMOCRM)
+    gate = outages.closed(connection, outages.AMOCRM)
     count = gate and connection.scalar(sa.select(sa.func.count()).select_from(turns).where(turns.c.state.in_(OPEN)))
     return (count, gate.sentence) if gate and count else None
 

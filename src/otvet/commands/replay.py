@@ -17,18 +17,19 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection
 
-from otvet import app, logs
+from otvet import logs
 from otvet.answering import context
 from otvet.answering.instructions import Instructions
+from otvet.app import service
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
 from otvet.commands.terminal import whole
-from otvet.conversations import conversations
+from otvet.conversations.tables import conversations
 from otvet.errors import UsageError
+from otvet.guard.guard import Finding
 from otvet.i18n import _
 from otvet.responders.base import Context
 from otvet.responders.chat import models
-from otvet.responders.checks.guard import Finding
 from otvet.settings import working_hours
 from otvet.settings.settings import Settings
 from otvet.storage.database import Database
@@ -162,7 +163,7 @@ async def _write_anew(console: Console, settings: Settings, database: Database, 
     counts = {"same": 0, "changed": 0, "refused": 0}
     try:
         async with httpx2.AsyncClient(timeout=20) as http:
-            who = app.writers(settings, clock, http, database, model)
+            who = service.writers(settings, clock, http, database, model)
             with Progress(console=console, transient=True) as progress:
                 for one in progress.track(past, description=_("writing replies...")):
                     written = await _write(one.told, settings, who)
@@ -178,7 +179,7 @@ async def _write_anew(console: Console, settings: Settings, database: Database, 
     )
 
 
-async def _write(told: Context, settings: Settings, who: app.Writers) -> Written:
+async def _write(told: Context, settings: Settings, who: service.Writers) -> Written:
     if human_request.asks_for_person(told.question, settings.person_phrases or human_request.PHRASES):
         return Written(human_request.reply(told))
     told, _known = await context.with_knowledge(told, who.knowledge)

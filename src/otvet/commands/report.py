@@ -3,10 +3,10 @@
 from rich.console import Console
 from rich.table import Table
 
-from otvet import stats
 from otvet.commands.view import open_database
 from otvet.i18n import N_, _
 from otvet.settings.settings import Settings
+from otvet.staff import stats
 
 NAMES = {
     "messages_received": N_("messages received"),

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.engine import Connection
 
-from otvet import schema
 from otvet.amocrm.events import read_delivery
 from otvet.commands.scenario import Case, scene
-from otvet.conversations import messages, of_lead
+from otvet.conversations.tables import messages, of_lead
 from otvet.i18n import _
 from otvet.intake.inbox import Received, store
+from otvet.schema import upgrade
 from otvet.storage.database import Database
 from otvet.turns.turn import turns
 
@@ -27,7 +27,7 @@ def run() -> bool:
     good = True
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{Path(folder) / 'selftest.db'}")
-        schema.prepare(database, now)
+        upgrade.prepare(database, now)
         for _round in range(2):  # all of it again: a repeated delivery changes nothing
             for case in cases:
                 for body in case.bodies:

@@ -12,9 +12,8 @@ from types import FrameType
 import uvicorn
 
 from otvet import logs
-from otvet.app import Service, wire
-from otvet.causes import cause_of
-from otvet.errors import UsageError
+from otvet.app.service import Service, wire
+from otvet.errors import UsageError, os_reason
 from otvet.i18n import _, ngettext
 from otvet.responders.knowledge.passages import read_folder
 from otvet.settings import old_names
@@ -84,7 +83,7 @@ def _listen(host: str, port: int) -> socket.socket:
             listener.bind((host, port))
             on_failure.pop_all()
     except (OSError, UnicodeError) as error:
-        raise UsageError(_why_not(error).format(host=host, port=port, cause=cause_of(error))) from error
+        raise UsageError(_why_not(error).format(host=host, port=port, cause=os_reason(error))) from error
     return listener
 
 

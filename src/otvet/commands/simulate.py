@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otvet import installation
 from otvet.commands import view
 from otvet.commands.scenario import Case, scene, single
 from otvet.commands.terminal import whole
 from otvet.errors import UsageError
 from otvet.i18n import _
 from otvet.settings.settings import WEBHOOK_PATH, Settings
+from otvet.storage import keyvalue
 from otvet.storage.database import Database
 from otvet.turns.turn import State
 
@@ -122,7 +122,7 @@ def _secret(settings: Settings, address: str) -> str:
         raise not_running(address)
     database = Database(settings.database_url)
     try:
-        secret = database.look(lambda connection: installation.recall(connection, "webhook_secret"))
+        secret = database.look(lambda connection: keyvalue.recall(connection, "webhook_secret"))
     finally:
         database.close()
     if secret is None:

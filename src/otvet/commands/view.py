@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection, Row
 
-from otvet import schema
-from otvet.conversations import clients, conversations, messages, of_lead, paused_until
+from otvet.conversations.tables import clients, conversations, messages, of_lead, paused_until
+from otvet.conversations.transcript import spoken
 from otvet.errors import OtvetError, UsageError
 from otvet.i18n import N_, _, interface_language
+from otvet.schema import upgrade
 from otvet.settings import working_hours
 from otvet.settings.settings import Settings
-from otvet.spoken import spoken
 from otvet.storage.database import Database
 from otvet.turns.turn import DELIVERY, State, delivery_of, turns
 
@@ -117,11 +117,11 @@ def open_database(settings: Settings) -> Database:
         )
     database = Database(settings.database_url)
     try:
-        version = database.look(schema.version)
+        version = database.look(upgrade.version)
     except OtvetError:
         database.close()
         raise
-    if version != schema.LATEST:
+    if version != upgrade.LATEST:
         database.close()
         raise UsageError(
             _("{url} is not of this version; start the server once, it will see to it").format(url=settings.shown_url)

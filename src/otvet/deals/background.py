@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from otvet import gates
 from otvet.amocrm.client import AmoError
 from otvet.clock import Clock
+from otvet.storage import outages
 from otvet.storage.database import Database
 
 PAUSE_SECONDS = 0.5
@@ -44,4 +44,4 @@ async def heed(database: Database, clock: Clock, error: Exception) -> None:
     """Close amoCRM's gate if it refused what it would refuse everybody."""
     if isinstance(error, AmoError) and error.reason in STOPS_ALL and not error.permanent:
         reason, sentence, now = error.reason, str(error), clock.now()
-        await database.write(lambda connection: gates.close(connection, gates.AMOCRM, reason, sentence, now))
+        await database.write(lambda connection: outages.close(connection, outages.AMOCRM, reason, sentence, now))

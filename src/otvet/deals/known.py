@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Row
 
-from otvet.conversations import FOR_GOOD, clients, conversations
+from otvet.conversations.tables import FOR_GOOD, clients, conversations
 from otvet.storage.engines import UtcDateTime
 from otvet.storage.prepared import Prepared, among
 

@@ -13,7 +13,7 @@ from otvet.amocrm import cards
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.deals import background, known
-from otvet.deals.together import Together
+from otvet.deals.batching import Together
 from otvet.errors import OtvetError, ServiceError
 from otvet.storage.database import Database
 

@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet import conversations, gates
 from otvet.amocrm.client import AmoClient, AmoError, Slot
 from otvet.clock import Clock
+from otvet.conversations import tables
 from otvet.delivery import methods
 from otvet.delivery.in_flight import InFlight, Stopping
 from otvet.delivery.into_chat import IntoChat
@@ -23,6 +23,7 @@ from otvet.delivery.staff_task import StaffTask
 from otvet.errors import OtvetError
 from otvet.i18n import N_, _
 from otvet.settings.by_channel import SALESBOT, way_for
+from otvet.storage import outages
 from otvet.storage.database import Database
 from otvet.turns import drafts, facts, parts, policy, sending
 from otvet.turns import turn as turns
@@ -84,7 +85,7 @@ class Delivery:
             except OtvetError as error:  # the next reply tries again
                 log.warning("the field for replies could not be made", reason=str(error))
                 if isinstance(error, AmoError):
-                    heed = partial(gates.heed, name=gates.AMOCRM, error=error, now=self._clock.now())
+                    heed = partial(outages.heed, name=outages.AMOCRM, error=error, now=self._clock.now())
                     await self._database.write(heed)
 
     async def deliver(self, turn_id: int) -> Outcome:
@@ -104,7 +105,7 @@ class Delivery:
             if turn.way is not None:
                 return await self._into_chat(turn, self._amocrm)
             return await self._note_again(turn, self._amocrm)
-        except (gates.GateClosed, Stopping):
+        except (outages.GateClosed, Stopping):
             return Wait()
         except AmoError as error:
             return await self._not_delivered(turn_id, error)
@@ -286,7 +287,7 @@ class Delivery:
                 note_id = await self._note_besides(turn, missing, amocrm)
             except AmoError as error:
                 recent = turn.failing_since is None or self._clock.now() - turn.failing_since < GIVE_UP_AFTER
-                if gates.stops_all(error) or (recent and not error.permanent):
+                if outages.stops_all(error) or (recent and not error.permanent):
                     raise
                 log.error("no note could be written besides", turn=turn.id, reason=str(error))
             else:
@@ -339,7 +340,7 @@ class Delivery:
 
     def _pause_if_asked(self, connection: Connection, turn: Turn) -> None:
         if turn.responder == Writer.HUMAN_REQUEST and not sending.manager_wrote(connection, turn.id):
-            conversations.pause_for_client(connection, turn.conversation_id, turn.chat_ref)
+            tables.pause_for_client(connection, turn.conversation_id, turn.chat_ref)
 
     def _keep(self, connection: Connection, turn_id: int) -> Outcome:
         """Without an account a reply stays here, and so does a draft."""
@@ -381,7 +382,7 @@ class Delivery:
         turn = turns.owned(connection, turn_id, self._me)
         if turn is not None and not error.ambiguous:  # the wait for what was sent before was over
             turns.note(connection, turn, self._me, sent_attempt_at=None)
-        if gates.heed(connection, gates.AMOCRM, error, now):
+        if outages.heed(connection, outages.AMOCRM, error, now):
             return Wait()
         if turn is None:
             return None

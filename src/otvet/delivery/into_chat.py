@@ -8,16 +8,16 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet import gates
+from otvet.amocrm.chat_calls import sent_since
 from otvet.amocrm.client import AmoClient, AmoError, Slot
-from otvet.amocrm.ways import sent_since
 from otvet.clock import Clock
-from otvet.conversations import Asked, conversations, known_messages
+from otvet.conversations.tables import Asked, conversations, known_messages
 from otvet.delivery import methods
 from otvet.delivery.in_flight import InFlight
 from otvet.delivery.methods import DeliveryMethod
 from otvet.delivery.recheck import NOT_OURS, SURE_FOR_SECONDS, Checked, Outcome, check_again
 from otvet.i18n import N_, _
+from otvet.storage import outages
 from otvet.storage.database import Database
 from otvet.turns import parts
 from otvet.turns import turn as turns
@@ -193,7 +193,7 @@ class IntoChat:
         try:
             sent = await sent_since(self._amocrm, turn.deal, since - CLOCKS_DIFFER)
         except AmoError as error:
-            if gates.stops_all(error):
+            if outages.stops_all(error):
                 raise
             log.info("amoCRM's events do not tell what was sent", turn=turn.id, reason=str(error))
             return False

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Connection
 
-from otvet import conversations, gates, installation
-from otvet.amocrm import ways as calls
+from otvet.amocrm import chat_calls as calls
 from otvet.amocrm.client import AmoClient, Slot
-from otvet.conversations import Asked
+from otvet.conversations import tables
+from otvet.conversations.tables import Asked
 from otvet.delivery import channels
 from otvet.errors import StorageError
 from otvet.settings.by_channel import NOTE, SALESBOT, TALK
+from otvet.storage import keyvalue, outages
 from otvet.storage.database import Database
 from otvet.turns import turn as turns
 from otvet.turns.parts import Part
@@ -99,7 +100,7 @@ class Salesbot(DeliveryMethod):
     async def _recall_v4(self) -> None:
         """Where the newer address has worked once, a 404 of it is about the bot."""
         if not self._noted_v4:
-            kept = await self._database.read(lambda connection: installation.recall(connection, V4))
+            kept = await self._database.read(lambda connection: keyvalue.recall(connection, V4))
             self._noted_v4 = kept == self._amocrm.base_url
         if self._noted_v4:
             self._bots.has_v4 = True
@@ -109,19 +110,19 @@ class Salesbot(DeliveryMethod):
             return
         base_url = self._amocrm.base_url
         with suppress(StorageError):  # the bot runs all the same; the next run comes here too
-            await self._database.write(lambda connection: installation.note(connection, V4, base_url))
+            await self._database.write(lambda connection: keyvalue.note(connection, V4, base_url))
             self._noted_v4 = True
 
     async def field(self) -> int:
         """The field that the bot reads; made once, then never again: the bot knows it by its number."""
         if self._field_id is None:
-            kept = await self._database.read(lambda connection: installation.recall(connection, FIELD))
+            kept = await self._database.read(lambda connection: keyvalue.recall(connection, FIELD))
             self._field_id = int(kept) if kept else await self._find_or_make()
         return self._field_id
 
     async def _find_or_make(self) -> int:
         field_id = await calls.find_or_make_field(self._amocrm)
-        await self._database.write(lambda connection: installation.note(connection, FIELD, str(field_id)))
+        await self._database.write(lambda connection: keyvalue.note(connection, FIELD, str(field_id)))
         return field_id
 
 
@@ -133,8 +134,8 @@ class Talk(DeliveryMethod):
 
 
 def _may_write(connection: Connection, turn: Turn) -> bool:
-    if gate := gates.closed(connection, gates.AMOCRM):
-        raise gates.GateClosed(gate.sentence)
+    if gate := outages.closed(connection, outages.AMOCRM):
+        raise outages.GateClosed(gate.sentence)
     return turn.owner is not None and turns.owns(connection, turn.id, turn.owner)
 
 
@@ -150,4 +151,4 @@ def build_methods(database: Database, amocrm: AmoClient, options: DeliveryOption
 
 def asked(connection: Connection, turn: Turn) -> Asked:
     """How and by whom the turn was asked."""
-    return conversations.asked(connection, turn.id, turn.deal)
+    return tables.asked(connection, turn.id, turn.deal)

@@ -6,10 +6,10 @@ from typing import Any
 
 import structlog
 
-from otvet import gates
 from otvet.amocrm.client import AmoClient, AmoError
 from otvet.clock import Clock
 from otvet.i18n import N_, _
+from otvet.storage import outages
 from otvet.storage.database import Database
 from otvet.turns import turn as turns
 from otvet.turns.policy import Policy
@@ -51,7 +51,7 @@ class StaffTask:
                 return True
             lead = await self._amocrm.lead(turn.deal) or {}
             async with self._amocrm.slot() as slot:
-                await gates.pass_through(self._database, gates.AMOCRM)
+                await outages.pass_through(self._database, outages.AMOCRM)
                 now = self._clock.now()
                 if not await self._note(turn, sent_attempt_at=now):
                     return False

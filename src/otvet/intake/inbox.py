@@ -17,18 +17,17 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DataError, DBAPIError
 
-from otvet import conversations as conversations_
-from otvet import counters
 from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
 from otvet.clock import Clock
-from otvet.connection.known_account import Known
-from otvet.conversations import conversations, messages
+from otvet.conversations import tables as conversations_
+from otvet.conversations.tables import conversations, messages
 from otvet.deals import known
-from otvet.deliver import echoes
 from otvet.errors import StorageError
 from otvet.i18n import _
-from otvet.intake import placement
+from otvet.intake import echoes, placement
+from otvet.intake.own_account import Known
 from otvet.intake.placement import Conversation
+from otvet.storage import counters
 from otvet.storage.database import Database
 from otvet.storage.engines import Id, UtcDateTime, metadata, write_refused
 from otvet.storage.prepared import Prepared, among

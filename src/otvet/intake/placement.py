@@ -12,9 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import conversations as conversations_
 from otvet.amocrm.events import MessageEvent
-from otvet.conversations import clients, conversations, messages
+from otvet.conversations import tables as conversations_
+from otvet.conversations.tables import clients, conversations, messages
 from otvet.storage.prepared import Prepared, among
 from otvet.turns import queue
 

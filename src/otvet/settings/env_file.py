@@ -7,8 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values, set_key
 
-from otvet.causes import cause_of
-from otvet.errors import SettingsError
+from otvet.errors import SettingsError, os_reason
 from otvet.i18n import _
 from otvet.settings.settings import PREFIX
 
@@ -30,7 +29,7 @@ def update(path: Path, values: Mapping[str, str]) -> list[str]:
         elif path.exists():
             path.chmod(0o600)
     except (OSError, UnicodeError) as error:
-        raise SettingsError(_("{file} cannot be written: {cause}").format(file=path, cause=cause_of(error))) from error
+        raise SettingsError(_("{file} cannot be written: {cause}").format(file=path, cause=os_reason(error))) from error
     return changed
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations import remove_reply
+from otvet.conversations.tables import remove_reply
 from otvet.i18n import N_, _
 from otvet.responders.base import Reply
 from otvet.turns import parts

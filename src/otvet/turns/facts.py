@@ -6,8 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import gates
-from otvet.conversations import conversations, messages, origin_of
+from otvet.conversations.tables import conversations, messages, origin_of
+from otvet.storage import outages
 from otvet.turns import parts, sending
 from otvet.turns.policy import Facts, Policy
 from otvet.turns.queue import has_waiting, place_taken
@@ -49,7 +49,7 @@ def _to_write(connection: Connection, turn: Turn, policy: Policy, now: datetime)
 
 def is_outage(connection: Connection) -> bool:
     """Whether amoCRM must not be called for now."""
-    return gates.closed(connection, gates.AMOCRM) is not None
+    return outages.closed(connection, outages.AMOCRM) is not None
 
 
 _SAID_AT = sa.select(sa.func.max(messages.c.timestamp)).where(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from otvet.conversations import AUTO, DRAFT, OFF
+from otvet.conversations.tables import AUTO, DRAFT, OFF
 from otvet.deals.selection import Selection
 from otvet.settings.working_hours import Hours
 from otvet.turns.drafts import MOST_REDRAFTS

@@ -6,9 +6,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import processes
 from otvet import tries as attempts
-from otvet.conversations import chats, conversations
+from otvet.conversations.tables import chats, conversations
+from otvet.storage import heartbeats
 from otvet.storage.prepared import Prepared, among
 from otvet.turns.turn import (
     IN_HAND,
@@ -197,7 +197,7 @@ def release_all(connection: Connection, me: str) -> None:
 
 
 def _others(connection: Connection, me: str, now: datetime) -> list[str]:
-    return [process for process in processes.alive(connection, now) if process != me]
+    return [process for process in heartbeats.alive(connection, now) if process != me]
 
 
 _other = turns.alias("other")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations import add_reply, chats, conversations, messages, set_reply_text, touch
+from otvet.conversations.tables import add_reply, chats, conversations, messages, set_reply_text, touch
 from otvet.turns import parts
 from otvet.turns.turn import OPEN, Reason, State, Turn, get, move, note, turns
 

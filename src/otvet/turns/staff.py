@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet import tries as attempts
-from otvet.conversations import has_reply, messages
+from otvet.conversations.tables import has_reply, messages
 from otvet.i18n import N_, _
 from otvet.turns import parts
 from otvet.turns.drafts import NOTHING_WRITTEN

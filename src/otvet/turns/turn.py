@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet import tries as attempts
-from otvet.conversations import chats, conversations, move_messages
+from otvet.conversations.tables import chats, conversations, move_messages
 from otvet.storage.engines import Id, Json, UtcDateTime, metadata
 
 

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Res
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
 
-from otvet import __version__, erasure, gaps, gates, installation, manus, stats, tries
-from otvet.app import Service
+from otvet import __version__, tries
+from otvet.account import health
+from otvet.app import manus
+from otvet.app.service import Service
 from otvet.commands import view
-from otvet.connection import watched
-from otvet.conversations import (
+from otvet.conversations.tables import (
     FOR_GOOD,
     clients,
     conversations,
@@ -28,6 +29,8 @@ from otvet.conversations import (
 from otvet.errors import StorageError, UsageError
 from otvet.i18n import _
 from otvet.intake.inbox import quarantined
+from otvet.staff import erasure, gaps, stats
+from otvet.storage import keyvalue, outages
 from otvet.turns import drafts, staff
 from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, State, Turn, turns
@@ -45,7 +48,7 @@ READY_SECONDS = 2.0  # a database that takes longer takes no delivery in time ei
 
 
 @probes.get("/health")
-async def health() -> dict[str, str]:
+async def alive() -> dict[str, str]:
     """Whether the process is alive."""
     return {"status": "ok", "version": __version__}
 
@@ -59,7 +62,7 @@ async def ready(request: Request) -> JSONResponse:
     with suppress(StorageError, TimeoutError):
         async with asyncio.timeout(READY_SECONDS):
             moment = service.clock.now().isoformat(timespec="seconds")
-            await service.database.write(lambda connection: installation.note(connection, "last_ready_check", moment))
+            await service.database.write(lambda connection: keyvalue.note(connection, "last_ready_check", moment))
             checks["database_writable"] = True
             details["amocrm"] = await _amocrm(service)  # stays ready: messages are stored, replies wait
             details["quarantined"] = await service.database.read(quarantined)
@@ -72,14 +75,14 @@ async def ready(request: Request) -> JSONResponse:
 async def _amocrm(service: Service) -> str:
     if not service.settings.amocrm_connected:
         return "not connected"
-    gate = await service.database.read(lambda connection: gates.closed(connection, gates.AMOCRM))
+    gate = await service.database.read(lambda connection: outages.closed(connection, outages.AMOCRM))
     return gate.sentence if gate else "open"
 
 
 def _watched(connection: Connection) -> dict[str, Any]:
     """What anybody may know of the watch: how each subject is, and nothing that it says."""
-    last = watched.moment(connection, watched.LAST_DELIVERY)
-    states: dict[str, Any] = {subject: seen.state for subject, seen in watched.seen(connection).items()}
+    last = health.moment(connection, health.LAST_DELIVERY)
+    states: dict[str, Any] = {subject: seen.state for subject, seen in health.seen(connection).items()}
     return states | {"last_delivery_at": last.isoformat(timespec="seconds") if last else None}
 
 
@@ -88,7 +91,7 @@ async def prometheus(request: Request) -> Response:
     """For Prometheus."""
     service = request.app.state.service
     numbers = await service.database.read(stats.read)
-    moments = await service.database.read(watched.for_metrics) if service.watch else {}
+    moments = await service.database.read(health.for_metrics) if service.watch else {}
     return Response(metrics.render(numbers, moments), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from otvet import __version__
-from otvet.app import Service
-from otvet.connection import consents
+from otvet.account import consents
+from otvet.app.service import Service
 from otvet.settings import old_names
 from otvet.settings.settings import WEBHOOK_PATH
 from otvet.web.api import api, probes

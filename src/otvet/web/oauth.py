@@ -6,8 +6,8 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from otvet.connection.consenting import Consenting
-from otvet.connection.consents import Answer
+from otvet.account.consenting import Consenting
+from otvet.account.consents import Answer
 from otvet.errors import OtvetError
 from otvet.i18n import N_, _, interface_language
 

@@ -11,8 +11,8 @@ import structlog
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from otvet.connection import trial
 from otvet.errors import StorageError
+from otvet.intake import trial
 from otvet.intake.inbox import Inbox
 from otvet.web.metrics import DELIVERIES, DELIVERY_SECONDS
 

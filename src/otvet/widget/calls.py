@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from otvet.amocrm.addresses import host_of
 from otvet.amocrm.events import LARGEST_ID, LEAD_TYPES, Delivery, MessageEvent
 from otvet.amocrm.form import Unreadable, parse
-from otvet.conversations import conversations
+from otvet.conversations.tables import conversations
 from otvet.intake.inbox import Received, store
 from otvet.turns.turn import OPEN, turns
 from otvet.widget import told_twice, waiting

@@ -9,7 +9,7 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from otvet.app import Service
+from otvet.app.service import Service
 from otvet.errors import StorageError
 from otvet.settings.settings import SALESBOT_PATH
 from otvet.widget.calls import NotBelieved, Refused, read_call, take

@@ -7,15 +7,15 @@ from functools import partial
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet import gates
+from otvet.amocrm.chat_calls import go_on
 from otvet.amocrm.client import AmoClient, AmoError, Slot
-from otvet.amocrm.ways import go_on
 from otvet.clock import Clock
-from otvet.conversations import Asked
+from otvet.conversations.tables import Asked
 from otvet.delivery import channels
 from otvet.delivery.methods import DeliveryMethod
 from otvet.errors import ServiceError
 from otvet.i18n import N_, _
+from otvet.storage import outages
 from otvet.storage.database import Database
 from otvet.turns.parts import Part
 from otvet.turns.turn import State, Turn, newest_of_chat
@@ -96,14 +96,14 @@ class Widget(DeliveryMethod):
         except ServiceError as error:
             log.info("a bot could not be told that there is no reply", turn=turn.id, reason=str(error))
             if isinstance(error, AmoError):
-                heed = partial(gates.heed, name=gates.AMOCRM, error=error, now=self._clock.now())
+                heed = partial(outages.heed, name=outages.AMOCRM, error=error, now=self._clock.now())
                 await self._database.write(heed)
 
     def _take_without_reply(self, connection: Connection, turn: Turn) -> str | None:
         ended = newest_of_chat(connection, turn.conversation_id, turn.chat_ref)
         if ended is None or ended.state not in (State.HANDED, State.CANCELLED, State.FAILED):
             return None
-        if ended.lead_id is None or gates.closed(connection, gates.AMOCRM) is not None:
+        if ended.lead_id is None or outages.closed(connection, outages.AMOCRM) is not None:
             return None
         bot = waiting.newest(connection, ended, self._clock.now())
         return str(bot.return_url) if bot is not None and waiting.take(connection, bot.id, ended.id) else None

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm.events import MessageEvent
-from otvet.conversations import ERASED, conversations, know_message, messages, place_chats
+from otvet.conversations.tables import ERASED, conversations, know_message, messages, place_chats
 from otvet.turns.queue import know_chat
 from otvet.widget import waiting
 

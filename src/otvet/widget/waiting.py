@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations import messages
+from otvet.conversations.tables import messages
 from otvet.storage.engines import Id, UtcDateTime, insert, metadata
 from otvet.turns.turn import Turn
 

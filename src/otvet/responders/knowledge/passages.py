@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
-from otvet.causes import cause_of
+from otvet.errors import os_reason
 from otvet.i18n import _
 from otvet.responders.knowledge import prices
 from otvet.responders.knowledge.prices import NoPriceList
@@ -87,7 +87,7 @@ def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], li
         try:
             found, reason = _read(file, with_examples=with_examples)
         except OSError as error:
-            found, reason = [], cause_of(error)
+            found, reason = [], os_reason(error)
         passages += found
         if reason:
             problems.append(Problem(file.name, reason))

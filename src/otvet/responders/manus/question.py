@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from otvet.responders.base import Context, Line
-from otvet.responders.manus.answer import for_client, said
+from otvet.responders.manus.ending import for_client, said
 from otvet.responders.manus.events import AssistantMessage, Event, UserMessage
 from otvet.responders.prompt import TOKEN_LIMIT, TOKENIZER, write_prompt
 

@@ -11,7 +11,6 @@ from otvet.clock import Clock
 from otvet.errors import ServiceError
 from otvet.i18n import _
 from otvet.responders.base import Context, Declined, Journal, NoVerdict, Reply, ResponderError, Unavailable
-from otvet.responders.manus.answer import TaskFailed, can_go_on, for_client, names_manus
 from otvet.responders.manus.api import (
     INVALID_ARGUMENT,
     NOT_FOUND,
@@ -24,10 +23,11 @@ from otvet.responders.manus.api import (
     is_about_credits,
     without_credits,
 )
+from otvet.responders.manus.ending import TaskFailed, can_go_on, for_client, names_manus
 from otvet.responders.manus.events import Event
-from otvet.responders.manus.making import Projects, Tasks, digest
+from otvet.responders.manus.polling import DETAIL, LIST_MESSAGES, Answer, Asked, Budget, Poller, RateLimit, maybe_asked
 from otvet.responders.manus.question import LONGEST_TASK_EVENTS, follow_up, is_long, was_told
-from otvet.responders.manus.wait import DETAIL, LIST_MESSAGES, Answer, Asked, Budget, Poller, RateLimit, maybe_asked
+from otvet.responders.manus.tasks import Projects, Tasks, digest
 
 WITHOUT_CREDITS_SECONDS = 600.0
 """How long an account without credits is not asked."""

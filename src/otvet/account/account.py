@@ -1,0 +1,84 @@
+"""The amoCRM account put together: where its token comes from, and the client behind the limit and the gate."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import httpx2
+
+from otvet.account import consents
+from otvet.account.renewal import Tokens
+from otvet.account.vault import Vault, key_in
+from otvet.amocrm.client import AmoClient
+from otvet.amocrm.token import FixedToken, Keys, TokenSource
+from otvet.clock import Clock
+from otvet.settings.settings import Settings
+from otvet.storage import outages
+from otvet.storage.database import Database
+from otvet.storage.rate_limits import SharedLimit
+
+
+def vault_of(settings: Settings) -> Vault:
+    """What seals the secrets in the database; SettingsError if its key file cannot be used."""
+    if settings.secret_key:
+        return Vault(settings.secret_key.get_secret_value())
+    return Vault(key_in(settings.key_file))
+
+
+def keys_of(settings: Settings) -> Keys | None:
+    """The keys of an own integration, where they are set."""
+    if settings.amocrm_client_id is None or settings.amocrm_client_secret is None:
+        return None
+    secret = settings.amocrm_client_secret.get_secret_value()
+    return Keys(settings.amocrm_client_id, secret, redirect_url(settings.public_url or ""))
+
+
+def redirect_url(public_url: str) -> str:
+    """The address that must stand in the integration's settings."""
+    return f"{public_url}{consents.PATH}"
+
+
+def token_source(settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database) -> TokenSource | None:
+    """The long-lived token where one is set, else the tokens of a consent; None if amoCRM is not connected."""
+    if settings.amocrm_base_url is None:
+        return None
+    if settings.amocrm_token is not None:
+        return FixedToken(settings.amocrm_token.get_secret_value())
+    keys = keys_of(settings)
+    if keys is None:
+        return None
+    vault, calls = vault_of(settings), limit(settings, clock, database)
+    return Tokens(database, clock, http, vault, settings.amocrm_base_url, keys, calls)
+
+
+RENEWED_WITHIN_SECONDS = 20.0
+"""So long a command that is broken off waits for a renewal that has begun."""
+
+
+@asynccontextmanager
+async def tokens(
+    settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database
+) -> AsyncIterator[TokenSource | None]:
+    """The same for a command: a renewal that has begun comes to its end, also if the command is broken off."""
+    source = token_source(settings, clock, http, database)
+    try:
+        yield source
+    finally:
+        if isinstance(source, Tokens):
+            await source.finish(clock.monotonic() + RENEWED_WITHIN_SECONDS)
+
+
+def client(
+    settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database, source: TokenSource | None
+) -> AmoClient | None:
+    """The account's client behind its limit and its gate; None without a token."""
+    if settings.amocrm_base_url is None or source is None:
+        return None
+    gate = partial(outages.pass_through, database, outages.AMOCRM)
+    return AmoClient(http, settings.amocrm_base_url, source, limit(settings, clock, database), gate)
+
+
+def limit(settings: Settings, clock: Clock, database: Database) -> SharedLimit:
+    """The account's calls, of all processes together."""
+    # Spread over the second: calls that leave all at once may be held up and meet those of the next second.
+    return SharedLimit(database, clock, "amocrm", 1, seconds=1 / settings.amocrm_calls_a_second)

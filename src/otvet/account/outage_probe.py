@@ -1,0 +1,63 @@
+"""The lookout: sees whether amoCRM takes calls again, so that a closed gate does not wait for the next reply."""
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from otvet.amocrm.client import AmoClient, AmoError
+from otvet.clock import Clock
+from otvet.storage import outages
+from otvet.storage.database import Database
+from otvet.turns import sending
+
+log = structlog.get_logger(__name__)
+
+
+class Lookout:
+    """Looks after amoCRM's gate. opened: called in each process when the gate was opened by any of them."""
+
+    def __init__(self, database: Database, clock: Clock, amocrm: AmoClient, opened: Callable[[], None]) -> None:
+        self._database = database
+        self._clock = clock
+        self._amocrm = amocrm
+        self._opened = opened
+        self._was_closed = False
+
+    async def look(self) -> None:
+        """Try a call if the gate is closed and its pause is over. A job of one process for all."""
+        await self.notice()
+        now = self._clock.now()
+        if self._was_closed and await self._database.write(
+            lambda connection: outages.may_look(connection, outages.AMOCRM, now)
+        ):
+            await self._try()
+
+    async def notice(self) -> None:
+        """Tell this process when the gate has been opened.
+
+        For every process: the replies that wait are in its memory.
+        """
+        closed = await self._database.read(lambda connection: outages.closed(connection, outages.AMOCRM))
+        was_closed, self._was_closed = self._was_closed, closed is not None
+        if was_closed and closed is None:
+            self._opened()
+
+    async def _try(self) -> None:
+        try:
+            await self._amocrm.account()
+        except AmoError as error:
+            log.warning("amoCRM does not take calls yet", reason=str(error))
+            heed = partial(outages.heed, name=outages.AMOCRM, error=error, now=self._clock.now())
+            await self._database.write(heed)
+            return
+        await self._database.write(_open_again)
+        log.info("amoCRM takes calls again")
+        self._was_closed = False
+        self._opened()
+
+
+def _open_again(connection: Connection) -> None:
+    outages.open_again(connection, outages.AMOCRM)
+    sending.outage_over(connection)

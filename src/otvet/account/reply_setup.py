@@ -1,0 +1,176 @@
+"""How replies reach the client: what each way needs in amoCRM, looked at and made as far as amoCRM lets it be made."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from otvet.account.steps import Step
+from otvet.amocrm import salesbots
+from otvet.amocrm.addresses import host_of
+from otvet.amocrm.chat_calls import find_or_make_field
+from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.salesbots import Bot
+from otvet.delivery.methods import FIELD
+from otvet.errors import ServiceError
+from otvet.i18n import N_, _
+from otvet.storage import keyvalue
+from otvet.storage.database import Database
+
+NAME = N_("Replies")
+TEXT_AREA = "textarea"
+
+NO_SUCH_FIELD = N_(
+    "amoCRM has no field {field} in its deals. Take OTVET_SALESBOT_FIELD_ID out of .env, and a field is made."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """One thing to do in amoCRM; ``copied`` is to be pasted there as it is."""
+
+    text: str
+    copied: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """What a person has to do in amoCRM, in this order."""
+
+    heading: str
+    clicks: Sequence[Click]
+
+
+def as_notes() -> Step:
+    """The way that needs nothing."""
+    return Step(_(NAME), "good", _("as notes in the deal: staff see them, and copy them into the client's chat"))
+
+
+# By a Salesbot
+
+
+async def find_field(database: Database, amocrm: AmoClient, chosen: int | None) -> int:
+    """The deal's field that the bot reads: the chosen one, else the one that was made, else a new one.
+
+    AmoError if there is none and none can be made.
+    """
+    if chosen is not None:
+        if await salesbots.field_type(amocrm, chosen) is None:
+            raise AmoError(_(NO_SUCH_FIELD).format(field=chosen), reason="not_found", permanent=True)
+        await database.write(lambda connection: keyvalue.note(connection, FIELD, str(chosen)))
+        return chosen
+    kept = await database.read(lambda connection: keyvalue.recall(connection, FIELD))
+    if kept and await salesbots.field_type(amocrm, int(kept)) is not None:
+        return int(kept)
+    made = await find_or_make_field(amocrm)
+    await database.write(lambda connection: keyvalue.note(connection, FIELD, str(made)))
+    return made
+
+
+def marker(field_id: int) -> str:
+    """What stands for the field's text in a bot's message."""
+    return f"{{{{lead.cf.{field_id}}}}}"
+
+
+def guide_to_bot(field_id: int) -> Guide:
+    """How the bot is made that sends what stands in the field."""
+    return Guide(
+        _("The bot that sends the replies. It is made in amoCRM, once:"),
+        (
+            Click(_("Open Settings, Communication tools, Salesbots, and press Create a new bot. Start from nothing.")),
+            Click(_("Add one step, Message. Its text is exactly this, to be pasted:"), marker(field_id)),
+            Click(_("Add nothing else: no words, no other steps, no trigger. Otvet starts the bot by itself.")),
+            Click(_("Give it a name, such as Otvet, and save it.")),
+        ),
+    )
+
+
+HOW_TO_SEE_THE_NUMBER = N_(
+    "amoCRM does not tell the bots of this account here. The bot's number is in the page: open the list of Salesbots "
+    "in a browser, press F12, point at the bot, and read data-id."
+)
+
+
+async def bots(amocrm: AmoClient) -> Sequence[Bot]:
+    """The account's bots; none where it does not tell."""
+    try:
+        return await salesbots.bots(amocrm)
+    except ServiceError:
+        return ()
+
+
+async def check_bot(amocrm: AmoClient, bot_id: int, field_id: int) -> Step:
+    """Whether the bot is there. What its steps are, amoCRM does not tell."""
+    name = _(NAME)
+    told = _("into the client's chat by the Salesbot {bot}; its message has to be {marker}").format(
+        bot=bot_id, marker=marker(field_id)
+    )
+    try:
+        found = await salesbots.bot(amocrm, bot_id)
+        kind = await salesbots.field_type(amocrm, field_id)
+    except AmoError as error:
+        # What amoCRM's errors are explained with speaks of deals and notes.
+        reason = f"HTTP {error.status}" if error.status else error
+        sentence = _("{told}. Whether the bot is there cannot be seen from here ({reason})")
+        return Step(name, "warning", sentence.format(told=told, reason=reason), _("Write to a channel to try it."))
+    if found is None:
+        next_ = _("Take the number of a bot that is there: otvet connect --reply-via salesbot --salesbot-id NUMBER")
+        return Step(name, "bad", _("amoCRM has no Salesbot {bot}").format(bot=bot_id), next_)
+    if kind != TEXT_AREA:
+        sentence = _("the field {field} is no text area: amoCRM takes 256 characters there").format(field=field_id)
+        return Step(
+            name, "warning", sentence, _("Delete it in amoCRM and start otvet connect again: it makes a text area.")
+        )
+    if found.active is False:
+        return Step(name, "warning", _("{told}. The bot is switched off").format(told=told), _("Switch it on."))
+    return Step(name, "good", told)
+
+
+def no_bot_yet(field_id: int) -> Step:
+    """The field is there, the bot's number is not known."""
+    told = _("as notes in the deal, until the Salesbot's number is known; its message has to be {marker}")
+    sentence = told.format(marker=marker(field_id))
+    return Step(
+        _(NAME), "bad", sentence, _("Make the bot, then: otvet connect --reply-via salesbot --salesbot-id NUMBER")
+    )
+
+
+# By a bot that asks
+
+
+def guide_to_widget(address: str) -> Guide:
+    """How a bot is made that asks this address for the reply, and sends it."""
+    request = {
+        "handler": "widget_request",
+        "params": {"url": address, "data": {"message": "{{message_text}}", "lead": "{{lead.id}}"}},
+    }
+    return Guide(
+        _("The bot that asks for the replies. It needs a widget of your own (docs/delivery.md):"),
+        (
+            Click(_("The address that the widget's step asks:"), address),
+            Click(_("The code of the step:"), json.dumps(request, indent=2)),
+            Click(_("After it a condition: {{json.status}} is success; then a step that sends:"), "{{json.reply}}"),
+            Click(_("Have the bot started by the client's message.")),
+            Click(_("The token's owner has to be an administrator: amoCRM lets nobody else answer a waiting bot.")),
+        ),
+    )
+
+
+def by_widget() -> Step:
+    """What can be said of it before the first bot has asked."""
+    return Step(_(NAME), "good", _("to the Salesbot that asks for them; a client's message shows whether it asks"))
+
+
+# By Kommo's own call
+
+
+def by_talk(base_url: str) -> Step:
+    """What the account needs for it; no call tells whether it has that."""
+    name = _(NAME)
+    needs = _(
+        "into the client's chat by Kommo's Chats API add-on. It is on the plans Pro and Enterprise (500 messages a "
+        "month) and in a trial (100), and the integration needs the right Sending to external chats"
+    )
+    if host_of(base_url).endswith(".kommo.com"):
+        return Step(name, "good", needs)
+    next_ = _("Whether amoCRM has it too is not verified: try it, or take the way salesbot.")
+    return Step(name, "warning", needs, next_)

@@ -1,0 +1,1 @@
+"""The program put together: the one room that knows all others."""

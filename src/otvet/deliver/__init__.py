@@ -1,1 +1,0 @@
-"""Echoes: replies of ours that come back from amoCRM as outgoing messages."""

@@ -1,0 +1,1 @@
+"""The database's schema: made, brought up to date, and taken over from the first version."""

@@ -1,0 +1,9 @@
+"""Alembic's entry point: migrate on the connection that was handed over, inside its transaction."""
+
+from alembic import context
+
+from otvet.schema.upgrade import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+context.run_migrations()

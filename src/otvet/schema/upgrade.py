@@ -1,0 +1,162 @@
+"""The database made ready at start: what it is, adopted, migrated; or left untouched with a clear error."""
+
+import sqlite3
+import time
+from collections.abc import Set
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from otvet.errors import DatabaseUnfit
+from otvet.i18n import _
+from otvet.intake import inbox  # noqa: F401
+from otvet.schema.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
+from otvet.storage.database import Database
+from otvet.storage.engines import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, metadata
+from otvet.turns import (
+    parts,  # noqa: F401
+    turn,  # noqa: F401
+)
+from otvet.widget import waiting  # noqa: F401
+
+# Imported for their tables: together they are the schema.
+
+__all__ = ["LATEST", "metadata", "prepare", "version"]
+
+log = structlog.get_logger(__name__)
+
+LATEST = "0011"
+"""The newest migration. Known here so that a start with nothing to do need not load Alembic."""
+
+MOST_TRIES = 20
+PAUSE_SECONDS = 1.0  # in which those who work with the tables go on
+
+_PASSES = (DEADLOCK, SERIALIZATION_FAILURE, LOCK_NOT_AVAILABLE)
+_MIGRATION_LOCK = 7_305_817_263  # any number that nobody else takes on the same PostgreSQL
+_ALWAYS_OURS = {"alembic_version", "installation", "conversations", "messages"}
+
+
+def prepare(database: Database, now: datetime) -> None:
+    """Bring the database to the latest schema in one transaction; raises DatabaseUnfit and changes nothing."""
+    shown = database.shown_url
+    if database.is_sqlite:
+        _check_file(Path(database.writes.url.database or ""), now)
+    for tries_left in reversed(range(MOST_TRIES)):
+        try:
+            with database.writes.begin() as connection:
+                if not database.is_sqlite:
+                    _wait_for_other_starts(connection)
+                _migrate(connection, shown, now)
+        except DBAPIError as error:
+            if not tries_left or getattr(error.orig, "sqlstate", None) not in _PASSES:
+                raise _cannot_be_opened(shown, str(error.orig).strip()) from error
+            log.warning("the tables are in use; the schema is brought up to date in a moment")
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+def _wait_for_other_starts(connection: Connection) -> None:
+    """However long they migrate. Whoever works with the tables is not kept from them for longer than usual."""
+    connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+    connection.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
+
+
+def _cannot_be_opened(shown: str, cause: object) -> DatabaseUnfit:
+    return DatabaseUnfit(_("the database {url} cannot be opened: {cause}").format(url=shown, cause=cause))
+
+
+def _check_file(path: Path, now: datetime) -> None:
+    """Before anything is written: an empty file and our own are welcome, a first-version one is copied aside."""
+    if not path.parent.is_dir():
+        raise DatabaseUnfit(_("the folder {folder} does not exist").format(folder=path.parent.absolute()))
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    try:
+        tables, found = _look_into(path)
+    except sqlite3.OperationalError as error:
+        raise _cannot_be_opened(str(path), error) from error
+    except sqlite3.DatabaseError as error:
+        raise DatabaseUnfit(
+            _("{file} is not a SQLite database ({cause}); it was left untouched").format(file=path, cause=error)
+        ) from error
+    if not is_first_version(tables):
+        _check_owner(str(path), set(tables), found, others=set(tables))
+        return
+    try:
+        copy = set_aside(path, now)
+    except sqlite3.Error as error:
+        raise DatabaseUnfit(
+            _("{file} cannot be copied before it is brought up to date: {cause}").format(file=path, cause=error)
+        ) from error
+    log.info("a database of the first version was copied aside", copy=str(copy))
+
+
+def _look_into(path: Path) -> tuple[dict[str, set[str]], str | None]:
+    """The columns of each table, and the schema's version; not even a journal is made beside the file."""
+    journal = path.with_name(f"{path.name}-wal")
+    alone = "" if journal.exists() and journal.stat().st_size else "&immutable=1"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", uri=True)) as connection:
+        tables: dict[str, set[str]] = {}
+        for table, column in connection.execute(
+            "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
+            "WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+        ):
+            tables.setdefault(table, set()).add(column)
+        found = None
+        if "version_num" in tables.get("alembic_version", ()):
+            found = connection.execute("SELECT max(version_num) FROM alembic_version").fetchone()[0]
+        return tables, found
+
+
+def _check_owner(shown: str, tables: Set[str], found: str | None, others: Set[str]) -> None:
+    """Raise DatabaseUnfit for tables of another program (``others`` could be in our way) or of a newer Otvet."""
+    if others and not tables >= _ALWAYS_OURS:
+        raise DatabaseUnfit(
+            _("{file} belongs to another program (it has the tables {tables}); it was left untouched").format(
+                file=shown, tables=", ".join(sorted(others))
+            )
+        )
+    if found is not None and found > LATEST:
+        raise DatabaseUnfit(
+            _("the database is of a newer Otvet (schema {version}, this program knows {latest}); update Otvet").format(
+                version=found, latest=LATEST
+            )
+        )
+
+
+def _migrate(connection: Connection, shown: str, now: datetime) -> None:
+    tables = set(sa.inspect(connection).get_table_names())
+    found = version(connection)
+    if connection.dialect.name == "sqlite" and tables == FIRST_VERSION_TABLES:
+        adopt(connection, _upgrade, now)
+    else:
+        _check_owner(shown, tables, found, others=tables & {"alembic_version", *metadata.tables})
+        if found == LATEST:
+            return
+        _upgrade(connection)
+    log.info("the database schema was brought up to date", before=found, now=LATEST)
+
+
+def version(connection: Connection) -> str | None:
+    """The schema that the database has, or None if it has none of ours."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # slow to import, and only needed when there is something to do
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,80 @@
+"""Knowledge gaps: what clients ask and the knowledge folder does not say, the most frequent first."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from otvet.conversations.tables import conversations, messages
+from otvet.responders.knowledge.words import family, stem, words
+from otvet.turns.turn import turns
+
+MOST_READ = 2000
+ALIKE = 0.6
+"""Two questions with so large a share of their words in common are one gap."""
+
+
+@dataclass
+class Gap:
+    """Questions that are alike.
+
+    question: the newest of them, as a client wrote it. leads: deals in which it was asked, newest first.
+    """
+
+    question: str
+    last_asked_at: datetime
+    words: frozenset[str]
+    count: int = 0
+    leads: list[int] = field(default_factory=list)
+
+
+_ASKED = (
+    sa.select(turns.c.id, turns.c.first_message_at, conversations.c.amocrm_lead_id, messages.c.content)
+    .join(conversations, conversations.c.id == turns.c.conversation_id)
+    .join(messages, messages.c.turn_id == turns.c.id)
+    .where(turns.c.gap, turns.c.first_message_at >= sa.bindparam("since"), messages.c.sender_type == "client")
+    .order_by(turns.c.first_message_at.desc(), turns.c.id.desc(), messages.c.timestamp, messages.c.id)
+    .limit(MOST_READ)
+)
+
+
+def listed(connection: Connection, since: datetime, limit: int) -> list[Gap]:
+    """The gaps since then, the most frequent first, of one frequency the newest."""
+    asked: dict[int, list[Any]] = {}
+    for row in connection.execute(_ASKED, {"since": since}):
+        asked.setdefault(row.id, []).append(row)
+    gaps: list[Gap] = []
+    by_word: dict[str, list[Gap]] = {}
+    for rows in asked.values():
+        text = "\n".join(row.content for row in rows if row.content.strip())
+        said = frozenset(family(stem(word)) for word in words(text))
+        if not said:
+            continue  # "thank you" is no question
+        gap = _count(text, said, rows[0], gaps, by_word)
+        if rows[0].amocrm_lead_id not in gap.leads:
+            gap.leads.append(rows[0].amocrm_lead_id)
+    return sorted(gaps, key=lambda gap: (gap.count, gap.last_asked_at), reverse=True)[:limit]
+
+
+def _count(text: str, said: frozenset[str], row: Row[Any], gaps: list[Gap], by_word: dict[str, list[Gap]]) -> Gap:
+    gap = _alike(said, by_word)
+    if gap is None:
+        gap = Gap(text, row.first_message_at, said)
+        gaps.append(gap)
+        for word in said:
+            by_word.setdefault(word, []).append(gap)
+    gap.count += 1
+    return gap
+
+
+def _alike(said: frozenset[str], by_word: dict[str, list[Gap]]) -> Gap | None:
+    """The first gap that shares enough words."""
+    shared = Counter(id(gap) for word in said for gap in by_word.get(word, ()))
+    for word in said:
+        for gap in by_word.get(word, ()):
+            if shared[id(gap)] >= ALIKE * len(said | gap.words):
+                return gap
+    return None

@@ -1,0 +1,63 @@
+"""Read-only numbers, for the API, the metrics and the command line. Totals come from the database."""
+
+import time
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet.conversations.tables import clients, conversations, messages
+from otvet.intake.inbox import quarantined
+from otvet.storage import counters
+from otvet.tries import REPLIED, SUMMARY, tries
+from otvet.turns.turn import OPEN, State, turns
+
+_STARTED = time.monotonic()
+
+_OF_REPLIES = tries.c.draft < SUMMARY
+_OUTSIDE = tries.c.responder.not_in(("knowledge", "template"))
+"""A knowledge folder that has no passage for a question is no error."""
+
+
+def uptime_seconds() -> int:
+    """Since this process began."""
+    return int(time.monotonic() - _STARTED)
+
+
+def read(connection: Connection) -> dict[str, Any]:
+    """The numbers that people ask for.
+
+    messages_received = messages_saved + duplicates: what amoCRM delivered. errors: replies that failed for good and
+    tries of a responder that ended without a reply.
+    """
+    by_sender = _counted(connection, messages.c.sender_type)
+    by_state = _counted(connection, turns.c.state)
+    manus = sa.select(sa.func.count()).where(tries.c.responder == "manus", _OF_REPLIES)
+    failed = sa.select(sa.func.count()).where(tries.c.outcome.is_not(None), tries.c.outcome != REPLIED, _OUTSIDE)
+    failed_tries = connection.scalar(failed.where(_OF_REPLIES))
+    totals = counters.totals(connection)
+    saved = by_sender.get("client", 0) + by_sender.get("manager", 0)
+    duplicates = totals.get("duplicates", 0)
+    return {
+        "messages_received": saved + duplicates,
+        "messages_saved": saved,
+        "duplicates": duplicates,
+        "manus_requests": connection.scalar(manus),
+        "replies_sent": by_state.get(State.SENT, 0),
+        "replies_kept": by_state.get(State.KEPT, 0),
+        "errors": by_state.get(State.FAILED, 0) + (failed_tries or 0),
+        "turns_open": sum(by_state.get(state, 0) for state in OPEN),
+        "clients": connection.scalar(sa.select(sa.func.count()).select_from(clients)),
+        "conversations": connection.scalar(sa.select(sa.func.count()).select_from(conversations)),
+        "quarantined": quarantined(connection),
+        "messages": {sender: by_sender.get(sender, 0) for sender in ("client", "assistant", "manager")},
+        "turns": {state.value: by_state.get(state, 0) for state in State},
+        "ignored_events": {
+            name.removeprefix("event."): value for name, value in sorted(totals.items()) if name.startswith("event.")
+        },
+    }
+
+
+def _counted(connection: Connection, column: sa.Column[Any]) -> dict[str, int]:
+    rows = connection.execute(sa.select(column, sa.func.count()).group_by(column))
+    return {name: count for name, count in rows}  # noqa: C416 - rows are not pairs to a type checker
