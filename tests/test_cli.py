@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from otvet.cli import app
-from otvet.commands import view
 from otvet.responders.chat.responder import ChatResponder
 from otvet.responders.knowledge.responder import KnowledgeResponder
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.template import TemplateResponder
+from otvet.staff import wording
 from otvet.turns.turn import Writer
 from tests.running import cold_command, command, environment, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
@@ -122,7 +122,7 @@ def test_simulate_says_one_message_and_shows_the_reply(tmp_path: Path) -> None:
 
 def test_every_writer_has_a_name_for_people() -> None:
     names = {one.name for one in (ManusResponder, ChatResponder, KnowledgeResponder, TemplateResponder)}
-    assert view.WRITERS.keys() == names | set(Writer)
+    assert wording.WRITERS.keys() == names | set(Writer)
 
 
 def simulated(folder: Path, url: str) -> tuple[int, str]:

@@ -28,6 +28,7 @@ from otvet.turns import queue, staff
 from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns
 from otvet.widget import calls as bot_calls
+from otvet.widget import told_twice
 from tests.clocks import FakeClock
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
@@ -333,7 +334,7 @@ def test_what_a_bot_had_told_does_not_swallow_the_next_message(database: Databas
     shop.erase(lead_id=LEAD)
     voice = incoming("", created_at=int(now.timestamp()), attachment={"type": "voice", "file_name": MARK})
     with database.writes.begin() as connection:
-        (stored,) = store(connection, [Received(voice, read_delivery(voice, now), now)], with_bots=True)
+        (stored,) = store(connection, [Received(voice, read_delivery(voice, now), now)], adopt=told_twice.adopt)
     assert (stored.saved, stored.duplicates) == (1, 0)
     first = shop.rows(messages)[0]
     assert (first.message_type, first.metadata) == ("erased", {})

@@ -17,6 +17,7 @@ from otvet.storage.database import Database
 from otvet.turns import parts, staff
 from otvet.turns.turn import Reason, State, turns
 from otvet.widget import calls as bot_calls
+from otvet.widget import told_twice
 from otvet.widget.calls import NotBelieved, Refused, is_ours, read_call
 from tests import in_hand
 from tests.running import SECRET, otvet, wait_for
@@ -188,7 +189,7 @@ def test_bot_and_webhook_tell_of_one_message(database: Database, amo: AmoStandin
         now = stage.clock.now()
         body = incoming("How  much?", created_at=int(now.timestamp()), message_id="m-1")
         with database.writes.begin() as connection:
-            (stored,) = store(connection, [Received(body, read_delivery(body, now), now)], with_bots=True)
+            (stored,) = store(connection, [Received(body, read_delivery(body, now), now)], adopt=told_twice.adopt)
         return stored.to_answer
 
     begun = bot_asks(stage, amo) + webhook() if first == "bot" else webhook() + bot_asks(stage, amo)

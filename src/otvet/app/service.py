@@ -61,6 +61,7 @@ from otvet.storage import heartbeats, keyvalue, outages, single_instance
 from otvet.storage.database import Database
 from otvet.turns import human_request, queue
 from otvet.turns.policy import Policy
+from otvet.widget import told_twice
 from otvet.widget.method import Widget
 from otvet.writing import Checks, Writing
 
@@ -225,8 +226,8 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     worker = Worker(database, clock, engine, installation_name=name, me=me)
     finder = Finder(database, clock, patient, worker.put)
     pause = timedelta(minutes=settings.manager_pause_minutes)
-    with_bots = settings.amocrm_client_secret is not None
-    inbox = Inbox(database, clock, partial(worker.put, new=True), pause, with_bots=with_bots)
+    adopt = told_twice.adopt if settings.amocrm_client_secret else None
+    inbox = Inbox(database, clock, partial(worker.put, new=True), pause, adopt)
     watch = None
     if amocrm and source and settings.amocrm_base_url:
         destination = settings.webhook_url(secret) if settings.public_url else None

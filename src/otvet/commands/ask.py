@@ -9,7 +9,6 @@ from rich.text import Text
 
 from otvet.clock import SystemClock
 from otvet.commands.terminal import whole
-from otvet.commands.view import printable
 from otvet.errors import UsageError
 from otvet.i18n import _, language_of, ngettext, translator
 from otvet.responders.base import Line
@@ -18,6 +17,7 @@ from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.knowledge.search import Hit
 from otvet.responders.template import THANKS
 from otvet.settings.settings import Settings
+from otvet.staff.wording import printable
 
 MOST_SHOWN = 5
 

@@ -17,7 +17,7 @@ from otvet.errors import UsageError
 from otvet.i18n import N_, _, ngettext
 from otvet.intake.inbox import quarantined
 from otvet.settings.settings import Settings
-from otvet.staff import gaps
+from otvet.staff import gaps, wording
 from otvet.storage import heartbeats, outages
 from otvet.turns import drafts, staff
 from otvet.turns import turn as turn_
@@ -44,7 +44,7 @@ def pause(settings: Settings, lead_id: int, minutes: float | None) -> None:
     until = pause_end(datetime.now(UTC), minutes)
     _set(settings, lead_id, until)
     if minutes:
-        told = _("deal {lead}: paused until {moment}").format(lead=lead_id, moment=view.when(until, settings))
+        told = _("deal {lead}: paused until {moment}").format(lead=lead_id, moment=wording.when(until, settings))
     else:
         told = _("deal {lead}: paused; otvet resume {lead} ends it").format(lead=lead_id)
     Console().print(told)
@@ -194,8 +194,8 @@ def _show_drafts(console: Console, rows: Sequence[Turn], asked: Mapping[int, str
 def _table(rows: Sequence[Turn], settings: Settings) -> Table:
     table = Table(_("Turn"), _("Deal"), _("State"), _("Since"), _("Why"))
     for row in rows:
-        since = view.when(row.closed_at or row.last_message_at, settings)
-        why = Text(view.printable(view.reason(row.reason) or ""))
+        since = wording.when(row.closed_at or row.last_message_at, settings)
+        why = Text(wording.printable(wording.reason(row.reason) or ""))
         table.add_row(str(row.id), str(row.lead_id or "?"), _(STATES[row.state]), since, why)
     return table
 
@@ -218,7 +218,7 @@ def show_gaps(settings: Settings, days: int, limit: int) -> None:
     for name in (_("times"), _("question"), _("last asked"), _("deals")):
         table.add_column(name)
     for gap in found:
-        last = view.when(gap.last_asked_at, settings)
+        last = wording.when(gap.last_asked_at, settings)
         leads = ", ".join(map(str, gap.leads[:LEADS_SHOWN])) + (" …" if len(gap.leads) > LEADS_SHOWN else "")
-        table.add_row(str(gap.count), Text(view.printable(gap.question)), last, leads)
+        table.add_row(str(gap.count), Text(wording.printable(gap.question)), last, leads)
     console.print(whole(table))

@@ -32,6 +32,7 @@ from otvet.responders.base import Context
 from otvet.responders.chat import models
 from otvet.settings import working_hours
 from otvet.settings.settings import Settings
+from otvet.staff import wording
 from otvet.storage.database import Database
 from otvet.turns import human_request
 from otvet.turns import turn as turn_
@@ -96,7 +97,7 @@ def replay(settings: Settings, lead_id: int | None, last: int, *, agreed: bool) 
         past = database.look(lambda connection: _past(connection, settings, lead_id, last))
         if not past:
             raise UsageError(database.look(lambda connection: _why_nothing(connection, lead_id)))
-        outside = [view.writer(name) for name, key in _costly(settings).items() if key]
+        outside = [wording.writer(name) for name, key in _costly(settings).items() if key]
         question = _("{count} questions will be put to {names}, which may cost money. Go on?")
         if (
             outside
@@ -187,20 +188,20 @@ async def _write(told: Context, settings: Settings, who: service.Writers) -> Wri
 
 
 def _show(console: Console, settings: Settings, one: Past, written: Written, *, same: bool) -> None:
-    title = _("Deal {lead}, {moment}").format(lead=one.told.lead_id, moment=view.when(one.asked_at, settings))
+    title = _("Deal {lead}, {moment}").format(lead=one.told.lead_id, moment=wording.when(one.asked_at, settings))
     table = Table(title=title, title_justify="left", expand=True, show_lines=True)
-    table.add_column(_("then ({responder})").format(responder=view.writer(one.responder)), ratio=1)
-    table.add_column(_("now ({responder})").format(responder=view.writer(written.reply.responder)), ratio=1)
-    asked = Text(view.printable(one.told.question_text), style="cyan")
+    table.add_column(_("then ({responder})").format(responder=wording.writer(one.responder)), ratio=1)
+    table.add_column(_("now ({responder})").format(responder=wording.writer(written.reply.responder)), ratio=1)
+    asked = Text(wording.printable(one.told.question_text), style="cyan")
     if same:
-        table.add_row(Text(view.printable(one.reply)), Text(_("the same"), style="dim"))
+        table.add_row(Text(wording.printable(one.reply)), Text(_("the same"), style="dim"))
     else:
-        table.add_row(*_compared(view.printable(one.reply), view.printable(written.reply.text)))
+        table.add_row(*_compared(wording.printable(one.reply), wording.printable(written.reply.text)))
     console.print(asked)
     console.print(whole(table))
     if written.doubts:
         found = "; ".join(finding.text for finding in written.doubts)
-        console.print(Text(_("A draft was refused: {found}").format(found=view.printable(found)), style="yellow"))
+        console.print(Text(_("A draft was refused: {found}").format(found=wording.printable(found)), style="yellow"))
     console.print()
 
 

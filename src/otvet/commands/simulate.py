@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otvet.commands import view
 from otvet.commands.scenario import Case, scene, single
 from otvet.commands.terminal import whole
 from otvet.errors import UsageError
 from otvet.i18n import _
 from otvet.settings.settings import WEBHOOK_PATH, Settings
+from otvet.staff import wording
 from otvet.storage import keyvalue
 from otvet.storage.database import Database
 from otvet.turns.turn import State
@@ -205,8 +205,8 @@ def _replies(outcome: Outcome, unsaid: Mapping[int, str | None]) -> Text:
     """Each reply, and below it who wrote it and what became of it; and why there is none."""
     text = Text()
     for one in outcome.replies:
-        became = f"{view.writer(one['metadata']['responder'])}: {view.delivery(one['metadata'].get('delivery'))}"
-        text.append("\n" if text else "").append(view.printable(one["content"]) + "\n").append(became, style="dim")
+        became = f"{wording.writer(one['metadata']['responder'])}: {wording.delivery(one['metadata'].get('delivery'))}"
+        text.append("\n" if text else "").append(wording.printable(one["content"]) + "\n").append(became, style="dim")
     for turn, why in unsaid.items():
         text.append("\n" if text else "").append(_unsaid(turn, outcome.turns[turn], why))
     return text or Text("—")
@@ -215,7 +215,7 @@ def _replies(outcome: Outcome, unsaid: Mapping[int, str | None]) -> Text:
 def _unsaid(turn: int, state: str, why: str | None) -> str:
     if state == State.DRAFT:
         return _("draft {turn} waits for approval: otvet turns").format(turn=turn)
-    why = view.printable(why or "?")
+    why = wording.printable(why or "?")
     if state == State.HANDED:
         return _("left to a person: {why}").format(why=why)
     return _("not answered: {why}").format(why=why)

@@ -6,7 +6,7 @@ disk. ``store`` is the whole of it; it runs in the writer's thread.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,7 +33,6 @@ from otvet.storage.engines import Id, UtcDateTime, metadata, write_refused
 from otvet.storage.prepared import Prepared, among
 from otvet.turns import queue, staff
 from otvet.turns.queue import UNKNOWN, Chat
-from otvet.widget import told_twice
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +68,10 @@ class Stored:
     to_answer: list[int] = field(default_factory=list)
 
 
+Adopt = Callable[[Connection, Sequence[MessageEvent], datetime], Collection[str]]
+"""Gives the keys of those events whose messages are stored already, and adds what the events know besides."""
+
+
 class Inbox:
     """Takes deliveries from any number of requests at once."""
 
@@ -78,8 +81,7 @@ class Inbox:
         clock: Clock,
         to_answer: Callable[[Sequence[int]], None],
         manager_pause: timedelta = DEFAULT_PAUSE,
-        *,
-        with_bots: bool = False,
+        adopt: Adopt | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -87,7 +89,7 @@ class Inbox:
         self.account: Known | None = None  # once it is set, deliveries of other accounts go into quarantine
         self.last_delivery_at: datetime | None = None  # of this account, readable, received by this process
         # One object, because the writer stores together what waits for the same work.
-        self._store = partial(store, manager_pause=manager_pause, with_bots=with_bots)
+        self._store = partial(store, manager_pause=manager_pause, adopt=adopt)
 
     async def receive(self, body: bytes) -> Stored:
         """Store a delivery; when this returns it is committed. Raises StorageError if that is not known in time."""
@@ -145,21 +147,20 @@ def store(
     connection: Connection,
     received: Sequence[Received],
     manager_pause: timedelta = DEFAULT_PAUSE,
-    *,
-    with_bots: bool = False,
+    adopt: Adopt | None = None,
 ) -> list[Stored]:
     """Store deliveries in their order; one result each.
 
     manager_pause: how long the assistant keeps still in a conversation after a manager wrote there.
-    with_bots: a Salesbot may have told of a message before.
+    adopt: looks for messages that were stored already, when something else than a webhook told of them.
     """
     now = received[-1].at
     results = [Stored() for _one in received]
     counts: Counter[str] = Counter()
     new = _without_duplicates(connection, received, results)
     new = _without_echoes(connection, new, now, counts)
-    if with_bots:
-        new = _without_words_of_bots(connection, new, now)
+    if adopt is not None:
+        new = _without_adopted(new, adopt(connection, [one.event for one in new], now))
     for start in range(0, len(new), MOST_AT_ONCE):
         _save(connection, new[start : start + MOST_AT_ONCE], now, manager_pause)
     _mark_changed_cards(connection, received, now)
@@ -237,9 +238,7 @@ def _without_echoes(connection: Connection, new: list[_New], now: datetime, coun
     return [one for one in new if one.event.key not in own]
 
 
-def _without_words_of_bots(connection: Connection, new: list[_New], now: datetime) -> list[_New]:
-    """A client's message that a Salesbot told of before is stored already."""
-    adopted = told_twice.adopt(connection, [one.event for one in new], now)
+def _without_adopted(new: list[_New], adopted: Collection[str]) -> list[_New]:
     for one in new:
         if one.event.key in adopted:
             one.result.duplicates += 1

@@ -14,7 +14,6 @@ from otvet import __version__, tries
 from otvet.account import health
 from otvet.app import manus
 from otvet.app.service import Service
-from otvet.commands import view
 from otvet.conversations.tables import (
     FOR_GOOD,
     clients,
@@ -29,7 +28,7 @@ from otvet.conversations.tables import (
 from otvet.errors import StorageError, UsageError
 from otvet.i18n import _
 from otvet.intake.inbox import quarantined
-from otvet.staff import erasure, gaps, stats
+from otvet.staff import erasure, gaps, stats, wording
 from otvet.storage import keyvalue, outages
 from otvet.turns import drafts, staff
 from otvet.turns import turn as turn_
@@ -310,7 +309,7 @@ def _turn(row: Turn) -> dict[str, Any]:
         "id": row.id,
         "lead_id": row.lead_id,
         "state": row.state,
-        "why": view.reason(row.reason),
+        "why": wording.reason(row.reason),
         "reason": row.reason,
         "summary": row.summary,
         "reply": row.reply,

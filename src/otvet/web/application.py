@@ -37,7 +37,15 @@ def create(service: Service) -> ASGIApp:
     app.add_route(consents.PATH, ConsentPage(service.consenting).take, methods=["GET"])
     settings = service.settings
     if settings.amocrm_client_secret and settings.amocrm_base_url:
-        bots = SalesbotWebhook(service, settings.amocrm_client_secret.get_secret_value(), settings.amocrm_base_url)
+        bots = SalesbotWebhook(
+            service.database,
+            service.clock,
+            service.inbox,
+            service.worker.put,
+            service.webhook_secret,
+            settings.amocrm_client_secret.get_secret_value(),
+            settings.amocrm_base_url,
+        )
         app.add_route(SALESBOT_PATH, bots.take, methods=["POST"])
     webhook = Webhook(app, WEBHOOK_PATH, service.webhook_secret, service.inbox)
     if (old_path := old_names.webhook_path(old_names.given())) is None:

@@ -4,14 +4,17 @@ amoCRM waits two seconds for this answer, so nothing is done but to check and to
 """
 
 import hmac
+from collections.abc import Callable, Sequence
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from otvet.app.service import Service
+from otvet.clock import Clock
 from otvet.errors import StorageError
+from otvet.intake.inbox import Inbox
 from otvet.settings.settings import SALESBOT_PATH
+from otvet.storage.database import Database
 from otvet.widget.calls import NotBelieved, Refused, read_call, take
 
 log = structlog.get_logger(__name__)
@@ -23,24 +26,37 @@ LARGEST_BODY = 256 * 1024
 class SalesbotWebhook:
     """Answers the step widget_request of bots."""
 
-    def __init__(self, service: Service, client_secret: str, base_url: str) -> None:
-        self._service = service
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        inbox: Inbox,
+        to_answer: Callable[[Sequence[int]], None],
+        webhook_secret: str,
+        client_secret: str,
+        base_url: str,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._inbox = inbox
+        self._to_answer = to_answer
+        self._webhook_secret = webhook_secret
         self._client_secret = client_secret
         self._base_url = base_url
 
     async def take(self, request: Request) -> Response:
         """200 when it is kept; 404, 401, 403 or 413 for what is not the account's bot; 503 when it cannot be stored."""
         given = request.path_params["secret"]
-        if not hmac.compare_digest(given.encode(), self._service.webhook_secret.encode()):
+        if not hmac.compare_digest(given.encode(), self._webhook_secret.encode()):
             return JSONResponse({"detail": "Not Found"}, 404)
         try:
             body = await _read(request)
             if body is None:
                 return Response(status_code=413)
-            now = self._service.clock.now()
-            account = self._service.inbox.account
+            now = self._clock.now()
+            account = self._inbox.account
             call = read_call(body, self._client_secret, self._base_url, now, account.id if account else None)
-            opened = await self._service.database.write(lambda connection: take(connection, call, now))
+            opened = await self._database.write(lambda connection: take(connection, call, now))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         except NotBelieved as error:
@@ -52,7 +68,7 @@ class SalesbotWebhook:
         except StorageError as error:
             log.error("a Salesbot's request could not be stored", reason=str(error))
             return JSONResponse({"error": "not stored"}, 503)
-        self._service.worker.put(opened)
+        self._to_answer(opened)
         return JSONResponse({})
 
 
