@@ -18,7 +18,7 @@ from otvet.amocrm.events import read_delivery
 from otvet.answering import answering as module
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.in_every_process import repeat
-from otvet.app.service import delivery_methods
+from otvet.app.wiring import delivery_methods
 from otvet.conversations.tables import FOR_GOOD, messages, set_pause
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import DeliveryOptions

@@ -2,7 +2,7 @@
 
 import pytest
 
-from otvet.app.service import wire
+from otvet.app.wiring import wire
 from otvet.delivery.channels import LIMITS, SHOWN_AT_ONCE, limit_of, split
 from otvet.errors import SettingsError
 from otvet.settings.by_channel import way_for, ways_in

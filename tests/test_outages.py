@@ -18,7 +18,8 @@ from otvet.account.renewal import Tokens
 from otvet.amocrm import oauth
 from otvet.amocrm.client import AmoClient
 from otvet.answering.answering import Answering
-from otvet.app.service import Service, wire
+from otvet.app.service import Service
+from otvet.app.wiring import wire
 from otvet.conversations.tables import conversations
 from otvet.settings.loading import load_settings
 from otvet.storage import outages

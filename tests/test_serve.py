@@ -20,7 +20,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from otvet.app import service
+from otvet.app.service import FINISH_SECONDS
 from otvet.commands import serve
 from otvet.errors import DatabaseUnfit, UsageError
 from otvet.storage import single_instance
@@ -86,7 +86,7 @@ class Hurried(Otvet):
 
 def test_sigterm_has_one_deadline_for_all_that_is_under_way(tmp_path: Path) -> None:
     """A delivery that never ends, and a note that amoCRM does not answer."""
-    assert serve.GRACE_SECONDS < service.FINISH_SECONDS < serve.STOP_SECONDS < 20
+    assert serve.GRACE_SECONDS < FINISH_SECONDS < serve.STOP_SECONDS < 20
     with amocrm_standin() as amo:
         amo.any_lead = True
         amo.fault(path="/api/v4/leads/*/notes", method="POST", delay=30)

@@ -18,7 +18,7 @@ from otvet.amocrm import addresses
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.token import FixedToken
-from otvet.app.service import wire
+from otvet.app.wiring import wire
 from otvet.intake import own_account
 from otvet.intake.inbox import Inbox
 from otvet.intake.own_account import Known

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from otvet.app import service
+from otvet.app import wiring
 from otvet.errors import StorageError
 from otvet.guard.guard import Finding
 from otvet.guard.masking import Masker
@@ -420,7 +420,7 @@ def test_the_model_writes_summaries_through_its_own_circuit_where_it_is_among_th
     async def writing() -> Writing:
         chosen, clock = settings(tmp_path, responders=responders, manus_api_key="key"), FakeClock()
         async with httpx2.AsyncClient() as http:
-            return service.writers(chosen, clock, http, database, from_settings(chosen, clock)).writing
+            return wiring.writers(chosen, clock, http, database, from_settings(chosen, clock)).writing
 
     made = asyncio.run(writing())
     assert [one.name for one in made.responders] == responders.split(",")

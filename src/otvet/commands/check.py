@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otvet.answering.instructions import Instructions
-from otvet.app import manus, service
+from otvet.app import manus, policies
 from otvet.clock import SystemClock
 from otvet.commands import check_account
 from otvet.commands.terminal import whole
@@ -135,7 +135,7 @@ def _instructions(settings: Settings) -> Finding:
 def _delivery(settings: Settings) -> Iterator[Finding]:
     """A line only if the service does not start with them."""
     try:
-        service.delivery_options(settings)
+        policies.delivery_options(settings)
     except SettingsError as error:
         yield Finding(_("Replies"), "bad", str(error))
 

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from otvet import logs
 from otvet.answering import context
 from otvet.answering.instructions import Instructions
-from otvet.app import service
+from otvet.app import wiring
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
 from otvet.commands.terminal import whole
@@ -164,7 +164,7 @@ async def _write_anew(console: Console, settings: Settings, database: Database, 
     counts = {"same": 0, "changed": 0, "refused": 0}
     try:
         async with httpx2.AsyncClient(timeout=20) as http:
-            who = service.writers(settings, clock, http, database, model)
+            who = wiring.writers(settings, clock, http, database, model)
             with Progress(console=console, transient=True) as progress:
                 for one in progress.track(past, description=_("writing replies...")):
                     written = await _write(one.told, settings, who)
@@ -180,7 +180,7 @@ async def _write_anew(console: Console, settings: Settings, database: Database, 
     )
 
 
-async def _write(told: Context, settings: Settings, who: service.Writers) -> Written:
+async def _write(told: Context, settings: Settings, who: wiring.Writers) -> Written:
     if human_request.asks_for_person(told.question, settings.person_phrases or human_request.PHRASES):
         return Written(human_request.reply(told))
     told, _known = await context.with_knowledge(told, who.knowledge)

@@ -12,7 +12,8 @@ from types import FrameType
 import uvicorn
 
 from otvet import logs
-from otvet.app.service import Service, wire
+from otvet.app.service import Service
+from otvet.app.wiring import wire
 from otvet.errors import UsageError, os_reason
 from otvet.i18n import _, ngettext
 from otvet.responders.knowledge.passages import read_folder
