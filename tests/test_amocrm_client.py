@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import httpx2
 import pytest
 
-from otvet.amocrm.client import Account, AmoClient, AmoError, read_answer
+from otvet.amocrm.answers import AmoError, read_answer
+from otvet.amocrm.client import Account, AmoClient
 from otvet.errors import SettingsError
 from tests.clocks import FakeClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin

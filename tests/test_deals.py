@@ -11,7 +11,8 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
 from otvet.answering import context

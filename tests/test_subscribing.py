@@ -9,7 +9,8 @@ import pytest
 
 from otvet.account.steps import Step
 from otvet.account.subscribing import ASK_AGAIN, recall, subscribe_webhook
-from otvet.amocrm.client import AmoClient, AmoError, Hook
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient, Hook
 from otvet.amocrm.hooks import NEEDED, WANTED, Subscription, subscribe
 from otvet.storage.database import Database
 from tests.clocks import FakeClock

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from otvet.amocrm.client import AmoError
+from otvet.amocrm.answers import AmoError
 from otvet.deals.batching import MOST_TOGETHER, Card, Together
 
 THERE = 1000

@@ -16,7 +16,8 @@ from otvet.account.renewal import TOO_FRESH_TO_RENEW, Tokens
 from otvet.account.tokens import Kept
 from otvet.account.vault import Vault, key_in
 from otvet.amocrm import oauth
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient
 from otvet.amocrm.token import Keys, Pair, ends_at
 from otvet.clock import Clock
 from otvet.errors import ServiceError, SettingsError

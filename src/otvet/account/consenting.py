@@ -13,7 +13,8 @@ from otvet.account.keeping import keep_surely
 from otvet.account.vault import OtherKey, Vault
 from otvet.amocrm import oauth
 from otvet.amocrm.addresses import host_of
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient
 from otvet.amocrm.token import Keys
 from otvet.clock import Clock
 from otvet.errors import SettingsError

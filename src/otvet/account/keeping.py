@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from otvet.amocrm.client import AmoError
+from otvet.amocrm.answers import AmoError
 from otvet.clock import Clock
 from otvet.errors import StorageError
 from otvet.i18n import N_, _

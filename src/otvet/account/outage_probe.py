@@ -6,7 +6,8 @@ from functools import partial
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient
 from otvet.clock import Clock
 from otvet.storage import outages
 from otvet.storage.database import Database

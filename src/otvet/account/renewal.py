@@ -13,7 +13,8 @@ from otvet.account.keeping import keep_surely
 from otvet.account.tokens import Kept
 from otvet.account.vault import Vault
 from otvet.amocrm import oauth
-from otvet.amocrm.client import AmoError, Limiter
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import Limiter
 from otvet.amocrm.token import Keys, Pair
 from otvet.clock import Clock
 from otvet.errors import SettingsError

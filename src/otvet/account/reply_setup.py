@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from otvet.account.steps import Step
 from otvet.amocrm import salesbots
 from otvet.amocrm.addresses import host_of
+from otvet.amocrm.answers import AmoError
 from otvet.amocrm.chat_calls import find_or_make_field
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.client import AmoClient
 from otvet.amocrm.salesbots import Bot
 from otvet.delivery.methods import FIELD
 from otvet.errors import ServiceError

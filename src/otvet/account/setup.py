@@ -13,7 +13,8 @@ import httpx2
 from otvet.account.steps import Step
 from otvet.account.watch import lasting
 from otvet.amocrm.addresses import HERE, is_exposed
-from otvet.amocrm.client import Account, AmoClient, AmoError
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import Account, AmoClient
 from otvet.clock import Clock
 from otvet.errors import ServiceError, UsageError
 from otvet.i18n import N_, _, ngettext

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy.engine import Connection
 
 from otvet.account.steps import Step
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient
 from otvet.amocrm.hooks import Subscription, subscribe
 from otvet.i18n import N_, _
 from otvet.storage import keyvalue

@@ -14,7 +14,8 @@ from otvet.account import health
 from otvet.account.health import DELIVERIES, LAST_DELIVERY, SINCE, TOKEN, TOKEN_ENDS, WEBHOOK, State
 from otvet.account.renewal import Tokens
 from otvet.amocrm.addresses import is_exposed
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient
 from otvet.amocrm.hooks import NEEDED, Subscription, subscribe
 from otvet.amocrm.token import TokenSource, ends_at
 from otvet.clock import Clock

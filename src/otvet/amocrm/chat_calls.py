@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from otvet.amocrm.client import AmoClient, AmoError, Slot
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient, Slot
 from otvet.i18n import N_, _
 
 FIELD_CODE = "OTVET_REPLY"

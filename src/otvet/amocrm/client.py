@@ -1,120 +1,30 @@
-"""amoCRM's REST API, version 4: what an answer of it means, and the few calls that Otvet makes.
-
-AmoError (a ServiceError)
-    permanent    the request is wrong for amoCRM and stays so: validation, not_found
-    needs a person before the same request can succeed: unauthorized, payment, forbidden, banned;
-        of these payment and forbidden are permanent where amoCRM was asked back and takes other calls
-    passes by itself: rate_limited, unavailable, network
-"""
+"""amoCRM's REST API, version 4: the few calls that Otvet makes. What an answer means is in ``answers``."""
 
 import copy
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol, Self
 
 import httpx2
 
+from otvet.amocrm.answers import WRONG_SHAPE, AmoError, embedded, id_of_first, network_error, not_data, read_answer
 from otvet.amocrm.token import FixedToken, TokenSource
-from otvet.errors import ServiceError
 from otvet.i18n import N_, _
-
-Reason = Literal[
-    "validation",
-    "unauthorized",
-    "payment",
-    "forbidden",
-    "banned",
-    "not_found",
-    "rate_limited",
-    "unavailable",
-    "network",
-]
 
 Read = Callable[[int], Awaitable[Mapping[str, Any] | None]]
 
-_WRITING = ("POST", "PATCH", "PUT", "DELETE")
 TIMEOUT = httpx2.Timeout(connect=5, read=15, write=15, pool=2)  # seconds; what was made sure of before must still hold
 PAGE = 50  # notes in one request of find_note
 PAGES = 2
-DETAIL_LENGTH = 200  # characters of amoCRM's own explanation that a sentence may hold
-ECHO_LENGTH = 8  # so many characters in common with a note are taken for a quotation of it
 
-_SENTENCES: dict[Reason, str] = {
-    "validation": N_(
-        "amoCRM refused the request ({detail}). Repeating it will not help: do it by hand in amoCRM and show "
-        "this to whoever looks after Otvet."
-    ),
-    "unauthorized": N_(
-        "amoCRM does not accept the token for this account. Make a new long-lived token in the integration's "
-        "settings and put it into OTVET_AMOCRM_TOKEN; check OTVET_AMOCRM_BASE_URL too."
-    ),
-    "payment": N_("The amoCRM subscription has ended. Renew it in amoCRM; until then nothing can be sent."),
-    "forbidden": N_(
-        "amoCRM does not let the token's owner do this. Give that user the rights to deals and contacts, and "
-        "see whether the account's list of allowed IP addresses has this server."
-    ),
-    "banned": N_(
-        "amoCRM has blocked this server, most likely for too many requests. Stop whatever calls amoCRM from "
-        "it and ask amoCRM's support to lift the block."
-    ),
-    "not_found": N_("amoCRM has no such deal, contact or note. It may be deleted or merged: look for it in amoCRM."),
-    "rate_limited": N_(
-        "amoCRM is asked too often. It passes by itself; if it stays, see which other integrations use the account."
-    ),
-    "unavailable": N_(
-        "amoCRM is out of order (status {status}). It passes by itself; if it stays, ask amoCRM's support."
-    ),
-    "network": N_(
-        "The connection to amoCRM failed ({detail}). If it stays, check this server's network and "
-        "OTVET_AMOCRM_BASE_URL."
-    ),
-}
 _THIS_ONLY = ("payment", "forbidden")  # amoCRM says so also where it takes other calls
 _NOT_THIS = N_(
     "amoCRM takes other calls, but not this one (HTTP {status}). Give the token's owner the rights to this deal and "
     "its tasks, and see whether the account's plan includes what was asked for."
 )
 _RENEWED = N_("The token for amoCRM was renewed in between; the request is made again.")
-_MOVED = N_(
-    "amoCRM sends on to another address. Open the account in a browser and put its address into OTVET_AMOCRM_BASE_URL."
-)
-_NOT_DATA = N_(
-    "What answers at OTVET_AMOCRM_BASE_URL does not speak amoCRM's language. Check that it is the account's "
-    "own address, such as https://example.amocrm.ru."
-)
-
-_BEFORE_SENDING = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.LocalProtocolError,
-    httpx2.PoolTimeout,
-    httpx2.ProxyError,
-    httpx2.UnsupportedProtocol,
-)
-_WRONG_SHAPE = (IndexError, KeyError, TypeError, ValueError)
-
-
-class AmoError(ServiceError):
-    """amoCRM did not do what it was asked; ``reason`` says why, the message says what to do about it.
-
-    The message holds neither the token nor anything a client wrote.
-    Source: https://www.amocrm.ru/developers/content/crm_platform/error-codes
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        reason: Reason,
-        permanent: bool = False,
-        ambiguous: bool = False,
-        status: int | None = None,
-    ) -> None:
-        super().__init__(message, permanent=permanent, ambiguous=ambiguous, status=status)
-        self.reason: Reason = reason
 
 
 class Limiter(Protocol):
@@ -187,8 +97,8 @@ class AmoClient:
         try:
             user = data.get("current_user_id")
             return Account(int(data["id"]), str(data["name"]), str(data["subdomain"]), int(user) if user else None)
-        except _WRONG_SHAPE:
-            raise _not_data("GET") from None
+        except WRONG_SHAPE:
+            raise not_data("GET") from None
 
     async def user(self, user_id: int) -> Mapping[str, Any] | None:
         """A user of the account with ``rights``; external integrations may not ask for it.
@@ -206,8 +116,8 @@ class AmoClient:
         data = await self._request("GET", "/api/v4/webhooks", query=query, private=destination)
         try:
             hooks = [_hook(one) for one in data["_embedded"]["webhooks"]] if data else []
-        except _WRONG_SHAPE:
-            raise _not_data("GET") from None
+        except WRONG_SHAPE:
+            raise not_data("GET") from None
         return next((one for one in hooks if one.destination == destination), None)
 
     async def subscribe(self, destination: str, events: Sequence[str]) -> Hook:
@@ -219,8 +129,8 @@ class AmoClient:
         data = await self._request("POST", "/api/v4/webhooks", body=body, private=destination) or {}
         try:
             return _hook(data)
-        except _WRONG_SHAPE:
-            raise _not_data("POST") from None
+        except WRONG_SHAPE:
+            raise not_data("POST") from None
 
     async def unsubscribe(self, destination: str) -> None:
         """Have nothing sent to the address any more.
@@ -274,7 +184,7 @@ class AmoClient:
             return ()
         query: dict[str, str | int] = {f"filter[id][{index}]": id_ for index, id_ in enumerate(ids)}
         data = await self._get(f"/api/v4/{what}", {**query, "with": besides, "limit": len(ids)})
-        cards = _embedded(data, what)
+        cards = embedded(data, what)
         if all(card.get("id") in ids for card in cards):
             return cards
         # An account whose plan has no API filters ignores them without a word, so the list says nothing of ours.
@@ -285,7 +195,7 @@ class AmoClient:
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/leads_pipelines
         """
-        return _embedded(await self._get("/api/v4/leads/pipelines"), "pipelines")
+        return embedded(await self._get("/api/v4/leads/pipelines"), "pipelines")
 
     def with_limiter(self, limiter: Limiter | None) -> Self:
         """The same account, with calls that wait for their place in another way."""
@@ -323,8 +233,8 @@ class AmoClient:
                 for note in data["_embedded"]["notes"]:
                     if marker in str(note["params"]):  # a mapping with the text, but an empty one is a list
                         return int(note["id"])
-            except _WRONG_SHAPE:
-                raise _not_data("GET") from None
+            except WRONG_SHAPE:
+                raise not_data("GET") from None
         return None
 
     async def find_task(self, lead_id: int, marker: str) -> int | None:
@@ -343,8 +253,8 @@ class AmoClient:
             for task in data["_embedded"]["tasks"] if data else ():
                 if marker in str(task["text"]):
                     return int(task["id"])
-        except _WRONG_SHAPE:
-            raise _not_data("GET") from None
+        except WRONG_SHAPE:
+            raise not_data("GET") from None
         return None
 
     async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
@@ -446,7 +356,7 @@ class Slot:
         """
         note = {"note_type": "common", "params": {"text": text}}
         path = f"/api/v4/leads/{lead_id:d}/notes"
-        return _id_of_first(await self.call("POST", path, body=[note], private=text, lenient=False), "notes")
+        return id_of_first(await self.call("POST", path, body=[note], private=text, lenient=False), "notes")
 
     async def add_task(self, lead_id: int, text: str, due: datetime, responsible_user_id: int | None) -> int:
         """Make a task in the deal, for its responsible user if none is named; gives its id.
@@ -457,84 +367,7 @@ class Slot:
         if responsible_user_id:
             task["responsible_user_id"] = responsible_user_id
         made = await self.call("POST", "/api/v4/tasks", body=[task], private=text, lenient=False)
-        return _id_of_first(made, "tasks")
-
-
-def _id_of_first(data: Mapping[str, Any] | None, name: str) -> int:
-    try:
-        return int((data or {})["_embedded"][name][0]["id"])
-    except _WRONG_SHAPE:
-        raise _not_data("POST") from None
-
-
-def read_answer(
-    method: str, status: int, body: bytes, private: str = "", *, lenient: bool = False
-) -> Mapping[str, Any] | None:
-    """What an answer says: its data, None for "there is none" (204), or the AmoError that is raised.
-
-    The body is judged by itself: amoCRM's gateways answer with HTML pages, whatever was asked for.
-    private: what the request said and an error must not repeat.
-    lenient: an answer that says no more than "accepted" has no data.
-    """
-    if status == 204:
-        return None
-    data = _json_object(body)
-    if 200 <= status < 300:
-        if data is None and not (lenient and not body.lstrip().startswith(b"<")):
-            raise _not_data(method, status)
-        return data
-    if 300 <= status < 400:
-        raise AmoError(_(_MOVED), reason="unavailable", status=status)
-    reason = _reason(status, is_page=body.lstrip().startswith(b"<"))
-    detail = _detail(data or {}, private) or f"HTTP {status}"
-    raise AmoError(
-        _(_SENTENCES[reason]).format(status=status, detail=detail),
-        reason=reason,
-        permanent=reason in ("validation", "not_found"),
-        ambiguous=reason == "unavailable" and method in _WRITING,
-        status=status,
-    )
-
-
-def _reason(status: int, *, is_page: bool) -> Reason:
-    match status:
-        case 401:
-            return "unauthorized"
-        case 402:
-            return "payment"
-        case 403:
-            return "banned" if is_page else "forbidden"
-        case 404:
-            return "not_found"
-        case 429:
-            return "rate_limited"
-        case 408:
-            return "unavailable"
-    return "unavailable" if status >= 500 else "validation"
-
-
-def _json_object(body: bytes) -> dict[str, Any] | None:
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _detail(problem: Mapping[str, Any], private: str) -> str:
-    """amoCRM's own words on what is wrong: the first mistake with its place, else the whole problem."""
-    try:
-        mistake = problem["validation-errors"][0]["errors"][0]
-        place, words = str(mistake["path"]), str(mistake["detail"])
-    except _WRONG_SHAPE:
-        place, words = "", str(problem.get("detail") or problem.get("title") or "")
-    words = " ".join(words.split())[:DETAIL_LENGTH].rstrip(".")
-    return ": ".join(part for part in (place, _without_echo(words, private)) if part)
-
-
-def _without_echo(words: str, private: str) -> str:
-    stretches = range(max(1, len(words) - ECHO_LENGTH + 1))
-    return "" if any(words[start : start + ECHO_LENGTH] in private for start in stretches) else words
+        return id_of_first(made, "tasks")
 
 
 async def _if_allowed(one: Read, id_: int) -> Mapping[str, Any] | None:
@@ -549,26 +382,3 @@ async def _if_allowed(one: Read, id_: int) -> Mapping[str, Any] | None:
 
 def _hook(data: Mapping[str, Any]) -> Hook:
     return Hook(str(data["destination"]), tuple(str(name) for name in data["settings"]), bool(data["disabled"]))
-
-
-def _not_data(method: str, status: int = 200) -> AmoError:
-    return AmoError(_(_NOT_DATA), reason="unavailable", ambiguous=method in _WRITING, status=status)
-
-
-def _embedded(data: Mapping[str, Any] | None, name: str) -> Sequence[Mapping[str, Any]]:
-    """The entries of a list; none where amoCRM says that there are none."""
-    try:
-        entries = data["_embedded"][name] if data else ()
-        return [entry for entry in entries if isinstance(entry, dict)]
-    except _WRONG_SHAPE:
-        raise _not_data("GET") from None
-
-
-def network_error(method: str, error: httpx2.RequestError) -> AmoError:
-    """An AmoError of a call that had no answer; ``ambiguous`` if it may have been carried out all the same."""
-    sent = not isinstance(error, _BEFORE_SENDING)
-    return AmoError(
-        _(_SENTENCES["network"]).format(detail=type(error).__name__),
-        reason="network",
-        ambiguous=sent and method in _WRITING,
-    )

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from otvet.amocrm.client import AmoClient, AmoError, Hook
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient, Hook
 
 NEEDED = "add_message"
 WANTED = (

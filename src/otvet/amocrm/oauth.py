@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from otvet.amocrm.client import AmoError, network_error, read_answer
+from otvet.amocrm.answers import AmoError, network_error, read_answer
 from otvet.amocrm.token import CALL_SECONDS, Keys, Pair, usable
 from otvet.errors import SettingsError
 from otvet.i18n import N_, _

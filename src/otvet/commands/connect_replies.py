@@ -7,7 +7,8 @@ from rich.console import Console
 from otvet.account import reply_setup
 from otvet.account.reply_setup import Guide
 from otvet.account.steps import Step
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient
 from otvet.commands.asking import Asking
 from otvet.i18n import N_, _
 from otvet.settings import old_names

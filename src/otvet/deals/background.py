@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from otvet.amocrm.client import AmoError
+from otvet.amocrm.answers import AmoError
 from otvet.clock import Clock
 from otvet.storage import outages
 from otvet.storage.database import Database

@@ -10,7 +10,8 @@ from typing import Any
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet.amocrm.client import AmoClient, AmoError, Slot
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient, Slot
 from otvet.clock import Clock
 from otvet.conversations import tables
 from otvet.delivery import methods

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 
+from otvet.amocrm.answers import AmoError
 from otvet.amocrm.chat_calls import sent_since
-from otvet.amocrm.client import AmoClient, AmoError, Slot
+from otvet.amocrm.client import AmoClient, Slot
 from otvet.clock import Clock
 from otvet.conversations.tables import Asked, conversations, known_messages
 from otvet.delivery import methods

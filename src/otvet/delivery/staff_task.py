@@ -6,7 +6,8 @@ from typing import Any
 
 import structlog
 
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient
 from otvet.clock import Clock
 from otvet.i18n import N_, _
 from otvet.storage import outages

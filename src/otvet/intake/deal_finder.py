@@ -10,7 +10,8 @@ import structlog
 from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm import cards
-from otvet.amocrm.client import AmoClient, AmoError
+from otvet.amocrm.answers import AmoError
+from otvet.amocrm.client import AmoClient
 from otvet.clock import Clock
 from otvet.conversations.tables import clients, conversations, messages
 from otvet.deals import background

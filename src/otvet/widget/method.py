@@ -7,8 +7,9 @@ from functools import partial
 import structlog
 from sqlalchemy.engine import Connection
 
+from otvet.amocrm.answers import AmoError
 from otvet.amocrm.chat_calls import go_on
-from otvet.amocrm.client import AmoClient, AmoError, Slot
+from otvet.amocrm.client import AmoClient, Slot
 from otvet.clock import Clock
 from otvet.conversations.tables import Asked
 from otvet.delivery import channels
