@@ -19,7 +19,8 @@ from otvet.answering import answering as module
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.in_every_process import repeat
 from otvet.app.wiring import delivery_methods
-from otvet.conversations.tables import FOR_GOOD, messages, set_pause
+from otvet.conversations.pauses import set_pause
+from otvet.conversations.tables import FOR_GOOD, messages
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import DeliveryOptions
 from otvet.intake.inbox import Received, store

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from otvet.conversations.tables import clients
 from otvet.errors import StorageError
-from otvet.intake.inbox import quarantine
+from otvet.intake.quarantine import quarantine
 from otvet.schema.upgrade import prepare
 from otvet.storage import keyvalue
 from otvet.storage.database import Database

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from otvet.commands import operate, view
-from otvet.conversations.tables import messages, set_mode
+from otvet.conversations.conversation import set_mode
+from otvet.conversations.tables import messages
 from otvet.delivery.delivery import GIVE_UP_AFTER
 from otvet.delivery.methods import DeliveryOptions
 from otvet.settings.loading import load_settings

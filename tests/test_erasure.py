@@ -14,11 +14,12 @@ from otvet import tries
 from otvet.amocrm.events import read_delivery
 from otvet.answering import summaries
 from otvet.commands.forget import Who, forget
-from otvet.conversations import tables as conversations_module
-from otvet.conversations.tables import clients, conversations, messages
+from otvet.conversations.history import history
+from otvet.conversations.tables import chats, clients, conversations, messages
 from otvet.deals import known
 from otvet.guard.guard import Finding
-from otvet.intake.inbox import Received, quarantine, store
+from otvet.intake.inbox import Received, store
+from otvet.intake.quarantine import quarantine
 from otvet.responders.manus.api import ManusApi
 from otvet.settings.loading import load_settings
 from otvet.staff import erasure
@@ -185,7 +186,7 @@ def test_who_comes_back_begins_anew(database: Database) -> None:
     shop.clock.advance(60)
     stored = shop.client_writes("hello again", "m-2", author_name="Somebody")
     (turn,) = stored.to_answer
-    told = database.look(lambda connection: conversations_module.history(connection, LEAD, turn, 60))
+    told = database.look(lambda connection: history(connection, LEAD, turn, 60))
     assert list(told) == []
     row = database.look(lambda connection: known.get(connection, 1))
     assert row is not None
@@ -246,7 +247,7 @@ def test_of_a_deal_that_two_share_each_loses_their_own_words_only(database: Data
     assert whose.shared == {3}
     shop.erase(**who)
     left = [row.content for row in shop.rows(messages)]
-    chats_left = shop.database.look(lambda one: one.scalars(sa.select(conversations_module.chats.c.chat_ref)).all())
+    chats_left = shop.database.look(lambda one: one.scalars(sa.select(chats.c.chat_ref)).all())
     if who["contact_id"] == CONTACT:
         assert left == ["", "Alone", "", "", "And I?"]
         assert MARK not in shop.everything()

@@ -18,7 +18,8 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm.events import read_delivery
 from otvet.amocrm.form import build
-from otvet.conversations.tables import clients, conversations, messages, of_lead
+from otvet.conversations.messages import of_lead
+from otvet.conversations.tables import clients, conversations, messages
 from otvet.errors import DatabaseUnfit
 from otvet.intake.inbox import Received, store
 from otvet.schema.first_version import adopt

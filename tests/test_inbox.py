@@ -17,7 +17,8 @@ from otvet.amocrm.form import build
 from otvet.conversations.tables import chats, clients, conversations, messages
 from otvet.errors import StorageError
 from otvet.intake import inbox
-from otvet.intake.inbox import Inbox, Received, Stored, quarantine, store
+from otvet.intake.inbox import Inbox, Received, Stored, store
+from otvet.intake.quarantine import quarantine
 from otvet.schema.upgrade import prepare
 from otvet.storage import counters
 from otvet.storage.database import Database

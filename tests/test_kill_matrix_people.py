@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import read_delivery
-from otvet.conversations.tables import DRAFT, conversations, set_mode
+from otvet.conversations.conversation import set_mode
+from otvet.conversations.tables import DRAFT, conversations
 from otvet.delivery.notes import Notes
 from otvet.intake.inbox import Received, store
 from otvet.turns import human_request as handover

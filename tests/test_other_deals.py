@@ -15,7 +15,8 @@ from otvet.intake.inbox import Received, store
 from otvet.responders.base import Context
 from otvet.storage.database import Database
 from otvet.turns import turn as turn_
-from otvet.turns.turn import State, join, turns
+from otvet.turns.changes import join
+from otvet.turns.turn import State, turns
 from tests.clocks import FakeClock
 from tests.standins.sender import incoming
 

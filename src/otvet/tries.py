@@ -1,7 +1,7 @@
 """Tries: which responder was asked for a turn, when, and how it ended; and what it must remember across a crash."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -236,3 +236,10 @@ def _keeping(dialect: str) -> Any:
     statement = insert(dialect, tries)
     said_later = {name: statement.excluded[name] for name in ("facts", "outcome", "ended_at", "refused", "findings")}
     return statement.on_conflict_do_update(index_elements=["turn_id", "draft", "responder"], set_=said_later)
+
+
+def erase(connection: Connection, turn_ids: Collection[int], conversation_ids: Collection[int]) -> None:
+    """Forget what was remembered of these turns, and the responders' own ids of these conversations."""
+    here = tries.c.turn_id.in_(turn_ids)
+    connection.execute(tries.update().where(here).values(facts={}, refused=None, findings=sa.null()))
+    connection.execute(threads.delete().where(threads.c.conversation_id.in_(conversation_ids)))

@@ -11,7 +11,7 @@ from otvet.amocrm.client import AmoClient
 from otvet.clock import Clock
 from otvet.storage import outages
 from otvet.storage.database import Database
-from otvet.turns import sending
+from otvet.turns import changes
 
 log = structlog.get_logger(__name__)
 
@@ -61,4 +61,4 @@ class Lookout:
 
 def _open_again(connection: Connection) -> None:
     outages.open_again(connection, outages.AMOCRM)
-    sending.outage_over(connection)
+    changes.outage_over(connection)

@@ -13,8 +13,9 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm import cards
 from otvet.answering.instructions import Instructions
-from otvet.conversations import tables
-from otvet.conversations.tables import Ids, clients, messages
+from otvet.conversations.elsewhere import Asker, asker, elsewhere
+from otvet.conversations.history import Ids, history, ids_of, people
+from otvet.conversations.tables import clients, messages
 from otvet.conversations.tables import conversations as conversations_
 from otvet.conversations.transcript import spoken
 from otvet.i18n import N_, language_of, translator
@@ -94,26 +95,24 @@ def build(
     """
     turn_id: int = turn.id
     asked = connection.execute(_ASKED, {"turn": turn_id}).all()
-    people = tables.people(connection, turn.deal)
-    shared = len(people) > 1
-    client = _who_asks(asked, people)
+    writers = people(connection, turn.deal)
+    shared = len(writers) > 1
+    client = _who_asks(asked, writers)
     summary = None if shared or as_of_then else turn.conversation_summary
     since = turn.summarised_until if summary else None
     until = asked[-1].timestamp if as_of_then and asked else None
     # A manager may have written in between: what is not the question is history, whenever it came.
-    earlier = tables.history(
-        connection, turn.deal, turn_id, history_messages, since, until, client if shared else frozenset()
-    )
+    earlier = history(connection, turn.deal, turn_id, history_messages, since, until, client if shared else frozenset())
     if as_of_then:  # replies bear the time of our clock, which need not be amoCRM's
         earlier = [row for row in earlier if row.sender_type != "assistant" or (row.turn_id or 0) < turn_id]
     language = language_of("\n".join(row.content for row in asked))
     # Where the deal has a summary, nothing older than what that covers stands before it in full.
     room = 0 if summary else history_messages - len(earlier)
     before = ""
-    who = tables.asker(connection, turn.id, turn.client_id)
+    who = asker(connection, turn.id, turn.client_id)
     if history_messages and who:
-        elsewhere, before = _other_deals(connection, turn, who, room, until, language, as_of_then)
-        earlier = sorted([*elsewhere, *earlier], key=lambda row: row.timestamp)
+        other, before = _other_deals(connection, turn, who, room, until, language, as_of_then)
+        earlier = sorted([*other, *earlier], key=lambda row: row.timestamp)
     return Context(
         turn_id=turn_id,
         conversation_id=turn.conversation_id,
@@ -132,23 +131,23 @@ def build(
 def _other_deals(
     connection: Connection,
     turn: Turn,
-    who: tables.Asker,
+    who: Asker,
     room: int,
     until: datetime | None,
     language: str,
     as_of_then: bool,
 ) -> tuple[list[Row[Any]], str]:
     """What was said with the client in other deals: (at most ``room`` messages for the history, the rest in short)."""
-    rows, summary = tables.elsewhere(connection, turn.conversation_id, turn.deal, who, OTHER_DEALS_MESSAGES, until)
+    rows, summary = elsewhere(connection, turn.conversation_id, turn.deal, who, OTHER_DEALS_MESSAGES, until)
     in_full = list(rows[-room:]) if room > 0 else []
     short = [as_line(row, language) for row in rows[: len(rows) - len(in_full)]]
     return in_full, digest(short, "" if as_of_then else summary, OTHER_DEALS_CHARACTERS)
 
 
-def _who_asks(asked: Sequence[Row[Any]], people: Sequence[Ids]) -> Ids:
+def _who_asks(asked: Sequence[Row[Any]], writers: Sequence[Ids]) -> Ids:
     """The contacts and chats of whoever asks; nothing where amoCRM does not name them."""
-    ids = Ids().union(*map(tables.ids_of, asked))
-    same = [one for one in people if one & ids]
+    ids = Ids().union(*map(ids_of, asked))
+    same = [one for one in writers if one & ids]
     return ids.union(*same) if same else Ids()
 
 
@@ -179,7 +178,7 @@ async def with_knowledge(context: Context, knowledge: Knowledge) -> tuple[Contex
 
 
 def _known(
-    connection: Connection, turn: Turn, who: tables.Asker | None, today: date, language: str
+    connection: Connection, turn: Turn, who: Asker | None, today: date, language: str
 ) -> tuple[tuple[str, str], ...]:
     """Of the deal, and of the one client who asks: nothing of a client where several do."""
     say = translator(language)

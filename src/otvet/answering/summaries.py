@@ -12,7 +12,10 @@ from sqlalchemy.engine import Connection, Row
 from otvet import tries
 from otvet.answering.context import as_line
 from otvet.clock import Clock
-from otvet.conversations.tables import NEVER_SAID, conversations, keep_summary, messages, of_lead, people
+from otvet.conversations.conversation import keep_summary
+from otvet.conversations.history import people
+from otvet.conversations.messages import NEVER_SAID, of_lead
+from otvet.conversations.tables import conversations, messages
 from otvet.errors import StorageError
 from otvet.i18n import language_of
 from otvet.storage.database import Database

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm.files import Files, NotFetched
+from otvet.conversations.messages import VOICE, write_down
 from otvet.conversations.tables import messages
 from otvet.responders.chat.transcription import NotTranscribed, Transcription
 from otvet.storage.database import Database
@@ -20,7 +21,6 @@ from otvet.turns.turn import State
 
 log = structlog.get_logger(__name__)
 
-KINDS = ("voice", "audio")
 MOST_IN_A_TURN = 5
 WITHIN_SECONDS = 60.0  # for all of a turn together: the client waits, and then for the reply
 
@@ -29,7 +29,7 @@ _UNHEARD = (
     .where(
         messages.c.turn_id == sa.bindparam("turn"),
         messages.c.sender_type == "client",
-        messages.c.message_type.in_(KINDS),
+        messages.c.message_type.in_(VOICE),
         messages.c.content == "",
     )
     .order_by(messages.c.timestamp, messages.c.id)
@@ -54,12 +54,12 @@ class Voice:
         if not rows:
             return False
         deadline = asyncio.get_running_loop().time() + self._seconds
-        changes = await asyncio.gather(*(self._hear(row, deadline) for row in rows))
-        await self._database.write(lambda connection: [connection.execute(change) for change in changes])
+        heard = await asyncio.gather(*(self._hear(row, deadline) for row in rows))
+        await self._database.write(lambda connection: _store(connection, rows, heard))
         return True
 
-    async def _hear(self, row: Row[Any], deadline: float) -> sa.Update:
-        """What to keep with a message: its words, or that there are none."""
+    async def _hear(self, row: Row[Any], deadline: float) -> tuple[str, dict[str, Any]]:
+        """The words of a message, if there are any, and how they were heard."""
         text = ""
         heard: dict[str, Any] = {"failed": True}
         try:
@@ -74,13 +74,15 @@ class Voice:
             log.error("writing a voice message down failed", message=row.id, error=type(error).__name__)
         else:
             heard = {"model": self._transcription.model}
-        # Its kind: the client may have been erased since it was read.
-        unheard = (messages.c.message_type.in_(KINDS), messages.c.content == "")
-        change = messages.update().where(messages.c.id == row.id, *unheard)
-        return change.values(content=text, metadata={**row.metadata, "transcript": heard})
+        return text, heard
 
     async def aclose(self) -> None:
         await self._transcription.aclose()
+
+
+def _store(connection: Connection, rows: Sequence[Row[Any]], heard: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    for row, (text, transcript) in zip(rows, heard, strict=True):
+        write_down(connection, row.id, text, {**row.metadata, "transcript": transcript})
 
 
 def link_of(row: Row[Any]) -> str:

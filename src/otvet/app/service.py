@@ -34,7 +34,7 @@ from otvet.settings.settings import Settings
 from otvet.staff import stats
 from otvet.storage import heartbeats, keyvalue, outages
 from otvet.storage.database import Database
-from otvet.turns import queue
+from otvet.turns import changes
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +140,7 @@ class Service:
             heartbeats.forget_others(connection, self.me)
 
     def _leave(self, connection: Connection) -> None:
-        queue.release_all(connection, self.me)
+        changes.release_all(connection, self.me)
         heartbeats.leave(connection, self.me)
 
     async def _report(self) -> None:

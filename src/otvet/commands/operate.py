@@ -12,10 +12,12 @@ from sqlalchemy.engine import Connection
 
 from otvet.commands import view
 from otvet.commands.terminal import whole
-from otvet.conversations.tables import MODES, pause_end, set_mode, set_pause
+from otvet.conversations.conversation import set_mode
+from otvet.conversations.pauses import pause_end, set_pause
+from otvet.conversations.tables import MODES
 from otvet.errors import UsageError
 from otvet.i18n import N_, _, ngettext
-from otvet.intake.inbox import quarantined
+from otvet.intake.quarantine import quarantined
 from otvet.settings.settings import Settings
 from otvet.staff import gaps, wording
 from otvet.storage import heartbeats, outages

@@ -11,7 +11,8 @@ from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import read_delivery
 from otvet.commands.scenario import Case, scene
-from otvet.conversations.tables import messages, of_lead
+from otvet.conversations.messages import of_lead
+from otvet.conversations.tables import messages
 from otvet.i18n import _
 from otvet.intake.inbox import Received, store
 from otvet.schema import upgrade

@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection, Row
 
-from otvet.conversations.tables import clients, conversations, messages, of_lead, paused_until
+from otvet.conversations.messages import of_lead
+from otvet.conversations.pauses import paused_until
+from otvet.conversations.tables import clients, conversations, messages
 from otvet.conversations.transcript import spoken
 from otvet.errors import OtvetError, UsageError
 from otvet.i18n import N_, _, interface_language

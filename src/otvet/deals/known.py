@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Row
 
-from otvet.conversations.tables import FOR_GOOD, clients, conversations
+from otvet.conversations.clients import claim_contact_card, contact_cards_changed, save_contact_card
+from otvet.conversations.conversation import claim_deal_card, deal_cards_changed, save_deal_card
+from otvet.conversations.tables import clients, conversations
 from otvet.storage.engines import UtcDateTime
-from otvet.storage.prepared import Prepared, among
 
 AFTER_A_FAILURE = timedelta(minutes=2)
 """So long a card is left alone that could not be read; and so long a reader has it for itself."""
@@ -88,39 +88,14 @@ def _other_fields(kept: Mapping[str, Any] | None, due_at: datetime | None, chose
     return bool(kept) and kept["chosen"] != chosen and due_at is None  # type: ignore[index]
 
 
-_seen = sa.bindparam("seen", type_=UtcDateTime)
-_CLAIM_DEAL = (
-    conversations.update()
-    .where(conversations.c.id == sa.bindparam("of"), conversations.c.deal_due_at.is_not_distinct_from(_seen))
-    .values(deal_due_at=sa.bindparam("token"))
-)
-_CLAIM_CARD = (
-    clients.update()
-    .where(clients.c.id == sa.bindparam("of"), clients.c.card_due_at.is_not_distinct_from(_seen))
-    .values(card_due_at=sa.bindparam("token"))
-)
-_CARD_OR_NULL = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-_KEEP_DEAL = (
-    conversations.update()
-    .where(
-        conversations.c.id == sa.bindparam("of"),
-        conversations.c.amocrm_lead_id == sa.bindparam("lead"),
-        conversations.c.deal_due_at == sa.bindparam("token", type_=UtcDateTime),
-    )
-    .values(deal=sa.bindparam("deal", type_=_CARD_OR_NULL), deal_read_at=sa.bindparam("at"), deal_due_at=None)
-)
-
-
 def claim(connection: Connection, row: Row[Any], token: datetime, *, deal: bool, card: bool) -> tuple[bool, bool]:
     """Have the cards for this reader: which of the two are; another one is not as it was seen any more.
 
     token: what the reader must show when it keeps them; they are left alone until then.
     """
-    seen_deal = {"of": row.id, "seen": row.deal_due_at, "token": token}
-    seen_card = {"of": row.client_id, "seen": row.card_due_at, "token": token}
     return (
-        deal and connection.execute(_CLAIM_DEAL, seen_deal).rowcount == 1,
-        card and connection.execute(_CLAIM_CARD, seen_card).rowcount == 1,
+        deal and claim_deal_card(connection, row.id, row.deal_due_at, token),
+        card and claim_contact_card(connection, row.client_id, row.card_due_at, token),
     )
 
 
@@ -128,48 +103,17 @@ def keep_deal(
     connection: Connection, row: Row[Any], token: datetime, deal: Mapping[str, Any] | None, at: datetime
 ) -> bool:
     """deal: see amocrm.cards.deal; None: there is none in amoCRM."""
-    values = {"of": row.id, "lead": row.lead_id, "token": token, "deal": deal, "at": at}
-    return connection.execute(_KEEP_DEAL, values).rowcount == 1
+    return save_deal_card(connection, row.id, row.lead_id, token, deal, at)
 
 
 def keep_contact(
     connection: Connection, row: Row[Any], token: datetime, contact: Mapping[str, Any] | None, at: datetime
 ) -> bool:
     """contact: see amocrm.cards.contact; None: there is none in amoCRM, and what is known of it stays."""
-    here = sa.and_(
-        clients.c.id == row.client_id, clients.c.amocrm_contact_id == row.contact_id, clients.c.card_due_at == token
-    )
-    values: dict[str, Any] = {"card_read_at": at, "card_due_at": None}
-    if contact is not None:
-        values |= {name: contact[name] for name in ("phone", "email", "card")}
-        if contact["name"]:  # a card without one says less than the name in the messenger
-            values["name"] = contact["name"]
-    return connection.execute(clients.update().where(here).values(**values)).rowcount == 1
+    return save_contact_card(connection, row.client_id, row.contact_id, token, contact, at)
 
 
 def changed(connection: Connection, leads: Collection[int], contacts: Collection[int], now: datetime) -> None:
     """amoCRM says that these cards have changed: those that were read, or are being read, are read again."""
-    if leads:
-        _DEALS_CHANGED.run(connection, [{"leads": leads, "now": now}])
-    if contacts:
-        _CARDS_CHANGED.run(connection, [{"contacts": contacts, "now": now}])
-
-
-def _wanted(read_at: sa.Column[Any], due_at: sa.Column[Any]) -> sa.ColumnElement[bool]:
-    """Was read, or is being read, and was not erased since."""
-    return sa.or_(read_at.is_not(None), due_at < FOR_GOOD)
-
-
-_DEALS_CHANGED = Prepared(
-    conversations.update()
-    .where(
-        among(conversations.c.amocrm_lead_id, "leads"),
-        _wanted(conversations.c.deal_read_at, conversations.c.deal_due_at),
-    )
-    .values(deal_due_at=sa.bindparam("now"))
-)
-_CARDS_CHANGED = Prepared(
-    clients.update()
-    .where(among(clients.c.amocrm_contact_id, "contacts"), _wanted(clients.c.card_read_at, clients.c.card_due_at))
-    .values(card_due_at=sa.bindparam("now"))
-)
+    deal_cards_changed(connection, leads, now)
+    contact_cards_changed(connection, contacts, now)

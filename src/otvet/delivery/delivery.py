@@ -13,8 +13,8 @@ from sqlalchemy.engine import Connection
 from otvet.amocrm.answers import AmoError
 from otvet.amocrm.client import AmoClient, Slot
 from otvet.clock import Clock
-from otvet.conversations import tables
-from otvet.delivery import methods
+from otvet.conversations import history
+from otvet.conversations.pauses import pause_for_client
 from otvet.delivery.in_flight import InFlight, Stopping
 from otvet.delivery.into_chat import IntoChat
 from otvet.delivery.methods import DeliveryMethod, DeliveryOptions, Salesbot
@@ -26,7 +26,7 @@ from otvet.i18n import N_, _
 from otvet.settings.by_channel import SALESBOT, way_for
 from otvet.storage import outages
 from otvet.storage.database import Database
-from otvet.turns import drafts, facts, parts, policy, sending
+from otvet.turns import changes, drafts, facts, parts, policy, sending
 from otvet.turns import turn as turns
 from otvet.turns.policy import UNSURE_FOR, Ended, Go, Policy, Rewrite, Step, Verdict, Wait
 from otvet.turns.turn import IN_HAND, OPEN, State, Turn, Writer
@@ -204,7 +204,7 @@ class Delivery:
         elif checked.verdict == Go(Step.SHOW_DRAFT):
             if not has_slot:
                 return Checked(turn, Wait(now))  # draft mode was set in this very moment: come again
-            if not turns.note(connection, turn, self._me, sent_attempt_at=now):
+            if not changes.note(connection, turn, self._me, sent_attempt_at=now):
                 return NOT_OURS
             return Checked(turns.get(connection, turn_id), checked.verdict)
         elif checked.verdict == Go(Step.SEND):
@@ -217,7 +217,7 @@ class Delivery:
 
     def _method_for(self, connection: Connection, turn: Turn) -> tuple[str | None, list[str]]:
         """The method into the client's chat for the channel of the turn, and the parts; None: a note."""
-        asked = methods.asked(connection, turn)
+        asked = history.asked(connection, turn.id, turn.deal)
         name = way_for(self._options.via, asked.origin)
         wanting = (name for name, method in self._methods.items() if method.wants(connection, turn, asked))
         name = next(wanting, name)
@@ -341,7 +341,7 @@ class Delivery:
 
     def _pause_if_asked(self, connection: Connection, turn: Turn) -> None:
         if turn.responder == Writer.HUMAN_REQUEST and not sending.manager_wrote(connection, turn.id):
-            tables.pause_for_client(connection, turn.conversation_id, turn.chat_ref)
+            pause_for_client(connection, turn.conversation_id, turn.chat_ref)
 
     def _keep(self, connection: Connection, turn_id: int) -> Outcome:
         """Without an account a reply stays here, and so does a draft."""
@@ -369,7 +369,7 @@ class Delivery:
         return await self._database.read(lambda connection: turns.owns(connection, turn_id, self._me))
 
     async def _note(self, turn: Turn, **values: Any) -> bool:
-        return await self._database.write(lambda connection: turns.note(connection, turn, self._me, **values))
+        return await self._database.write(lambda connection: changes.note(connection, turn, self._me, **values))
 
     async def _not_delivered(self, turn_id: int, error: AmoError) -> Outcome:
         log.warning("not delivered", turn=turn_id, reason=str(error), final=error.permanent)
@@ -382,7 +382,7 @@ class Delivery:
         now = self._clock.now()
         turn = turns.owned(connection, turn_id, self._me)
         if turn is not None and not error.ambiguous:  # the wait for what was sent before was over
-            turns.note(connection, turn, self._me, sent_attempt_at=None)
+            changes.note(connection, turn, self._me, sent_attempt_at=None)
         if outages.heed(connection, outages.AMOCRM, error, now):
             return Wait()
         if turn is None:

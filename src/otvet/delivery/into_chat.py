@@ -12,15 +12,17 @@ from otvet.amocrm.answers import AmoError
 from otvet.amocrm.chat_calls import sent_since
 from otvet.amocrm.client import AmoClient, Slot
 from otvet.clock import Clock
-from otvet.conversations.tables import Asked, conversations, known_messages
-from otvet.delivery import methods
+from otvet.conversations import history
+from otvet.conversations.history import Asked
+from otvet.conversations.messages import known_messages
+from otvet.conversations.tables import conversations
 from otvet.delivery.in_flight import InFlight
 from otvet.delivery.methods import DeliveryMethod
 from otvet.delivery.recheck import NOT_OURS, SURE_FOR_SECONDS, Checked, Outcome, check_again
 from otvet.i18n import N_, _
 from otvet.storage import outages
 from otvet.storage.database import Database
-from otvet.turns import parts
+from otvet.turns import changes, parts
 from otvet.turns import turn as turns
 from otvet.turns.parts import Part
 from otvet.turns.policy import Ended, Go, Policy, Step
@@ -67,7 +69,7 @@ class IntoChat:
         if method is None:
             await self._refuse_all(turn, _(NOT_CONFIGURED).format(way=turn.way))
             return Ended()
-        asked = await self._database.read(lambda connection: methods.asked(connection, turn))
+        asked = await self._database.read(lambda connection: history.asked(connection, turn.id, turn.deal))
         while True:
             found = await self._database.read(lambda connection: parts.of_turn(connection, turn.id))
             given = [part for part in found if part.state == parts.GIVEN]
@@ -151,7 +153,7 @@ class IntoChat:
     ) -> None:
         def write(connection: Connection) -> None:
             if parts.end(connection, ids, given_at, state, outside_id) and reason is not None:
-                turns.note(connection, turn, self._me, reason=reason)
+                changes.note(connection, turn, self._me, reason=reason)
 
         await self._database.write(write)
 
@@ -221,7 +223,7 @@ class IntoChat:
         log.warning("a reply cannot go to the client's chat", turn=turn.id, reason=reason)
 
         def write(connection: Connection) -> None:
-            if turns.note(connection, turn, self._me, reason=reason):
+            if changes.note(connection, turn, self._me, reason=reason):
                 parts.refuse(connection, ids)
 
         await self._database.write(write)

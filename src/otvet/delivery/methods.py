@@ -8,8 +8,7 @@ from sqlalchemy.engine import Connection
 
 from otvet.amocrm import chat_calls as calls
 from otvet.amocrm.client import AmoClient, Slot
-from otvet.conversations import tables
-from otvet.conversations.tables import Asked
+from otvet.conversations.history import Asked
 from otvet.delivery import channels
 from otvet.errors import StorageError
 from otvet.settings.by_channel import NOTE, SALESBOT, TALK
@@ -147,8 +146,3 @@ def build_methods(database: Database, amocrm: AmoClient, options: DeliveryOption
     if TALK in options.via.values():
         made[TALK] = Talk()
     return made
-
-
-def asked(connection: Connection, turn: Turn) -> Asked:
-    """How and by whom the turn was asked."""
-    return tables.asked(connection, turn.id, turn.deal)

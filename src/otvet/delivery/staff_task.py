@@ -12,7 +12,7 @@ from otvet.clock import Clock
 from otvet.i18n import N_, _
 from otvet.storage import outages
 from otvet.storage.database import Database
-from otvet.turns import turn as turns
+from otvet.turns import changes
 from otvet.turns.policy import Policy
 from otvet.turns.turn import Turn, Writer
 
@@ -65,4 +65,4 @@ class StaffTask:
         return True
 
     async def _note(self, turn: Turn, **values: Any) -> bool:
-        return await self._database.write(lambda connection: turns.note(connection, turn, self._me, **values))
+        return await self._database.write(lambda connection: changes.note(connection, turn, self._me, **values))

@@ -13,6 +13,7 @@ from otvet.amocrm import cards
 from otvet.amocrm.answers import AmoError
 from otvet.amocrm.client import AmoClient
 from otvet.clock import Clock
+from otvet.conversations.conversation import SEARCH_IS_DUE, WITHOUT_DEAL, claim_search, note_search
 from otvet.conversations.tables import clients, conversations, messages
 from otvet.deals import background
 from otvet.errors import ServiceError
@@ -57,7 +58,9 @@ class Finder:
 
     async def _look_for(self, one: Row[Any]) -> None:
         now = self._clock.now()
-        if not await self._database.write(lambda connection: _claim(connection, one, now)):
+        if not await self._database.write(
+            lambda connection: claim_search(connection, one.id, now + CLAIM, _moments(now))
+        ):
             return
         try:
             lead_id, contact_id = await self._ask(one)
@@ -107,7 +110,7 @@ class Finder:
         def write(connection: Connection) -> None:
             if now - one.first_message_at > GIVE_UP_AFTER:
                 staff.give_up_on_deal(connection, one.id, now)
-            _note(connection, one.id, one.searches, now + AMOCRM_FAILED)
+            note_search(connection, one.id, one.searches, now + AMOCRM_FAILED)
 
         await self._database.write(write)
 
@@ -116,10 +119,10 @@ class Finder:
 
         def write(connection: Connection) -> None:
             if one.searches < len(AGAIN_AFTER):
-                _note(connection, one.id, one.searches + 1, now + AGAIN_AFTER[one.searches])
+                note_search(connection, one.id, one.searches + 1, now + AGAIN_AFTER[one.searches])
             else:
                 staff.give_up_on_deal(connection, one.id, now)
-                _note(connection, one.id, 0, None)  # what the client says next is looked for anew
+                note_search(connection, one.id, 0, None)  # what the client says next is looked for anew
 
         await self._database.write(write)
 
@@ -132,12 +135,6 @@ _TALK = (
     .limit(1)
     .scalar_subquery()
 )
-_NOT_KNOWN = sa.and_(conversations.c.amocrm_lead_id.is_(None), conversations.c.status == "active")
-_TIME_HAS_COME = sa.or_(
-    conversations.c.search_at.is_(None),
-    conversations.c.search_at <= sa.bindparam("now"),
-    conversations.c.search_at > sa.bindparam("never"),  # the clock was set back since
-)
 _DUE = (
     sa.select(
         conversations.c.id,
@@ -148,14 +145,9 @@ _DUE = (
     )
     .join(clients, clients.c.id == conversations.c.client_id)
     .join(turns, turns.c.conversation_id == conversations.c.id)
-    .where(_NOT_KNOWN, turns.c.state == State.WAITING, _TIME_HAS_COME)
+    .where(WITHOUT_DEAL, turns.c.state == State.WAITING, SEARCH_IS_DUE)
     .order_by(conversations.c.id)
     .limit(MOST_AT_ONCE)
-)
-_CLAIM = (
-    conversations.update()
-    .where(conversations.c.id == sa.bindparam("of"), _NOT_KNOWN, _TIME_HAS_COME)
-    .values(search_at=sa.bindparam("until"))
 )
 
 
@@ -166,12 +158,3 @@ def _moments(now: datetime) -> dict[str, datetime]:
 def _due(connection: Connection, now: datetime) -> Sequence[Row[Any]]:
     rows: Sequence[Any] = connection.execute(_DUE, _moments(now)).all()
     return rows
-
-
-def _claim(connection: Connection, one: Row[Any], now: datetime) -> bool:
-    return connection.execute(_CLAIM, {"of": one.id, "until": now + CLAIM, **_moments(now)}).rowcount == 1
-
-
-def _note(connection: Connection, conversation_id: int, searches: int, again_at: datetime | None) -> None:
-    here = sa.and_(conversations.c.id == conversation_id, _NOT_KNOWN)
-    connection.execute(conversations.update().where(here).values(searches=searches, search_at=again_at))

@@ -19,17 +19,20 @@ from sqlalchemy.exc import DataError, DBAPIError
 
 from otvet.amocrm.events import Delivery, MessageEvent, read_delivery
 from otvet.clock import Clock
-from otvet.conversations import tables as conversations_
-from otvet.conversations.tables import conversations, messages
+from otvet.conversations.conversation import touch_many
+from otvet.conversations.messages import add_messages, chats_named
+from otvet.conversations.pauses import pause_for_manager
+from otvet.conversations.tables import messages
 from otvet.deals import known
 from otvet.errors import StorageError
 from otvet.i18n import _
 from otvet.intake import echoes, placement
 from otvet.intake.own_account import Known
 from otvet.intake.placement import Conversation
+from otvet.intake.quarantine import add_quarantined
 from otvet.storage import counters
 from otvet.storage.database import Database
-from otvet.storage.engines import Id, UtcDateTime, metadata, write_refused
+from otvet.storage.engines import write_refused
 from otvet.storage.prepared import Prepared, among
 from otvet.turns import queue, staff
 from otvet.turns.queue import UNKNOWN, Chat
@@ -39,15 +42,6 @@ log = structlog.get_logger(__name__)
 ANSWER_SECONDS = 1.8  # amoCRM waits 2 s
 MOST_AT_ONCE = 10_000  # messages; PostgreSQL takes 65,535 values a statement
 DEFAULT_PAUSE = timedelta(minutes=30)
-
-quarantine = sa.Table(
-    "quarantine",
-    metadata,
-    sa.Column("id", Id, primary_key=True),
-    sa.Column("received_at", UtcDateTime, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),  # as it came, byte for byte
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,33 +179,6 @@ class _New:
 _KNOWN_KEYS = Prepared(
     sa.select(messages.c.amocrm_message_id).where(among(messages.c.amocrm_message_id, "keys")),
 )
-_ADD_MESSAGE = Prepared(
-    messages.insert(),
-    columns=(
-        "conversation_id",
-        "sender_type",
-        "content",
-        "message_type",
-        "metadata",
-        "timestamp",
-        "amocrm_message_id",
-        "amocrm_contact_id",
-        "amocrm_chat_id",
-        "amocrm_talk_id",
-        "chat_ref",
-        "turn_id",
-    ),
-)
-_TOUCH_CONVERSATION = Prepared(
-    conversations.update()
-    .where(conversations.c.id == sa.bindparam("conversation"))
-    .values(last_activity=sa.bindparam("at"))
-)
-_TELL_CHAT = Prepared(  # seldom: a value that is written anew is written into its indexes anew
-    conversations.update()
-    .where(conversations.c.id == sa.bindparam("conversation"))
-    .values(chat_ref=sa.bindparam("ref"))
-)
 
 
 def _without_duplicates(connection: Connection, received: Sequence[Received], results: list[Stored]) -> list[_New]:
@@ -254,9 +221,10 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
 
     turn_of, opened = queue.open_for(connection, asking, now)
     rows = [_message_row(one, conversation, turn_of.get(_chat(one, conversation))) for one, conversation in placed]
-    _ADD_MESSAGE.run(connection, rows)
+    add_messages(connection, rows)
     _give_way(connection, by_managers, now, manager_pause)
-    _touch_conversations(connection, placed)
+    last = {conversation.id: one.at for one, conversation in placed}
+    touch_many(connection, last, {one.id: one.chat_ref for one in conversations_of if one.has_other_chat})
     for one in new:
         one.result.saved += 1
 
@@ -308,24 +276,16 @@ def _give_way(
     for conversation_id, ref, at in wrote:
         staff.cancel_for_manager(connection, conversation_id, ref, at, now)
     for conversation_id, ref, at in wrote:
-        conversations_.pause_for_manager(connection, conversation_id, ref, at + pause, now)
+        pause_for_manager(connection, conversation_id, ref, at + pause, now)
 
 
 def _chat_of_manager(connection: Connection, one: _New, conversation: Conversation) -> Chat:
     """The chat in which a manager wrote: named, or the only one of the talk or contact that is; else the whole deal."""
     conversation_id, ref = _chat(one, conversation)
     if one.event.chat_id is None and ref != UNKNOWN:
-        known = conversations_.chats_named(connection, conversation_id, one.event.talk_id, one.event.contact_id)
+        known = chats_named(connection, conversation_id, one.event.talk_id, one.event.contact_id)
         ref = known.pop() if len(known) == 1 else UNKNOWN
     return conversation_id, ref
-
-
-def _touch_conversations(connection: Connection, placed: Sequence[tuple[_New, Conversation]]) -> None:
-    """In the order of their ids, so that two processes never wait for each other in a ring."""
-    last = {conversation.id: one.at for one, conversation in placed}
-    moved = {one.id: one.chat_ref for _new, one in placed if one.has_other_chat}
-    _TOUCH_CONVERSATION.run(connection, [{"conversation": id_, "at": at} for id_, at in sorted(last.items())])
-    _TELL_CHAT.run(connection, [{"conversation": id_, "ref": ref} for id_, ref in sorted(moved.items())])
 
 
 def _mark_changed_cards(connection: Connection, received: Sequence[Received], now: datetime) -> None:
@@ -342,13 +302,5 @@ def _quarantine(connection: Connection, received: Sequence[Received], counts: Co
         if item.delivery.problems
     ]
     if rows:
-        connection.execute(quarantine.insert(), rows)
+        add_quarantined(connection, rows)
         counts["quarantined"] += len(rows)
-
-
-_QUARANTINED = sa.select(sa.func.count()).select_from(quarantine)
-
-
-def quarantined(connection: Connection) -> int:
-    """How many deliveries are in quarantine: nobody but a person can answer what a client said there."""
-    return connection.scalar(_QUARANTINED) or 0

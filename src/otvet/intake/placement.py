@@ -7,14 +7,16 @@ result does not depend on which messages share a commit.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import MessageEvent
-from otvet.conversations import tables as conversations_
-from otvet.conversations.tables import clients, conversations, messages
+from otvet.conversations.chats import of_chats, place_chats
+from otvet.conversations.clients import add_clients, name_client
+from otvet.conversations.conversation import add_conversations, remove_conversation, set_conversation
+from otvet.conversations.messages import move_to_conversation, tell_lead
+from otvet.conversations.tables import clients, conversations
 from otvet.storage.prepared import Prepared, among
 from otvet.turns import queue
 
@@ -129,7 +131,7 @@ class _Placement:
         leads = {event.lead_id for event in events if event.lead_id}
         refs = {event.chat_ref for event in events if event.chat_ref}
         contacts = {event.contact_id for event in events if event.contact_id}
-        self._chats = conversations_.of_chats(self._connection, refs)
+        self._chats = of_chats(self._connection, refs)
         by_id = self._load_conversations(leads, set(self._chats.values()), refs)
         if others := contacts - self._client_of_contact.keys():
             self._load_clients(others)
@@ -250,25 +252,25 @@ class _Placement:
         """Rows that others refer to come first; a conversation is merged or told its deal before new ones are added."""
         self._add_clients()
         for client in self._clients_told:
-            _update(self._connection, clients, client.id, amocrm_contact_id=client.contact_id, name=client.name)
+            name_client(self._connection, client.id, client.contact_id, client.name)
         for waiting in self._merged:
             self._merge(waiting, waiting.final())
         for conversation in self._leads_told:
-            _update(self._connection, conversations, conversation.id, amocrm_lead_id=conversation.lead_id)
-            self._tell_lead(conversation.id, conversation.lead_id)
+            set_conversation(self._connection, conversation.id, amocrm_lead_id=conversation.lead_id)
+            tell_lead(self._connection, conversation.id, conversation.lead_id)
             queue.deal_found(self._connection, conversation.id)
         self._add_conversations(now)
         for conversation in self._clients_changed:
-            _update(self._connection, conversations, conversation.id, client_id=conversation.client.id)
+            set_conversation(self._connection, conversation.id, client_id=conversation.client.id)
         for conversation in self._chats_left:
-            _update(self._connection, conversations, conversation.id, chat_ref=conversation.chat_ref)
+            set_conversation(self._connection, conversation.id, chat_ref=conversation.chat_ref)
         seen = {ref: conversation.final().id for ref, conversation in self._last_seen.items()}
         moved = {ref: id_ for ref, id_ in seen.items() if self._chats.get(ref) != id_}
-        conversations_.place_chats(self._connection, moved)
+        place_chats(self._connection, moved)
 
     def _add_clients(self) -> None:
         rows = [{"amocrm_contact_id": one.contact_id, "name": one.name} for one in self._new_clients]
-        for client, id_ in zip(self._new_clients, _insert(self._connection, clients, rows), strict=True):
+        for client, id_ in zip(self._new_clients, add_clients(self._connection, rows), strict=True):
             client.id = id_
 
     def _add_conversations(self, now: datetime) -> None:
@@ -277,7 +279,7 @@ class _Placement:
             {"client_id": one.client.id, "amocrm_lead_id": one.lead_id, "chat_ref": one.chat_ref, "last_activity": now}
             for one in new
         ]
-        for conversation, id_ in zip(new, _insert(self._connection, conversations, rows), strict=True):
+        for conversation, id_ in zip(new, add_conversations(self._connection, rows), strict=True):
             conversation.id = id_
 
     def _merge(self, waiting: Conversation, known: Conversation) -> None:
@@ -287,25 +289,7 @@ class _Placement:
             self._leads_told.append(known)
             self._clients_changed.append(known)
             return
-        execute = self._connection.execute
         queue.move_turns(self._connection, waiting.id, known.id)
-        self._tell_lead(waiting.id, known.lead_id)
-        execute(messages.update().where(messages.c.conversation_id == waiting.id).values(conversation_id=known.id))
-        execute(conversations.delete().where(conversations.c.id == waiting.id))
-
-    def _tell_lead(self, conversation_id: int, lead_id: int | None) -> None:
-        """Messages that were stored before their deal was known name it from now on."""
-        here = messages.c.conversation_id == conversation_id
-        for row in self._connection.execute(sa.select(messages.c.id, messages.c.metadata).where(here)).all():
-            _update(self._connection, messages, row.id, metadata={**row.metadata, "amocrm_lead_id": lead_id})
-
-
-def _insert(connection: Connection, table: sa.Table, rows: list[dict[str, Any]]) -> Sequence[int]:
-    """Insert rows and give their ids, in their order."""
-    if not rows:
-        return ()
-    return connection.scalars(table.insert().returning(table.c.id, sort_by_parameter_order=True), rows).all()
-
-
-def _update(connection: Connection, table: sa.Table, id_: int, **values: Any) -> None:
-    connection.execute(table.update().where(table.c.id == id_).values(**values))
+        tell_lead(self._connection, waiting.id, known.lead_id)
+        move_to_conversation(self._connection, waiting.id, known.id)
+        remove_conversation(self._connection, waiting.id)

@@ -8,7 +8,7 @@ tasks and notes, copies of the file) cannot be reached from here; tasks at Manus
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -19,17 +19,21 @@ from sqlalchemy.engine import Connection, Row
 from otvet import tries
 from otvet.amocrm import form
 from otvet.clock import Clock
-from otvet.conversations.tables import ERASED, FOR_GOOD, chats, clients, conversations, messages
-from otvet.intake.inbox import quarantine
+from otvet.conversations.chats import erase_chats
+from otvet.conversations.clients import erase_clients
+from otvet.conversations.conversation import erase_conversations
+from otvet.conversations.messages import erase_messages
+from otvet.conversations.tables import clients, conversations, messages
+from otvet.intake.quarantine import quarantine, remove_quarantined
 from otvet.responders.manus.api import NOT_FOUND, ManusApi, ManusError
 from otvet.storage.database import Database
 from otvet.turns import parts
-from otvet.turns.turn import NEEDS_STAFF, OPEN, Reason, State, turns
-from otvet.widget.waiting import bot_waits
+from otvet.turns.changes import erase_turns
+from otvet.turns.turn import State, turns
+from otvet.widget import waiting
 
 log = structlog.get_logger(__name__)
 
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 NEEDLE = 6
 """A text that short is not looked for inside of a body that cannot be read."""
 
@@ -149,36 +153,14 @@ def erase(connection: Connection, whose: Whose, now: datetime) -> Erased:
         quarantined=_clear_quarantine(connection, needles),
         tasks=tasks(connection, whose),
     )
-    _clear_turns(connection, whose, now)
-    connection.execute(
-        messages.update()
-        .where(messages.c.id.in_(whose.messages))
-        .values(
-            content="",
-            message_type=ERASED,
-            metadata={},
-            amocrm_contact_id=None,
-            amocrm_chat_id=None,
-            amocrm_talk_id=None,
-            chat_ref=None,
-            first_version=sa.null(),
-        )
-    )
-    _clear_conversations(connection, whose, now)
-    connection.execute(
-        clients.update()
-        .where(clients.c.id.in_(whose.clients))
-        .values(
-            amocrm_contact_id=None,
-            name=None,
-            phone=None,
-            email=None,
-            card=sa.null(),
-            card_read_at=None,
-            card_due_at=FOR_GOOD,
-            first_version=sa.null(),
-        )
-    )
+    tries.erase(connection, whose.turns, whose.conversations | whose.shared)
+    parts.erase(connection, whose.turns)
+    erase_turns(connection, whose.turns, now)
+    waiting.forget_chats(connection, whose.chats)
+    erase_messages(connection, whose.messages)
+    erase_chats(connection, whose.conversations, whose.chats)
+    erase_conversations(connection, whose.conversations, whose.shared, whose.chats, now)
+    erase_clients(connection, whose.clients)
     return erased
 
 
@@ -240,46 +222,6 @@ async def _delete_tasks(manus: ManusApi | None, ids: Collection[str]) -> list[st
     return left
 
 
-def _clear_turns(connection: Connection, whose: Whose, now: datetime) -> None:
-    tries_of = tries.tries.c.turn_id.in_(whose.turns)
-    connection.execute(tries.tries.update().where(tries_of).values(facts={}, refused=None, findings=sa.null()))
-    connection.execute(parts.parts.update().where(parts.parts.c.turn_id.in_(whose.turns)).values(text=""))
-    threads_of = tries.threads.c.conversation_id.in_(whose.conversations | whose.shared)
-    connection.execute(tries.threads.delete().where(threads_of))
-    nothing = {"reply": None, "details": sa.null(), "summary": None, "gap": False, "reason": Reason.ERASED}
-    here = turns.c.id.in_(whose.turns)
-    connection.execute(turns.update().where(here).values(**nothing))
-    unfinished = turns.c.state.in_((*OPEN, *NEEDS_STAFF))
-    closed = {"state": State.CANCELLED, "closed_at": now}
-    connection.execute(turns.update().where(here, unfinished).values(**closed))
-    connection.execute(turns.update().where(here).values(chat_ref=""))  # closed by now: nothing to collide with
-    connection.execute(bot_waits.update().where(bot_waits.c.chat_ref.in_(whose.chats)).values(chat_ref=None))
-
-
-def _clear_conversations(connection: Connection, whose: Whose, now: datetime) -> None:
-    here = conversations.c.id.in_(whose.conversations)
-    connection.execute(chats.delete().where(chats.c.conversation_id.in_(whose.conversations)))
-    connection.execute(chats.delete().where(chats.c.chat_ref.in_(whose.chats)))
-    connection.execute(
-        conversations.update()
-        .where(here)
-        .values(
-            chat_ref=None,
-            summary=None,
-            summarised_until=now,  # also so that a summary that is being made now is not kept
-            deal=sa.null(),
-            deal_read_at=None,
-            deal_due_at=FOR_GOOD,
-            first_version=sa.null(),
-        )
-    )
-    without_a_deal = conversations.c.amocrm_lead_id.is_(None)
-    connection.execute(conversations.update().where(here, without_a_deal).values(status="completed"))
-    shared = conversations.c.id.in_(whose.shared)
-    connection.execute(conversations.update().where(shared).values(summary=None, summarised_until=LONG_AGO))
-    connection.execute(conversations.update().where(conversations.c.chat_ref.in_(whose.chats)).values(chat_ref=None))
-
-
 def _needles(connection: Connection, whose: Whose) -> frozenset[str]:
     """All by which the client can be found in a body that was not understood."""
     said = sa.select(
@@ -301,7 +243,7 @@ def _clear_quarantine(connection: Connection, needles: Collection[str]) -> int:
     inside = re.compile("|".join(long) or r"(?!)")
     rows = connection.execute(sa.select(quarantine.c.id, quarantine.c.body)).all()
     theirs = [row.id for row in rows if _holds(row.body, frozenset(needles), inside)]
-    connection.execute(quarantine.delete().where(quarantine.c.id.in_(theirs)))
+    remove_quarantined(connection, theirs)
     return len(theirs)
 
 

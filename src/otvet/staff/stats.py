@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.conversations.tables import clients, conversations, messages
-from otvet.intake.inbox import quarantined
+from otvet.intake.quarantine import quarantined
 from otvet.storage import counters
 from otvet.tries import REPLIED, SUMMARY, tries
 from otvet.turns.turn import OPEN, State, turns

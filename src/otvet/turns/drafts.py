@@ -7,12 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.tables import remove_reply
+from otvet.conversations.messages import remove_reply
 from otvet.i18n import N_, _
 from otvet.responders.base import Reply
 from otvet.turns import parts
+from otvet.turns.changes import join, move, note
 from otvet.turns.queue import waiting_turn
-from otvet.turns.turn import OPEN, Reason, State, Turn, get, join, move, note, turns
+from otvet.turns.turn import OPEN, Reason, State, Turn, get, turns
 
 NO_DRAFT = N_("the turn {turn} is no draft that waits for a manager")
 WROTE_ON = N_("the client has written on since the draft {turn}; a new one is being written")

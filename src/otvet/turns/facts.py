@@ -6,7 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.tables import conversations, messages, origin_of
+from otvet.conversations.messages import origin_of
+from otvet.conversations.tables import conversations, messages
 from otvet.storage import outages
 from otvet.turns import parts, sending
 from otvet.turns.policy import Facts, Policy

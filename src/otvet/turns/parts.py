@@ -121,3 +121,8 @@ def came_back(connection: Connection, id_: int, key: str) -> bool:
         return False
     connection.execute(parts.update().where(parts.c.id == id_, parts.c.state == UNKNOWN).values(state=SENT))
     return True
+
+
+def erase(connection: Connection, turn_ids: Collection[int]) -> None:
+    """Forget the texts of these turns' parts."""
+    connection.execute(parts.update().where(parts.c.turn_id.in_(turn_ids)).values(text=""))

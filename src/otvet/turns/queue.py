@@ -10,18 +10,18 @@ from otvet import tries as attempts
 from otvet.conversations.tables import chats, conversations
 from otvet.storage import heartbeats
 from otvet.storage.prepared import Prepared, among
-from otvet.turns.turn import (
-    IN_HAND,
-    OPEN,
-    SELECTED,
-    Reason,
-    State,
-    Turn,
-    get,
+from otvet.turns.changes import (
+    FREE,
     join,
     move,
-    turns,
+    move_all,
+    name_chat,
+    name_chat_unless_in_hand,
+    open_turn,
+    set_owner,
+    touch,
 )
+from otvet.turns.turn import IN_HAND, OPEN, SELECTED, Reason, State, Turn, get, turns
 
 UNKNOWN = ""
 """The chat of a message that names none, such as one that only a bot has told of."""
@@ -34,11 +34,6 @@ _WAITING = sa.select(turns.c.id, turns.c.conversation_id, turns.c.chat_ref).wher
 )
 _WAITING_IDS = Prepared(_WAITING)
 _WAITING_LOCKED = Prepared(_WAITING.order_by(turns.c.id).with_for_update())  # SQLite has one writer and no such lock
-_TOUCH = Prepared(turns.update().where(turns.c.id == sa.bindparam("turn")).values(last_message_at=sa.bindparam("at")))
-_OPEN_TURN = Prepared(
-    turns.insert().returning(turns.c.id),
-    columns=("conversation_id", "chat_ref", "state", "first_message_at", "last_message_at"),
-)
 
 
 def open_for(connection: Connection, asked: Collection[Chat], now: datetime) -> tuple[dict[Chat, int], set[int]]:
@@ -51,14 +46,12 @@ def open_for(connection: Connection, asked: Collection[Chat], now: datetime) -> 
     turn_of = {chat: waiting[chat] for chat in asked if chat in waiting}
     if waiting:
         turn_of |= _join_across(connection, sorted(set(asked) - turn_of.keys()), waiting)
-        _TOUCH.run(connection, [{"turn": id_, "at": now} for id_ in sorted(set(turn_of.values()))])
+        touch(connection, set(turn_of.values()), now)
     missing = sorted(set(asked) - turn_of.keys())
     if not missing:
         return turn_of, set()
-    moments = {"state": str(State.WAITING), "first_message_at": now, "last_message_at": now}
     for id_, ref in missing:
-        ((turn_id,),) = _OPEN_TURN.rows(connection, conversation_id=id_, chat_ref=ref, **moments)
-        turn_of[id_, ref] = turn_id
+        turn_of[id_, ref] = open_turn(connection, id_, ref, now)
     return turn_of, {turn_of[chat] for chat in missing}
 
 
@@ -70,7 +63,7 @@ def _join_across(connection: Connection, asked: Sequence[Chat], waiting: dict[Ch
         if ref == UNKNOWN and len(those) == 1:
             turn_of[conversation, ref] = next(iter(those.values()))
         elif ref != UNKNOWN and (id_ := those.get((conversation, UNKNOWN))) and is_alone(connection, conversation, ref):
-            connection.execute(turns.update().where(turns.c.id == id_).values(chat_ref=ref))
+            name_chat(connection, id_, ref)
             turn_of[conversation, ref] = id_
     return turn_of
 
@@ -90,12 +83,7 @@ def know_chat(connection: Connection, turn_id: int, chat_ref: str) -> None:
     if turn.state == State.WAITING and waiting is not None:
         join(connection, turn.id, waiting.id, first_message_at=min(turn.first_message_at, waiting.first_message_at))
         return
-    busy = sa.exists().where(
-        _other.c.conversation_id == turns.c.conversation_id,
-        _other.c.chat_ref == chat_ref,
-        _other.c.state.in_(IN_HAND),
-    )
-    connection.execute(turns.update().where(turns.c.id == turn.id, ~busy).values(chat_ref=chat_ref))
+    name_chat_unless_in_hand(connection, turn.id, chat_ref)
 
 
 def waiting_in(connection: Connection, conversation_ids: Collection[int]) -> set[int]:
@@ -139,8 +127,7 @@ def move_turns(connection: Connection, from_conversation: int, to_conversation: 
             join(
                 connection, source.id, target.id, first_message_at=min(source.first_message_at, target.first_message_at)
             )
-    here = turns.c.conversation_id == from_conversation
-    connection.execute(turns.update().where(here).values(conversation_id=to_conversation))
+    move_all(connection, from_conversation, to_conversation)
 
 
 def deal_found(connection: Connection, conversation_id: int) -> None:
@@ -164,24 +151,15 @@ def deal_found(connection: Connection, conversation_id: int) -> None:
         move(connection, left, State.WAITING, me=None, reason=None, closed_at=None, owner=None)
 
 
-_free = sa.or_(turns.c.owner.is_(None), turns.c.owner.not_in(sa.bindparam("others", expanding=True)))
-_CLAIM = (
-    turns.update()
-    .where(turns.c.id == sa.bindparam("turn"), turns.c.state.in_(OPEN), _free)
-    .values(owner=sa.bindparam("me"))
-)
-
-
 def claim(connection: Connection, turn_id: int, me: str, now: datetime) -> Turn | None:
     """Make the turn this process's and give it, unless it is closed or another living process owns it."""
-    values = {"turn": turn_id, "me": me, "others": _others(connection, me, now)}
-    return get(connection, turn_id) if connection.execute(_CLAIM, values).rowcount == 1 else None
+    return get(connection, turn_id) if set_owner(connection, turn_id, me, _others(connection, me, now)) else None
 
 
 _IDLE = (
     sa.select(turns.c.id)
     .join(conversations)
-    .where(turns.c.state.in_(OPEN), conversations.c.amocrm_lead_id.is_not(None), _free)
+    .where(turns.c.state.in_(OPEN), conversations.c.amocrm_lead_id.is_not(None), FREE)
     .order_by(turns.c.id)
 )
 
@@ -189,11 +167,6 @@ _IDLE = (
 def idle(connection: Connection, me: str, now: datetime) -> Sequence[int]:
     """Open turns without a living owner, or owned by this process, oldest first; only those whose deal is known."""
     return connection.scalars(_IDLE, {"others": _others(connection, me, now)}).all()
-
-
-def release_all(connection: Connection, me: str) -> None:
-    """Before this process stops: any other process may go on with its turns."""
-    connection.execute(turns.update().where(turns.c.owner == me, turns.c.state.in_(OPEN)).values(owner=None))
 
 
 def _others(connection: Connection, me: str, now: datetime) -> list[str]:

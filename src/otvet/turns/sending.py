@@ -7,9 +7,12 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.tables import add_reply, chats, conversations, messages, set_reply_text, touch
+from otvet.conversations.conversation import touch
+from otvet.conversations.messages import add_reply, set_reply_text
+from otvet.conversations.tables import chats, conversations, messages
 from otvet.turns import parts
-from otvet.turns.turn import OPEN, Reason, State, Turn, get, move, note, turns
+from otvet.turns.changes import move, note
+from otvet.turns.turn import Reason, State, Turn, get, turns
 
 _PAUSED = sa.or_(
     sa.exists().where(
@@ -134,11 +137,6 @@ def still_fails(connection: Connection, turn: Turn, me: str, now: datetime) -> t
     since = turn.failing_since or now
     note(connection, turn, me, failing_since=since)
     return now - since
-
-
-def outage_over(connection: Connection) -> None:
-    """amoCRM takes calls again: what failed during the outage says nothing of what it will take."""
-    connection.execute(turns.update().where(turns.c.state.in_(OPEN)).values(failing_since=None))
 
 
 def mark_sent(connection: Connection, turn: Turn, me: str, note_id: int | None, now: datetime) -> bool:

@@ -7,12 +7,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet import tries as attempts
-from otvet.conversations.tables import has_reply, messages
+from otvet.conversations.messages import has_reply
+from otvet.conversations.tables import messages
 from otvet.i18n import N_, _
 from otvet.turns import parts
+from otvet.turns.changes import join, move
 from otvet.turns.drafts import NOTHING_WRITTEN
 from otvet.turns.queue import UNKNOWN, waiting_turn
-from otvet.turns.turn import IN_HAND, SELECTED, Reason, State, Turn, get, join, move, turns
+from otvet.turns.turn import IN_HAND, SELECTED, Reason, State, Turn, get, turns
 
 STILL_KEPT = N_(
     "the turn {turn} is kept because amoCRM is not connected: connect it with otvet connect, start the server again, "

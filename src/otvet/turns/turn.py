@@ -18,14 +18,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import tries as attempts
-from otvet.conversations.tables import chats, conversations, move_messages
+from otvet.conversations.tables import chats, conversations
 from otvet.storage.engines import Id, Json, UtcDateTime, metadata
 
 
@@ -267,9 +265,6 @@ def newest_of_chat(connection: Connection, conversation_id: int, chat_ref: str) 
     return None if row is None else Turn.from_row(row)
 
 
-Conditions = tuple[sa.ColumnElement[bool], ...]
-
-
 DELIVERY = (
     turns.c.state.label("turn_state"),
     turns.c.way.label("turn_way"),
@@ -289,76 +284,3 @@ def delivery_of(row: Any) -> dict[str, Any]:
     if row.turn_reason is not None:
         told["reason"] = row.turn_reason
     return told
-
-
-class NotAllowed(Exception):
-    """The table of moves has no such move: a mistake of the program."""
-
-
-def move(
-    connection: Connection,
-    turn: Turn,
-    to: State,
-    *,
-    me: str | None,
-    unless: Conditions = (),
-    now: datetime | None = None,
-    **values: Any,
-) -> bool:
-    """Bring a turn from the state in which it was read to another one; False when it has moved or changed hands since.
-
-    me: the process that owns it; None for staff and the inbox, which may end any process's turn.
-    unless: what must not be true in the database at this moment. now: for conditions that compare with ``_now``.
-    values: columns that change with the state.
-    """
-    if to not in MOVES[turn.state]:
-        raise NotAllowed(f"a turn does not go from {turn.state} to {to}")
-    return _update(connection, turn, me, unless, now, {"state": to, **values})
-
-
-def note(
-    connection: Connection,
-    turn: Turn,
-    me: str,
-    *,
-    unless: Conditions = (),
-    now: datetime | None = None,
-    **values: Any,
-) -> bool:
-    """Change columns of a turn that stays in its state; see move()."""
-    return _update(connection, turn, me, unless, now, values)
-
-
-def _update(
-    connection: Connection,
-    turn: Turn,
-    me: str | None,
-    unless: Conditions,
-    now: datetime | None,
-    values: Mapping[str, Any],
-) -> bool:
-    given: dict[str, Any] = {"_turn": turn.id, "_from": turn.state}
-    if me is not None:
-        given["_me"] = me
-    if now is not None:
-        given["_now"] = now
-    statement = _updating(frozenset(values), unless, owned=me is not None)
-    return connection.execute(statement, {**given, **values}).rowcount == 1
-
-
-@cache  # a statement for each set of columns: building it anew costs more than running it
-def _updating(columns: frozenset[str], unless: Conditions, *, owned: bool) -> sa.Update:
-    here = [turns.c.id == sa.bindparam("_turn"), turns.c.state == sa.bindparam("_from")]
-    if owned:
-        here.append(turns.c.owner == sa.bindparam("_me"))
-    here += [~condition for condition in unless]
-    return turns.update().where(*here).values({name: sa.bindparam(name) for name in columns})
-
-
-def join(connection: Connection, source: int, target: int, **values: Any) -> None:
-    """Make what was said in one turn part of another; the first one is gone."""
-    move_messages(connection, source, target)
-    attempts.forget(connection, source)  # of a draft that nobody will see
-    connection.execute(turns.delete().where(turns.c.id == source))
-    if values:
-        connection.execute(turns.update().where(turns.c.id == target).values(**values))

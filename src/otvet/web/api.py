@@ -14,20 +14,13 @@ from otvet import __version__, tries
 from otvet.account import health
 from otvet.app import manus
 from otvet.app.service import Service
-from otvet.conversations.tables import (
-    FOR_GOOD,
-    clients,
-    conversations,
-    messages,
-    of_lead,
-    pause_end,
-    paused_until,
-    set_mode,
-    set_pause,
-)
+from otvet.conversations.conversation import set_mode
+from otvet.conversations.messages import of_lead
+from otvet.conversations.pauses import pause_end, paused_until, set_pause
+from otvet.conversations.tables import FOR_GOOD, clients, conversations, messages
 from otvet.errors import StorageError, UsageError
 from otvet.i18n import _
-from otvet.intake.inbox import quarantined
+from otvet.intake.quarantine import quarantined
 from otvet.staff import erasure, gaps, stats, wording
 from otvet.storage import keyvalue, outages
 from otvet.turns import drafts, staff

@@ -11,7 +11,7 @@ from otvet.amocrm.answers import AmoError
 from otvet.amocrm.chat_calls import go_on
 from otvet.amocrm.client import AmoClient, Slot
 from otvet.clock import Clock
-from otvet.conversations.tables import Asked
+from otvet.conversations.history import Asked
 from otvet.delivery import channels
 from otvet.delivery.methods import DeliveryMethod
 from otvet.errors import ServiceError

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm.events import MessageEvent
-from otvet.conversations.tables import ERASED, conversations, know_message, messages, place_chats
+from otvet.conversations.chats import place_chats
+from otvet.conversations.messages import know_message
+from otvet.conversations.tables import ERASED, conversations, messages
 from otvet.turns.queue import know_chat
 from otvet.widget import waiting
 

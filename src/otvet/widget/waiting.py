@@ -1,5 +1,6 @@
 """Waiting bots: a Salesbot that asked for a reply and waits at an address of amoCRM's until it gets one."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -95,3 +96,8 @@ def take(connection: Connection, bot_id: int, turn_id: int) -> bool:
     """The turn's reply goes to this bot, and no other turn's does."""
     free = bot_waits.update().where(bot_waits.c.id == bot_id, bot_waits.c.turn_id.is_(None))
     return connection.execute(free.values(turn_id=turn_id)).rowcount == 1
+
+
+def forget_chats(connection: Connection, refs: Collection[str]) -> None:
+    """A client was erased: no bot is known to wait in these chats any more."""
+    connection.execute(bot_waits.update().where(bot_waits.c.chat_ref.in_(refs)).values(chat_ref=None))

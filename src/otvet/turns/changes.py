@@ -1,0 +1,165 @@
+"""Every change of a turn's row: opened, claimed, moved from state to state, joined to another, erased.
+
+The functions that decide when to make a change are in the other files of this room.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet import tries as attempts
+from otvet.conversations.messages import move_messages
+from otvet.storage.prepared import Prepared
+from otvet.turns.turn import IN_HAND, MOVES, NEEDS_STAFF, OPEN, Reason, State, Turn, turns
+
+Conditions = tuple[sa.ColumnElement[bool], ...]
+
+
+class NotAllowed(Exception):
+    """The table of moves has no such move: a mistake of the program."""
+
+
+def move(
+    connection: Connection,
+    turn: Turn,
+    to: State,
+    *,
+    me: str | None,
+    unless: Conditions = (),
+    now: datetime | None = None,
+    **values: Any,
+) -> bool:
+    """Bring a turn from the state in which it was read to another one; False when it has moved or changed hands since.
+
+    me: the process that owns it; None for staff and the inbox, which may end any process's turn.
+    unless: what must not be true in the database at this moment. now: for conditions that compare with ``_now``.
+    values: columns that change with the state.
+    """
+    if to not in MOVES[turn.state]:
+        raise NotAllowed(f"a turn does not go from {turn.state} to {to}")
+    return _update(connection, turn, me, unless, now, {"state": to, **values})
+
+
+def note(
+    connection: Connection,
+    turn: Turn,
+    me: str,
+    *,
+    unless: Conditions = (),
+    now: datetime | None = None,
+    **values: Any,
+) -> bool:
+    """Change columns of a turn that stays in its state; see move()."""
+    return _update(connection, turn, me, unless, now, values)
+
+
+def _update(
+    connection: Connection,
+    turn: Turn,
+    me: str | None,
+    unless: Conditions,
+    now: datetime | None,
+    values: Mapping[str, Any],
+) -> bool:
+    given: dict[str, Any] = {"_turn": turn.id, "_from": turn.state}
+    if me is not None:
+        given["_me"] = me
+    if now is not None:
+        given["_now"] = now
+    statement = _updating(frozenset(values), unless, owned=me is not None)
+    return connection.execute(statement, {**given, **values}).rowcount == 1
+
+
+@cache  # a statement for each set of columns: building it anew costs more than running it
+def _updating(columns: frozenset[str], unless: Conditions, *, owned: bool) -> sa.Update:
+    here = [turns.c.id == sa.bindparam("_turn"), turns.c.state == sa.bindparam("_from")]
+    if owned:
+        here.append(turns.c.owner == sa.bindparam("_me"))
+    here += [~condition for condition in unless]
+    return turns.update().where(*here).values({name: sa.bindparam(name) for name in columns})
+
+
+def join(connection: Connection, source: int, target: int, **values: Any) -> None:
+    """Make what was said in one turn part of another; the first one is gone."""
+    move_messages(connection, source, target)
+    attempts.forget(connection, source)  # of a draft that nobody will see
+    connection.execute(turns.delete().where(turns.c.id == source))
+    if values:
+        connection.execute(turns.update().where(turns.c.id == target).values(**values))
+
+
+_TOUCH = Prepared(turns.update().where(turns.c.id == sa.bindparam("turn")).values(last_message_at=sa.bindparam("at")))
+_OPEN_TURN = Prepared(
+    turns.insert().returning(turns.c.id),
+    columns=("conversation_id", "chat_ref", "state", "first_message_at", "last_message_at"),
+)
+FREE = sa.or_(turns.c.owner.is_(None), turns.c.owner.not_in(sa.bindparam("others", expanding=True)))
+_CLAIM = (
+    turns.update()
+    .where(turns.c.id == sa.bindparam("turn"), turns.c.state.in_(OPEN), FREE)
+    .values(owner=sa.bindparam("me"))
+)
+
+
+def release_all(connection: Connection, me: str) -> None:
+    """Before this process stops: any other process may go on with its turns."""
+    connection.execute(turns.update().where(turns.c.owner == me, turns.c.state.in_(OPEN)).values(owner=None))
+
+
+def open_turn(connection: Connection, conversation_id: int, chat_ref: str, now: datetime) -> int:
+    """A chat's new waiting turn; gives its id."""
+    moments = {"state": str(State.WAITING), "first_message_at": now, "last_message_at": now}
+    ((turn_id,),) = _OPEN_TURN.rows(connection, conversation_id=conversation_id, chat_ref=chat_ref, **moments)
+    return int(turn_id)
+
+
+def touch(connection: Connection, turn_ids: Collection[int], now: datetime) -> None:
+    """The client wrote on in these turns."""
+    _TOUCH.run(connection, [{"turn": id_, "at": now} for id_ in sorted(turn_ids)])
+
+
+def name_chat(connection: Connection, turn_id: int, chat_ref: str) -> None:
+    """The chat of a turn has become known."""
+    connection.execute(turns.update().where(turns.c.id == turn_id).values(chat_ref=chat_ref))
+
+
+def name_chat_unless_in_hand(connection: Connection, turn_id: int, chat_ref: str) -> None:
+    """The chat of a turn has become known; nothing happens while another turn of that chat is in hand."""
+    other = turns.alias("other")
+    busy = sa.exists().where(
+        other.c.conversation_id == turns.c.conversation_id,
+        other.c.chat_ref == chat_ref,
+        other.c.state.in_(IN_HAND),
+    )
+    connection.execute(turns.update().where(turns.c.id == turn_id, ~busy).values(chat_ref=chat_ref))
+
+
+def move_all(connection: Connection, from_conversation: int, to_conversation: int) -> None:
+    """All turns of a conversation belong to another one."""
+    here = turns.c.conversation_id == from_conversation
+    connection.execute(turns.update().where(here).values(conversation_id=to_conversation))
+
+
+def set_owner(connection: Connection, turn_id: int, me: str, others: Sequence[str]) -> bool:
+    """Make the turn this process's, unless it is closed or one of the ``others`` owns it."""
+    return connection.execute(_CLAIM, {"turn": turn_id, "me": me, "others": others}).rowcount == 1
+
+
+def outage_over(connection: Connection) -> None:
+    """amoCRM takes calls again: what failed during the outage says nothing of what it will take."""
+    connection.execute(turns.update().where(turns.c.state.in_(OPEN)).values(failing_since=None))
+
+
+def erase_turns(connection: Connection, turn_ids: Collection[int], now: datetime) -> None:
+    """Forget the replies of these turns, and end those that are not ended."""
+    here = turns.c.id.in_(turn_ids)
+    nothing = {"reply": None, "details": sa.null(), "summary": None, "gap": False, "reason": Reason.ERASED}
+    connection.execute(turns.update().where(here).values(**nothing))
+    unfinished = turns.c.state.in_((*OPEN, *NEEDS_STAFF))
+    closed = {"state": State.CANCELLED, "closed_at": now}
+    connection.execute(turns.update().where(here, unfinished).values(**closed))
+    connection.execute(turns.update().where(here).values(chat_ref=""))  # closed by now: nothing to collide with
