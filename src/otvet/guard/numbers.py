@@ -5,20 +5,13 @@ The text is in lower case and without addresses and dates, which ``facts`` reads
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from otvet.guard import spelled, units
 from otvet.guard.fact import Fact, Key, Keys
-from otvet.guard.moments import hours, no_noun_follows
-
-SMALL = 10
-"""A smaller number without a unit is no fact: "two ways", "1." of a list."""
-
-BARE = ("number", "count", "loose")
-"""The kinds of keys for a number without a unit."""
-
-HOME = "RUB"
-"""The currency of a price without one."""
+from otvet.guard.meanings import ANY_NUMBER, BARE, HAGGLED, PRICE_OFF, each, facts_of
+from otvet.guard.moments import no_noun_follows
+from otvet.guard.number import Number, amounts, rounded, values_of
 
 _NUMBER = re.compile(
     r"(?<![a-zа-яё0-9_\0])(?<!\d[.,])"
@@ -41,6 +34,7 @@ _IMPLIED = re.compile(
     r"(час|часа|день|дня|сутки|суток|неделю|недели|месяц|месяца|год|года|hour|day|week|month|year)(?![a-zа-яё])"
 )
 _RATE = re.compile(r"(?:₽|руб\w*|[рp]|[$€]|тыс\w*|usd|eur\w*)\.?\s?\Z")
+_IS_PRICE = re.compile(r"\s?-?\s?(?:это\s)?(?:цен|скид|стои|отда|устро|(?:за|for)\b|price|discount)")
 _FREE = re.compile(r"\b(?:бесплатн|даром\b|free\b)")
 _PARTS = (
     (r"полцены|наполовину|половин[аеуы](?!\s(?:дня|ночи|недели|месяца|года|лета|зимы|весны|осени))|half(?!\sa)", 50.0),
@@ -58,67 +52,22 @@ _SIZE_BEFORE = re.compile(r"\d\s?\*\s?\Z")
 _SOFT = re.compile(r"\s?(?:,|/|и|или|на|and|or|by)\s?|\s-\s")
 _LIST_MARK = re.compile(r"(?:^|\n)[ \t]*\d{1,2}[.)](?=\s)")
 
-_PRICE_WORD = re.compile(
-    r"(?:цен\w+|стои\w+|обойд\w+|выйдет|итого|всего|сумм\w+|оплат\w+|доплат\w+|доплач\w+|предоплат\w+|залог\w*|отда\w+|уступ\w+|доставк\w+"
-    r"|прайс\w*|тариф\w*|price\w*|costs?|total|pay|charge\w*|fee)[^\w\n]+(?:[a-zа-яё]+[^\w\n]+){0,2}\Z"
-)
-_OFF = re.compile(r"(?:\b(?:скид\w+|скин\w+|сброс\w+|минус|discount|off)\W+(?:[a-zа-яё]+\W+)?)\Z")
-_PRICE_SIGN = re.compile(r"(?:\b(?:за|по|от|до|for)|[=:]|\s-)\s?\Z")
-_PLACE = re.compile(
-    r"(?:\b(?:дом|д|ул|улиц\w+|просп\w*|пр|наб|шоссе|корп\w*|к|стр\w*|строени\w|кв|кварти\w+|офис\w*|оф|каб\w*|павильон\w*|бокс\w*"
-    r"|подъезд\w*|номер\w*|размер\w*|зал\w*|комнат\w|street|room|suite|building|apartment|apt|size|number|no)\.?|№|#)"
-    r"\s?(?:[а-яё]+,\s)?\Z"
-)
 _HOUR = (("minute", 60.0),)
 _MINUTE = (("minute", 1.0),)
 _JOINT = re.compile(r"(?:(?<![^\W\d_]{4})\.)? ?(?:и )?")
 _REST_OF_THOUSAND = re.compile(rf"\s(?:(\d{{1,3}})(?!\d| \d{{3}}|[.,]\d)|({spelled.SPELLED.pattern}))")
-_ALONE_BEFORE = re.compile(r"(?:\A|[,.!]\s|\n)\Z")
-_ALONE_AFTER = re.compile(r"\s*(?:\Z|[.!?\n])(?!\d)")
-_CELL_BEFORE = re.compile(r"(?:\A|[|;:\t=\n]|\s-)\s*\Z")
-_CELL_AFTER = re.compile(r"\s*(?:$|[|;\t\n]|,\s*[^\d\s]|\.(?:\s|$))")
-_COUNTED_THING = re.compile(r"\s?(?![а-яё]+(?:ая|яя|ое|ее|ые|ие|ых|их)(?![а-яё]))[a-zа-яё]{3,}")
-_LABEL_WORD = re.compile(r"[a-zа-яё%²³]+")
-_ANY_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-_HAGGLED = re.compile(r"\b(?:за|по|for)\s\Z")
-_DEAL = re.compile(r"\s*(?:[.,!?;\n]|\Z|(?:сдела|отда|устро|договор|соглас|прода|уступ|будет))")
-_IS_PRICE = re.compile(r"\s?-?\s?(?:это\s)?(?:цен|скид|стои|отда|устро|(?:за|for)\b|price|discount)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Number:
-    start: int
-    end: int
-    values: tuple[float, ...]
-    spelled: bool = False
-    currency: str = ""
-    unit: tuple[units.Amount, ...] = ()
-    factor: float = 1.0
-    """The multiplier in its values: 1000 for "5 thousand"."""
-    guess: bool = False
-    """Whether its unit stands before it, as in "минут сорок"."""
-    soft: bool = False
-    """Whether its unit is taken from the next number and may not belong to this one."""
-    joined: bool = False
-    """Whether the next number belongs to it, as in a range or a size."""
-    between: bool = False
-    """Whether it only lies between its neighbours: "3, 4 or 5 days"."""
-
-    @property
-    def named(self) -> bool:
-        return bool(self.currency or self.unit)
 
 
 def read(text: str) -> Iterator[Fact]:
     """The facts that are numbers; joined numbers, such as "2-3 days", are one fact."""
     text = _LIST_MARK.sub(lambda match: "\0" * len(match[0]), text)
-    chain: list[_Number] = []
+    chain: list[Number] = []
     for number in _with_units(text):
         chain.append(number)
         if not number.joined:
-            yield from _facts(text, chain)
+            yield from facts_of(text, chain)
             chain = []
-    yield from _facts(text, chain)
+    yield from facts_of(text, chain)
     yield from _durations(text)
 
 
@@ -126,15 +75,15 @@ def implied(text: str) -> Iterator[Key]:
     """The keys of numbers that a context says without a digit: within *a* week, free."""
     for match in _IMPLIED.finditer(text):
         if not _RATE.search(text, max(0, match.start() - 12), match.start()):
-            yield from _amounts(1, units.amounts_of(match[1]))
+            yield from amounts(1, units.amounts_of(match[1]))
     if _FREE.search(text):
         yield from ((code, 0.0) for code in ("RUB", "USD", "EUR"))
 
 
 def figures(text: str) -> Iterator[Key]:
     """The keys of all digits in a text, also inside of names."""
-    for written in set(_ANY_NUMBER.findall(text)):
-        yield from _each(("number", "count"), [*_values(written)])
+    for written in set(ANY_NUMBER.findall(text)):
+        yield from each(("number", "count"), [*values_of(written)])
 
 
 def haggled(text: str) -> Iterator[Key]:
@@ -143,13 +92,13 @@ def haggled(text: str) -> Iterator[Key]:
         before = text[max(0, number.start - 40) : number.start]
         named = _IS_PRICE.match(text, number.end)
         if not number.named and (
-            named or (_HAGGLED.search(before) and no_noun_follows(text, number.end)) or _OFF.search(before)
+            named or (HAGGLED.search(before) and no_noun_follows(text, number.end)) or PRICE_OFF.search(before)
         ):
-            yield from _each(BARE, [_round(value) for value in number.values])
+            yield from each(BARE, [rounded(value) for value in number.values])
 
 
-def _with_units(text: str) -> list[_Number]:
-    numbers: list[_Number] = []
+def _with_units(text: str) -> list[Number]:
+    numbers: list[Number] = []
     for plain in _plain(text):
         if not numbers or plain.start >= numbers[-1].end:
             number = _measured(text, plain, numbers[-1].end if numbers else 0)
@@ -170,16 +119,16 @@ def _with_units(text: str) -> list[_Number]:
     return numbers
 
 
-def _is_no_price(text: str, number: _Number) -> bool:
+def _is_no_price(text: str, number: Number) -> bool:
     """Whether a number before a price is not a price itself: "10×15 — 19 ₽", "two — 19 ₽"."""
     return number.spelled or bool(_SIZE_BEFORE.search(text, max(0, number.start - 3), number.start))
 
 
-def _in_a_row(number: _Number, following: _Number) -> bool:
+def _in_a_row(number: Number, following: Number) -> bool:
     return max(following.values) == max(number.values) + 1 and number.unit == following.unit
 
 
-def _guessed(text: str, number: _Number, before: list[_Number]) -> _Number:
+def _guessed(text: str, number: Number, before: list[Number]) -> Number:
     """The number with the unit that stands before it: "минут сорок", "часов восемь-десять"."""
     if not number.named and before and before[-1].guess and _TIGHT.fullmatch(text, before[-1].end, number.start):
         before[-1] = replace(before[-1], joined=True)
@@ -200,11 +149,11 @@ def _guessed(text: str, number: _Number, before: list[_Number]) -> _Number:
     return number if number.named else replace(guessed, unit=amounts, currency=currency)
 
 
-def _multiplied(number: _Number, factor: float) -> _Number:
+def _multiplied(number: Number, factor: float) -> Number:
     return replace(number, values=tuple(value * factor for value in number.values), factor=factor)
 
 
-def _inherited(number: _Number, following: _Number, *, soft: bool) -> _Number:
+def _inherited(number: Number, following: Number, *, soft: bool) -> Number:
     if not soft and following.factor > max(number.values) and number.factor == 1:  # "5-10 тысяч" multiplies both
         number = _multiplied(number, following.factor)
     return replace(
@@ -216,8 +165,8 @@ def _inherited(number: _Number, following: _Number, *, soft: bool) -> _Number:
     )
 
 
-def _plain(text: str) -> list[_Number]:
-    found = [_Number(match.start(), match.end(), _values(match[0])) for match in _NUMBER.finditer(text)]
+def _plain(text: str) -> list[Number]:
+    found = [Number(match.start(), match.end(), values_of(match[0])) for match in _NUMBER.finditer(text)]
     for pattern, value in (
         (spelled.SPELLED, spelled.spelled_value),
         (units.JOINED, spelled.beginning_value),
@@ -227,11 +176,11 @@ def _plain(text: str) -> list[_Number]:
     ):
         for match in pattern.finditer(text):
             written = match[0].rstrip()
-            found.append(_Number(match.start(), match.start() + len(written), (value(written),), spelled=True))
+            found.append(Number(match.start(), match.start() + len(written), (value(written),), spelled=True))
     return sorted(found, key=lambda number: (number.start, -number.end))
 
 
-def _measured(text: str, number: _Number, taken: int) -> _Number:
+def _measured(text: str, number: Number, taken: int) -> Number:
     """The number with the unit beside it. taken: the end of the number before, whose unit is not looked at."""
     if number.spelled:
         number = replace(number, factor=spelled.factor_of(text[number.start : number.end]))
@@ -251,7 +200,7 @@ def _measured(text: str, number: _Number, taken: int) -> _Number:
     return number
 
 
-def _with_rest(text: str, number: _Number) -> _Number:
+def _with_rest(text: str, number: Number) -> Number:
     """The number with the rest after its thousands: "38 тысяч 900", unless the rest counts another thing."""
     rest = _REST_OF_THOUSAND.match(text, number.end)
     if not rest or number.factor < spelled.THOUSAND:
@@ -264,9 +213,9 @@ def _with_rest(text: str, number: _Number) -> _Number:
     return replace(number, values=tuple(each + value for each in number.values), end=rest.end())
 
 
-def _join_parts(text: str, numbers: list[_Number]) -> list[_Number]:
+def _join_parts(text: str, numbers: list[Number]) -> list[Number]:
     """Join roubles with kopecks, hours with minutes, metres with centimetres."""
-    joined: list[_Number] = []
+    joined: list[Number] = []
     for number in numbers:
         last = joined[-1] if joined else None
         if last and _are_minutes(text, last, number):
@@ -280,13 +229,13 @@ def _join_parts(text: str, numbers: list[_Number]) -> list[_Number]:
     return joined
 
 
-def _are_minutes(text: str, hours: _Number, number: _Number) -> bool:
+def _are_minutes(text: str, hours: Number, number: Number) -> bool:
     """Whether a bare number after hours means minutes, as in "an hour fifteen"."""
     beside = hours.unit == _HOUR and text[hours.end : number.start] == " " and not number.named
     return beside and 0 < max(number.values) < 60 and no_noun_follows(text, number.end)
 
 
-def _both(first: _Number, second: _Number) -> _Number | None:
+def _both(first: Number, second: Number) -> Number | None:
     if first.currency == "RUB" and second.currency == "KOPECK":
         return replace(first, values=tuple(value + second.values[0] / 100 for value in first.values), end=second.end)
     for name, size in first.unit:
@@ -297,137 +246,9 @@ def _both(first: _Number, second: _Number) -> _Number | None:
     return None
 
 
-def _facts(text: str, chain: list[_Number]) -> Iterator[Fact]:
-    needs: list[Keys] = []
-    gives: set[Key] = set()
-    kinds = []
-    clock = _is_clock(chain)
-    for number in chain:
-        kind, needed, given = _meaning(text, number, (chain[0].start, chain[-1].end))
-        gives |= given | {(name, _round(value)) for name in _proves(number) for value in number.values}
-        hours = _clock_hours(number, exact=max(chain[-1].values) > 12) if clock else frozenset()
-        gives |= hours
-        if kind and not number.between:
-            kinds.append(kind)
-            needs.append(needed | hours)
-            if number.currency not in ("", HOME):  # a price without a currency may mean roubles, but not dollars
-                needs.append(frozenset({("currency", number.currency)}))
-    if chain and (needs or gives):
-        yield Fact(kinds[-1] if kinds else "number", chain[0].start, chain[-1].end, tuple(needs), frozenset(gives))
-
-
-def _proves(number: _Number) -> Iterator[str]:
-    """The kinds of bare numbers that it makes known: a percentage none, and a price or a length no count of things."""
-    names = {name for name, _ in number.unit}
-    if "percent" not in names:
-        yield "number"
-        if not number.currency and (not names or names & units.COUNTED):
-            yield "count"
-
-
-def _is_clock(chain: list[_Number]) -> bool:
-    """Whether two joined numbers without a unit, such as "9-18", may be opening hours."""
-    return len(chain) == 2 and not any(number.named or number.spelled or max(number.values) > 24 for number in chain)
-
-
-def _clock_hours(number: _Number, *, exact: bool) -> Keys:
-    hour = int(number.values[0])
-    return frozenset({("clock", hour * 60.0)}) if exact else hours(hour)
-
-
-def _meaning(text: str, number: _Number, whole: tuple[int, int]) -> tuple[str, Keys, set[Key]]:
-    """The kind of a number's fact (empty if it is none), the keys it needs, and the keys it gives."""
-    if number.currency:
-        return _money(number)
-    if number.unit:
-        return _amount(number)
-    return _without_unit(text, number, whole)
-
-
-def _money(number: _Number) -> tuple[str, Keys, set[Key]]:
-    needed: set[Key] = set()
-    for value in number.values:
-        needed |= {(number.currency, _round(value)), ("price", _round(value)), ("cell", _round(value))}
-    if number.soft:
-        needed |= {("number", _round(value)) for value in number.values}
-    gives: set[Key] = {(number.currency, _round(value)) for value in number.values}
-    gives |= {("any price", _round(value)) for value in number.values}
-    gives.add(("currency", number.currency))
-    return "price", frozenset(needed), gives
-
-
-def _amount(number: _Number) -> tuple[str, Keys, set[Key]]:
-    names = {name for name, _ in number.unit}
-    gives = {key for value in number.values for key in _amounts(value, number.unit)}
-    if number.spelled and number.values == (1.0,) and not names & {"day", "month", "percent"}:
-        return "", frozenset(), gives  # "one minute, please"
-    needed = set(gives)
-    kind = "percent" if "percent" in names else "quantity"
-    if kind == "quantity":
-        needed |= {("table", _round(value)) for value in number.values}
-        if names & units.COUNTED:
-            needed |= {("loose", _round(value)) for value in number.values}
-    if number.soft:
-        needed |= {("number", _round(value)) for value in number.values}
-    return kind, frozenset(needed), gives
-
-
-def _without_unit(text: str, number: _Number, whole: tuple[int, int]) -> tuple[str, Keys, set[Key]]:
-    values = [_round(value) for value in number.values]
-    gives: set[Key] = {("loose", value) for value in values}
-    before, biggest = text[max(0, number.start - 40) : number.start], max(values)
-    if number.spelled and biggest < SMALL and not (biggest > 1 and _PLACE.search(before)):
-        return "", frozenset(), set()
-    if _is_price(text, number, before, biggest):
-        gives |= {("price", value) for value in values} | {("any price", value) for value in values}
-        return "price", _each(("any price", "price", "cell"), values), gives
-    if _OFF.search(before) and no_noun_follows(text, number.end) and not number.joined:
-        off: set[Key] = {(name, value) for name in ("percent", "price", "any price") for value in values}
-        return "percent", frozenset(off), gives | off
-    if biggest >= 100 and _ALONE_BEFORE.search(before) and _ALONE_AFTER.match(text, number.end):
-        return "price", _each(("any price", "price", "cell", "number"), values), gives
-    if _CELL_BEFORE.search(text, max(0, whole[0] - 3), whole[0]) and _CELL_AFTER.match(text, whole[1]):
-        gives.update(_of_cell(text, number, values))
-    if biggest < SMALL and not _PLACE.search(before):
-        return "", frozenset(), gives
-    counts = whole == (number.start, number.end) and _COUNTED_THING.match(text, number.end)
-    if not counts or _PLACE.search(before) or no_noun_follows(text, number.end):
-        return "number", _each(("number",), values), gives
-    return "number", _each(("count", "any price") if biggest >= 100 else ("count",), values), gives
-
-
-def _each(names: tuple[str, ...], values: list[float]) -> Keys:
-    return frozenset((name, value) for name in names for value in values)
-
-
-def _of_cell(text: str, number: _Number, values: list[float]) -> Iterator[Key]:
-    """The keys of a number that stands alone in a table cell or after a label, which may name its unit."""
-    line = text[text.rfind("\n", 0, number.start) + 1 : number.start]
-    label = re.split(r"[|;\t]", line)[-1]
-    named = [amount for word in _LABEL_WORD.findall(label) for amount in units.amounts_of(word)]
-    for value in values:
-        yield ("cell", value)
-        if re.search(r"[|;\t]", line):
-            yield ("table", value)
-        yield from _amounts(value, tuple(named))
-
-
-def _is_price(text: str, number: _Number, before: str, value: float) -> bool:
-    if number.joined or _PLACE.search(before):
-        return False
-    if _HAGGLED.search(before) and value >= SMALL and _DEAL.match(text, number.end):
-        return True
-    if not no_noun_follows(text, number.end):
-        return False
-    if _PRICE_WORD.search(before):
-        return True
-    thousands = number.factor > 1 and not number.spelled
-    return value >= 100 and not 1900 <= value <= 2100 and bool(thousands or _PRICE_SIGN.search(before))
-
-
 def _durations(text: str) -> Iterator[Fact]:
     for match in _HALVES.finditer(text):
-        half = frozenset(_amounts(0.5, units.amounts_of(match[1])))
+        half = frozenset(amounts(0.5, units.amounts_of(match[1])))
         yield Fact("quantity", match.start(), match.end(), (half,), half)
     for match in _QUARTER_OF_AN_HOUR.finditer(text):
         quarter: Keys = frozenset({("minute", 15.0)})
@@ -436,39 +257,12 @@ def _durations(text: str) -> Iterator[Fact]:
         fold: Keys = frozenset({("times", _FOLDS[match[0]])})
         yield Fact("quantity", match.start(), match.end(), (fold,), fold)
     for match in _PART.finditer(text):
-        part: Keys = frozenset({("percent", _round(_PARTS[(match.lastindex or 1) - 1][1]))})
+        part: Keys = frozenset({("percent", rounded(_PARTS[(match.lastindex or 1) - 1][1]))})
         yield Fact("percent", match.start(), match.end(), (part,), part)
     for match in _IN_ONE.finditer(text):
         if not _RATE.search(text, max(0, match.start() - 12), match.start()):
-            one = frozenset(_amounts(1, units.amounts_of(match[1])))
+            one = frozenset(amounts(1, units.amounts_of(match[1])))
             yield Fact("quantity", match.start(), match.end(), (one,), one)
     for match in _WITHIN.finditer(text):
-        keys = frozenset(_amounts(1, units.amounts_of(match[1] or match[2])))
+        keys = frozenset(amounts(1, units.amounts_of(match[1] or match[2])))
         yield Fact("quantity", match.start(), match.end(), (keys,), keys)
-
-
-def _amounts(value: float, unit: tuple[units.Amount, ...]) -> Iterator[Key]:
-    for name, size in unit:
-        amount = _round(value * size)
-        yield (name, amount)
-        if name == "minute" and amount and amount % units.DAY == 0:  # 24 hours
-            yield ("day", amount / units.DAY)
-
-
-def _values(written: str) -> tuple[float, ...]:
-    """The possible values of a number: "1,500" is one and a half or a thousand and a half."""
-    digits = re.match(r"[\d.,]*\d", written.replace(" ", ""))
-    plain = digits[0] if digits else ""
-    found = []
-    if re.fullmatch(r"\d{1,3}(?:([.,])\d{3})(?:\1\d{3})*", plain):
-        found.append(float(re.sub("[.,]", "", plain)))
-    if re.fullmatch(r"\d+(?:[.,]\d+)?", plain):
-        found.append(float(plain.replace(",", ".")))
-    if not found:
-        whole, _, part = re.sub(r"[.,](?=\d{3}(?!\d))", "", plain).replace(",", ".").rpartition(".")
-        found.append(float(f"{whole or part}.{part if whole else 0}".replace("..", ".")))
-    return tuple(dict.fromkeys(found))
-
-
-def _round(value: float) -> float:
-    return round(value, 4)
