@@ -368,7 +368,7 @@ def _number(lead: str) -> int:
 def main(arguments: list[str] | None = None) -> None:
     """The entry point; an error on purpose is one line on stderr."""
     try:
-        sys.exit(app(arguments, standalone_mode=False))
+        sys.exit(app(arguments, standalone_mode=False, prog_name="otvet"))
     except typer.Abort:
         if sys.stdin.isatty():  # the question's own line is not ended
             print(file=sys.stderr)  # noqa: T201
