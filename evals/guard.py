@@ -10,7 +10,8 @@ from typing import Any
 
 from evals.local import FOLDER as SHOP
 from evals.section import Section, percent
-from otvet.guard.guard import Finding, check
+from otvet.guard.finding import Finding
+from otvet.guard.guard import check
 from otvet.i18n import language_of
 from otvet.responders.base import Context, Line
 from otvet.responders.knowledge.passages import Passage, read_folder

@@ -30,7 +30,7 @@ OWN_SQL = {
     "test_outages",
     "test_schema",
     "test_tokens",
-    "test_tries",
+    "test_attempts",
 }
 SLOWEST_FILES = 10
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()

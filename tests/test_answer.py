@@ -18,23 +18,23 @@ from otvet.amocrm.events import read_delivery
 from otvet.answering import answering as module
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.in_every_process import repeat
+from otvet.answering.writer import ReplyWriter
 from otvet.app.wiring import delivery_methods
 from otvet.conversations.pauses import set_pause
 from otvet.conversations.tables import FOR_GOOD, messages
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import DeliveryOptions
 from otvet.intake.inbox import Received, store
-from otvet.responders.base import Context, Journal, Reply, ResponderError
+from otvet.responders.base import Attempt, Context, Reply, ResponderError
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.storage import heartbeats, outages
 from otvet.storage.database import Database
 from otvet.storage.writer import Writer as DatabaseWriter
-from otvet.tries import tries
 from otvet.turns import drafts, queue, sending, staff
 from otvet.turns import turn as turn_
+from otvet.turns.attempts import attempts
 from otvet.turns.policy import UNSURE_FOR, Policy, Wait
 from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns
-from otvet.writing import Writing
 from tests import in_hand
 from tests.clocks import FakeClock
 from tests.standins.amocrm import AmoStandin, amocrm_standin
@@ -52,11 +52,11 @@ class Writer:
         self.text = text
         self.asked: list[Context] = []
 
-    async def reply(self, context: Context, journal: Journal) -> Reply:
+    async def reply(self, context: Context, attempt: Attempt) -> Reply:
         self.asked.append(context)
         if self.text is None:
             raise ResponderError("has nothing to say", permanent=True)
-        await journal.remember(step="asked")
+        await attempt.remember(step="asked")
         return Reply(self.text, self.name, details={"seconds": 1})
 
 
@@ -72,7 +72,7 @@ class Stage:
         self.delivery_options = DeliveryOptions()
         self.knowledge = Knowledge(Path("nowhere"), self.clock)
         self.pause_minutes = 30.0
-        self.writing: dict[str, Any] = {}  # for Writing: checks, a masker, a summariser
+        self.writing: dict[str, Any] = {}  # for ReplyWriter: checks, a masker, a summariser
         self.me = "this process"
         self.limiter: Limiter | None = None
         self.delivery: Delivery
@@ -163,7 +163,7 @@ class Stage:
         return Answering(
             self.database,
             self.clock,
-            Writing(self.responders[:-1], self.responders[-1], **self.writing),
+            ReplyWriter(self.responders[:-1], self.responders[-1], **self.writing),
             self.knowledge,
             self.delivery,
             self.policy,
@@ -221,12 +221,12 @@ def test_a_client_who_never_stops_is_answered_all_the_same(database: Database) -
 
 def test_what_the_client_adds_before_a_draft_is_written_anew_belongs_to_it(database: Database) -> None:
     class Interrupted(Writer):
-        async def reply(self, context: Context, journal: Journal) -> Reply:
+        async def reply(self, context: Context, attempt: Attempt) -> Reply:
             if not self.asked:
                 stage.clock.advance(60)  # the writing takes so long
                 stage.client_writes("two")
                 stage.clock.on_sleep = write_on
-            return await super().reply(context, journal)
+            return await super().reply(context, attempt)
 
     def write_on() -> None:
         stage.clock.on_sleep = lambda: None
@@ -245,13 +245,13 @@ def test_what_the_client_adds_before_a_draft_is_written_anew_belongs_to_it(datab
 
 def test_a_client_who_never_stops_during_a_redraft_is_answered_all_the_same(database: Database) -> None:
     class Interrupted(Writer):
-        async def reply(self, context: Context, journal: Journal) -> Reply:
+        async def reply(self, context: Context, attempt: Attempt) -> Reply:
             if not self.asked:
                 stage.client_writes()
                 stage.clock.on_sleep = lambda: stage.client_writes()
             else:
                 stage.clock.on_sleep = lambda: None
-            return await super().reply(context, journal)
+            return await super().reply(context, attempt)
 
     stage = Stage(database, Interrupted("template", "A manager will answer."))
     start = stage.clock.now()
@@ -318,7 +318,7 @@ def test_the_next_responder_is_asked_when_one_has_no_reply(database: Database) -
         await answering.answer(turn)
 
     stage.run(play)
-    query = sa.select(tries.c.responder, tries.c.outcome).order_by(tries.c.responder)
+    query = sa.select(attempts.c.responder, attempts.c.outcome).order_by(attempts.c.responder)
     told = database.look(lambda connection: [tuple(row) for row in connection.execute(query)])
     assert told == [("manus", "has nothing to say"), ("template", "replied")]
     assert stage.turn(turn).responder == "template"
@@ -327,7 +327,7 @@ def test_the_next_responder_is_asked_when_one_has_no_reply(database: Database) -
 
 def test_a_responder_with_a_bug_costs_its_own_reply_only(database: Database) -> None:
     class Broken(Writer):
-        async def reply(self, context: Context, journal: Journal) -> Reply:
+        async def reply(self, context: Context, attempt: Attempt) -> Reply:
             raise ZeroDivisionError
 
     stage = Stage(database, Broken("manus", None), Writer("template", "A manager will answer."))
@@ -420,10 +420,10 @@ def test_after_a_day_in_vain_the_turn_has_failed_with_the_reason(database: Datab
 
 def test_newer_words_are_answered_with_the_older_ones_as_long_as_nothing_was_sent(database: Database) -> None:
     class Interrupted(Writer):
-        async def reply(self, context: Context, journal: Journal) -> Reply:
+        async def reply(self, context: Context, attempt: Attempt) -> Reply:
             if not self.asked:
                 stage.client_writes("and in red?")
-            return await super().reply(context, journal)
+            return await super().reply(context, attempt)
 
     stage = Stage(database, Interrupted("template", "A manager will answer."))
     (turn,) = stage.client_writes("how much?")
@@ -440,8 +440,8 @@ def test_newer_words_are_answered_with_the_older_ones_as_long_as_nothing_was_sen
 
 def test_who_was_asked_before_a_crash_does_not_answer_what_the_client_wrote_after_it(database: Database) -> None:
     class Slow(Writer):
-        async def reply(self, context: Context, journal: Journal) -> Reply:
-            reply = await super().reply(context, journal)
+        async def reply(self, context: Context, attempt: Attempt) -> Reply:
+            reply = await super().reply(context, attempt)
             if len(self.asked) == 1:
                 asked.set()
                 await asyncio.Event().wait()
@@ -468,9 +468,9 @@ def test_who_was_asked_before_a_crash_does_not_answer_what_the_client_wrote_afte
 
 def test_a_draft_is_dropped_twice_at_most(database: Database) -> None:
     class Interrupted(Writer):
-        async def reply(self, context: Context, journal: Journal) -> Reply:
+        async def reply(self, context: Context, attempt: Attempt) -> Reply:
             stage.client_writes("and another thing")
-            return await super().reply(context, journal)
+            return await super().reply(context, attempt)
 
     stage = Stage(database, Interrupted("template", "A manager will answer."))
     (turn,) = stage.client_writes("how much?")
@@ -503,9 +503,9 @@ def test_a_manager_who_writes_first_is_not_talked_over(database: Database) -> No
 
 def test_a_manager_who_writes_while_the_reply_is_written_is_not_talked_over(database: Database) -> None:
     class Interrupted(Writer):
-        async def reply(self, context: Context, journal: Journal) -> Reply:
+        async def reply(self, context: Context, attempt: Attempt) -> Reply:
             stage.manager_writes()
-            return await super().reply(context, journal)
+            return await super().reply(context, attempt)
 
     stage = Stage(database, Interrupted("template", "A manager will answer."))
     (turn,) = stage.client_writes()
@@ -613,10 +613,10 @@ def test_a_reply_that_a_manager_stopped_on_its_way_is_sent_once_when_somebody_sa
 
 def test_a_written_draft_that_a_manager_cancelled_is_written_anew_when_somebody_says_so(database: Database) -> None:
     class Interrupted(Writer):
-        async def reply(self, context: Context, journal: Journal) -> Reply:
+        async def reply(self, context: Context, attempt: Attempt) -> Reply:
             if not self.asked:
                 stage.manager_writes()
-            return await super().reply(context, journal)
+            return await super().reply(context, attempt)
 
     stage = Stage(database, Interrupted("template", "A manager will answer."))
     (turn,) = stage.client_writes()
@@ -737,10 +737,10 @@ def test_a_turn_of_a_dead_process_is_taken_over(database: Database) -> None:
 
 def test_a_process_that_lost_its_turn_while_it_hung_sends_nothing(database: Database) -> None:
     class Hanging(Writer):
-        async def reply(self, context: Context, journal: Journal) -> Reply:
+        async def reply(self, context: Context, attempt: Attempt) -> Reply:
             taken = turns.update().values(owner="another")
             await database.write(lambda connection: connection.execute(taken).rowcount)
-            return await super().reply(context, journal)
+            return await super().reply(context, attempt)
 
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)
@@ -849,7 +849,7 @@ def test_the_day_of_attempts_begins_when_calls_are_taken_at_all(database: Databa
 def test_a_retry_has_a_day_of_its_own(database: Database) -> None:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)
-        amo.rate = 1000  # a day of tries passes in a moment
+        amo.rate = 1000  # a day of attempts passes in a moment
         stage = Stage(database, amo=amo)
         (turn,) = stage.client_writes()
         amo.fault(path="/api/*", method="POST", status=429, times=None)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from otvet.errors import SettingsError
 from otvet.responders.base import Context, Declined, Line, Reply, ResponderError, Sender
 from otvet.responders.chat.api import OpenAiModel
-from otvet.responders.chat.client import POOLS, Client
+from otvet.responders.chat.client import Client
 from otvet.responders.chat.completion import for_client, read_completion
 from otvet.responders.chat.messages import TOKENIZER, compose, compose_summary
 from otvet.responders.chat.models import from_settings
@@ -52,7 +51,9 @@ PASSAGES = (
 )
 
 
-class Journal:
+class Attempt:
+    """An attempt that nothing may be remembered in."""
+
     def __init__(self, clock: FakeClock) -> None:
         self.started_at = clock.now()
         self.facts: Mapping[str, Any] = {}
@@ -109,7 +110,7 @@ class Shop:
         async def run() -> Reply:
             try:
                 for _ in range(times):
-                    reply = await responder.reply(context or asked(), Journal(self.clock))
+                    reply = await responder.reply(context or asked(), Attempt(self.clock))
             finally:
                 await responder.aclose()
             return reply
@@ -346,10 +347,10 @@ class TestFaults:
 
     def test_time_that_is_over_before_it_began(self, shop: Shop, service: OpenAiStandin) -> None:
         responder = ChatResponder(shop.model(), shop.clock, budget_seconds=5)
-        journal = Journal(shop.clock)
+        attempt = Attempt(shop.clock)
         shop.clock.advance(5)
         with pytest.raises(ResponderError, match="within 5 seconds"):
-            asyncio.run(responder.reply(asked(), journal))
+            asyncio.run(responder.reply(asked(), attempt))
         assert service.app.log == []
 
     @pytest.mark.parametrize(
@@ -665,7 +666,7 @@ def ask_as_set(settings: Settings) -> Reply:
 
     async def run() -> Reply:
         try:
-            return await responder.reply(asked(), Journal(CLOCK))
+            return await responder.reply(asked(), Attempt(CLOCK))
         finally:
             await responder.aclose()
 
@@ -762,18 +763,14 @@ def test_the_client_is_loaded_with_the_first_question_only() -> None:
 # The connections.
 
 
-def test_calls_under_way_are_spread_over_the_pools_and_calls_in_turn_share_one() -> None:
+def test_all_calls_share_one_client_until_it_is_closed() -> None:
     async def scenario() -> None:
         client = Client("http://127.0.0.1:9/v1", None)
-        async with client.ready() as first:
-            pass
-        async with AsyncExitStack() as stack:
-            at_once = [await stack.enter_async_context(client.ready()) for _ in range(2 * POOLS)]
-        assert at_once[0] is first
-        assert [at_once.count(one) for one in set(at_once)] == [2] * POOLS
-        async with client.ready() as last:
-            assert last is first
+        first, second = await asyncio.gather(client.ready(), client.ready())
+        assert first is second
         await client.aclose()
-        assert all(one.is_closed() for one in at_once)
+        assert first.is_closed()
+        assert await client.ready() is not first
+        await client.aclose()
 
     asyncio.run(scenario())

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from otvet.answering.answering import Answering
 from otvet.conversations.tables import chats
 from otvet.delivery.methods import DeliveryOptions
-from otvet.responders.base import Context, Journal, Reply
+from otvet.responders.base import Attempt, Context, Reply
 from otvet.storage.database import Database
 from otvet.turns import turn as turn_
 from otvet.turns.turn import Reason, State, turns
@@ -26,8 +26,8 @@ HIM = {"chat_id": "his chat", "talk_id": "222", "contact_id": 802}
 class Echo(Writer):
     """A responder that answers with the question."""
 
-    async def reply(self, context: Context, journal: Journal) -> Reply:
-        await journal.remember(step="asked")
+    async def reply(self, context: Context, attempt: Attempt) -> Reply:
+        await attempt.remember(step="asked")
         return Reply(f"The answer to: {context.question_text}", self.name)
 
 

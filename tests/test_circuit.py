@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from otvet.errors import StorageError
-from otvet.responders.base import Context, Declined, Journal, Line, NoVerdict, Reply, ResponderError, Unavailable
+from otvet.responders.base import Attempt, Context, Declined, Line, NoVerdict, Reply, ResponderError, Unavailable
 from otvet.responders.circuit import FAILURES, PAUSE_SECONDS, Circuit
 from tests.clocks import FakeClock
 
@@ -26,7 +26,7 @@ class Model:
         self.asked = 0
         self.gate: asyncio.Event | None = None
 
-    async def reply(self, context: Context, journal: Journal) -> Reply:
+    async def reply(self, context: Context, attempt: Attempt) -> Reply:
         self.asked += 1
         outcome = self.outcome
         if self.gate:
@@ -40,7 +40,7 @@ class Model:
 
 
 class Begun:
-    """A journal with what a crash left behind."""
+    """An attempt with what a crash left behind."""
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self.started_at = datetime(2026, 1, 5)  # noqa: DTZ001 - nobody looks at it
@@ -70,8 +70,8 @@ def circuit(model: Model, clock: FakeClock) -> Circuit:
     return Circuit(model, clock, summariser=model)
 
 
-def ask(circuit: Circuit, journal: Journal | None = None) -> Reply:
-    return asyncio.run(circuit.reply(CONTEXT, journal or Begun({})))
+def ask(circuit: Circuit, attempt: Attempt | None = None) -> Reply:
+    return asyncio.run(circuit.reply(CONTEXT, attempt or Begun({})))
 
 
 def fail(circuit: Circuit, model: Model, times: int, error: Exception | None = None) -> None:
@@ -177,12 +177,12 @@ def test_those_under_way_when_it_opens_do_not_make_the_pause_longer(
     async def late() -> None:
         model.gate = asyncio.Event()
         model.outcome = ResponderError("late")
-        tries = [asyncio.create_task(circuit.reply(CONTEXT, Begun({}))) for _ in range(FAILURES + 3)]
+        requests = [asyncio.create_task(circuit.reply(CONTEXT, Begun({}))) for _ in range(FAILURES + 3)]
         await asyncio.sleep(0)
         model.gate.set()
-        await asyncio.gather(*tries[:FAILURES], return_exceptions=True)
+        await asyncio.gather(*requests[:FAILURES], return_exceptions=True)
         clock.advance(10)
-        await asyncio.gather(*tries, return_exceptions=True)
+        await asyncio.gather(*requests, return_exceptions=True)
         model.gate = None
 
     asyncio.run(late())

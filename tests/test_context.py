@@ -10,15 +10,16 @@ import sqlalchemy as sa
 from otvet.answering import context as module
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.instructions import Instructions
+from otvet.answering.writer import Checks
 from otvet.conversations.tables import clients
-from otvet.guard.guard import Finding, check
-from otvet.responders.base import Context, Journal, Reply
+from otvet.guard.finding import Finding
+from otvet.guard.guard import check
+from otvet.responders.base import Attempt, Context, Reply
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.template import TemplateResponder
 from otvet.storage.database import Database
 from otvet.turns import turn as turn_
 from otvet.turns.turn import State, turns
-from otvet.writing import Checks
 from tests.test_answer import Stage
 from tests.test_writing import Writer
 
@@ -173,9 +174,9 @@ def test_a_replay_knows_nothing_that_was_said_later(database: Database) -> None:
 
 def test_a_replay_does_not_see_the_reply_even_if_our_clock_was_behind(database: Database) -> None:
     class Behind(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
             stage.clock.jump(-60)
-            return await super().reply(told, journal)
+            return await super().reply(told, attempt)
 
     stage = Stage(database, Behind("manus", "One."), TemplateResponder())
     (turn,) = stage.client_writes("first?")

@@ -1,13 +1,13 @@
 """A reply that states what stands nowhere: what the client gets, and what a person is told, on both databases."""
 
 from otvet.answering.answering import Answering
-from otvet.responders.base import Context, Journal, Reply
+from otvet.answering.writer import Checks
+from otvet.responders.base import Attempt, Context, Reply
 from otvet.responders.template import THANKS, TemplateResponder
 from otvet.staff import wording
 from otvet.storage.database import Database
 from otvet.turns import staff
 from otvet.turns.turn import Reason, State
-from otvet.writing import Checks
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_answer import LEAD, Stage, write
 from tests.test_writing import Writer
@@ -52,10 +52,10 @@ def test_in_note_mode_staff_is_told_and_the_client_is_not(database: Database) ->
 
 def test_a_right_reply_to_newer_words_needs_no_person_any_more(database: Database) -> None:
     class Interrupted(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
             if not self.told:
                 stage.client_writes("and is it far?")
-            return await super().reply(told, journal)
+            return await super().reply(told, attempt)
 
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)

@@ -179,10 +179,10 @@ def test_switched_off_it_stores_and_does_not_write(database: Database, amo: AmoS
 
 def test_switched_off_while_the_reply_is_written_nothing_is_sent(database: Database, amo: AmoStandin) -> None:
     class SwitchedOff(Writer):
-        async def reply(self, context: Any, journal: Any) -> Any:
+        async def reply(self, context: Any, attempt: Any) -> Any:
             with database.writes.begin() as connection:
                 set_mode(connection, LEAD, "off")
-            return await super().reply(context, journal)
+            return await super().reply(context, attempt)
 
     stage = Stage(database, SwitchedOff("template", "Too late."), amo=amo)
     (turn,) = stage.client_writes()

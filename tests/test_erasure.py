@@ -10,14 +10,13 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet import tries
 from otvet.amocrm.events import read_delivery
 from otvet.answering import summaries
 from otvet.commands.forget import Who, forget
 from otvet.conversations.history import history
 from otvet.conversations.tables import chats, clients, conversations, messages
 from otvet.deals import known
-from otvet.guard.guard import Finding
+from otvet.guard.finding import Finding
 from otvet.intake.inbox import Received, store
 from otvet.intake.quarantine import quarantine
 from otvet.responders.manus.api import ManusApi
@@ -25,7 +24,7 @@ from otvet.settings.loading import load_settings
 from otvet.staff import erasure
 from otvet.storage.database import Database
 from otvet.storage.engines import metadata
-from otvet.turns import queue, staff
+from otvet.turns import attempts, queue, staff
 from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns
 from otvet.widget import calls as bot_calls
@@ -87,7 +86,7 @@ class Shop:
         self.change(turns.update().where(turns.c.id == 3).values(reply="Dear client", details={}, summary="Call"))
         for turn, conversation in ((1, 1), (2, 2), (3, 3)):
             self.change(
-                tries.tries.insert().values(
+                attempts.attempts.insert().values(
                     turn_id=turn,
                     responder="manus",
                     started_at=self.clock.now(),
@@ -98,7 +97,9 @@ class Shop:
                 )
             )
             thread = f"thread-{turn}#digest"
-            self.change(tries.threads.insert().values(conversation_id=conversation, responder="manus", thread=thread))
+            self.change(
+                attempts.threads.insert().values(conversation_id=conversation, responder="manus", thread=thread)
+            )
             here = messages.c.conversation_id == conversation
             first = sa.select(sa.func.min(messages.c.id)).where(here).scalar_subquery()
             self.change(messages.update().where(messages.c.id == first).values(first_version={"x": MARK}))
@@ -307,14 +308,14 @@ def test_what_was_being_written_meanwhile_does_not_come_back(database: Database)
 
     async def play() -> None:
         database.start()
-        notes = database.look(lambda one: tries.Notes(one, database, shop.clock, 1, 0, 1))
+        log = database.look(lambda one: attempts.StoredAttempts(one, database, shop.clock, 1, 0, 1))
         due = summaries.Due(1, "", None, database.look(lambda one: one.execute(sa.select(messages)).all()))
         row = database.look(lambda one: known.get(one, 1))
         assert row is not None
         token = now + known.AFTER_A_FAILURE
         assert await database.write(lambda one: known.claim(one, row, token, deal=True, card=True)) == (True, True)
         await asyncio.to_thread(shop.erase, lead_id=LEAD)
-        await notes.one("manus", 0).refuse(MARK, [Finding("price", MARK)])
+        await log.of("manus").refuse(MARK, [Finding("price", MARK)])
         card = {"name": MARK, "phone": MARK, "email": MARK, "card": {"x": MARK}}
         assert not await database.write(lambda one: summaries.keep(one, due, MARK))
         assert not await database.write(lambda one: known.keep_deal(one, row, token, {"name": MARK}, now))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from otvet.answering.answering import Answering
-from otvet.responders.base import Context, Journal, Reply
+from otvet.responders.base import Attempt, Context, Reply
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
 from otvet.staff import gaps
@@ -112,10 +112,10 @@ def test_only_the_last_days_are_listed(database: Database, folder: Path) -> None
 
 def test_newer_words_that_the_folder_knows_unmark_it(database: Database, folder: Path) -> None:
     class Interrupted(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
             if not self.told:
                 stage.client_writes("Сколько стоит доставка?")
-            return await super().reply(told, journal)
+            return await super().reply(told, attempt)
 
     stage = stage_with(database, folder, Interrupted("manus", "Минуту."))
     ask(stage, "Доставка")
@@ -124,10 +124,10 @@ def test_newer_words_that_the_folder_knows_unmark_it(database: Database, folder:
 
 def test_newer_words_that_ask_for_a_person_unmark_it_too(database: Database, folder: Path) -> None:
     class Interrupted(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
             if not self.told:
                 stage.client_writes("Позовите менеджера")
-            return await super().reply(told, journal)
+            return await super().reply(told, attempt)
 
     stage = stage_with(database, folder, Interrupted("manus", "Минуту."))
     ask(stage, "Делаете гравировку?")

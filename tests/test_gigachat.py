@@ -23,7 +23,7 @@ from tests.certificates import make_certificates
 from tests.clocks import FakeClock
 from tests.standins.gigachat import load_plain_client, signing_in_at
 from tests.standins.openai import ANSWER, OpenAiStandin, openai_standin
-from tests.test_chat import Journal
+from tests.test_chat import Attempt
 
 Loader = Callable[..., Library]
 LOADERS: list[Loader] = [load_plain_client, *([_load] if find_spec("gigachat") else [])]
@@ -66,10 +66,10 @@ def ask(service: OpenAiStandin, load: Loader, *, between: Callable[[], object] |
 
     async def run() -> Reply:
         try:
-            reply = await responder.reply(CONTEXT, Journal(CLOCK))
+            reply = await responder.reply(CONTEXT, Attempt(CLOCK))
             if between:
                 between()
-                reply = await responder.reply(CONTEXT, Journal(CLOCK))
+                reply = await responder.reply(CONTEXT, Attempt(CLOCK))
         finally:
             await responder.aclose()
         return reply

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from otvet.amocrm import cards
 from otvet.answering.answering import Answering, WritingOptions
 from otvet.answering.instructions import Instructions
+from otvet.answering.writer import Checks
 from otvet.conversations.tables import conversations, messages
 from otvet.guard.masking import Masker
 from otvet.i18n import language_of, translator
@@ -31,9 +32,8 @@ from otvet.responders.prompt_parts import escape_for_prompt
 from otvet.responders.template import THANKS, TemplateResponder
 from otvet.schema.upgrade import prepare
 from otvet.storage.database import Database
-from otvet.tries import tries
+from otvet.turns.attempts import attempts
 from otvet.turns.turn import State, turns
-from otvet.writing import Checks
 from tests.clocks import FakeClock
 from tests.contexts import context
 from tests.standins.amocrm import AmoStandin, amocrm_standin
@@ -155,7 +155,7 @@ class Shop(Stage):
         return self.receive(incoming(text, **self._new(lead), **more))
 
     def _left(self, turn: int, lead: int) -> Left:
-        query = sa.select(tries.c.findings).where(tries.c.turn_id == turn)
+        query = sa.select(attempts.c.findings).where(attempts.c.turn_id == turn)
         found = self.database.look(lambda connection: connection.scalars(query).all())
         (note,) = self.amocrm.notes(lead)
         text = note["params"]["text"].rpartition("\n\n[otvet:")[0]

@@ -46,7 +46,7 @@ SHOP = """\
 """
 
 
-class UnusedJournal:
+class UnusedAttempt:
     """The local answer is made anew after a crash, so it has nothing to remember."""
 
     started_at = NOON
@@ -76,7 +76,7 @@ def asked(*lines: Line) -> Context:
 
 def ask(folder: Path, *texts: str) -> Reply:
     responder = KnowledgeResponder(Knowledge(folder, FakeClock()))
-    return asyncio.run(responder.reply(asked(*said(*texts)), UnusedJournal()))
+    return asyncio.run(responder.reply(asked(*said(*texts)), UnusedAttempt()))
 
 
 def refuses(folder: Path, *texts: str) -> bool:
@@ -183,7 +183,7 @@ def test_an_empty_folder_answers_nothing(tmp_path: Path) -> None:
 def test_a_question_with_a_picture_is_left_to_a_person(folder: Path) -> None:
     question = asked(Line("client", "сколько стоит доставка?", NOON), Line("client", "[…]", NOON, words=False))
     with pytest.raises(ResponderError):
-        asyncio.run(KnowledgeResponder(Knowledge(folder, FakeClock())).reply(question, UnusedJournal()))
+        asyncio.run(KnowledgeResponder(Knowledge(folder, FakeClock())).reply(question, UnusedAttempt()))
 
 
 def test_a_short_word_is_not_guessed_when_nothing_else_is_asked() -> None:
@@ -335,7 +335,7 @@ def test_many_may_ask_at_once(folder: Path) -> None:
 
     async def everyone() -> list[Reply]:
         question = asked(Line("client", "есть рассрочка?", NOON))
-        return await asyncio.gather(*(responder.reply(question, UnusedJournal()) for _ in range(20)))
+        return await asyncio.gather(*(responder.reply(question, UnusedAttempt()) for _ in range(20)))
 
     assert {reply.text for reply in asyncio.run(everyone())} == {"Да, на четыре платежа."}
 

@@ -178,7 +178,7 @@ def test_a_picture_before_is_no_words(knowledge: Knowledge) -> None:
     assert answer(knowledge, "сколько стоит?", history) is None
 
 
-class NoJournal:
+class NoAttempt:
     """Nothing is remembered by the local answer."""
 
     started_at = NOON
@@ -196,7 +196,7 @@ def test_the_responder_gives_the_conversation_to_the_search(tmp_path: Path) -> N
     (tmp_path / "shop.md").write_text(SHOP, encoding="utf-8")
     responder = KnowledgeResponder(Knowledge(tmp_path, FakeClock()))
     context = Context(1, 2, 3, tuple(PLAID), tuple(client("а шерстяной?")), "ru", "")
-    reply = asyncio.run(responder.reply(context, NoJournal()))
+    reply = asyncio.run(responder.reply(context, NoAttempt()))
     assert reply.text == "Хлопковый — 1 900 ₽, шерстяной — 4 600 ₽."
 
 

@@ -11,9 +11,9 @@ from otvet.responders.base import Declined, NoVerdict, ResponderError
 from otvet.responders.manus.api import INVALID_ARGUMENT, ManusApi, ManusError
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.manus.tasks import ONE_WAY_SECONDS, PROJECT_PAUSE_SECONDS, Projects, Tasks
+from tests.attempts import Book, Memory
 from tests.clocks import FakeClock
 from tests.contexts import context
-from tests.notebooks import Entry, Memory
 from tests.standins.manus import ManusStandin, manus_standin
 
 ROLE = "\nYou answer for the shop.\n"
@@ -322,25 +322,25 @@ def test_a_refused_text_says_nothing_against_manus_where_it_takes_others(
         async with httpx2.AsyncClient(timeout=5) as http:
             responder = ManusResponder(ManusApi(http, manus.url, manus.key), clock)
             if made_before:
-                await responder.reply(TOLD, Entry(started_at=clock.now()))
+                await responder.reply(TOLD, Book(clock).of("manus"))
             manus.most_tokens = 1
             with pytest.raises(ResponderError) as caught:
-                await responder.reply(TOLD, Entry(started_at=clock.now()))
+                await responder.reply(TOLD, Book(clock).of("manus"))
             return caught.value
 
     assert type(asyncio.run(run())) is kind
 
 
 def test_a_further_try_waits_for_the_rate_limit(manus: ManusStandin, clock: FakeClock) -> None:
-    journal = Entry(started_at=clock.now())
+    attempt = Book(clock).of("manus")
     manus.most_tokens = 1
 
     async def run() -> None:
         async with httpx2.AsyncClient(timeout=5) as http:
             api = ManusApi(http, manus.url, manus.key)
-            await ManusResponder(api, clock, limits={"task.create": Limit(1)}).reply(TOLD, journal)
+            await ManusResponder(api, clock, limits={"task.create": Limit(1)}).reply(TOLD, attempt)
 
     with pytest.raises(NoVerdict):
         asyncio.run(run())
     assert manus.requests.count("task.create") == 1
-    assert journal.facts["asking"] is None  # so nothing is unknown
+    assert attempt.facts["asking"] is None  # so nothing is unknown

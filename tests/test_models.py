@@ -20,7 +20,7 @@ from tests.running import command, otvet, wait_for
 from tests.standins.gigachat import signing_in_at
 from tests.standins.openai import ANSWER, KEY, OpenAiStandin, openai_standin
 from tests.standins.sender import incoming
-from tests.test_chat import Journal
+from tests.test_chat import Attempt
 
 DOCS = Path(__file__).parent.parent / "docs"
 CLOCK = FakeClock()
@@ -104,7 +104,7 @@ def test_a_recipe_does_what_it_says(
 
     async def run() -> str:
         try:
-            return (await responder.reply(CONTEXT, Journal(CLOCK))).text
+            return (await responder.reply(CONTEXT, Attempt(CLOCK))).text
         finally:
             await responder.aclose()
 

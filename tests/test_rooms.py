@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import otvet
-from otvet.schema.upgrade import metadata
+from otvet.storage.engines import metadata
 
 ROOT = Path(otvet.__file__).parent
 PROJECT = ROOT.parents[1]

@@ -26,10 +26,10 @@ import otvet
 from otvet.conversations.tables import chats
 from otvet.errors import DatabaseUnfit
 from otvet.schema import upgrade
-from otvet.schema.upgrade import LATEST, metadata, prepare
+from otvet.schema.upgrade import LATEST, prepare
 from otvet.storage import keyvalue
 from otvet.storage.database import Database
-from otvet.storage.engines import UtcDateTime
+from otvet.storage.engines import UtcDateTime, metadata
 from tests.running import wait_for
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)

@@ -6,22 +6,21 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from otvet import tries
 from otvet.answering import summaries
 from otvet.answering.answering import Answering, WritingOptions
+from otvet.answering.writer import Checks
 from otvet.conversations.tables import conversations, messages
 from otvet.deals.selection import Choice, Selection
 from otvet.errors import StorageError
 from otvet.guard.masking import Masker
-from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
+from otvet.responders.base import Attempt, Context, Line, Reply, ResponderError
 from otvet.responders.template import TemplateResponder
 from otvet.staff import stats
 from otvet.storage import spending
 from otvet.storage.database import Database
-from otvet.turns import staff
+from otvet.turns import attempts, staff
 from otvet.turns.policy import Policy
 from otvet.turns.turn import State, turns
-from otvet.writing import Checks
 from tests.test_answer import Stage
 from tests.test_writing import PHONE, Short, Writer
 
@@ -191,9 +190,9 @@ def test_neither_is_a_conversation_that_was_passed_on_to_a_person(database: Data
 
 def test_neither_is_what_a_manager_answered_first(database: Database) -> None:
     class Interrupted(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
             stage.manager_writes("I am here")
-            return await super().reply(told, journal)
+            return await super().reply(told, attempt)
 
     short = Short("In short.")
     stage = stage_with(database, short)
@@ -261,7 +260,7 @@ def test_neither_does_a_turn_that_is_gone_by_then(database: Database) -> None:
             with database.writes.begin() as connection:
                 newest = connection.scalar(sa.select(sa.func.max(turns.c.id)))
                 connection.execute(messages.update().where(messages.c.turn_id == newest).values(turn_id=None))
-                connection.execute(tries.tries.delete().where(tries.tries.c.turn_id == newest))
+                connection.execute(attempts.attempts.delete().where(attempts.attempts.c.turn_id == newest))
                 connection.execute(turns.delete().where(turns.c.id == newest))
             return await super().summarise(lines, before, language)
 
@@ -276,7 +275,7 @@ def test_neither_does_a_turn_that_is_gone_by_then(database: Database) -> None:
 
 def tried(database: Database) -> list[tuple[str, str]]:
     """Who was asked for a summary, and how that ended."""
-    query = sa.select(tries.tries).where(tries.tries.c.draft == tries.SUMMARY)
+    query = sa.select(attempts.attempts).where(attempts.attempts.c.draft == attempts.SUMMARY)
     return [(row.responder, row.outcome) for row in database.look(lambda connection: connection.execute(query).all())]
 
 

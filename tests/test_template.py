@@ -9,7 +9,7 @@ import pytest
 from otvet.i18n import LANGUAGES, translator
 from otvet.responders.base import Context, Line, Reply
 from otvet.responders.template import NOTHING_TO_READ, THANKS, TemplateResponder
-from tests.test_knowledge import UnusedJournal
+from tests.test_knowledge import UnusedAttempt
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ def replied(*question: Line, language: str = "ru") -> Reply:
         language=language,
         instructions="",
     )
-    return asyncio.run(TemplateResponder().reply(context, UnusedJournal()))
+    return asyncio.run(TemplateResponder().reply(context, UnusedAttempt()))
 
 
 def test_the_client_is_thanked_and_told_of_a_manager() -> None:

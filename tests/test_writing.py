@@ -8,19 +8,19 @@ from typing import Any
 import httpx2
 import pytest
 
+from otvet.answering.writer import HIDDEN, Checks, ReplyWriter, Written
 from otvet.app import wiring
 from otvet.errors import StorageError
-from otvet.guard.guard import Finding
+from otvet.guard.finding import Finding
 from otvet.guard.masking import Masker
-from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
+from otvet.responders.base import Attempt, Context, Line, Reply, ResponderError
 from otvet.responders.chat.models import from_settings
 from otvet.responders.template import NOTHING_TO_READ, TemplateResponder
 from otvet.settings.settings import Settings
 from otvet.storage.database import Database
-from otvet.writing import HIDDEN, Checks, Writing, Written
+from tests.attempts import Book
 from tests.clocks import FakeClock
 from tests.contexts import THEN, context, line
-from tests.notebooks import Book
 
 PHONE = "+7 912 345-67-89"
 KNOWN = "Delivery in town costs 300 ₽."
@@ -38,7 +38,7 @@ class Writer:
         self.details = details
         self.told: list[Context] = []
 
-    async def reply(self, told: Context, journal: Journal) -> Reply:
+    async def reply(self, told: Context, attempt: Attempt) -> Reply:
         self.told.append(told)
         text = self.texts.pop(0) if len(self.texts) > 1 else self.texts[0]
         if isinstance(text, BaseException):
@@ -63,8 +63,8 @@ class Short:
 
 
 def write(*responders: Writer, told: Context = ASKED, book: Book | None = None, **how: Any) -> Written:
-    """The reply of these responders, the template being the last; ``how`` is for Writing."""
-    writing = Writing(responders, TemplateResponder(), **how)
+    """The reply of these responders, the template being the last; ``how`` is for ReplyWriter."""
+    writing = ReplyWriter(responders, TemplateResponder(), **how)
     return asyncio.run(writing.write(told, book or Book()))
 
 
@@ -133,8 +133,8 @@ def _fields(told: Context) -> dict[str, Any]:
 
 def test_outside_responders_see_no_personal_data_and_the_client_gets_it_back() -> None:
     class Echo(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
-            await super().reply(told, journal)
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
+            await super().reply(told, attempt)
             return Reply(f"Is it {told.question_text.split()[-1]}?", self.name)
 
     told = context(question=f"Call me: {PHONE}", history=[("client", f"I am {PHONE}"), ("assistant", "Good.")])
@@ -149,7 +149,7 @@ def test_outside_responders_see_no_personal_data_and_the_client_gets_it_back() -
 @pytest.mark.parametrize("changed", ["[ТЕЛЕФОН_{code}]", "ТЕЛЕФОН_{code}", "[номер {code}]", "[PHONE{code}]", "{code}"])
 def test_a_placeholder_in_a_model_s_own_words_is_put_back_too(changed: str) -> None:
     class Translator(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
             code = told.question_text.split()[-1].strip("[]").partition("_")[2]
             return Reply(f"Позвоним на {changed.format(code=code)}.", self.name)
 
@@ -197,8 +197,8 @@ def test_an_invented_price_is_written_once_more_with_the_finding_and_the_draft()
     assert again.draft == INVENTED
     assert "777 ₽" in again.findings[0]
     assert book.outcomes == {("manus", 0): "refused", ("manus", 1): "replied"}
-    assert book.one("manus", 0).findings == (Finding("price", "777 ₽"),)
-    assert [book.one("manus", writing).spent for writing in (0, 1)] == [3, 3]
+    assert book.of("manus", 0).findings == (Finding("price", "777 ₽"),)
+    assert [book.of("manus", writing).spent for writing in (0, 1)] == [3, 3]
 
 
 def test_then_the_next_responder_is_asked_without_the_draft() -> None:
@@ -223,14 +223,14 @@ def test_one_that_fails_when_it_writes_once_more_leaves_its_first_draft_to_the_p
 
 def test_a_draft_refused_before_a_crash_is_written_once_more_and_not_twice() -> None:
     book, manus = Book(), Writer("manus", "It costs 888 ₽.")
-    asyncio.run(book.one("manus", 0).refuse(INVENTED, [Finding("price", "777 ₽")]))
+    asyncio.run(book.of("manus", 0).refuse(INVENTED, [Finding("price", "777 ₽")]))
     write(manus, book=book)
     assert [told.draft for told in manus.told] == [INVENTED]
 
 
 def test_what_another_process_wrote_and_lost_is_written_again() -> None:
     book = Book()
-    book.one("manus", 0).end("replied")
+    book.of("manus", 0).end("replied")
     assert write(Writer("manus", "Gladly."), book=book).reply.text == "Gladly."
 
 
@@ -274,7 +274,7 @@ def test_what_gives_something_away_never_leaves(kind: str, guard: Any) -> None:
     book, manus = Book(), Writer("manus", LEAKS[kind], "Gladly.")
     written = write(manus, told=told, book=book, checks=Checks(guard=guard), masker=Masker(b"key"))
     assert written.reply.text == "Gladly."
-    assert kind in {finding.kind for finding in book.one("manus", 0).findings}
+    assert kind in {finding.kind for finding in book.of("manus", 0).findings}
     assert "Write only words for the client" in " ".join(manus.told[1].findings)
 
 
@@ -282,8 +282,8 @@ def test_a_key_of_ours_is_neither_sent_nor_kept_nor_told_again() -> None:
     book, manus = Book(), Writer("manus", "It is hush-hush-hush.")
     written = write(manus, book=book, checks=Checks(secrets=("hush-hush-hush",)))
     assert written.reply.responder == "template"
-    assert (written.draft, book.one("manus", 1).refused, manus.told[1].draft) == (HIDDEN,) * 3
-    assert "hush" not in repr((written, book.entries, manus.told))
+    assert (written.draft, book.of("manus", 1).refused, manus.told[1].draft) == (HIDDEN,) * 3
+    assert "hush" not in repr((written, [vars(one) for one in book.attempts], manus.told))
 
 
 def test_the_finding_of_a_fact_and_of_a_leak_are_told_each_in_its_own_words() -> None:
@@ -321,8 +321,8 @@ def test_who_had_no_room_for_a_passage_says_so_itself() -> None:
 class Failing(Writer):
     """Has no reply, remembers this, and says that it cost so much."""
 
-    async def reply(self, told: Context, journal: Journal) -> Reply:
-        await journal.remember(**self.details["facts"])
+    async def reply(self, told: Context, attempt: Attempt) -> Reply:
+        await attempt.remember(**self.details["facts"])
         error = ResponderError("no reply")
         error.spent = self.details.get("spent", 0)
         raise error
@@ -344,15 +344,15 @@ def test_what_a_question_without_a_reply_cost(
 ) -> None:
     book = Book()
     write(Failing(name, "", facts=facts, spent=spent), book=book)
-    assert book.one(name, 0).spent == counted
+    assert book.of(name, 0).spent == counted
 
 
 def test_what_a_reply_cost_is_not_known_where_nobody_tells() -> None:
     book = Book()
     write(Writer("manus", "Gladly.", seconds=1), book=book)
-    assert book.one("manus", 0).spent is None
+    assert book.of("manus", 0).spent is None
     write(Writer("openai", ZeroDivisionError()), book=book)
-    assert book.one("openai", 0).spent is None
+    assert book.of("openai", 0).spent is None
 
 
 # Summaries
@@ -361,7 +361,7 @@ def test_what_a_reply_cost_is_not_known_where_nobody_tells() -> None:
 def summarise(
     summariser: Short | None = None, before: str = "", masker: Masker | None = None, book: Book | None = None
 ) -> str:
-    writing = Writing([], TemplateResponder(), summariser=summariser, masker=masker)
+    writing = ReplyWriter([], TemplateResponder(), summariser=summariser, masker=masker)
     return asyncio.run(writing.summarise([line(f"My number is {PHONE}")], before, "en", book or Book()))
 
 
@@ -393,12 +393,14 @@ def test_a_summary_is_within_the_ceiling_and_its_cost_is_kept() -> None:
     assert (short.shown, closed.outcomes) == ([], {("openai", 0): "spent"})
     assert summarise(short, book=book) == "In short."
     assert book.outcomes == {("openai", 0): "replied"}
-    assert book.one("openai", 0).spent == 70
+    assert book.of("openai").spent == 70
 
 
 @pytest.mark.parametrize("garbled", ["He left [PHONE_7K3Q9M].", "Он оставил [ТЕЛЕФОН].", "He left PHONE_7K3Q."])
 def test_a_summary_with_a_placeholder_that_stands_for_nothing_is_not_kept(garbled: str) -> None:
-    assert summarise(Short(garbled), masker=Masker(b"key")) == f"client: My number is {PHONE}"
+    book = Book()
+    assert summarise(Short(garbled, tokens=70), masker=Masker(b"key"), book=book) == f"client: My number is {PHONE}"
+    assert book.of("openai").spent == 70
 
 
 def settings(folder: Path, **more: Any) -> Settings:
@@ -417,10 +419,10 @@ def settings(folder: Path, **more: Any) -> Settings:
 def test_the_model_writes_summaries_through_its_own_circuit_where_it_is_among_the_responders(
     tmp_path: Path, database: Database, responders: str, summariser: str | None
 ) -> None:
-    async def writing() -> Writing:
+    async def writing() -> ReplyWriter:
         chosen, clock = settings(tmp_path, responders=responders, manus_api_key="key"), FakeClock()
         async with httpx2.AsyncClient() as http:
-            return wiring.writers(chosen, clock, http, database, from_settings(chosen, clock)).writing
+            return wiring.writers(chosen, clock, http, database, from_settings(chosen, clock)).writer
 
     made = asyncio.run(writing())
     assert [one.name for one in made.responders] == responders.split(",")

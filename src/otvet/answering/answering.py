@@ -14,11 +14,11 @@ from datetime import tzinfo
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet import tries
 from otvet.answering import context
 from otvet.answering.instructions import Instructions
 from otvet.answering.summaries import Summaries
 from otvet.answering.voice import Voice
+from otvet.answering.writer import ReplyWriter, Written
 from otvet.clock import Clock
 from otvet.deals.reading import Deals
 from otvet.delivery.delivery import Delivery
@@ -28,9 +28,9 @@ from otvet.responders.knowledge.responder import Knowledge
 from otvet.storage.database import Database
 from otvet.turns import drafts, facts, human_request, policy, queue
 from otvet.turns import turn as turns
+from otvet.turns.attempts import WRITINGS, StoredAttempts
 from otvet.turns.policy import Go, Policy, Rewrite, Step, Verdict, Wait
 from otvet.turns.turn import Reason, State, Turn, Writer
-from otvet.writing import Writing, Written
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +63,7 @@ class Answering:
         self,
         database: Database,
         clock: Clock,
-        writing: Writing,
+        writer: ReplyWriter,
         knowledge: Knowledge,
         delivery: Delivery,
         policy: Policy,
@@ -74,7 +74,7 @@ class Answering:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._writing = writing
+        self._writer = writer
         self._knowledge = knowledge
         self._delivery = delivery
         self._policy = policy
@@ -82,7 +82,7 @@ class Answering:
         self._me = me
         self._deals = deals
         self._voice = voice
-        self._summaries = Summaries(database, clock, writing, policy, options.history_messages, self._attempts)
+        self._summaries = Summaries(database, clock, writer, policy, options.history_messages, self._attempts)
         self._closed: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.active: set[int] = set()
 
@@ -215,11 +215,11 @@ class Answering:
             await self._database.write(lambda connection: self._store_human_request(connection, told))
             return
         told, known = await context.with_knowledge(told, self._knowledge)
-        written = await self._writing.write(told, attempts)
-        gap = not (known and written.reply.responder != self._writing.last.name) and not told.nothing_to_read
+        written = await self._writer.write(told, attempts)
+        gap = not (known and written.reply.responder != self._writer.last.name) and not told.nothing_to_read
         await self._database.write(lambda connection: self._store(connection, told, attempts, written, gap))
 
-    def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, tries.Notes] | None:
+    def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, StoredAttempts] | None:
         """What the responders are told, and what is kept of asking them; None when there is no reply to write."""
         turn = self._to_write(connection, turn_id)
         if turn is None:
@@ -228,11 +228,11 @@ class Answering:
         told = context.build(
             connection, turn, options.history_messages, options.instructions, self._clock.now(), options.zone
         )
-        return told, self._attempts(connection, turn, turn.redrafts * tries.WRITINGS)
+        return told, self._attempts(connection, turn, turn.redrafts * WRITINGS)
 
-    def _attempts(self, connection: Connection, turn: Turn, draft: int) -> tries.Notes:
+    def _attempts(self, connection: Connection, turn: Turn, draft: int) -> StoredAttempts:
         ceilings = self._options.ceilings
-        return tries.Notes(
+        return StoredAttempts(
             connection, self._database, self._clock, turn.id, draft, turn.conversation_id, turn.chat_ref, ceilings
         )
 
@@ -243,7 +243,9 @@ class Answering:
             summary = human_request.summary(told) or Reason.ASKED
             drafts.ask_for_person(connection, turn, self._me, Reason.ASKED, summary)
 
-    def _store(self, connection: Connection, told: Context, attempts: tries.Notes, written: Written, gap: bool) -> None:
+    def _store(
+        self, connection: Connection, told: Context, attempts: StoredAttempts, written: Written, gap: bool
+    ) -> None:
         attempts.save(connection)  # in any case: it was paid for
         turn = self._to_write(connection, told.turn_id)
         if turn is None or not drafts.write_down(connection, turn, self._me, written.reply, gap=gap):

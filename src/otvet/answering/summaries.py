@@ -9,8 +9,8 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import tries
 from otvet.answering.context import as_line
+from otvet.answering.writer import ReplyWriter
 from otvet.clock import Clock
 from otvet.conversations.conversation import keep_summary
 from otvet.conversations.history import people
@@ -22,9 +22,9 @@ from otvet.storage.database import Database
 from otvet.storage.engines import UtcDateTime
 from otvet.turns import facts
 from otvet.turns import turn as turns
+from otvet.turns.attempts import SUMMARY, StoredAttempts
 from otvet.turns.policy import Facts, Policy, may_summarise
 from otvet.turns.turn import Turn
-from otvet.writing import Writing
 
 log = structlog.get_logger(__name__)
 
@@ -57,14 +57,14 @@ class Summaries:
         self,
         database: Database,
         clock: Clock,
-        writing: Writing,
+        writer: ReplyWriter,
         policy: Policy,
         history_messages: int,
-        attempts: Callable[[Connection, Turn, int], tries.Notes],
+        attempts: Callable[[Connection, Turn, int], StoredAttempts],
     ) -> None:
         self._database = database
         self._clock = clock
-        self._writing = writing
+        self._writer = writer
         self._policy = policy
         self._history_messages = history_messages
         self._attempts = attempts
@@ -78,12 +78,12 @@ class Summaries:
             what, attempts = found
             language = language_of("\n".join(row.content for row in what.rows))
             lines = [as_line(row, language) for row in what.rows]
-            text = await self._writing.summarise(lines, what.before, language, attempts)
+            text = await self._writer.summarise(lines, what.before, language, attempts)
             await self._database.write(lambda connection: _keep(connection, what, attempts, text))
         except StorageError as error:
             log.warning("no summary is kept", turn=turn_id, reason=str(error))  # the turn has ended well all the same
 
-    def _due(self, connection: Connection, turn_id: int) -> tuple[Due, tries.Notes] | None:
+    def _due(self, connection: Connection, turn_id: int) -> tuple[Due, StoredAttempts] | None:
         turn = turns.get(connection, turn_id)
         if turn is None or not is_long(connection, turn, self._history_messages):
             return None
@@ -91,10 +91,10 @@ class Summaries:
         if not may_summarise(turn, left_out, self._policy, self._clock.now()):
             return None
         what = due(connection, turn, self._history_messages)
-        return (what, self._attempts(connection, turn, tries.SUMMARY)) if what is not None else None
+        return (what, self._attempts(connection, turn, SUMMARY)) if what is not None else None
 
 
-def _keep(connection: Connection, what: Due, attempts: tries.Notes, text: str) -> None:
+def _keep(connection: Connection, what: Due, attempts: StoredAttempts, text: str) -> None:
     attempts.save(connection)  # in any case: it was paid for
     keep(connection, what, text)
 

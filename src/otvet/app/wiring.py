@@ -21,6 +21,7 @@ from otvet.answering.answering import Answering
 from otvet.answering.engine import Engine
 from otvet.answering.voice import Voice
 from otvet.answering.worker import Worker
+from otvet.answering.writer import Checks, ReplyWriter
 from otvet.app import manus
 from otvet.app.policies import answer_policy, delivery_options, writing_options
 from otvet.app.service import Service
@@ -48,7 +49,6 @@ from otvet.storage import keyvalue, single_instance
 from otvet.storage.database import Database
 from otvet.widget import told_twice
 from otvet.widget.method import Widget
-from otvet.writing import Checks, Writing
 
 CONNECTIONS = 20  # a call looks through all of its client's: a crowd of answers at one moment would hold up the webhook
 AMOCRM_CONNECTIONS = 8  # of its own, so that no note waits for one behind a slow AI
@@ -95,7 +95,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     deals = Deals(database, clock, patient, settings.context_fields, zone, max_age) if patient else None
     voice = _voice(settings, http, database)
     answering = Answering(
-        database, clock, who.writing, who.knowledge, delivery, policy, writing_options(settings), me, deals, voice
+        database, clock, who.writer, who.knowledge, delivery, policy, writing_options(settings), me, deals, voice
     )
     worker = Worker(database, clock, engine, installation_name=name, me=me)
     finder = Finder(database, clock, patient, worker.put)
@@ -165,7 +165,7 @@ def delivery_methods(
 class Writers:
     """The responders, ready to be asked, and the knowledge that they share."""
 
-    writing: Writing
+    writer: ReplyWriter
     knowledge: Knowledge
 
 
@@ -183,14 +183,14 @@ def writers(
         "knowledge": KnowledgeResponder(knowledge),
     }
     order = settings.responder_order
-    writing = Writing(
+    writer = ReplyWriter(
         [responder for name in order if (responder := connected[name])],
         TemplateResponder(),
         summariser=by_model if "openai" in order else None,
         masker=_masker(database) if settings.mask_personal_data else None,
         checks=Checks(settings.number_guard, _keys(settings)),
     )
-    return Writers(writing, knowledge)
+    return Writers(writer, knowledge)
 
 
 def _masker(database: Database) -> Masker:

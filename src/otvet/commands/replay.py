@@ -4,10 +4,9 @@ import asyncio
 import difflib
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import httpx2
 import sqlalchemy as sa
@@ -20,13 +19,13 @@ from sqlalchemy.engine import Connection
 from otvet import logs
 from otvet.answering import context
 from otvet.answering.instructions import Instructions
+from otvet.answering.writer import Written
 from otvet.app import wiring
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
 from otvet.commands.terminal import whole
 from otvet.conversations.tables import conversations
 from otvet.errors import UsageError
-from otvet.guard.guard import Finding
 from otvet.i18n import _
 from otvet.responders.base import Context
 from otvet.responders.chat import models
@@ -36,45 +35,8 @@ from otvet.staff import wording
 from otvet.storage.database import Database
 from otvet.turns import human_request
 from otvet.turns import turn as turn_
+from otvet.turns.attempts import AttemptLog
 from otvet.turns.turn import OPEN, turns
-from otvet.writing import Written
-
-
-@dataclass
-class Page:
-    """A try that nobody keeps: a replay leaves nothing behind."""
-
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    thread: str | None = None
-    refused: str | None = None
-    findings: tuple[Finding, ...] = ()
-
-    async def begin(self) -> str | None:
-        self.started_at = datetime.now(UTC)
-        return None
-
-    async def remember(self, **facts: Any) -> None:
-        self.facts = {**self.facts, **facts}
-
-    async def keep_thread(self, thread: str | None) -> None:
-        self.thread = thread
-
-    def end(self, outcome: str, spent: int | None = None) -> None:
-        """Nobody asks for it."""
-
-    async def refuse(self, text: str, findings: Sequence[Finding], spent: int | None = None) -> None:
-        self.refused, self.findings = text, tuple(findings)
-
-
-class Scratch:
-    """A Notebook of pages, for one question."""
-
-    def __init__(self) -> None:
-        self.pages: dict[tuple[str, int], Page] = {}
-
-    def one(self, responder: str, writing: int) -> Page:
-        return self.pages.setdefault((responder, writing), Page())
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +146,7 @@ async def _write(told: Context, settings: Settings, who: wiring.Writers) -> Writ
     if human_request.asks_for_person(told.question, settings.person_phrases or human_request.PHRASES):
         return Written(human_request.reply(told))
     told, _known = await context.with_knowledge(told, who.knowledge)
-    return await who.writing.write(told, Scratch())
+    return await who.writer.write(told, AttemptLog(SystemClock()))
 
 
 def _show(console: Console, settings: Settings, one: Past, written: Written, *, same: bool) -> None:

@@ -103,18 +103,18 @@ class Unavailable(ResponderError):
         self.seconds = seconds
 
 
-class Journal(Protocol):
-    """What a responder remembers of a turn across a crash.
+class Attempt(Protocol):
+    """A responder's attempt at a reply, with what it remembers of the turn and of the conversation across a crash.
 
-    Both kinds are ids and states, never a client's words; both are committed when the call returns.
+    Both are ids and states, never a client's words; both are committed when the call returns.
     """
 
     started_at: datetime
-    """When this draft was first asked of this responder: a budget counts from here, also after a restart and for what
-    it writes once more."""
+    """When this responder was first asked for this draft: a budget counts from here, also after a restart and when it
+    writes the draft anew."""
 
     facts: Mapping[str, Any]
-    """What was remembered for this turn and responder; empty on the first try.
+    """What the responder remembered of this draft; empty when it is asked for the first time.
 
     ``task`` or ``asking`` among them say that a question was put, or may have been, and has to be paid for.
     """
@@ -140,7 +140,7 @@ class Responder(Protocol):
     name: str
     outside: bool
 
-    async def reply(self, context: Context, journal: Journal) -> Reply:
+    async def reply(self, context: Context, attempt: Attempt) -> Reply:
         """Write the reply, or raise ResponderError with the reason."""
         ...
 

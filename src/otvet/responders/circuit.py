@@ -1,14 +1,15 @@
-"""A responder that fails again and again is left alone for a while: nobody waits for what will not come."""
+"""A circuit breaker: a responder that fails again and again is left alone for a while, and no client waits for it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from otvet.clock import Clock
 from otvet.errors import StorageError
 from otvet.i18n import _
 from otvet.responders.base import (
+    Attempt,
     Context,
     Declined,
-    Journal,
     Line,
     NoVerdict,
     Reply,
@@ -19,18 +20,18 @@ from otvet.responders.base import (
 )
 
 FAILURES = 5
-"""So many in a row open the circuit."""
+"""How many failures in a row open the circuit."""
 
 PAUSE_SECONDS = 60.0
-"""For so long nobody asks. Then one question is let through, and what becomes of it decides for all."""
+"""The cool-down. Then one trial request decides whether the circuit closes."""
 
 
 class Circuit:
-    """A Responder, and a Summariser, around others of one service. It knows of this process alone, since its start.
+    """A Responder, and a Summariser, around others of one service. It counts the requests of this process alone.
 
-    Every error counts, except Declined (the responder works), NoVerdict (nobody knows) and StorageError (it is not
+    Every error counts, except Declined (the responder works), NoVerdict (it tells nothing) and StorageError (it is not
     the responder's). Unavailable opens the circuit at once, for as long as it says.
-    What was begun before a crash is always let through: only the responder can bring it to its end.
+    An attempt begun before a crash is always let through: only the responder can bring it to its end.
     """
 
     def __init__(
@@ -51,35 +52,29 @@ class Circuit:
         self._pause = seconds
         self._failures = 0
         self._open_until: float | None = None
-        self._one_is_trying = False
+        self._trial_is_under_way = False
         self._why = ""
 
-    async def reply(self, context: Context, journal: Journal) -> Reply:
-        """Ask, or say at once why nobody is asked."""
-        return await self._let_through(lambda: self._responder.reply(context, journal), begun=bool(journal.facts))
+    async def reply(self, context: Context, attempt: Attempt) -> Reply:
+        """Ask, or raise NoVerdict at once where the circuit is open."""
+        with self._watched(begun=bool(attempt.facts)):
+            return await self._responder.reply(context, attempt)
 
     async def summarise(self, lines: Sequence[Line], before: str, language: str) -> Reply:
-        """Ask for a summary, as ``reply`` asks for a reply; only for a circuit with a summariser."""
+        """Ask for a summary in the same way; only for a circuit with a summariser."""
         assert self._summariser is not None
-        summarise = self._summariser.summarise
-        return await self._let_through(lambda: summarise(lines, before, language), begun=False)
+        with self._watched(begun=False):
+            return await self._summariser.summarise(lines, before, language)
 
-    async def _let_through(self, ask: Callable[[], Awaitable[Reply]], *, begun: bool) -> Reply:
-        if self._open_until is None or begun:
-            return await self._ask(ask)
-        left = self._open_until - self._clock.monotonic()
-        if left > 0 or self._one_is_trying:
-            raise self._skipped(max(left, 0))
-        self._one_is_trying = True
-        try:
-            return await self._ask(ask, on_trial=True)
-        finally:
-            self._one_is_trying = False
-
-    async def _ask(self, ask: Callable[[], Awaitable[Reply]], *, on_trial: bool = False) -> Reply:
+    @contextmanager
+    def _watched(self, *, begun: bool) -> Iterator[None]:
+        """Let one request through and count how it ends; NoVerdict if it must not be made."""
         was_closed = self._open_until is None
+        on_trial = not (was_closed or begun)
+        if on_trial:
+            self._begin_trial()
         try:
-            reply = await ask()
+            yield
         except Declined:
             self._worked()
             raise
@@ -89,12 +84,22 @@ class Circuit:
             self._open(error.seconds, str(error))
             raise
         except Exception as error:
-            # Those under way when it opened, and those from before a crash, do not make the pause longer.
+            # Requests under way when it opened, and those from before a crash, do not make the cool-down longer.
             if on_trial or (was_closed and self._open_until is None):
                 self._failed(error)
             raise
-        self._worked()
-        return reply
+        else:
+            self._worked()
+        finally:
+            if on_trial:
+                self._trial_is_under_way = False
+
+    def _begin_trial(self) -> None:
+        assert self._open_until is not None
+        left = self._open_until - self._clock.monotonic()
+        if left > 0 or self._trial_is_under_way:
+            raise self._skipped(max(left, 0))
+        self._trial_is_under_way = True
 
     def _worked(self) -> None:
         self._failures = 0

@@ -1,7 +1,7 @@
 """The last responder: says honestly that a person will answer. It promises no time and never fails."""
 
 from otvet.i18n import N_, translator
-from otvet.responders.base import Context, Journal, Reply
+from otvet.responders.base import Attempt, Context, Reply
 
 THANKS = N_("Thank you for your message! A manager will read it and reply to you here.")
 
@@ -16,6 +16,6 @@ class TemplateResponder:
     name = "template"
     outside = False
 
-    async def reply(self, context: Context, journal: Journal) -> Reply:
+    async def reply(self, context: Context, attempt: Attempt) -> Reply:
         text = NOTHING_TO_READ if context.nothing_to_read else THANKS
         return Reply(translator(context.language)(text), self.name)

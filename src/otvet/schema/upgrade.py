@@ -19,6 +19,7 @@ from otvet.schema.first_version import FIRST_VERSION_TABLES, adopt, is_first_ver
 from otvet.storage.database import Database
 from otvet.storage.engines import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, metadata
 from otvet.turns import (
+    attempts,  # noqa: F401
     parts,  # noqa: F401
     turn,  # noqa: F401
 )

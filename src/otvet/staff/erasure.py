@@ -16,7 +16,6 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection, Row
 
-from otvet import tries
 from otvet.amocrm import form
 from otvet.clock import Clock
 from otvet.conversations.chats import erase_chats
@@ -27,7 +26,9 @@ from otvet.conversations.tables import clients, conversations, messages
 from otvet.intake.quarantine import quarantine, remove_quarantined
 from otvet.responders.manus.api import NOT_FOUND, ManusApi, ManusError
 from otvet.storage.database import Database
+from otvet.turns import attempts as attempts_
 from otvet.turns import parts
+from otvet.turns.attempts import attempts, threads
 from otvet.turns.changes import erase_turns
 from otvet.turns.turn import State, turns
 from otvet.widget import waiting
@@ -153,7 +154,7 @@ def erase(connection: Connection, whose: Whose, now: datetime) -> Erased:
         quarantined=_clear_quarantine(connection, needles),
         tasks=tasks(connection, whose),
     )
-    tries.erase(connection, whose.turns, whose.conversations | whose.shared)
+    attempts_.erase(connection, whose.turns, whose.conversations | whose.shared)
     parts.erase(connection, whose.turns)
     erase_turns(connection, whose.turns, now)
     waiting.forget_chats(connection, whose.chats)
@@ -166,12 +167,10 @@ def erase(connection: Connection, whose: Whose, now: datetime) -> Erased:
 
 def tasks(connection: Connection, whose: Whose) -> frozenset[str]:
     """The ids of the client's tasks at Manus, as far as they were kept."""
-    here = tries.threads.c.conversation_id.in_(whose.conversations | whose.shared)
-    threads = connection.scalars(sa.select(tries.threads.c.thread).where(tries.threads.c.responder == "manus", here))
-    found = {thread.partition("#")[0] for thread in threads}
-    asked = sa.select(tries.tries.c.facts).where(
-        tries.tries.c.turn_id.in_(whose.turns), tries.tries.c.responder == "manus"
-    )
+    here = threads.c.conversation_id.in_(whose.conversations | whose.shared)
+    kept = connection.scalars(sa.select(threads.c.thread).where(threads.c.responder == "manus", here))
+    found = {thread.partition("#")[0] for thread in kept}
+    asked = sa.select(attempts.c.facts).where(attempts.c.turn_id.in_(whose.turns), attempts.c.responder == "manus")
     found |= {str(facts["task"]) for facts in connection.scalars(asked) if facts.get("task")}
     details = sa.select(turns.c.details).where(turns.c.id.in_(whose.turns), turns.c.responder == "manus")
     found |= {str(one["task_id"]) for one in connection.scalars(details) if one and one.get("task_id")}

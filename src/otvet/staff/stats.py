@@ -9,13 +9,13 @@ from sqlalchemy.engine import Connection
 from otvet.conversations.tables import clients, conversations, messages
 from otvet.intake.quarantine import quarantined
 from otvet.storage import counters
-from otvet.tries import REPLIED, SUMMARY, tries
+from otvet.turns.attempts import REPLIED, SUMMARY, attempts
 from otvet.turns.turn import OPEN, State, turns
 
 _STARTED = time.monotonic()
 
-_OF_REPLIES = tries.c.draft < SUMMARY
-_OUTSIDE = tries.c.responder.not_in(("knowledge", "template"))
+_OF_REPLIES = attempts.c.draft < SUMMARY
+_OUTSIDE = attempts.c.responder.not_in(("knowledge", "template"))
 """A knowledge folder that has no passage for a question is no error."""
 
 
@@ -28,13 +28,13 @@ def read(connection: Connection) -> dict[str, Any]:
     """The numbers that people ask for.
 
     messages_received = messages_saved + duplicates: what amoCRM delivered. errors: replies that failed for good and
-    tries of a responder that ended without a reply.
+    attempts of a responder that ended without a reply.
     """
     by_sender = _counted(connection, messages.c.sender_type)
     by_state = _counted(connection, turns.c.state)
-    manus = sa.select(sa.func.count()).where(tries.c.responder == "manus", _OF_REPLIES)
-    failed = sa.select(sa.func.count()).where(tries.c.outcome.is_not(None), tries.c.outcome != REPLIED, _OUTSIDE)
-    failed_tries = connection.scalar(failed.where(_OF_REPLIES))
+    manus = sa.select(sa.func.count()).where(attempts.c.responder == "manus", _OF_REPLIES)
+    failed = sa.select(sa.func.count()).where(attempts.c.outcome.is_not(None), attempts.c.outcome != REPLIED, _OUTSIDE)
+    failed_attempts = connection.scalar(failed.where(_OF_REPLIES))
     totals = counters.totals(connection)
     saved = by_sender.get("client", 0) + by_sender.get("manager", 0)
     duplicates = totals.get("duplicates", 0)
@@ -45,7 +45,7 @@ def read(connection: Connection) -> dict[str, Any]:
         "manus_requests": connection.scalar(manus),
         "replies_sent": by_state.get(State.SENT, 0),
         "replies_kept": by_state.get(State.KEPT, 0),
-        "errors": by_state.get(State.FAILED, 0) + (failed_tries or 0),
+        "errors": by_state.get(State.FAILED, 0) + (failed_attempts or 0),
         "turns_open": sum(by_state.get(state, 0) for state in OPEN),
         "clients": connection.scalar(sa.select(sa.func.count()).select_from(clients)),
         "conversations": connection.scalar(sa.select(sa.func.count()).select_from(conversations)),

@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import tries as attempts
 from otvet.conversations.messages import move_messages
 from otvet.storage.prepared import Prepared
+from otvet.turns import attempts
 from otvet.turns.turn import IN_HAND, MOVES, NEEDS_STAFF, OPEN, Reason, State, Turn, turns
 
 Conditions = tuple[sa.ColumnElement[bool], ...]

@@ -6,10 +6,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import tries as attempts
 from otvet.conversations.tables import chats, conversations
 from otvet.storage import heartbeats
 from otvet.storage.prepared import Prepared, among
+from otvet.turns import attempts
 from otvet.turns.changes import (
     FREE,
     join,

@@ -6,11 +6,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet import tries as attempts
 from otvet.conversations.messages import has_reply
 from otvet.conversations.tables import messages
 from otvet.i18n import N_, _
-from otvet.turns import parts
+from otvet.turns import attempts, parts
 from otvet.turns.changes import join, move
 from otvet.turns.drafts import NOTHING_WRITTEN
 from otvet.turns.queue import UNKNOWN, waiting_turn

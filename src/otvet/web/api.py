@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Res
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
 
-from otvet import __version__, tries
+from otvet import __version__
 from otvet.account import health
 from otvet.app import manus
 from otvet.app.service import Service
@@ -23,7 +23,7 @@ from otvet.i18n import _
 from otvet.intake.quarantine import quarantined
 from otvet.staff import erasure, gaps, stats, wording
 from otvet.storage import keyvalue, outages
-from otvet.turns import drafts, staff
+from otvet.turns import attempts, drafts, staff
 from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, State, Turn, turns
 from otvet.web import metrics
@@ -224,11 +224,11 @@ async def list_turns(
 
 @api.get("/api/turns/{turn_id}")
 async def turn(request: Request, turn_id: int) -> dict[str, Any]:
-    """One turn: what it rests on and cost, and the tries before the reply, with what was refused and why."""
+    """One turn: what it rests on and cost, and the attempts at the reply, with what was refused and why."""
 
     def look(connection: Connection) -> dict[str, Any] | None:
         row = turn_.get(connection, turn_id)
-        tried = tries.of_turn(connection, turn_id)
+        tried = attempts.of_turn(connection, turn_id)
         return None if row is None else _turn(row) | {"details": row.details, "tries": [_try(one) for one in tried]}
 
     found: dict[str, Any] | None = await request.app.state.service.database.read(look)
@@ -317,8 +317,8 @@ def _turn(row: Turn) -> dict[str, Any]:
 def _try(row: Row[Any]) -> dict[str, Any]:
     return {
         "responder": row.responder,
-        "draft": row.draft if row.draft < tries.SUMMARY else None,
-        "for": "reply" if row.draft < tries.SUMMARY else "summary",
+        "draft": row.draft if row.draft < attempts.SUMMARY else None,
+        "for": "reply" if row.draft < attempts.SUMMARY else "summary",
         "outcome": row.outcome,
         "refused": row.refused,
         "findings": [{"kind": kind, "text": text} for kind, text in row.findings or ()],

@@ -27,7 +27,7 @@ TOTALS = {
     "manus_requests": "Turns that Manus was asked to answer",
     "replies_sent": "Replies that amoCRM took",
     "replies_kept": "Replies kept because amoCRM is not connected",
-    "errors": "Replies that failed for good and tries of a responder without a reply",
+    "errors": "Replies that failed for good and attempts of a responder without a reply",
     "quarantined": "Deliveries that could not be understood, kept raw",
 }
 

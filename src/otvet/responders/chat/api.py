@@ -44,7 +44,7 @@ class OpenAiModel:
     ) -> None:
         if api_key and not (api_key.isascii() and api_key.isprintable()):
             raise SettingsError(_("OTVET_OPENAI_API_KEY has characters that no key has; copy it anew."))
-        self._client = Client(base_url, api_key, trust=trust)  # no retries: who asks knows how much time is left
+        self._client = Client(base_url, api_key, trust=trust)  # no retries: the caller knows how much time is left
         self._model = model
         self._headers = dict(headers or {})
         self._extra = dict(extra or {})
@@ -55,8 +55,7 @@ class OpenAiModel:
         """See Model."""
         error = None
         for _attempt in range(3):  # a model may refuse two of our parameters
-            async with self._client.ready() as client:
-                answer, error = await self._try(client, messages, max_tokens, seconds)
+            answer, error = await self._try(await self._client.ready(), messages, max_tokens, seconds)
             if error is None:
                 return answer
             if not self._give_in(error):

@@ -6,9 +6,6 @@ service, and it follows redirects. Both would take a key or a client's words whe
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -16,16 +13,7 @@ import httpx2
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-POOLS = 8
-"""At each call the HTTP client goes through all its connections: a thousand under way are spread over so many."""
-
 MOST_CONNECTIONS = 2000
-
-
-@dataclass(eq=False, slots=True)
-class _Pool:
-    client: "AsyncOpenAI"
-    under_way: int = 0
 
 
 class Client:
@@ -42,22 +30,16 @@ class Client:
         self._api_key = api_key
         self._trust = trust
         self._max_retries = max_retries
-        self._pools: list[_Pool] = []
+        self._client: AsyncOpenAI | None = None
         self._opening = asyncio.Lock()
 
-    @asynccontextmanager
-    async def ready(self) -> "AsyncIterator[AsyncOpenAI]":
-        """The client with open connections, for one call."""
+    async def ready(self) -> "AsyncOpenAI":
+        """The client, opened if it is not."""
         async with self._opening:
-            if not self._pools:
+            if self._client is None:
                 # Loading takes a third of a second, in which the webhook must go on.
-                self._pools = await asyncio.to_thread(self._open)
-        pool = min(self._pools, key=lambda one: one.under_way)  # mostly the first one, which has a connection already
-        pool.under_way += 1
-        try:
-            yield pool.client
-        finally:
-            pool.under_way -= 1
+                self._client = await asyncio.to_thread(self._open)
+            return self._client
 
     @property
     def headers(self) -> dict[str, Any]:
@@ -68,14 +50,11 @@ class Client:
 
     async def aclose(self) -> None:
         """Close the connections; the next call opens them anew."""
-        pools, self._pools = self._pools, []
-        await asyncio.gather(*(pool.client.close() for pool in pools), return_exceptions=True)
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
 
-    def _open(self) -> list[_Pool]:
-        certificates = self._trust or httpx2.create_ssl_context()  # read once
-        return [_Pool(self._open_one(certificates)) for _ in range(POOLS)]
-
-    def _open_one(self, certificates: ssl.SSLContext) -> "AsyncOpenAI":
+    def _open(self) -> "AsyncOpenAI":
         from openai import AsyncOpenAI
 
         client = AsyncOpenAI(
@@ -83,10 +62,10 @@ class Client:
             api_key=self._api_key or "none",
             max_retries=self._max_retries,
             http_client=httpx2.AsyncClient(
-                verify=certificates,
+                verify=self._trust or httpx2.create_ssl_context(),
                 follow_redirects=False,
                 # A question that waits for a connection spends its budget; one that waits for an answer costs little.
-                limits=httpx2.Limits(max_connections=MOST_CONNECTIONS // POOLS, max_keepalive_connections=20),
+                limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=20),
             ),
         )
         client.organization = client.project = client.admin_api_key = None

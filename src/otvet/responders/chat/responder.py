@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from otvet.clock import Clock
-from otvet.responders.base import Context, Declined, Journal, Line, Reply, ResponderError
+from otvet.responders.base import Attempt, Context, Declined, Line, Reply, ResponderError
 from otvet.responders.chat.completion import Completion, read_completion, too_late
 from otvet.responders.chat.messages import SUMMARY_TOKENS, TOKENIZER, Message, compose, compose_summary
 
@@ -34,7 +34,7 @@ class ChatResponder:
     max_tokens: what an answer may take; with models that think aloud, their thoughts included.
     context_tokens: what the model takes, prompt and answer together.
 
-    Nothing is kept in the journal: a question that a crash interrupted is asked once more.
+    Nothing is remembered in the attempt: a question that a crash interrupted is asked once more.
     """
 
     name = "openai"
@@ -55,11 +55,11 @@ class ChatResponder:
         self._max_tokens = max_tokens
         self._context_tokens = context_tokens
 
-    async def reply(self, context: Context, journal: Journal) -> Reply:
+    async def reply(self, context: Context, attempt: Attempt) -> Reply:
         """Ask once, and once more if that failed in passing and there is time."""
         begun = self._clock.monotonic()
         told = compose(context, self._context_tokens - self._max_tokens)
-        completion = await self._ask(told.messages, self._max_tokens, journal.started_at)
+        completion = await self._ask(told.messages, self._max_tokens, attempt.started_at)
         details = {
             **completion.tokens,
             "seconds": round(self._clock.monotonic() - begun, 1),

@@ -41,19 +41,19 @@ class Transcription:
         self._client = Client(base_url, api_key, max_retries=1)
 
     async def text_of(self, content: bytes) -> str:
-        """What is said in a sound file; who asks knows how long it may take. Raises NotTranscribed."""
+        """What is said in a sound file; the caller sets how long it may take. Raises NotTranscribed."""
         kind = kind_of(content)
         if kind is None:
             raise NotTranscribed("it is no sound file that is known")
-        async with self._client.ready() as client:
-            import openai
+        client = await self._client.ready()
+        import openai
 
-            try:
-                told = await client.audio.transcriptions.create(
-                    model=self.model, file=(f"voice.{kind}", content), extra_headers=self._client.headers
-                )
-            except openai.OpenAIError as error:
-                raise NotTranscribed(type(error).__name__) from error
+        try:
+            told = await client.audio.transcriptions.create(
+                model=self.model, file=(f"voice.{kind}", content), extra_headers=self._client.headers
+            )
+        except openai.OpenAIError as error:
+            raise NotTranscribed(type(error).__name__) from error
         text = getattr(told, "text", None)
         if not isinstance(text, str) or not text.strip():
             raise NotTranscribed("nothing is said in it")

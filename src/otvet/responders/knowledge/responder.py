@@ -8,7 +8,7 @@ from threading import Lock
 
 from otvet.clock import Clock
 from otvet.i18n import _
-from otvet.responders.base import Context, Journal, Line, Reply, ResponderError
+from otvet.responders.base import Attempt, Context, Line, Reply, ResponderError
 from otvet.responders.knowledge.choice import choose
 from otvet.responders.knowledge.passages import Problem, Snapshot, read_folder, snapshot
 from otvet.responders.knowledge.search import Hit, Index
@@ -39,7 +39,7 @@ class KnowledgeResponder:
     def __init__(self, knowledge: "Knowledge") -> None:
         self.knowledge = knowledge
 
-    async def reply(self, context: Context, journal: Journal) -> Reply:
+    async def reply(self, context: Context, attempt: Attempt) -> Reply:
         if not all(line.words for line in context.question):
             # "How much is it?" under a picture may be about anything.
             raise ResponderError(

@@ -10,7 +10,7 @@ from typing import TypeVar
 from otvet.clock import Clock
 from otvet.errors import ServiceError
 from otvet.i18n import _
-from otvet.responders.base import Context, Declined, Journal, NoVerdict, Reply, ResponderError, Unavailable
+from otvet.responders.base import Attempt, Context, Declined, NoVerdict, Reply, ResponderError, Unavailable
 from otvet.responders.manus.api import (
     INVALID_ARGUMENT,
     NOT_FOUND,
@@ -51,7 +51,7 @@ class ManusResponder:
     limits: the rate limit of a method ("task.create", "task.sendMessage" and those of Poller).
     projects: hold the role text; without them it is part of a task's first message.
 
-    Its facts in the journal: ``asking`` ("create" or "send") while a call is in flight after whose loss it would be
+    The facts it remembers: ``asking`` ("create" or "send") while a call is in flight after whose loss it would be
     unknown whether Manus was asked; ``task``; ``after``, the ids of the task's events before the question; ``told``, a
     digest of the instructions that the task has; ``credits_before``; ``credits``, the cost of a question without a
     reply. The thread is the task's id and, after ``#``, ``told``.
@@ -78,19 +78,19 @@ class ManusResponder:
         self._tasks = Tasks(api, clock, profile, projects)
         self._poller = Poller(api, clock, poll_seconds, limits or {})
 
-    async def reply(self, context: Context, journal: Journal) -> Reply:
+    async def reply(self, context: Context, attempt: Attempt) -> Reply:
         """Put the question, or go on where a crash left off, and wait for the answer."""
-        budget = Budget(self._clock, journal.started_at, self._budget)
+        budget = Budget(self._clock, attempt.started_at, self._budget)
         try:
-            # The end of the budget can interrupt any call, as a crash can: the journal tells how far it came.
-            async with asyncio.timeout(max(budget.left, _LATE_POLL_SECONDS) if journal.facts else budget.left):
-                asked, answer = await self._question(context, journal, budget)
+            # The end of the budget can interrupt any call, as a crash can: the attempt tells how far it came.
+            async with asyncio.timeout(max(budget.left, _LATE_POLL_SECONDS) if attempt.facts else budget.left):
+                asked, answer = await self._question(context, attempt, budget)
                 text = _sendable(answer, context)
         except TimeoutError:
-            await self._give_up(journal)
+            await self._give_up(attempt)
             raise budget.over() from None
         except (ManusError, ResponderError) as error:
-            await self._give_up(journal)
+            await self._give_up(attempt)
             if await self._is_out_of_credits(error):
                 raise Unavailable(without_credits(), seconds=WITHOUT_CREDITS_SECONDS) from error
             if isinstance(error, ManusError):
@@ -106,17 +106,17 @@ class ManusResponder:
             details["credits"] = spent
         return Reply(text, responder=self.name, model=profile, details=details)
 
-    async def _question(self, context: Context, journal: Journal, budget: Budget) -> tuple[Asked, Answer]:
-        before = await self._asked_before(journal)
-        asked = before or await self._ask(context, journal, budget)
+    async def _question(self, context: Context, attempt: Attempt, budget: Budget) -> tuple[Asked, Answer]:
+        before = await self._asked_before(attempt)
+        asked = before or await self._ask(context, attempt, budget)
         return asked, await self._poller.answer(asked, budget, at_once=before is not None)
 
-    async def _asked_before(self, journal: Journal) -> Asked | None:
-        facts = journal.facts
+    async def _asked_before(self, attempt: Attempt) -> Asked | None:
+        facts = attempt.facts
         task, asking = facts.get("task"), facts.get("asking")
         if task:
-            if _task_and_told(journal.thread)[0] != task:
-                await journal.keep_thread(_thread(task, str(facts.get("told") or "")))
+            if _task_and_told(attempt.thread)[0] != task:
+                await attempt.keep_thread(_thread(task, str(facts.get("told") or "")))
             before = frozenset(facts.get("after") or ())
             return Asked(task, before, surely=asking is None, credits_before=facts.get("credits_before"))
         if asking:
@@ -124,11 +124,11 @@ class ManusResponder:
             raise maybe_asked()
         return None
 
-    async def _ask(self, context: Context, journal: Journal, budget: Budget) -> Asked:
+    async def _ask(self, context: Context, attempt: Attempt, budget: Budget) -> Asked:
         pause, faults = self._poll_seconds, 0
         while budget.left > 0:
             try:
-                return await self._continue(context, journal, budget) or await self._create(context, journal, budget)
+                return await self._continue(context, attempt, budget) or await self._create(context, attempt, budget)
             except ManusError as error:
                 faults += error.code != RATE_LIMITED
                 if error.permanent or error.ambiguous or faults >= _MOST_FAULTS or _to_ask(budget) <= 0:
@@ -137,9 +137,9 @@ class ManusResponder:
             pause = self._poller.longer(pause)
         raise budget.over()
 
-    async def _continue(self, context: Context, journal: Journal, budget: Budget) -> Asked | None:
+    async def _continue(self, context: Context, attempt: Attempt, budget: Budget) -> Asked | None:
         """Put the question to the conversation's task; None if it has no task that can be used."""
-        task, told = _task_and_told(journal.thread)
+        task, told = _task_and_told(attempt.thread)
         if task is None or context.shared:
             return None
         asked = Asked(task)
@@ -147,10 +147,10 @@ class ManusResponder:
             events, detail = await self._before_question(task, budget)
             if not can_go_on(events) or (detail and detail.has_running_background_jobs):
                 await self._at_once(self._api.stop_task(task))
-                await journal.keep_thread(None)
+                await attempt.keep_thread(None)
                 return None
             if is_long(events):
-                await journal.keep_thread(None)
+                await attempt.keep_thread(None)
                 return None
             asked = Asked(
                 task,
@@ -158,14 +158,14 @@ class ManusResponder:
                 credits_before=detail.credit_usage if detail else None,
             )
             await self._wait_for_limit(SEND, budget)
-            await self._send(context, journal, asked, events, told)
+            await self._send(context, attempt, asked, events, told)
         except ManusError as error:
             if error.ambiguous:
                 return replace(asked, surely=False)
-            await journal.remember(asking=None, task=None, after=None)
+            await attempt.remember(asking=None, task=None, after=None)
             if error.code not in (NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT):
                 raise
-            await journal.keep_thread(None)
+            await attempt.keep_thread(None)
             return None
         return asked
 
@@ -184,9 +184,9 @@ class ManusResponder:
             raise detail
         return events, None if isinstance(detail, ManusError) else detail
 
-    async def _send(self, context: Context, journal: Journal, asked: Asked, events: list[Event], told: str) -> None:
+    async def _send(self, context: Context, attempt: Attempt, asked: Asked, events: list[Event], told: str) -> None:
         now_told = digest(context.instructions)
-        await journal.remember(
+        await attempt.remember(
             asking="send",
             task=asked.task,
             after=[event.id for event in events],
@@ -197,24 +197,24 @@ class ManusResponder:
         known = told == now_told if told else was_told(context.instructions, events)
         news = _without_instructions(context) if known else context
         await self._api.send_message(asked.task, follow_up(news, events))
-        await journal.remember(asking=None)
+        await attempt.remember(asking=None)
         if told != now_told:
-            await journal.keep_thread(_thread(asked.task, now_told))
+            await attempt.keep_thread(_thread(asked.task, now_told))
 
-    async def _create(self, context: Context, journal: Journal, budget: Budget) -> Asked:
+    async def _create(self, context: Context, attempt: Attempt, budget: Budget) -> Asked:
         project = await self._tasks.project_for(context)
         wait_for_limit = partial(self._wait_for_limit, CREATE, budget)
         await wait_for_limit()
-        await journal.remember(asking="create", task=None, after=None, credits_before=0)
+        await attempt.remember(asking="create", task=None, after=None, credits_before=0)
         try:
             task = await self._tasks.create(context, project, wait_for_limit)
         except ServiceError as error:
             if not error.ambiguous:
-                await journal.remember(asking=None)
+                await attempt.remember(asking=None)
             raise
         told = digest(context.instructions)
-        await journal.remember(asking=None, task=task, told=told)
-        await journal.keep_thread(_thread(task, told))
+        await attempt.remember(asking=None, task=task, told=told)
+        await attempt.keep_thread(_thread(task, told))
         return Asked(task, credits_before=0)
 
     async def _wait_for_limit(self, method: str, budget: Budget) -> None:
@@ -222,15 +222,15 @@ class ManusResponder:
         if not await self._poller.acquire(method, _to_ask(budget)):
             raise NoVerdict(_("Manus is asked as often as it allows; this question would have to wait too long."))
 
-    async def _give_up(self, journal: Journal) -> None:
+    async def _give_up(self, attempt: Attempt) -> None:
         """Stop the task and forget it: a late answer in it would pass for the answer to the next question."""
-        task = journal.facts.get("task")
+        task = attempt.facts.get("task")
         if task is None:
             return
-        await journal.keep_thread(None)
+        await attempt.keep_thread(None)
         so_far = await self._at_once(self._stopped(task))
-        if (spent := _spent(journal.facts.get("credits_before"), so_far)) is not None:
-            await journal.remember(credits=spent)
+        if (spent := _spent(attempt.facts.get("credits_before"), so_far)) is not None:
+            await attempt.remember(credits=spent)
 
     async def _stopped(self, task: str) -> int | None:
         """Stop a task, so that it costs no more, and return its cost so far."""

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from otvet.schema.upgrade import metadata
+from otvet.storage.engines import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)

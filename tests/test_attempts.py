@@ -7,15 +7,14 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from otvet import tries
 from otvet.answering.answering import Answering, WritingOptions
-from otvet.responders.base import Context, Journal, Reply, ResponderError
+from otvet.responders.base import Attempt, Context, Reply, ResponderError
 from otvet.responders.template import TemplateResponder
 from otvet.storage import spending
 from otvet.storage.database import Database
+from otvet.turns import attempts
 from otvet.turns.turn import State
 from tests.test_answer import Stage
 from tests.test_writing import Writer
@@ -31,15 +30,15 @@ class Crash(BaseException):
 class Slow(Writer):
     """Takes a second for each reply."""
 
-    async def reply(self, told: Context, journal: Journal) -> Reply:
+    async def reply(self, told: Context, attempt: Attempt) -> Reply:
         stage_clock = self.details["clock"]
         stage_clock.advance(1)
-        reply = await super().reply(told, journal)
+        reply = await super().reply(told, attempt)
         return Reply(reply.text, self.name, details={"credits": 3})
 
 
 def kept(database: Database, turn: int) -> Sequence[Row[Any]]:
-    return database.look(lambda connection: tries.of_turn(connection, turn))
+    return database.look(lambda connection: attempts.of_turn(connection, turn))
 
 
 def spent(stage: Stage) -> dict[str, int]:
@@ -69,9 +68,9 @@ def test_what_is_written_once_more_has_what_is_left_of_the_budget(database: Data
     budgets: list[tuple[str, float]] = []
 
     class Timed(Slow):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
-            budgets.append((self.name, (journal.started_at - begun).total_seconds()))
-            return await super().reply(told, journal)
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
+            budgets.append((self.name, (attempt.started_at - begun).total_seconds()))
+            return await super().reply(told, attempt)
 
     stage = Stage(database)
     stage.responders = (
@@ -123,12 +122,12 @@ def crash_and_go_on(stage: Stage, turn: int) -> None:
     stage.run(play)
 
 
-def test_newer_words_begin_tries_of_their_own(database: Database) -> None:
+def test_newer_words_begin_attempts_of_their_own(database: Database) -> None:
     class Interrupted(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
             if not self.told:
                 stage.client_writes("and in red?")
-            return await super().reply(told, journal)
+            return await super().reply(told, attempt)
 
     manus = Interrupted("manus", INVENTED, INVENTED, "Gladly.", credits=3)
     stage = Stage(database, manus, TemplateResponder())
@@ -179,8 +178,8 @@ def test_what_two_processes_add_counts_both(database: Database) -> None:
 
 def test_of_many_questions_at_once_no_more_are_put_than_the_ceiling_has_room_for(database: Database) -> None:
     class AllAtOnce(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
-            reply = await super().reply(told, journal)
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
+            reply = await super().reply(told, attempt)
             await everybody.wait()
             return reply
 
@@ -219,9 +218,9 @@ def test_the_second_writing_is_within_the_ceiling_too(database: Database) -> Non
 class Asked(Writer):
     """Remembers that it was asked before anything else happens."""
 
-    async def reply(self, told: Context, journal: Journal) -> Reply:
-        await journal.remember(task="t-1")
-        return await super().reply(told, journal)
+    async def reply(self, told: Context, attempt: Attempt) -> Reply:
+        await attempt.remember(task="t-1")
+        return await super().reply(told, attempt)
 
 
 def test_what_goes_on_after_a_crash_is_counted_once_also_above_the_ceiling(database: Database) -> None:
@@ -245,9 +244,9 @@ def test_a_cost_that_nobody_tells_counts_as_expected(database: Database) -> None
 
 def test_a_question_counts_for_the_day_on_which_it_was_put(database: Database) -> None:
     class OverMidnight(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
             stage.clock.advance(86400)
-            return await super().reply(told, journal)
+            return await super().reply(told, attempt)
 
     stage = Stage(database, OverMidnight("manus", "Gladly.", credits=3), TemplateResponder())
     yesterday = stage.clock.now().date()
@@ -287,9 +286,9 @@ def test_a_ceiling_closes_a_responder_for_the_day_and_the_next_one_is_asked(data
 
 def test_a_reply_that_nobody_gets_was_paid_for_all_the_same(database: Database) -> None:
     class Interrupted(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
             stage.manager_writes("I am here")
-            return await super().reply(told, journal)
+            return await super().reply(told, attempt)
 
     stage = Stage(database, Interrupted("manus", "Gladly.", credits=3), TemplateResponder())
     (turn,) = stage.client_writes("How much?")
@@ -299,12 +298,12 @@ def test_a_reply_that_nobody_gets_was_paid_for_all_the_same(database: Database) 
 
 def test_what_a_failed_question_cost_counts(database: Database) -> None:
     class Failing(Writer):
-        async def reply(self, told: Context, journal: Journal) -> Reply:
-            await journal.remember(credits=4)
+        async def reply(self, told: Context, attempt: Attempt) -> Reply:
+            await attempt.remember(credits=4)
             raise ResponderError("it asked for a permission")
 
     stage = Stage(database, Failing("manus", ""), TemplateResponder())
     (turn,) = stage.client_writes("How much?")
     stage.answer(turn)
     assert spent(stage) == {"manus": 4}
-    assert database.look(lambda connection: connection.scalar(sa.select(sa.func.count()).select_from(tries.tries))) == 2
+    assert len(kept(database, turn)) == 2

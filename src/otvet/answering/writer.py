@@ -1,0 +1,197 @@
+"""The writing of a reply: one responder after the other, told what it may know, and checked before anything is sent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import structlog
+
+from otvet.errors import StorageError
+from otvet.guard import guard, leaks
+from otvet.guard.finding import KEY_KIND, Finding
+from otvet.guard.masking import Masker, Restored, Restorer
+from otvet.i18n import _
+from otvet.responders.base import Context, Line, Reply, Responder, ResponderError, Summariser
+from otvet.responders.prompt_parts import digest
+from otvet.storage.spending import UNITS
+from otvet.turns.attempts import REPLIED, WRITINGS, Attempt, AttemptLog
+
+log = structlog.get_logger(__name__)
+
+DIGEST_CHARACTERS = 1500
+SUMMARY_CHARACTERS = 3000  # a model is asked for a hundred words, and may write more
+HIDDEN = "***"
+
+Guard = Literal["strict", "note", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """How strictly a reply is looked at before it may be sent.
+
+    guard: what becomes of a fact that stands nowhere: "strict" (it is not sent), "note" (sent, and noted), "off".
+    secrets: texts that must never leave, such as keys.
+    limit: characters of a reply; a longer one is cut at the end of a sentence.
+    """
+
+    guard: Guard = "strict"
+    secrets: tuple[str, ...] = ()
+    limit: int = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A reply, and what a person has to look at because it was refused before: the draft and what was found in it."""
+
+    reply: Reply
+    draft: str = ""
+    doubts: tuple[Finding, ...] = ()
+
+
+class ReplyWriter:
+    """Has replies written by the responders in their order; ``last`` always has one.
+
+    summariser: writes the summaries; without one, or if it fails, a digest stands for the summary.
+    masker: hides personal data from the responders outside; None to show it.
+    """
+
+    def __init__(
+        self,
+        responders: Sequence[Responder],
+        last: Responder,
+        *,
+        summariser: Summariser | None = None,
+        masker: Masker | None = None,
+        checks: Checks = Checks(),
+    ) -> None:
+        self.responders = responders
+        self._summariser = summariser
+        self.last = last
+        self._masker = masker
+        self._checks = checks
+
+    async def write(self, context: Context, attempts: AttemptLog) -> Written:
+        """A reply in any case, and with it what was refused if that is why it is ``last``'s."""
+        refused: Attempt | None = None
+        for responder in () if context.nothing_to_read else self.responders:  # none of them takes a file
+            told = context
+            for writing in range(WRITINGS):
+                attempt = await attempts.begin(responder.name, writing)
+                reply = await self._draft(responder, told, attempt) if attempt.is_open else None
+                if reply is not None:
+                    return Written(reply)
+                if attempt.refused is None:
+                    break
+                refused = attempt
+                found = guard.sentences(attempt.findings, told.language)
+                told = replace(told, draft=attempt.refused, findings=found)
+        attempt = await attempts.begin(self.last.name)
+        reply = await self.last.reply(context, attempt)
+        attempt.end(REPLIED)
+        return Written(reply, refused.refused or "", refused.findings) if refused else Written(reply)
+
+    async def summarise(self, lines: Sequence[Line], before: str, language: str, attempts: AttemptLog) -> str:
+        """The summariser's summary, else a digest. before: the summary of what came earlier."""
+        if self._summariser:
+            told = Context(0, 0, 0, tuple(lines), (), language, "", summary=before)
+            attempt = await attempts.begin(self._summariser.name)
+            summary = await self._summary(self._summariser, told, attempt) if attempt.is_open else None
+            if summary:
+                return summary
+        return digest(lines, before, DIGEST_CHARACTERS)
+
+    async def _draft(self, responder: Responder, context: Context, attempt: Attempt) -> Reply | None:
+        """The responder's reply, if it may be sent. In any case the attempt has ended."""
+        reply = await self._ask(responder, context, attempt)
+        if reply is None:
+            return None
+        spent = _cost(responder.name, reply.details)
+        findings = self._findings(reply.text, context) if responder.outside else []
+        if findings and (self._checks.guard == "strict" or any(finding.is_leak for finding in findings)):
+            kinds = sorted({finding.kind for finding in findings})
+            log.info("a draft was refused", turn=context.turn_id, responder=responder.name, found=kinds)
+            await attempt.refuse(_without_secrets(reply.text, findings), findings, spent)
+            return None
+        attempt.end(REPLIED, spent)
+        return _with_its_sources(reply, context, findings) if responder.outside else reply
+
+    async def _ask(self, responder: Responder, context: Context, attempt: Attempt) -> Reply | None:
+        """What the responder writes; None if nothing, and then the attempt has ended."""
+        try:
+            told, restorer = self._mask(context) if responder.outside else (context, None)
+            reply = await responder.reply(told, attempt)
+            return replace(reply, text=leaks.tidy(_restored(reply.text, restorer).text, self._checks.limit))
+        except StorageError:
+            raise  # not the responder's fault: the turn is begun again, and what it remembers is not lost
+        except Exception as error:
+            _end_failed(attempt, error, turn=context.turn_id)
+            return None
+
+    async def _summary(self, summariser: Summariser, context: Context, attempt: Attempt) -> str | None:
+        """The summary, if there is one that can be stored. In any case the attempt has ended."""
+        try:
+            told, restorer = self._mask(context)
+            reply = await summariser.summarise(told.history, told.summary, told.language)
+            restored = _restored(reply.text, restorer)
+            text = leaks.tidy(restored.text, SUMMARY_CHARACTERS)
+        except StorageError:
+            raise
+        except Exception as error:
+            _end_failed(attempt, error, what="summary")
+            return None
+        spent = _cost(summariser.name, reply.details)
+        if restored.unknown:  # it would be stored for good, and every reply that quotes it refused
+            attempt.end(_("The summary holds placeholders that stand for nothing."), spent)
+            log.info("no reply", responder=summariser.name, reason=attempt.outcome, what="summary")
+            return None
+        attempt.end(REPLIED, spent)
+        return text
+
+    def _mask(self, context: Context) -> tuple[Context, Restorer | None]:
+        """The context with placeholders for personal data, and what puts the data back."""
+        return self._masker.mask(context) if self._masker else (context, None)
+
+    def _findings(self, text: str, context: Context) -> list[Finding]:
+        return guard.check(text, context, self._checks.secrets, facts=self._checks.guard != "off")
+
+
+def _end_failed(attempt: Attempt, error: Exception, **about: Any) -> None:
+    """End the attempt with the reason why its responder failed. about: for the log."""
+    if isinstance(error, ResponderError):
+        attempt.end(str(error), _cost_without_reply(attempt, error))
+        log.info("no reply", responder=attempt.responder, reason=str(error), **about)
+    else:
+        attempt.end(f"unexpected: {type(error).__name__}")
+        log.error("a responder failed", responder=attempt.responder, exc_info=error, **about)
+
+
+def _restored(text: str, restorer: Restorer | None) -> Restored:
+    return restorer.restore(text) if restorer else Restored(text, ())
+
+
+def _cost(responder: str, told: Mapping[str, Any]) -> int | None:
+    """What a reply has cost, by its details; None when its responder does not say."""
+    amount = told.get(UNITS.get(responder, ""))
+    return None if amount is None else int(amount)
+
+
+def _cost_without_reply(attempt: Attempt, error: ResponderError) -> int | None:
+    """What a question without a reply has cost; None if it was put, or may have been, and the cost is not known."""
+    told = _cost(attempt.responder, attempt.facts)
+    put = attempt.facts.get("asking") or attempt.facts.get("task")
+    return error.spent if told is None and not put else told
+
+
+def _without_secrets(text: str, findings: Sequence[Finding]) -> str:
+    """A refused draft as it may be stored and shown: nothing of it when it holds a key."""
+    return HIDDEN if any(finding.kind == KEY_KIND for finding in findings) else text
+
+
+def _with_its_sources(reply: Reply, context: Context, facts: Sequence[Finding]) -> Reply:
+    details = dict(reply.details)
+    if context.knowledge:
+        # A responder that leaves out passages that do not fit says itself which it was told.
+        details.setdefault("passages", [{"file": one.file, "heading": one.heading} for one in context.knowledge])
+    if facts:
+        details["findings"] = [[one.kind, one.text] for one in facts]
+    return replace(reply, details=details)
