@@ -4,6 +4,7 @@ import ast
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import otvet
@@ -67,18 +68,31 @@ def written(module: ast.Module) -> Iterator[str]:
                 yield name
 
 
+@cache
+def variables() -> dict[str, str]:
+    """The tables' names, by the variables that they are defined as."""
+    return {
+        ast.unparse(node.targets[0]): str(ast.literal_eval(node.value.args[0]))
+        for module in modules().values()
+        for node in module.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "sa.Table"
+    }
+
+
 def tables_named(module: ast.Module) -> Iterator[tuple[str, str]]:
     """(what stands in the file, the table's name): imported, of an imported module, or defined here."""
     for node in ast.walk(module):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("otvet"):
             for one in node.names:
                 known = one.asname or one.name
-                if one.name in metadata.tables:
-                    yield known, one.name
-                for table in metadata.tables:
-                    yield f"{known}.{table}", table
-        elif isinstance(node, ast.Assign) and (name := ast.unparse(node.targets[0])) in metadata.tables:
-            yield name, name
+                if one.name in variables():
+                    yield known, variables()[one.name]
+                for variable, table in variables().items():
+                    yield f"{known}.{variable}", table
+        elif isinstance(node, ast.Assign) and (name := ast.unparse(node.targets[0])) in variables():
+            yield name, variables()[name]
 
 
 def test_a_write_elsewhere_is_seen() -> None:

@@ -12,10 +12,24 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from otvet.account import (
+    consents,  # noqa: F401
+    health,  # noqa: F401
+    tokens,  # noqa: F401
+)
+from otvet.conversations import chats  # noqa: F401
 from otvet.errors import DatabaseUnfit
 from otvet.i18n import _
-from otvet.intake import inbox  # noqa: F401
+from otvet.intake import quarantine  # noqa: F401
 from otvet.schema.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
+from otvet.storage import (
+    counters,  # noqa: F401
+    heartbeats,  # noqa: F401
+    keyvalue,  # noqa: F401
+    outages,  # noqa: F401
+    rate_limits,  # noqa: F401
+    spending,  # noqa: F401
+)
 from otvet.storage.database import Database
 from otvet.storage.engines import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, metadata
 from otvet.turns import (
