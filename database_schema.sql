@@ -34,11 +34,35 @@ CREATE TABLE clients (
     CONSTRAINT uq_clients_amocrm_contact_id UNIQUE (amocrm_contact_id)
 );
 
+-- A row is a consent that is waited for.
+CREATE TABLE consents (
+    state TEXT NOT NULL, -- a digest: who reads the table cannot answer for amoCRM
+    base_url TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    client_secret TEXT NOT NULL, -- sealed
+    redirect_url TEXT NOT NULL,
+    ends_at DATETIME NOT NULL,
+    answered_at DATETIME,
+    given BOOLEAN, -- unknown while it is open
+    sentence TEXT, -- what came of it, for who waits
+    CONSTRAINT pk_consents PRIMARY KEY (state)
+);
+
 -- A row is a total.
 CREATE TABLE counters (
     name TEXT NOT NULL,
     value BIGINT NOT NULL,
     CONSTRAINT pk_counters PRIMARY KEY (name)
+);
+
+-- A row is a service that must not be called for now.
+CREATE TABLE gates (
+    name TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    sentence TEXT NOT NULL,
+    closed_at DATETIME NOT NULL,
+    look_again_at DATETIME NOT NULL,
+    CONSTRAINT pk_gates PRIMARY KEY (name)
 );
 
 -- A row is a fact about this installation.
@@ -64,12 +88,46 @@ CREATE TABLE quarantine (
     CONSTRAINT pk_quarantine PRIMARY KEY (id)
 );
 
+-- A row is the moment of a call to amoCRM or Manus.
+CREATE TABLE rate_places (
+    id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    at DATETIME NOT NULL,
+    CONSTRAINT pk_rate_places PRIMARY KEY (id)
+);
+CREATE INDEX ix_rate_places_name_at ON rate_places (name, at);
+
 -- A row is what a responder spent on a day (UTC).
 CREATE TABLE spending (
     day DATE NOT NULL,
     responder TEXT NOT NULL,
     amount BIGINT NOT NULL,
     CONSTRAINT pk_spending PRIMARY KEY (day, responder)
+);
+
+-- A row is the tokens of amoCRM's consent.
+CREATE TABLE tokens (
+    name TEXT NOT NULL,
+    base_url TEXT NOT NULL, -- whose tokens they are; nobody else is ever sent them
+    client_id TEXT NOT NULL,
+    redirect_url TEXT NOT NULL,
+    access_token TEXT NOT NULL, -- both sealed
+    refresh_token TEXT NOT NULL,
+    issued_at DATETIME NOT NULL,
+    expires_at DATETIME NOT NULL,
+    version BIGINT NOT NULL, -- one higher with every pair
+    claimed_until DATETIME, -- until then nobody else renews
+    refusal TEXT, -- why there will be no next pair
+    CONSTRAINT pk_tokens PRIMARY KEY (name)
+);
+
+-- A row is what the watch saw last.
+CREATE TABLE watched (
+    subject TEXT NOT NULL,
+    state TEXT NOT NULL,
+    sentence TEXT NOT NULL, -- for people; holds no secret
+    looked_at DATETIME NOT NULL,
+    CONSTRAINT pk_watched PRIMARY KEY (subject)
 );
 
 -- A row is what is said in one deal.
