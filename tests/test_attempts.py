@@ -307,3 +307,30 @@ def test_what_a_failed_question_cost_counts(database: Database) -> None:
     stage.answer(turn)
     assert spent(stage) == {"manus": 4}
     assert len(kept(database, turn)) == 2
+
+
+def test_a_process_that_seemed_dead_leaves_nothing_that_its_successor_would_go_on_with(database: Database) -> None:
+    """It asked before the client's last words came; who took the turn over has joined them and asks anew."""
+    stage = Stage(database)
+    (turn,) = stage.client_writes("How much?")
+
+    async def play(hung: Answering) -> None:
+        claimed = await hung._claim(turn)
+        assert claimed is not None
+        await hung._wait_for_place(claimed)
+        gathered = database.look(lambda connection: hung._gather(connection, turn))
+        assert gathered is not None
+        stage.client_writes("And when?")
+        stage.me = "successor"
+        taking_over = stage.answering(None)
+        claimed = await taking_over._claim(turn)
+        assert claimed is not None
+        await taking_over._wait_for_place(claimed)
+        with pytest.raises(attempts.TakenOver):
+            await gathered[1].of("manus").remember(task="of the first words alone")
+        gathered[1].of("manus").end("replied", 3)
+        with database.writes.begin() as connection:
+            gathered[1].save(connection)
+
+    stage.run(play)
+    assert kept(database, turn) == []

@@ -308,7 +308,9 @@ def test_what_was_being_written_meanwhile_does_not_come_back(database: Database)
 
     async def play() -> None:
         database.start()
-        log = database.look(lambda one: attempts.StoredAttempts(one, database, shop.clock, 1, 0, 1))
+        turn = database.look(lambda one: turn_.get(one, 1))
+        assert turn is not None
+        log = database.look(lambda one: attempts.StoredAttempts(one, database, shop.clock, turn, 0))
         due = summaries.Due(1, "", None, database.look(lambda one: one.execute(sa.select(messages)).all()))
         row = database.look(lambda one: known.get(one, 1))
         assert row is not None

@@ -231,10 +231,7 @@ class Answering:
         return told, self._attempts(connection, turn, turn.redrafts * WRITINGS)
 
     def _attempts(self, connection: Connection, turn: Turn, draft: int) -> StoredAttempts:
-        ceilings = self._options.ceilings
-        return StoredAttempts(
-            connection, self._database, self._clock, turn.id, draft, turn.conversation_id, turn.chat_ref, ceilings
-        )
+        return StoredAttempts(connection, self._database, self._clock, turn, draft, self._options.ceilings)
 
     def _store_human_request(self, connection: Connection, told: Context) -> None:
         """The client wants a person: store what is said to the client, and what the person is told."""

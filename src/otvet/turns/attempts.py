@@ -10,10 +10,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from otvet.clock import Clock
+from otvet.errors import StorageError
 from otvet.guard.finding import Finding
+from otvet.i18n import N_, _
 from otvet.storage import spending
 from otvet.storage.database import Database
 from otvet.storage.engines import Id, Json, UtcDateTime, insert, metadata
+from otvet.turns.turn import Turn, turns
 
 attempts = sa.Table(
     "tries",
@@ -47,6 +50,13 @@ WRITINGS = 2
 
 SUMMARY = 1000
 """The number, as if it were a draft's, of the summary that is written after a turn."""
+
+
+class TakenOver(StorageError):
+    """Another process owns the turn, because this one seemed dead; nothing was stored, and it must not go on."""
+
+
+TAKEN_OVER = N_("another process has taken the turn over")
 
 
 class Attempt:
@@ -177,18 +187,17 @@ class StoredAttempts(AttemptLog):
         connection: Connection,
         database: Database,
         clock: Clock,
-        turn_id: int,
+        turn: Turn,
         draft: int,
-        conversation_id: int,
-        chat_ref: str = "",
         ceilings: Mapping[str, int] = {},
     ) -> None:
         super().__init__(clock, draft)
         self._database = database
-        self._turn_id = turn_id
-        self._of_chat = {"conversation_id": conversation_id, "chat_ref": chat_ref}
+        self._turn_id = turn.id
+        self._owner = turn.owner
+        self._of_chat = {"conversation_id": turn.conversation_id, "chat_ref": turn.chat_ref}
         self._ceilings = ceilings
-        self._rows = {(row.draft, row.responder): row for row in connection.execute(_ATTEMPTS, {"turn": turn_id})}
+        self._rows = {(row.draft, row.responder): row for row in connection.execute(_ATTEMPTS, {"turn": turn.id})}
         stored = connection.execute(_THREADS, self._of_chat)
         self.threads.update({row.responder: row.thread for row in stored})
 
@@ -198,7 +207,8 @@ class StoredAttempts(AttemptLog):
 
     async def store(self, attempt: Attempt, *, final: bool = False) -> None:
         def write(connection: Connection) -> None:
-            self._save(connection, attempt)
+            if not self._save(connection, attempt):
+                raise TakenOver(_(TAKEN_OVER))
             if final:
                 spending.add(connection, attempt.correction)
 
@@ -226,10 +236,13 @@ class StoredAttempts(AttemptLog):
     def _row(self, draft: int, responder: str) -> Row[Any] | None:
         return self._rows.get((draft, responder))
 
-    def _save(self, connection: Connection, attempt: Attempt) -> None:
+    def _save(self, connection: Connection, attempt: Attempt) -> bool:
+        """False where the turn has another owner by now: what was asked for this one does not know its later words."""
         turn = connection.execute(_TURN, {"turn": self._turn_id}).one_or_none()
         if turn is None:
-            return  # joined to another one while the summary after it was written
+            return True  # joined to another one while the summary after it was written
+        if turn.owner != self._owner:
+            return False
         row = {
             "turn_id": self._turn_id,
             "draft": attempt.draft,
@@ -244,6 +257,7 @@ class StoredAttempts(AttemptLog):
         if turn.reason == "erased":  # meanwhile: what it wrote must not come back
             row |= {"refused": None, "findings": None}
         connection.execute(_saving(connection.dialect.name), row)
+        return True
 
 
 def forget(connection: Connection, turn_id: int) -> None:
@@ -267,11 +281,10 @@ def of_turn(connection: Connection, turn_id: int) -> Sequence[Row[Any]]:
     return connection.execute(in_order, {"turn": turn_id}).all()
 
 
-_turns = sa.table("turns", sa.column("id"), sa.column("reason"))  # by name, because turns.py knows this module
 _TURN = (
-    sa.select(_turns.c.reason)
-    .where(_turns.c.id == sa.bindparam("turn"))
-    .with_for_update(read=True, key_share=True)  # it must not go before its attempt is there
+    sa.select(turns.c.owner, turns.c.reason)
+    .where(turns.c.id == sa.bindparam("turn"))
+    .with_for_update(read=True)  # it must not go, nor change hands, before its attempt is there
 )
 _ATTEMPTS = sa.select(attempts).where(attempts.c.turn_id == sa.bindparam("turn"))
 _THREADS = sa.select(threads).where(
