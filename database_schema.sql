@@ -11,7 +11,7 @@ CREATE TABLE bot_waits (
     lead_id BIGINT NOT NULL,
     return_url TEXT NOT NULL,
     received_at DATETIME NOT NULL,
-    chat_ref TEXT, -- the chat whose message started it; none: not known
+    chat_ref TEXT, -- The chat whose message started it, or a key of its words while nobody has told their chat; none: neither is known.
     turn_id INTEGER, -- The turn whose reply it got; none: it still waits. No foreign key: a turn that is joined to another goes away.
     CONSTRAINT pk_bot_waits PRIMARY KEY (id),
     CONSTRAINT uq_bot_waits_return_url UNIQUE (return_url)

@@ -39,6 +39,7 @@ from tests.standins.sender import Sender, incoming, outgoing
 
 FIRST_LEAD = 1_000_000
 LARGEST_BURST = 4
+WITH_TWO_CONTACTS = 3  # every third deal: both write in a burst, each in a chat of their own
 AGAIN_SECONDS = 0.3  # amoCRM waits five minutes
 PAUSE = timedelta(seconds=1.2)  # a manager keeps a conversation for so long
 PROGRESS_SECONDS = 5.0
@@ -91,15 +92,21 @@ class Said:
     text: str
     by_manager: bool
     twice: bool
+    contact: int = 1  # of the deal's contacts: who says it, or to whom the manager says it
     body: bytes = b""  # made when it is first sent; a repetition is the same to the byte
     sent_at: float = 0
     acknowledged_at: float | None = None
 
+    @property
+    def chat(self) -> str:
+        return f"chat-{self.lead}-{self.contact}"
+
     def send(self) -> bytes:
         if not self.body:
             self.sent_at = time.monotonic()
-            about: dict[str, Any] = {"lead_id": self.lead, "contact_id": self.lead, "talk_id": self.lead}
-            about |= {"chat_id": f"chat-{self.lead}", "message_id": self.token, "created_at": int(time.time())}
+            number = 10 * self.lead + self.contact
+            about: dict[str, Any] = {"lead_id": self.lead, "contact_id": number, "talk_id": number}
+            about |= {"chat_id": self.chat, "message_id": self.token, "created_at": int(time.time())}
             self.body = (outgoing if self.by_manager else incoming)(f"{self.token} {self.text}", **about)
         return self.body
 
@@ -113,18 +120,25 @@ class Report:
     lost: Sequence[str]
     doubled: Sequence[str]
     disordered: Sequence[str]
+    astray: Sequence[str]
+
+    @property
+    def wrongs(self) -> dict[str, Sequence[str]]:
+        """What is wrong, by its name."""
+        return {
+            "lost": self.lost,
+            "doubled": self.doubled,
+            "out of order": self.disordered,
+            "in the wrong chat": self.astray,
+        }
 
     @property
     def kept(self) -> bool:
-        return not (self.lost or self.doubled or self.disordered)
+        return not any(self.wrongs.values())
 
     def __str__(self) -> str:
         table = "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in self.rows.items())])
-        offenders = [
-            f"- {what}: {who}"
-            for what, those in (("lost", self.lost), ("doubled", self.doubled), ("out of order", self.disordered))
-            for who in those
-        ]
+        offenders = [f"- {what}: {who}" for what, those in self.wrongs.items() for who in those]
         return "\n".join([table, *([""] if offenders else []), *offenders])
 
 
@@ -315,7 +329,7 @@ class Play:
 
 
 def _bursts(options: Options, dice: random.Random) -> Iterator[list[Said]]:
-    """A few messages at a time, each time in another conversation."""
+    """A few messages at a time, each time in another deal; of two contacts where it has two."""
     left = options.messages
     while left:
         size = min(left, dice.randint(1, LARGEST_BURST))
@@ -327,7 +341,8 @@ def _bursts(options: Options, dice: random.Random) -> Iterator[list[Said]]:
 def _something(token: str, lead: int, dice: random.Random) -> Said:
     by_manager = dice.random() < 0.1
     text = FOR_A_PERSON if not by_manager and dice.random() < 0.01 else dice.choice(QUESTIONS)
-    return Said(token, lead, text, by_manager, twice=dice.random() < 0.1)
+    contact = dice.randint(1, 2) if lead % WITH_TWO_CONTACTS == 0 else 1
+    return Said(token, lead, text, by_manager, twice=dice.random() < 0.1, contact=contact)
 
 
 def _answer(content: str) -> str:
@@ -353,14 +368,17 @@ class Judge:
     strangers: list[str] = field(default_factory=list)
     saved: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     turns: dict[int, Any] = field(default_factory=dict)
-    managers: dict[int, list[Any]] = field(default_factory=lambda: defaultdict(list))  # what they wrote
-    asked: dict[int, list[Any]] = field(default_factory=lambda: defaultdict(list))  # of clients who want a person
+    managers: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))  # what they wrote in each chat
+    asked: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))  # of clients who want a person
 
     def report(self) -> Report:
         self._read_amocrm()
         self._read_database()
-        lost, doubled, disordered = list(self._lost()), list(self._doubled()), list(self._disordered())
-        return Report(self._rows(lost, doubled, disordered), self.play.kills, lost, doubled, disordered)
+        found = [list(those) for those in (self._lost(), self._doubled(), self._disordered(), self._astray())]
+        report = Report(self._rows(), self.play.kills, *found)
+        report.rows |= {f"**{what}**": f"**{len(those)}**" for what, those in report.wrongs.items()}
+        report.rows["seconds"] = round(self.play.seconds)
+        return report
 
     def _read_amocrm(self) -> None:
         for lead in self.play.leads:
@@ -382,9 +400,9 @@ class Judge:
                 if row.sender_type != "assistant":
                     self.saved[row.content.split()[0]].append(row)
                 if row.sender_type == "manager":
-                    self.managers[row.amocrm_lead_id].append(row)
+                    self.managers[row.chat_ref].append(row)
                 if row.sender_type == "client" and FOR_A_PERSON in row.content:
-                    self.asked[row.amocrm_lead_id].append(row)
+                    self.asked[row.chat_ref].append(row)
             self.turns = {row.id: row for row in connection.execute(sa.select(turns, lead).join(conversations))}
         engine.dispose()
 
@@ -405,24 +423,24 @@ class Judge:
         if turn.state == State.SENT:
             return self._amiss_sent(one, turn)
         if (turn.state, turn.reason) == (State.CANCELLED, Reason.MANAGER):
-            covered = any(self._overlap(turn, row, *pause) for pause in self._of_managers(one.lead))
+            covered = any(self._overlap(turn, row, *pause) for pause in self._of_managers(one.chat))
         elif (turn.state, turn.reason) == (State.HANDED, Reason.PAUSED):
-            pauses = chain(self._of_managers(one.lead), self._asked_for(one.lead))
+            pauses = chain(self._of_managers(one.chat), self._asked_for(one.chat))
             covered = any(self._overlap(turn, row, *pause) for pause in pauses)
         else:
             covered = False  # nothing else in this play ends a turn
         return None if covered else f"is in turn {turn.id}, which is {turn.state} ({turn.reason}) for no cause"
 
-    def _of_managers(self, lead: int) -> Iterator[tuple[datetime, datetime]]:
-        """When managers had the conversation."""
-        for row in self.managers[lead]:
+    def _of_managers(self, chat: str) -> Iterator[tuple[datetime, datetime]]:
+        """When managers had the chat."""
+        for row in self.managers[chat]:
             yield row.timestamp, row.timestamp + PAUSE
 
-    def _asked_for(self, lead: int) -> Iterator[tuple[datetime, datetime]]:
+    def _asked_for(self, chat: str) -> Iterator[tuple[datetime, datetime]]:
         """When it waited for a manager because the client had asked for one: until the next one's word was stored."""
-        for asked in self.asked[lead]:
+        for asked in self.asked[chat]:
             # A manager's word of the same second may have come before: then nobody came yet.
-            came = (row for row in self.managers[lead] if (row.timestamp, row.id) > (asked.timestamp, asked.id))
+            came = (row for row in self.managers[chat] if (row.timestamp, row.id) > (asked.timestamp, asked.id))
             ends = [self._stored_by(row) for row in came]
             yield asked.timestamp, min(ends, default=FOR_GOOD)
 
@@ -459,17 +477,30 @@ class Judge:
 
     def _disordered(self) -> Iterator[str]:
         """One message was acknowledged before the other was sent, yet its answer came after the other's."""
-        answered: dict[int, list[tuple[Said, int]]] = defaultdict(list)
+        answered: dict[str, list[tuple[Said, int]]] = defaultdict(list)
         for one in self.play.said:
             for row in self.saved[one.token][:1]:
                 for note in self.notes.get(row.turn_id, [])[:1]:
-                    answered[one.lead].append((one, note.id))
-        for lead, those in answered.items():
+                    answered[one.chat].append((one, note.id))
+        for chat, those in answered.items():
             for (one, first), (other, second) in combinations(sorted(those, key=lambda each: each[0].sent_at), 2):
                 if one.acknowledged_at and one.acknowledged_at < other.sent_at and first > second:
-                    yield f"{one.token} of deal {lead} got note {first}, the later {other.token} note {second}"
+                    yield f"{one.token} of {chat} got note {first}, the later {other.token} note {second}"
 
-    def _rows(self, lost: Sequence[str], doubled: Sequence[str], disordered: Sequence[str]) -> dict[str, object]:
+    def _astray(self) -> Iterator[str]:
+        """A question in a turn of another chat, or a note that tells a chat what a client said in another one."""
+        asked = {one.token: one for one in self.play.said if not one.by_manager}
+        for one in asked.values():
+            for row in self.saved[one.token][:1]:
+                if row.turn_id in self.turns and self.turns[row.turn_id].chat_ref != one.chat:
+                    yield f"{one.token} of {one.chat} is in turn {row.turn_id} of {self.turns[row.turn_id].chat_ref}"
+        for id_, notes in self.notes.items():
+            chat = self.turns[id_].chat_ref if id_ in self.turns else None
+            for token in dict.fromkeys(chain.from_iterable(TOKEN.findall(note.text) for note in notes)):
+                if token in asked and asked[token].chat != chat:
+                    yield f"the reply of turn {id_} of {chat} names {token} of {asked[token].chat}"
+
+    def _rows(self) -> dict[str, object]:
         play, options = self.play, self.play.options
         attempts = [attempt for sender in play.senders.values() for attempt in sender.attempts]
         states = Counter(turn.state for turn in self.turns.values())
@@ -479,6 +510,7 @@ class Judge:
             "seed": options.seed,
             "conversations": options.conversations,
             "messages": len(play.said),
+            "in deals with two contacts": sum(one.lead % WITH_TWO_CONTACTS == 0 for one in play.said),
             "of managers": sum(one.by_manager for one in play.said),
             "delivered twice": sum(one.twice for one in play.said),
             "deliveries, with those repeated for want of a 200": len(attempts),
@@ -489,10 +521,6 @@ class Judge:
             **{f"turns {state}": states[state] for state in State if states[state]},
             **{f"replies by {name}": count for name, count in sorted(responders.items())},
             "notes in amoCRM": sum(map(len, self.notes.values())) + len(self.strangers),
-            "**lost**": f"**{len(lost)}**",
-            "**doubled**": f"**{len(doubled)}**",
-            "**out of order**": f"**{len(disordered)}**",
-            "seconds": round(play.seconds),
         }
 
 

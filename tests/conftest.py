@@ -31,6 +31,7 @@ OWN_SQL = {
     "test_schema",
     "test_tokens",
     "test_attempts",
+    "test_upgrade_chats",
 }
 SLOWEST_FILES = 10
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()

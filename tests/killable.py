@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from otvet.app.service import Service
 from otvet.commands import serve
 from otvet.settings.loading import load_settings
-from otvet.settings.settings import WEBHOOK_PATH
+from otvet.settings.settings import SALESBOT_PATH, WEBHOOK_PATH
 from otvet.web import application
 from tests import brisk_manus
 from tests.forked import become
@@ -56,13 +56,13 @@ class Points:
 class Watched:
     """The web application with a point before each answer to a delivery."""
 
-    def __init__(self, inner: ASGIApp, points: Points, path: str) -> None:
+    def __init__(self, inner: ASGIApp, points: Points, paths: tuple[str, ...]) -> None:
         self._inner = inner
         self._points = points
-        self._path = path
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(self._path):
+        if scope["type"] != "http" or not scope["path"].startswith(self._paths):
             await self._inner(scope, receive, send)
             return
 
@@ -92,7 +92,7 @@ def watch(points: Points) -> None:
     def create(service: Service) -> ASGIApp:
         for http in (service.http, service.amocrm_http):
             http.event_hooks = {"request": [before_call], "response": [after_call]}
-        return Watched(application.create(service), points, WEBHOOK_PATH)
+        return Watched(application.create(service), points, (WEBHOOK_PATH, SALESBOT_PATH))
 
     serve.create = create
 

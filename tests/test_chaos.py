@@ -1,4 +1,4 @@
-"""The chaos run in its short form: kills and faults throughout, and nothing lost, doubled or out of order."""
+"""The chaos run in its short form: kills and faults throughout, and nothing lost, doubled, out of order or astray."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -55,12 +55,13 @@ def note(id_: int, turn: int) -> dict[str, Any]:
     return {"id": id_, "params": {"text": f"Answer to m{turn}\n\n[otvet:{turn}-0a1b2c3d4e]"}}
 
 
-def judge(database_url: str, spoil: Spoil) -> Report:
-    """Two messages of one deal, each with a turn and a note; then something is spoilt."""
+def judge(database_url: str, spoil: Spoil, contacts: tuple[int, int] = (1, 1)) -> Report:
+    """Two messages of one deal, each with a turn and a note; then something is spoilt. contacts: who wrote them."""
     database = Database(database_url)
     prepare(database, NOW)
     notes = [note(11, 1), note(12, 2)]
-    said = [Said(f"m{number}", FIRST_LEAD, "?", by_manager=False, twice=False) for number in (1, 2)]
+    wrote = dict(enumerate(contacts, 1))
+    said = [Said(f"m{number}", FIRST_LEAD, "?", False, False, contact) for number, contact in wrote.items()]
     with database.writes.begin() as connection:
         for number, one in enumerate(said, 1):
             body = one.send()
@@ -123,3 +124,29 @@ def test_the_judge_finds(database_url: str, verdict: str, spoil: Spoil) -> None:
     report = judge(database_url, spoil)
     assert not report.kept
     assert getattr(report, verdict), f"{report}"
+
+
+def name_the_first(_: Connection, notes: Notes) -> None:
+    notes[1]["params"]["text"] = f"Answer to m1 and {notes[1]['params']['text']}"
+
+
+ASTRAY: dict[str, Spoil] = {
+    "a question in a turn of another chat": second_turn(chat_ref=f"chat-{FIRST_LEAD}-1"),
+    "a reply that tells what was said in another chat": name_the_first,
+}
+
+
+@pytest.mark.parametrize("spoil", ASTRAY.values(), ids=ASTRAY)
+def test_the_judge_finds_what_came_into_the_wrong_chat(database_url: str, spoil: Spoil) -> None:
+    report = judge(database_url, spoil, contacts=(1, 2))
+    assert report.astray
+    assert [*report.lost, *report.doubled, *report.disordered] == []
+    assert not report.kept
+
+
+def test_to_the_judge_what_one_chat_says_again_is_no_others(database_url: str) -> None:
+    assert judge(database_url, name_the_first).kept
+
+
+def test_to_the_judge_two_chats_have_no_order(database_url: str) -> None:
+    assert judge(database_url, lambda _, notes: notes[0].update(id=13), contacts=(1, 2)).disordered == []

@@ -1,17 +1,22 @@
 """Two chats of one deal: each question is answered in its own chat, and a manager's word counts for its chat."""
 
 import asyncio
+from collections import deque
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from otvet.amocrm.events import read_delivery
 from otvet.answering.answering import Answering
 from otvet.conversations.tables import chats
 from otvet.delivery.methods import DeliveryOptions
+from otvet.intake.inbox import Received, store
 from otvet.responders.base import Attempt, Context, Reply
 from otvet.storage.database import Database
 from otvet.turns import turn as turn_
+from otvet.turns.policy import Policy
 from otvet.turns.turn import Reason, State, turns
 from otvet.widget import calls
 from tests.standins.amocrm import AmoStandin
@@ -98,6 +103,7 @@ def test_by_a_salesbot_the_field_is_one_replys_at_a_time_and_the_bot_is_run_for_
     database: Database, amo: AmoStandin
 ) -> None:
     deal = Deal(database, amo)
+    deal.policy = Policy(stale=timedelta(days=999))  # the clock of the test runs while one waits for the other's calls
     deal.delivery_options = DeliveryOptions(
         via={"*": "salesbot"}, note=False, salesbot_id=BOT, field_id=amo.chats.add_bot(BOT)
     )
@@ -174,3 +180,52 @@ def test_two_turns_of_a_chat_are_never_in_hand(database: Database) -> None:
     moments = {"first_message_at": deal.clock.now(), "last_message_at": deal.clock.now()}
     with pytest.raises(sa.exc.IntegrityError), database.writes.begin() as connection:
         connection.execute(turns.insert().values(**again, **moments))
+
+
+SAID = {"his": ("A red bike?", HIM), "her": ("A blue boat?", HER)}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "his webhook, his bot, her bot, answers, her webhook",
+        "his webhook, her bot, answers, his bot, her webhook",
+        "his webhook, her bot, his bot, her webhook, answers",
+        "his bot, her webhook, his webhook, her bot, answers",
+        "his bot, her bot, her webhook, his webhook, answers",
+    ],
+)
+def test_each_bot_gets_the_answer_to_its_words_whenever_the_webhook_tells_of_them(
+    database: Database, amo: AmoStandin, order: str
+) -> None:
+    deal = Deal(database, amo)
+    deal.delivery_options = DeliveryOptions(via={"*": "widget"}, note=False)
+    asked_by: dict[str, str] = {}
+
+    def happens(what: str) -> None:
+        who, by = what.split()
+        text, about = SAID[who]
+        now = deal.clock.now()
+        if by == "bot":
+            url = amo.chats.wait(LEAD)
+            asked_by[url.removeprefix(amo.url)] = who
+            with database.writes.begin() as connection:
+                calls.take(connection, calls.BotCall(LEAD, url, text), now)
+        else:
+            body = deal.incoming(text, **about)
+            with database.writes.begin() as connection:
+                store(connection, [Received(body, read_delivery(body, now), now)], with_bots=True)
+
+    before, _, after = (part.split(", ") for part in order.partition("answers"))
+    for what in filter(None, before):
+        happens(what)
+        deal.clock.advance(5)
+    later = deque(filter(None, after))
+    deal.clock.on_sleep = lambda: happens(later.popleft()) if later else None
+    is_open = sa.select(turns.c.id).where(turns.c.state.in_(turn_.OPEN))
+    while open_ := database.look(lambda connection: connection.scalars(is_open).all()):
+        deal.both_answered(*open_)
+        while later:
+            happens(later.popleft())
+    replies = {asked_by[path]: body["data"]["reply"] for path, body in amo.chats.continued}
+    assert replies == {who: f"The answer to: {text}" for who, (text, _about) in SAID.items()}

@@ -29,6 +29,7 @@ from otvet.turns import turn as turn_
 from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns
 from otvet.widget import calls as bot_calls
 from otvet.widget import told_twice
+from otvet.widget.waiting import bot_waits
 from tests.clocks import FakeClock
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
@@ -336,6 +337,7 @@ def test_what_a_bot_had_told_does_not_swallow_the_next_message(database: Databas
     with database.writes.begin() as connection:
         bot_calls.take(connection, bot_calls.BotCall(LEAD, "https://example.amocrm.ru/1", f"In {MARK}"), now)
     shop.erase(lead_id=LEAD)
+    assert [row.chat_ref for row in shop.rows(bot_waits)] == [None]
     voice = incoming("", created_at=int(now.timestamp()), attachment={"type": "voice", "file_name": MARK})
     with database.writes.begin() as connection:
         (stored,) = store(connection, [Received(voice, read_delivery(voice, now), now)], adopt=told_twice.adopt)

@@ -82,13 +82,16 @@ class ChatChain(Chain):
         """amoCRM's events of what was sent; they wait while nobody takes them."""
         while self._undelivered and not self._server.dead:
             seen = self._undelivered[0]
-            about = {"message_id": seen.id, "lead_id": seen.lead_id, "chat_id": f"chat-{seen.lead_id}"}
+            about = {"message_id": seen.id, "lead_id": seen.lead_id, "chat_id": self._chat_of(seen)}
             body = outgoing(seen.text, event="outgoing_message", created_at=seen.at, **about)
             try:
                 self._http.post(self._server.webhook, content=body, headers=headers("1")).raise_for_status()
             except httpx2.TransportError:
                 return
             self._undelivered.pop(0)
+
+    def _chat_of(self, seen: Seen) -> str:
+        return f"chat-{seen.lead_id}"
 
     def _wrongs(self, connection: Connection, run: Run) -> Iterator[str]:
         for deal in run.deals:

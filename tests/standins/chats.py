@@ -26,12 +26,16 @@ FIRST_FIELD = 701
 
 @dataclass(frozen=True)
 class Seen:
-    """A message that reached a client's messenger. contact_id, talk_id: whose, where the call named one."""
+    """A message that reached a client's messenger.
+
+    contact_id, talk_id: whose, where the call named one. return_path: where the bot waited that sent it.
+    """
 
     lead_id: int
     text: str
     contact_id: int | None = None
     talk_id: int | None = None
+    return_path: str = ""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     at: int = field(default_factory=lambda: int(time.time()))
     by_bot: bool = True
@@ -57,6 +61,7 @@ class Chats:
         self.values: dict[tuple[int, int], str] = {}
         self.runs: list[tuple[int, int]] = []
         self.talks: dict[int, int] = {}  # talk -> deal
+        self.deals: dict[int, int] = {}  # contact -> deal
         self.waiting: dict[str, int] = {}
         self.continued: list[tuple[str, Json]] = []
         self.hold = False  # a bot that was started reads its field only when let
@@ -164,8 +169,13 @@ class Chats:
         return Response('{"success": true}', 202)
 
     def _run_for(self, entity_id: int, contact: bool) -> tuple[int, int | None]:
-        """The deal whose field the bot reads, and the contact; a contact's deal is the one that was written to last."""
-        return (next(reversed(self.values))[0], entity_id) if contact else (entity_id, None)
+        """The deal whose field the bot reads, and the contact.
+
+        A contact's deal is the one that was named, or else the one whose field was written to last.
+        """
+        if not contact:
+            return entity_id, None
+        return self.deals.get(entity_id) or next(reversed(self.values))[0], entity_id
 
     def _start(self, bot_id: int, lead_id: int, contact_id: int | None) -> None:
         self.runs.append((bot_id, lead_id))
@@ -199,7 +209,7 @@ class Chats:
         if body["data"]["status"] != "success":
             return Response(status_code=202)  # the bot's condition
         for text in shown or [body["data"]["reply"]]:
-            self._reach(Seen(lead_id, text))
+            self._reach(Seen(lead_id, text, return_path=request.url.path))
         return Response(status_code=202)
 
     async def _get_events(self, request: Request) -> Response:

@@ -119,6 +119,11 @@ def known_messages(connection: Connection, keys: Collection[str]) -> set[str]:
     )
 
 
+def move_message(connection: Connection, message_id: int, to_turn: int) -> None:
+    """A message belongs to another turn."""
+    connection.execute(messages.update().where(messages.c.id == message_id).values(turn_id=to_turn))
+
+
 def move_messages(connection: Connection, from_turn: int, to_turn: int) -> None:
     """What was said in one turn belongs to another one."""
     connection.execute(_MOVE_MESSAGES, {"source": from_turn, "target": to_turn})

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from otvet.conversations.chats import pause_chat_for_client, pause_chat_for_manager, resume_chats
 from otvet.conversations.conversation import pause_deal, pause_deal_for_manager
-from otvet.conversations.tables import BY_CLIENT, BY_HAND, FOR_GOOD, chats, conversations
+from otvet.conversations.tables import BY_CLIENT, BY_HAND, BY_MANAGER, FOR_GOOD, chats, conversations
 from otvet.errors import UsageError
 from otvet.i18n import _
 
@@ -32,9 +32,14 @@ def pause_end(now: datetime, minutes: float | None) -> datetime:
 def pause_for_manager(
     connection: Connection, conversation_id: int, chat_ref: str, until: datetime, now: datetime
 ) -> None:
-    """A manager wrote in a chat; empty chat_ref: nobody can tell in which, so it holds for the whole deal."""
+    """A manager wrote in a chat; empty chat_ref: nobody can tell in which, so it holds for the whole deal.
+
+    A client who asked for a person has one now, also where the client's chat was not known.
+    """
     if chat_ref:
         pause_chat_for_manager(connection, chat_ref, until, now)
+        asked = sa.and_(conversations.c.id == conversation_id, conversations.c.paused_by == BY_CLIENT)
+        pause_deal(connection, asked, until, BY_MANAGER)
     else:
         pause_deal_for_manager(connection, conversation_id, until, now)
 

@@ -157,7 +157,7 @@ def erase(connection: Connection, whose: Whose, now: datetime) -> Erased:
     attempts_.erase(connection, whose.turns, whose.conversations | whose.shared)
     parts.erase(connection, whose.turns)
     erase_turns(connection, whose.turns, now)
-    waiting.forget_chats(connection, whose.chats)
+    waiting.forget_chats(connection, whose.chats, whose.conversations | whose.shared)
     erase_messages(connection, whose.messages)
     erase_chats(connection, whose.conversations, whose.chats)
     erase_conversations(connection, whose.conversations, whose.shared, whose.chats, now)

@@ -6,6 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from otvet.conversations.messages import move_message
 from otvet.conversations.tables import chats, conversations
 from otvet.storage import heartbeats
 from otvet.storage.prepared import Prepared, among
@@ -84,6 +85,16 @@ def know_chat(connection: Connection, turn_id: int, chat_ref: str) -> None:
         join(connection, turn.id, waiting.id, first_message_at=min(turn.first_message_at, waiting.first_message_at))
         return
     name_chat_unless_in_hand(connection, turn.id, chat_ref)
+
+
+def set_apart(connection: Connection, message_id: int, turn_id: int, chat_ref: str, now: datetime) -> None:
+    """A message turns out to be of another chat than the turn which it joined: it waits in a turn of its chat."""
+    turn = get(connection, turn_id)
+    if turn is None or turn.chat_ref in (UNKNOWN, chat_ref) or turn.state != State.WAITING:
+        return
+    turn_of, _opened = open_for(connection, {(turn.conversation_id, chat_ref)}, now)
+    own = turn_of[turn.conversation_id, chat_ref]
+    move_message(connection, message_id, own)
 
 
 def waiting_in(connection: Connection, conversation_ids: Collection[int]) -> set[int]:

@@ -85,7 +85,8 @@ def is_ours(return_url: str, base_url: str) -> bool:
 def take(connection: Connection, call: BotCall, now: datetime) -> list[int]:
     """Store that a bot waits; gives the turns to begin: none where one of the deal is open, whose reply it gets."""
     chat = told_twice.chat_of_words(connection, call.lead_id, call.text, now) if call.text else None
-    if not waiting.keep(connection, call.lead_id, call.return_url, chat, now):
+    known = waiting.words_key(call.text) if call.text and not chat else chat
+    if not waiting.keep(connection, call.lead_id, call.return_url, known, now):
         return []
     if not call.text or chat is not None or _is_open(connection, call.lead_id):
         return []

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,11 +12,10 @@ from otvet.amocrm.events import MessageEvent
 from otvet.conversations.chats import place_chats
 from otvet.conversations.messages import know_message
 from otvet.conversations.tables import ERASED, conversations, messages
-from otvet.turns.queue import know_chat
+from otvet.turns.queue import know_chat, set_apart
 from otvet.widget import waiting
 
 PREFIX = "otvet:bot:"
-SAME_WITHIN = timedelta(minutes=10)
 
 
 def key(return_url: str) -> str:
@@ -53,7 +52,7 @@ def _lately(connection: Connection, lead_id: int, now: datetime) -> Sequence[Row
             conversations.c.amocrm_lead_id == lead_id,
             messages.c.sender_type == "client",
             messages.c.message_type != ERASED,
-            messages.c.timestamp > now - SAME_WITHIN,
+            messages.c.timestamp > now - waiting.SAME_WITHIN,
             messages.c.amocrm_message_id.is_not(None),
         )
         .order_by(messages.c.id)
@@ -70,6 +69,7 @@ def _know(connection: Connection, row: Row[Any], event: MessageEvent, now: datet
     place_chats(connection, {event.chat_ref: row.conversation_id})
     if row.turn_id is not None:
         know_chat(connection, row.turn_id, event.chat_ref)
+        set_apart(connection, row.id, row.turn_id, event.chat_ref, now)
     for bot in waiting.of_deal(connection, event.lead_id or 0, now):
         if key(bot.return_url) == row.amocrm_message_id:
             waiting.know_chat(connection, bot.id, event.chat_ref)

@@ -1,13 +1,15 @@
 """Waiting bots: a Salesbot that asked for a reply and waits at an address of amoCRM's until it gets one."""
 
-from collections.abc import Collection
+import hashlib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.tables import messages
+from otvet.conversations.tables import conversations, messages
 from otvet.storage.engines import Id, UtcDateTime, insert, metadata
 from otvet.turns.turn import Turn
 
@@ -17,6 +19,14 @@ WAITS_FOR = timedelta(days=1)
 STARTED_WITHIN = timedelta(seconds=5)
 """A bot asks after the message that started it; amoCRM's clock, by which messages are dated, may be ahead of ours."""
 
+TOLD_WITHIN = timedelta(seconds=15)
+"""So long the webhook is waited for, which tells in which chat a bot's words were said."""
+
+SAME_WITHIN = timedelta(minutes=10)
+"""Between two tellings of one message, by the webhook and by the bot that it started."""
+
+WORDS = "words:"
+
 bot_waits = sa.Table(
     "bot_waits",
     metadata,
@@ -24,7 +34,8 @@ bot_waits = sa.Table(
     sa.Column("lead_id", sa.BigInteger, nullable=False, index=True),
     sa.Column("return_url", sa.Text, nullable=False, unique=True),
     sa.Column("received_at", UtcDateTime, nullable=False),
-    sa.Column("chat_ref", sa.Text),  # the chat whose message started it; none: not known
+    # The chat whose message started it, or a key of its words while nobody has told their chat; none: neither is known.
+    sa.Column("chat_ref", sa.Text),
     # The turn whose reply it got; none: it still waits. No foreign key: a turn that is joined to another goes away.
     sa.Column("turn_id", Id, index=True),
 )
@@ -41,6 +52,11 @@ class Bot:
     chat_ref: str | None
     turn_id: int | None
 
+    @property
+    def words(self) -> str | None:
+        """The key of its words, while nobody has told in which chat they were said."""
+        return self.chat_ref if self.chat_ref and self.chat_ref.startswith(WORDS) else None
+
 
 def keep(connection: Connection, lead_id: int, return_url: str, chat_ref: str | None, now: datetime) -> bool:
     """A bot waits; False when that is known already."""
@@ -56,9 +72,54 @@ def of_deal(connection: Connection, lead_id: int, now: datetime) -> list[Bot]:
     return [Bot(*row) for row in rows]
 
 
+def words_key(text: str) -> str:
+    """Stands for the words with which a bot was started, however they are spaced."""
+    return WORDS + hashlib.blake2s(" ".join(text.split()).encode(), digest_size=16).hexdigest()
+
+
 def newest(connection: Connection, turn: Turn, now: datetime) -> Bot | None:
     """The bot that asked last for the chat of a turn and has no reply yet."""
-    return next((bot for bot in of_deal(connection, turn.deal, now) if _is_for(connection, bot, turn)), None)
+    bots = of_deal(connection, turn.deal, now)
+    certain = next((bot for bot in bots if _was_started_in(connection, bot, turn)), None)
+    return certain or next((bot for bot in bots if _may_be_for(connection, bot, turn, now)), None)
+
+
+def _was_started_in(connection: Connection, bot: Bot, turn: Turn) -> bool:
+    if bot.words is None:
+        return bot.chat_ref is not None and bot.chat_ref == turn.chat_ref
+    return any(row.turn_id == turn.id for row in _saying(connection, bot, turn))
+
+
+def _may_be_for(connection: Connection, bot: Bot, turn: Turn, now: datetime) -> bool:
+    """A bot of which nothing else is known was started by what was said last before it asked.
+
+    Of two contacts who write at the same time the bot of one may ask before the webhook tells what they said: it is
+    not the other's.
+    """
+    chats = {row.chat_ref for row in _saying(connection, bot, turn)}
+    if bot.words is None and bot.chat_ref:
+        chats = {bot.chat_ref}
+    elif bot.words and not chats and timedelta(0) <= now - bot.received_at < TOLD_WITHIN:
+        return False
+    if not chats:
+        until = bot.received_at + STARTED_WITHIN
+        chats = {connection.scalar(_SAID_LAST, {"conversation": turn.conversation_id, "until": until})}
+    return not turn.chat_ref or any(not chat or chat == turn.chat_ref for chat in chats)
+
+
+_SAID_LATELY = sa.select(messages.c.turn_id, messages.c.chat_ref, messages.c.content).where(
+    messages.c.conversation_id == sa.bindparam("conversation"),
+    messages.c.sender_type == "client",
+    messages.c.timestamp > sa.bindparam("since", type_=UtcDateTime),
+)
+
+
+def _saying(connection: Connection, bot: Bot, turn: Turn) -> Iterator[Any]:
+    """The client's messages that have the words with which a bot was started."""
+    if bot.words is not None:
+        since = bot.received_at - SAME_WITHIN
+        rows = connection.execute(_SAID_LATELY, {"conversation": turn.conversation_id, "since": since}).all()
+        yield from (row for row in rows if words_key(row.content) == bot.words)
 
 
 _SAID_LAST = (
@@ -71,13 +132,6 @@ _SAID_LAST = (
     .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
     .limit(1)
 )
-
-
-def _is_for(connection: Connection, bot: Bot, turn: Turn) -> bool:
-    """A bot of which no chat is known was started by what was said last before it asked."""
-    until = bot.received_at + STARTED_WITHIN
-    chat = bot.chat_ref or connection.scalar(_SAID_LAST, {"conversation": turn.conversation_id, "until": until})
-    return not chat or not turn.chat_ref or chat == turn.chat_ref
 
 
 def know_chat(connection: Connection, bot_id: int, chat_ref: str) -> None:
@@ -98,6 +152,9 @@ def take(connection: Connection, bot_id: int, turn_id: int) -> bool:
     return connection.execute(free.values(turn_id=turn_id)).rowcount == 1
 
 
-def forget_chats(connection: Connection, refs: Collection[str]) -> None:
-    """A client was erased: no bot is known to wait in these chats any more."""
-    connection.execute(bot_waits.update().where(bot_waits.c.chat_ref.in_(refs)).values(chat_ref=None))
+def forget_chats(connection: Connection, refs: Collection[str], conversation_ids: Collection[int]) -> None:
+    """A client was erased: no bot is known to wait in these chats, nor by which words one of these deals was begun."""
+    deals = sa.select(conversations.c.amocrm_lead_id).where(conversations.c.id.in_(conversation_ids))
+    words = sa.and_(bot_waits.c.lead_id.in_(deals), bot_waits.c.chat_ref.startswith(WORDS))
+    here = sa.or_(bot_waits.c.chat_ref.in_(refs), words)
+    connection.execute(bot_waits.update().where(here).values(chat_ref=None))

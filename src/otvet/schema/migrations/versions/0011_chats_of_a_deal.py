@@ -3,7 +3,6 @@
 Two columns of turns get the names that the code has for them.
 """
 
-from collections import defaultdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +24,14 @@ turns = sa.table(
     sa.column("chat_ref"),
     sa.column("first_message_at", MOMENT),
     sa.column("last_message_at", MOMENT),
+    sa.column("redrafts"),
+    sa.column("approved", sa.Boolean),
+    sa.column("responder"),
+    sa.column("model"),
+    sa.column("reply"),
+    sa.column("reason"),
+    sa.column("summary"),
+    sa.column("gap", sa.Boolean),
 )
 messages = sa.table(
     "messages",
@@ -52,7 +59,7 @@ def upgrade() -> None:
     for name, where in (("uq_turns_waiting", "state IN ('waiting')"), ("uq_turns_in_hand", _IN_HAND)):
         op.drop_index(name, "turns")
         if name == "uq_turns_waiting":
-            _part_the_waiting(connection)
+            _part_the_unanswered(connection)
         _unique_index(name, ["conversation_id", "chat_ref"], where)
     _unique_index("uq_turns_field_in_use", ["conversation_id"], "state = 'sending' AND way = 'salesbot'")
     _make_threads_anew(connection)
@@ -88,23 +95,50 @@ def _name_chats(connection: Connection) -> None:
     connection.execute(replies.values(chat_ref=sa.func.nullif(asked, "")))
 
 
-def _part_the_waiting(connection: Connection) -> None:
-    """What waits for an answer in another chat than its turn's becomes a turn of its own."""
-    query = (
-        sa.select(messages.c.id, messages.c.chat_ref, turns.c.id.label("turn"), turns.c.chat_ref.label("of"))
-        .join(turns, turns.c.id == messages.c.turn_id)
-        .where(turns.c.state == "waiting", messages.c.sender_type == "client")
+def _part_the_unanswered(connection: Connection) -> None:
+    """What waits for an answer in another chat than its turn's goes into a turn of that chat.
+
+    What was being written for all of them is written anew. A draft that a manager has approved is sent as it is.
+    """
+    waiting = {(row.conversation_id, row.chat_ref): row.id for row in connection.execute(_NAMED_TURNS.where(_WAITING))}
+    for row in connection.execute(_STRAYED).all():
+        chat = row.conversation_id, row.chat_ref
+        if chat not in waiting:
+            moments = {"first_message_at": row.first_message_at, "last_message_at": row.last_message_at}
+            made = turns.insert().values(conversation_id=chat[0], chat_ref=chat[1], state="waiting", **moments)
+            waiting[chat] = connection.execute(made.returning(turns.c.id)).scalar_one()
+        connection.execute(messages.update().where(messages.c.id == row.id).values(turn_id=waiting[chat]))
+        nothing_written = {
+            "reply": None,
+            "reason": None,
+            "summary": None,
+            "gap": False,
+            "responder": None,
+            "model": None,
+        }
+        answering = turns.update().where(turns.c.id == row.turn_id, turns.c.state == "answering")
+        connection.execute(answering.values(redrafts=turns.c.redrafts + 1, **nothing_written))
+
+
+_WAITING = turns.c.state == "waiting"
+_NAMED_TURNS = sa.select(turns.c.id, turns.c.conversation_id, turns.c.chat_ref)
+_STRAYED = (
+    sa.select(
+        messages.c.id,
+        messages.c.turn_id,
+        messages.c.chat_ref,
+        turns.c.conversation_id,
+        turns.c.first_message_at,
+        turns.c.last_message_at,
     )
-    others: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
-    for row in connection.execute(query):
-        if row.chat_ref is not None and row.chat_ref != row.of:
-            others[row.turn, row.chat_ref].append(row.id)
-    for (turn_id, chat_ref), ids in others.items():
-        source = connection.execute(sa.select(turns).where(turns.c.id == turn_id)).one()
-        values = {**source._mapping, "chat_ref": chat_ref}
-        del values["id"]
-        made = connection.execute(turns.insert().values(**values).returning(turns.c.id)).scalar_one()
-        connection.execute(messages.update().where(messages.c.id.in_(ids)).values(turn_id=made))
+    .join(turns, turns.c.id == messages.c.turn_id)
+    .where(
+        sa.or_(_WAITING, sa.and_(turns.c.state == "answering", ~turns.c.approved)),
+        messages.c.sender_type == "client",
+        messages.c.chat_ref != turns.c.chat_ref,
+    )
+    .order_by(messages.c.id)
+)
 
 
 def _make_threads_anew(connection: Connection) -> None:
