@@ -157,7 +157,7 @@ def away_when_the_reply_is_written(stage: Stage, amo: AmoStandin, how: str, unti
     """amoCRM takes no reply until then: it answers with errors, or its gate is closed."""
     with stage.database.writes.begin() as connection:
         if how == "gate":
-            outages.close(connection, outages.AMOCRM, "payment", "The subscription has ended.", stage.clock.now())
+            outages.begin(connection, "payment", "The subscription has ended.", stage.clock.now())
     if how != "gate":
         for path in ("/api/v4/leads/*/notes", f"/api/v4/bots/{BOT}/run"):
             amo.fault(path=path, method="POST", status=int(how), times=None)
@@ -167,7 +167,7 @@ def away_when_the_reply_is_written(stage: Stage, amo: AmoStandin, how: str, unti
             stage.clock.advance((until - stage.clock.now()).total_seconds())
             amo.app.clear()
             with stage.database.writes.begin() as connection:
-                outages.open_again(connection, outages.AMOCRM)
+                outages.end(connection)
 
     stage.clock.on_sleep = back
 

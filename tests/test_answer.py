@@ -144,7 +144,7 @@ class Stage:
 
     def client(self, http: httpx2.AsyncClient) -> AmoClient:
         assert self._amo is not None
-        gate = partial(outages.pass_through, self.database, outages.AMOCRM)
+        gate = partial(outages.check, self.database)
         return AmoClient(http, self._amo.url, self._amo.token, self.limiter, gate)
 
     def answering(self, client: AmoClient | None) -> Answering:
@@ -775,22 +775,22 @@ def test_a_ban_stops_all_calls_and_keeps_the_reply(database: Database) -> None:
 
         stage.run(play)
         assert len(amo.notes(LEAD)) == 1
-        assert stage.clock.monotonic() >= outages.LOOK_AGAIN["banned"].total_seconds()
+        assert stage.clock.monotonic() >= outages.RETRY_AFTER["banned"].total_seconds()
         calls = [(one["method"], one["path"].rsplit("/", 1)[1]) for one in amo.log]
         assert calls == [("POST", "notes"), ("GET", "account"), ("GET", "notes"), ("POST", "notes")]
-    assert database.look(lambda connection: outages.closed(connection, outages.AMOCRM)) is None
+    assert database.look(lambda connection: outages.current(connection)) is None
 
 
 def closed_gate(stage: Stage, reason: str = "payment") -> None:
     with stage.database.writes.begin() as connection:
-        outages.close(connection, outages.AMOCRM, reason, "closed", stage.clock.now())
+        outages.begin(connection, reason, "closed", stage.clock.now())
 
 
 def opens_after(stage: Stage, seconds: float) -> Callable[[], None]:
     def look() -> None:
         if stage.clock.monotonic() >= seconds:
             with stage.database.writes.begin() as connection:
-                outages.open_again(connection, outages.AMOCRM)
+                outages.end(connection)
 
     return look
 
@@ -906,11 +906,11 @@ def being_sent(stage: Stage) -> int:
 
 def close_gate(stage: Stage, reason: str) -> None:
     with stage.database.writes.begin() as connection:
-        outages.close(connection, outages.AMOCRM, reason, "amoCRM refuses.", stage.clock.now())
+        outages.begin(connection, reason, "amoCRM refuses.", stage.clock.now())
 
 
-def gate_of(database: Database) -> outages.Closed | None:
-    return database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
+def gate_of(database: Database) -> outages.Outage | None:
+    return database.look(lambda connection: outages.current(connection))
 
 
 def test_amocrm_is_not_asked_too_early_for_a_note_whose_sender_died(database: Database) -> None:
@@ -1094,7 +1094,7 @@ def test_who_waits_for_a_place_when_the_gate_closes_does_not_call(database: Data
             for turn in (crashed, fresh):
                 assert isinstance(await stage.delivery.deliver(turn), Wait)
                 with database.writes.begin() as connection:
-                    outages.open_again(connection, outages.AMOCRM)
+                    outages.end(connection)
 
         stage.run(play)
         assert amo.log == []
@@ -1144,12 +1144,12 @@ def test_a_gate_is_looked_at_without_a_reply_that_is_due(database: Database) -> 
             await stage.lookout.look()
             assert amo.log == []
             amo.fault(path="/api/v4/account", status=402)
-            stage.clock.advance(outages.LOOK_AGAIN["payment"].total_seconds())
+            stage.clock.advance(outages.RETRY_AFTER["payment"].total_seconds())
             await stage.lookout.look()
             await stage.lookout.look()  # not again before the next pause is over
             assert len(amo.log) == 1
             assert gate_of(database) is not None
-            stage.clock.advance(outages.LOOK_AGAIN["payment"].total_seconds())
+            stage.clock.advance(outages.RETRY_AFTER["payment"].total_seconds())
             await stage.lookout.look()
 
         stage.run(play)
@@ -1175,7 +1175,7 @@ def test_who_looks_leaves_alone_what_another_process_has_closed_anew_since(datab
     stage.clock.advance(1)
     close_gate(stage, "banned")
     with database.writes.begin() as connection:
-        assert not outages.may_look(connection, outages.AMOCRM, looked_at_its_clock)
+        assert not outages.claim_probe(connection, looked_at_its_clock)
 
 
 def test_who_waits_tries_again_when_another_process_opened_the_gate(database: Database) -> None:
@@ -1189,7 +1189,7 @@ def test_who_waits_tries_again_when_another_process_opened_the_gate(database: Da
             waiting = asyncio.create_task(stage.delivery.wait(Wait(), 900))
             await asyncio.sleep(0)
             with database.writes.begin() as connection:
-                outages.open_again(connection, outages.AMOCRM)
+                outages.end(connection)
             await stage.lookout.notice()
             await asyncio.wait_for(waiting, 10)
 

@@ -61,7 +61,7 @@ def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
     database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
     prepare(database, datetime.now(UTC))
     with database.writes.begin() as connection:
-        outages.close(connection, outages.AMOCRM, "banned", "amoCRM has blocked this server", datetime.now(UTC))
+        outages.begin(connection, "banned", "amoCRM has blocked this server", datetime.now(UTC))
     database.close()
     code, printed = check(tmp_path, amo)
     assert (code, "✗ amoCRM amoCRM has blocked this server" in printed) == (1, True)

@@ -411,7 +411,7 @@ def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
     connect(tmp_path, *given)
     database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
     with database.writes.begin() as connection:
-        outages.close(connection, outages.AMOCRM, "banned", "amoCRM has blocked this server", SystemClock().now())
+        outages.begin(connection, "banned", "amoCRM has blocked this server", SystemClock().now())
     database.close()
     asked = len(amo.log)
     result = connect(tmp_path, *given)

@@ -89,7 +89,7 @@ class Cards:
             database = Database(self.database.url)  # a writer is started once only
             database.start()
             async with httpx2.AsyncClient() as http:
-                gate = partial(outages.pass_through, database, outages.AMOCRM)
+                gate = partial(outages.check, database)
                 client = AmoClient(http, self._amo.url, self._amo.token, self.limit, gate)
                 reader = Deals(database, self.clock, client, self.fields, MOSCOW)
                 for play in plays:
@@ -168,7 +168,7 @@ def test_fields_may_be_null_and_names_forbidden(database: Database) -> None:
         row = cards.row()
     assert (row.deal["stage"], row.deal["stage_id"], row.deal["responsible"]) == (None, STAGE, None)
     assert (row.name, row.phone) == ("Client 1", None)
-    assert database.look(lambda connection: outages.closed(connection, outages.AMOCRM)) is None
+    assert database.look(lambda connection: outages.current(connection)) is None
 
 
 def test_nothing_is_read_twice_until_it_is_old(database: Database) -> None:
@@ -258,10 +258,10 @@ def test_a_refusing_amocrm_is_left_alone_for_a_while(database: Database, status:
         cards.look()
         cards.turn_begins()
         assert cards.calls() == [f"leads/{LEAD}"]
-        closed = database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
+        closed = database.look(lambda connection: outages.current(connection))
         assert (closed is not None) == (status == 401)
         with database.writes.begin() as connection:
-            outages.open_again(connection, outages.AMOCRM)
+            outages.end(connection)
         cards.clock.advance(known.AFTER_A_FAILURE.total_seconds() + 1)
         cards.turn_begins()
     assert cards.row().deal["name"] == f"Deal {LEAD}"

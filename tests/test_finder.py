@@ -53,7 +53,7 @@ class Search:
             database = Database(self.database.url)  # a writer is started once only
             database.start()
             async with httpx2.AsyncClient() as http:
-                gate = partial(outages.pass_through, database, outages.AMOCRM)
+                gate = partial(outages.check, database)
                 amo = self._amo
                 client = AmoClient(http, amo.url, amo.token, None, gate) if amo else None
                 finder = Finder(database, self.clock, client, self.found.extend)
@@ -282,7 +282,7 @@ def test_a_refused_token_closes_the_gate_and_the_search_waits(database: Database
         search._amo.url = amo.url
         search.look(3)
         assert len(amo.log) == 1
-    closed = database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
+    closed = database.look(lambda connection: outages.current(connection))
     assert closed is not None
     assert closed.reason == "unauthorized"
     assert search.turns()[0].state == State.WAITING

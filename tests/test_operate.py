@@ -83,13 +83,13 @@ def test_what_waits_for_amocrm_is_told_with_the_reason(database: Database, capsy
     said = incoming("hello")
     with database.writes.begin() as connection:
         store(connection, [Received(said, read_delivery(said, now), now)])
-        outages.close(connection, outages.AMOCRM, "payment", "[The] subscription has ended.", now)
+        outages.begin(connection, "payment", "[The] subscription has ended.", now)
     operate.show(settings, None)
     printed = capsys.readouterr().out
     assert "1 question waits until amoCRM takes calls again: [The] subscription has ended." in " ".join(printed.split())
 
     with database.writes.begin() as connection:
-        outages.open_again(connection, outages.AMOCRM)
+        outages.end(connection)
     operate.show(settings, None)
     assert "waits until" not in capsys.readouterr().out
 

@@ -58,8 +58,8 @@ class Outage(Stage):
         begun += [asyncio.create_task(answering.answer(turn)) for turn in (other, next_one)]
         return begun
 
-    def gate(self) -> outages.Closed | None:
-        return self.database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
+    def gate(self) -> outages.Outage | None:
+        return self.database.look(lambda connection: outages.current(connection))
 
     def posts(self) -> list[str]:
         assert self._amo is not None
@@ -126,7 +126,7 @@ def test_401_renews_once_then_stops_until_a_new_consent(database: Database) -> N
 
         def client(http: httpx2.AsyncClient) -> AmoClient:
             source = Tokens(database, stage.clock, http, VAULT, amo.url, KEYS)
-            gate = partial(outages.pass_through, database, outages.AMOCRM)
+            gate = partial(outages.check, database)
             return AmoClient(http, amo.url, source, None, gate)
 
         stage.client = client  # type: ignore[method-assign]

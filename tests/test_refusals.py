@@ -32,7 +32,7 @@ from tests.test_tokens import DAY, KEYS, VAULT
 OTHER = LEAD + 1
 NOTES = "/api/v4/leads/*/notes"
 BLOCK: dict[str, Any] = {"status": 403, "body": BLOCKED, "content_type": "text/html"}
-AN_HOUR = outages.LOOK_AGAIN["banned"].total_seconds()
+AN_HOUR = outages.RETRY_AFTER["banned"].total_seconds()
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_an_account_that_is_refused_everything_waits(database: Database, amo: Am
     amo.fault(path="/api/*", status=status, times=2)
     ended, stage = play_two_deals(database, amo)
     assert ended == [State.SENT, State.SENT]
-    assert stage.clock.monotonic() >= outages.LOOK_AGAIN["forbidden"].total_seconds()
+    assert stage.clock.monotonic() >= outages.RETRY_AFTER["forbidden"].total_seconds()
     assert [one["path"].rsplit("/", 1)[1] for one in amo.log[:3]] == ["notes", "account", "account"]
 
 
@@ -122,7 +122,7 @@ class Renewing(Stage):
     def client(self, http: httpx2.AsyncClient) -> AmoClient:
         assert self._amo is not None
         source = Tokens(self.database, self.clock, http, VAULT, self._amo.url, KEYS)
-        gate = partial(outages.pass_through, self.database, outages.AMOCRM)
+        gate = partial(outages.check, self.database)
         return AmoClient(http, self._amo.url, source, None, gate)
 
 

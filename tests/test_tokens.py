@@ -177,14 +177,14 @@ def test_a_failed_renewal_leaves_the_present_token_in_use_and_amocrm_alone(
     assert exchanges(amo) == 1
 
 
-def gate_of(database: Database) -> outages.Closed | None:
-    return database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
+def gate_of(database: Database) -> outages.Outage | None:
+    return database.look(lambda connection: outages.current(connection))
 
 
 async def ask_for_a_deal(source: Tokens, base_url: str, clock: FakeClock, times: int) -> set[str]:
     """As what reads deals in the background does, once a minute; gives what it was told."""
     told = set()
-    gate = partial(outages.pass_through, source._database, outages.AMOCRM)
+    gate = partial(outages.check, source._database)
     async with httpx2.AsyncClient(trust_env=False) as http:
         for _ in range(times):
             try:
@@ -198,7 +198,7 @@ async def ask_for_a_deal(source: Tokens, base_url: str, clock: FakeClock, times:
 def test_no_token_is_renewed_behind_a_closed_gate(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
     clock.advance(0.9 * DAY)
     with database.writes.begin() as connection:
-        outages.close(connection, outages.AMOCRM, "banned", "Blocked.", clock.now())
+        outages.begin(connection, "banned", "Blocked.", clock.now())
     assert run(database, clock, amo, lambda source: ask_for_a_deal(source, amo.url, clock, 60)) == {"GateClosed"}
     assert amo.log == []
 
@@ -264,11 +264,11 @@ def test_a_new_consent_takes_its_place_and_opens_the_gate(
 ) -> None:
     with database.writes.begin() as connection:
         connection.execute(tokens.tokens.update().values(refusal="gone"))
-        outages.close(connection, outages.AMOCRM, "unauthorized", "gone", clock.now())
+        outages.begin(connection, "unauthorized", "gone", clock.now())
         tokens.keep_consent(connection, VAULT, amo.url, KEYS, Pair("new", "next", DAY), clock.now())
     assert run(database, clock, amo, prepare) == "new"
     assert (now_kept(database).version, now_kept(database).refusal) == (2, None)
-    assert database.look(lambda connection: outages.closed(connection, outages.AMOCRM)) is None
+    assert database.look(lambda connection: outages.current(connection)) is None
 
 
 def test_the_new_pair_of_a_consent_in_between_is_not_overwritten(

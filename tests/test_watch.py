@@ -148,7 +148,7 @@ def test_what_a_token_may_not_see_is_a_warning_and_closes_nothing(
 ) -> None:
     amo.fault(path="/api/v4/webhooks", status=status, times=None)
     assert process.look()[WEBHOOK][0] == "warning"
-    assert database.look(lambda connection: outages.closed(connection, outages.AMOCRM)) is None
+    assert database.look(lambda connection: outages.current(connection)) is None
 
 
 def test_without_a_public_address_there_is_nothing_to_look_for(
@@ -163,7 +163,7 @@ def test_a_refused_token_closes_the_gate(database: Database, clock: FakeClock, a
     process = Process(database, clock, amo)
     amo.fault(path="/api/v4/account", status=401, times=None)
     assert process.look()[TOKEN][0] == "bad"
-    closed = database.look(lambda connection: outages.closed(connection, outages.AMOCRM))
+    closed = database.look(lambda connection: outages.current(connection))
     assert closed is not None
     assert closed.reason == "unauthorized"
     asked = len(amo.log)

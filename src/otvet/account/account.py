@@ -1,4 +1,4 @@
-"""The amoCRM account put together: where its token comes from, and the client behind the limit and the gate."""
+"""The amoCRM account put together: where its token comes from, and the client behind the limit and the outage."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,8 +74,8 @@ def client(
     """The account's client behind its limit and its gate; None without a token."""
     if settings.amocrm_base_url is None or source is None:
         return None
-    gate = partial(outages.pass_through, database, outages.AMOCRM)
-    return AmoClient(http, settings.amocrm_base_url, source, limit(settings, clock, database), gate)
+    outage = partial(outages.check, database)
+    return AmoClient(http, settings.amocrm_base_url, source, limit(settings, clock, database), outage)
 
 
 def limit(settings: Settings, clock: Clock, database: Database) -> SharedLimit:

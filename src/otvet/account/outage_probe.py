@@ -1,7 +1,6 @@
 """The lookout: sees whether amoCRM takes calls again, so that a closed gate does not wait for the next reply."""
 
 from collections.abc import Callable
-from functools import partial
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -30,9 +29,7 @@ class Lookout:
         """Try a call if the gate is closed and its pause is over. A job of one process for all."""
         await self.notice()
         now = self._clock.now()
-        if self._was_closed and await self._database.write(
-            lambda connection: outages.may_look(connection, outages.AMOCRM, now)
-        ):
+        if self._was_closed and await self._database.write(lambda connection: outages.claim_probe(connection, now)):
             await self._try()
 
     async def notice(self) -> None:
@@ -40,7 +37,7 @@ class Lookout:
 
         For every process: the replies that wait are in its memory.
         """
-        closed = await self._database.read(lambda connection: outages.closed(connection, outages.AMOCRM))
+        closed = await self._database.read(lambda connection: outages.current(connection))
         was_closed, self._was_closed = self._was_closed, closed is not None
         if was_closed and closed is None:
             self._opened()
@@ -50,8 +47,7 @@ class Lookout:
             await self._amocrm.account()
         except AmoError as error:
             log.warning("amoCRM does not take calls yet", reason=str(error))
-            heed = partial(outages.heed, name=outages.AMOCRM, error=error, now=self._clock.now())
-            await self._database.write(heed)
+            await outages.heed(self._database, error, self._clock.now())
             return
         await self._database.write(_open_again)
         log.info("amoCRM takes calls again")
@@ -60,5 +56,5 @@ class Lookout:
 
 
 def _open_again(connection: Connection) -> None:
-    outages.open_again(connection, outages.AMOCRM)
+    outages.end(connection)
     changes.outage_over(connection)

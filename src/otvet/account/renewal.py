@@ -162,7 +162,7 @@ class Tokens:
             if error.reason == "unauthorized":
                 tokens.refuse(connection, version, str(error))
             else:
-                outages.heed(connection, outages.AMOCRM, error, now)
+                outages.begin_if_refused(connection, error, now)
 
         await self._database.write(keep)
 
@@ -173,7 +173,7 @@ class Tokens:
 
 def _refuses_all(error: AmoError) -> bool:
     """An ``unauthorized`` is about the next pair only: the present token is good until it ends."""
-    return error.reason != "unauthorized" and outages.stops_all(error)
+    return error.reason != "unauthorized" and outages.concerns_all(error)
 
 
 def _gone(sentence: str) -> AmoError:

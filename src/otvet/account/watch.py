@@ -134,15 +134,15 @@ class Watch:
 
     async def _token(self) -> tuple[tuple[State, str], datetime | None]:
         """How the token is, and when a person has to bring another one, where that is known."""
-        gate = await self._database.read(lambda connection: outages.closed(connection, outages.AMOCRM))
+        outage = await self._database.read(lambda connection: outages.current(connection))
         ends = await self._ends()
-        if gate is not None:  # whether it opens is the lookout's to see, which asks no more often than it may
-            return ("bad", gate.sentence), ends
+        if outage is not None:  # whether it opens is the lookout's to see, which asks no more often than it may
+            return ("bad", outage.sentence), ends
         try:
             account = await self._amocrm.account()
         except AmoError as error:
-            await self._refused(error)
-            return ("bad" if error.reason in outages.LOOK_AGAIN else "warning", str(error)), ends
+            await outages.heed(self._database, error, self._clock.now())
+            return ("bad" if error.reason in outages.RETRY_AFTER else "warning", str(error)), ends
         base_url = self._over.base_url
         await self._database.write(
             lambda connection: own_account.learn(connection, base_url, account.id, account.subdomain)
@@ -166,13 +166,6 @@ class Watch:
             return "bad", pair.refusal
         return lasting(await self._ends(), self._clock.now(), renewed=pair is not None)
 
-    async def _refused(self, error: AmoError) -> None:
-        """What stops everybody, stops everybody at once."""
-        if error.reason not in outages.LOOK_AGAIN:
-            return
-        reason, sentence, now = error.reason, str(error), self._clock.now()
-        await self._database.write(lambda connection: outages.close(connection, outages.AMOCRM, reason, sentence, now))
-
     async def _webhook(self) -> tuple[State, str]:
         if self._over.destination is None:
             return "warning", _(NO_ADDRESS)
@@ -184,7 +177,7 @@ class Watch:
             subscription = await subscribe(self._amocrm, self._over.destination)
         except AmoError as error:
             if error.reason == "banned":
-                await self._refused(error)
+                await outages.heed(self._database, error, self._clock.now())
             # A token without an administrator's rights may serve well; the hook was made by hand then.
             return "warning", _(BY_HAND).format(reason=error)
         except ServiceError as error:

@@ -64,10 +64,10 @@ class AmoClient:
     base_url: the account's address without a path, such as ``https://example.amocrm.ru``.
     token: a long-lived one, or what gives the token of each call.
     limiter: None when nothing but this client could use up the limit, as in a single check.
-    gate: raises when amoCRM must not be called now; asked before the token is seen to, which may take a call of its
+    check_outage: raises in an outage; asked before the token is seen to, which may take a call of its
         own, and once more right before each call that waited for its place itself.
 
-    Every method raises AmoError, or what ``gate`` raises.
+    Every method raises AmoError, or what ``check_outage`` raises.
     """
 
     def __init__(
@@ -76,20 +76,20 @@ class AmoClient:
         base_url: str,
         token: str | TokenSource,
         limiter: Limiter | None,
-        gate: Callable[[], Awaitable[None]] | None = None,
+        check_outage: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._http = http
         self._base_url = base_url.rstrip("/")
         self._tokens = FixedToken(token) if isinstance(token, str) else token
         self._limiter = limiter
-        self._gate = gate
+        self._check_outage = check_outage
 
     @property
     def base_url(self) -> str:
         return self._base_url
 
     async def account(self) -> Account:
-        """The account behind the token; asked for also through a closed gate, to see whether it can be opened.
+        """The account behind the token; asked for also in an outage, to see whether it is over.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/account-info
         """
@@ -310,8 +310,8 @@ class AmoClient:
             await self._look_for_outage()
 
     async def _look_for_outage(self) -> None:
-        if self._gate is not None:
-            await self._gate()
+        if self._check_outage is not None:
+            await self._check_outage()
 
     async def _send(
         self, token: str, method: str, path: str, query: Mapping[str, str | int] | None, body: Any

@@ -132,10 +132,10 @@ class Service:
             keyvalue.note(connection, FIELD, str(field_id))
         self.inbox.account = own_account.expected(connection, self.settings.amocrm_base_url)
         if self.settings.amocrm_connected:
-            outages.forget_refused_token(connection, outages.AMOCRM)
+            outages.forget_refused_token(connection)
             tokens.forget_refusal(connection)
         else:
-            outages.open_again(connection, outages.AMOCRM)  # what an account that is not connected any more refused
+            outages.end(connection)  # what an account that is not connected any more refused
         if self.settings.is_sqlite:
             heartbeats.forget_others(connection, self.me)
 

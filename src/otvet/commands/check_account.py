@@ -27,7 +27,7 @@ from otvet.storage.database import Database
 class _Stored:
     """What the database says beside the account itself."""
 
-    gate: outages.Closed | None
+    outage: Outage | None
     secret: str | None
     deliveries: health.Seen | None
 
@@ -66,8 +66,8 @@ async def _connected(
     settings: Settings, http: httpx2.AsyncClient, database: Database
 ) -> AsyncIterator[tuple[str, State, str]]:
     stored = await _read(settings, database)
-    if stored is not None and stored.gate is not None and stored.gate.reason == "banned":
-        yield _("amoCRM"), "bad", stored.gate.sentence  # a call would make it last longer
+    if stored is not None and stored.outage is not None and stored.outage.reason == "banned":
+        yield _("amoCRM"), "bad", stored.outage.sentence  # a call would make it last longer
         return
     async with account.tokens(settings, SystemClock(), http, database) as source:
         if stored is None and isinstance(source, Tokens):
@@ -95,8 +95,8 @@ async def _read(settings: Settings, database: Database) -> _Stored | None:
         if upgrade.version(connection) != upgrade.LATEST:
             return None
         secret = keyvalue.recall(connection, "webhook_secret")
-        gate = outages.closed(connection, outages.AMOCRM)
-        return _Stored(gate, secret, health.seen(connection).get(health.DELIVERIES))
+        outage = outages.current(connection)
+        return _Stored(outage, secret, health.seen(connection).get(health.DELIVERIES))
 
     return await database.read(read)
 

@@ -116,17 +116,17 @@ class Dialogue:
         return worst(self._steps) != "bad"
 
     async def _go(self, database: Database, http: httpx2.AsyncClient, source: TokenSource) -> None:
-        gate = await database.read(lambda connection: outages.closed(connection, outages.AMOCRM))
-        if gate is not None and gate.reason == "banned":  # every further call would make it last longer
-            when = gate.look_again_at.astimezone(zone_of(self._settings.timezone)).strftime("%H:%M")
+        outage = await database.read(lambda connection: outages.current(connection))
+        if outage is not None and outage.reason == "banned":  # every further call would make it last longer
+            when = outage.look_again_at.astimezone(zone_of(self._settings.timezone)).strftime("%H:%M")
             next_ = _("Otvet tries again by itself at {moment}; then start this once more.").format(moment=when)
-            self._steps.append(Step(_("amoCRM"), "bad", gate.sentence, next_))
+            self._steps.append(Step(_("amoCRM"), "bad", outage.sentence, next_))
             return
-        # Without the gate: this is how it comes to be opened.
+        # Without the outage: this is how it comes to be opened.
         client = AmoClient(http, self._base_url, source, account.limit(self._settings, self._clock, database))
         if not await self._is_let_in(database, http, source, client):
             return
-        await database.write(lambda connection: outages.open_again(connection, outages.AMOCRM))
+        await database.write(lambda connection: outages.end(connection))
         self._write_down()  # at once: the questions that follow may be broken off
         secret = await self._webhook_secret(database)
         await self._settle_replies(database, client, secret)

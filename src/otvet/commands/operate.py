@@ -165,9 +165,9 @@ def show(settings: Settings, state: str | None) -> None:
 
 def _held_back(connection: Connection) -> tuple[int, str] | None:
     """How many open turns there are while all calls to amoCRM are stopped, and why they are."""
-    gate = outages.closed(connection, outages.AMOCRM)
-    count = gate and connection.scalar(sa.select(sa.func.count()).select_from(turns).where(turns.c.state.in_(OPEN)))
-    return (count, gate.sentence) if gate and count else None
+    outage = outages.current(connection)
+    count = outage and connection.scalar(sa.select(sa.func.count()).select_from(turns).where(turns.c.state.in_(OPEN)))
+    return (count, outage.sentence) if outage and count else None
 
 
 def _listed(connection: Connection, states: Sequence[str]) -> tuple[Sequence[Turn], dict[int, str]]:

@@ -9,9 +9,6 @@ from otvet.storage.database import Database
 
 PAUSE_SECONDS = 0.5
 
-STOPS_ALL = ("unauthorized", "payment", "banned")
-"""Refusals that hold for every call. A ``forbidden`` one may be about what was asked for only."""
-
 
 class Patient(Protocol):
     """A limit that can say that the next place is too far away."""
@@ -36,12 +33,11 @@ class Yielding:
 
 
 def about_this_only(error: Exception) -> bool:
-    """Whether amoCRM refused what was asked for, and not the one who asks: asked again it would refuse it again."""
+    """The refusal concerns this record only, so retrying is pointless; ``forbidden`` may, where nobody asked back."""
     return isinstance(error, AmoError) and (error.permanent or error.reason == "forbidden")
 
 
 async def heed(database: Database, clock: Clock, error: Exception) -> None:
-    """Close amoCRM's gate if it refused what it would refuse everybody."""
-    if isinstance(error, AmoError) and error.reason in STOPS_ALL and not error.permanent:
-        reason, sentence, now = error.reason, str(error), clock.now()
-        await database.write(lambda connection: outages.close(connection, outages.AMOCRM, reason, sentence, now))
+    """Begin an outage if amoCRM refused what it would refuse every caller."""
+    if isinstance(error, AmoError) and not about_this_only(error):
+        await outages.heed(database, error, clock.now())

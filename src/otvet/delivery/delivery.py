@@ -86,8 +86,7 @@ class Delivery:
             except OtvetError as error:  # the next reply tries again
                 log.warning("the field for replies could not be made", reason=str(error))
                 if isinstance(error, AmoError):
-                    heed = partial(outages.heed, name=outages.AMOCRM, error=error, now=self._clock.now())
-                    await self._database.write(heed)
+                    await outages.heed(self._database, error, self._clock.now())
 
     async def deliver(self, turn_id: int) -> Outcome:
         """Bring the turn's reply one step further, as far as it goes now."""
@@ -106,7 +105,7 @@ class Delivery:
             if turn.way is not None:
                 return await self._into_chat(turn, self._amocrm)
             return await self._note_again(turn, self._amocrm)
-        except (outages.GateClosed, Stopping):
+        except (outages.Blocked, Stopping):
             return Wait()
         except AmoError as error:
             return await self._not_delivered(turn_id, error)
@@ -288,7 +287,7 @@ class Delivery:
                 note_id = await self._note_besides(turn, missing, amocrm)
             except AmoError as error:
                 recent = turn.failing_since is None or self._clock.now() - turn.failing_since < GIVE_UP_AFTER
-                if outages.stops_all(error) or (recent and not error.permanent):
+                if outages.concerns_all(error) or (recent and not error.permanent):
                     raise
                 log.error("no note could be written besides", turn=turn.id, reason=str(error))
             else:
@@ -383,7 +382,7 @@ class Delivery:
         turn = turns.owned(connection, turn_id, self._me)
         if turn is not None and not error.ambiguous:  # the wait for what was sent before was over
             changes.note(connection, turn, self._me, sent_attempt_at=None)
-        if outages.heed(connection, outages.AMOCRM, error, now):
+        if outages.begin_if_refused(connection, error, now):
             return Wait()
         if turn is None:
             return None

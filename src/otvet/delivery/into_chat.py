@@ -196,7 +196,7 @@ class IntoChat:
         try:
             sent = await sent_since(self._amocrm, turn.deal, since - CLOCKS_DIFFER)
         except AmoError as error:
-            if outages.stops_all(error):
+            if outages.concerns_all(error):
                 raise
             log.info("amoCRM's events do not tell what was sent", turn=turn.id, reason=str(error))
             return False

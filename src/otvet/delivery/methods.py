@@ -133,8 +133,7 @@ class Talk(DeliveryMethod):
 
 
 def _may_write(connection: Connection, turn: Turn) -> bool:
-    if gate := outages.closed(connection, outages.AMOCRM):
-        raise outages.GateClosed(gate.sentence)
+    outages.raise_if_blocked(connection)
     return turn.owner is not None and turns.owns(connection, turn.id, turn.owner)
 
 

@@ -52,7 +52,7 @@ class StaffTask:
                 return True
             lead = await self._amocrm.lead(turn.deal) or {}
             async with self._amocrm.slot() as slot:
-                await outages.pass_through(self._database, outages.AMOCRM)
+                await outages.check(self._database)
                 now = self._clock.now()
                 if not await self._note(turn, sent_attempt_at=now):
                     return False

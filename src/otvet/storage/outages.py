@@ -1,4 +1,4 @@
-"""Gates: a service that must not be called for now, and why, for all processes. What waits for it is kept."""
+"""Outages: amoCRM must not be called for now, and why, for all processes. The replies that wait for it are kept."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from otvet.errors import ServiceError
 from otvet.storage.database import Database
 from otvet.storage.engines import UtcDateTime, insert, metadata
 
-gates = sa.Table(
+outages = sa.Table(
     "gates",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
@@ -23,17 +23,17 @@ gates = sa.Table(
 
 AMOCRM = "amocrm"
 
-# How long to leave the service alone before one call tries whether it takes calls again.
-LOOK_AGAIN = {
+RETRY_AFTER = {
     "unauthorized": timedelta(minutes=5),
     "payment": timedelta(minutes=15),
     "forbidden": timedelta(minutes=15),
     "banned": timedelta(hours=1),
 }
+"""How long amoCRM is left alone, by the reason of its refusal, before one call tries it again."""
 
-
-_GET = sa.select(gates).where(gates.c.name == sa.bindparam("gate"))
-_OPEN = gates.delete().where(gates.c.name == sa.bindparam("gate"))
+_HERE = outages.c.name == AMOCRM
+_GET = sa.select(outages).where(_HERE)
+_END = outages.delete().where(_HERE)
 
 
 class Refusal(Protocol):
@@ -45,13 +45,13 @@ class Refusal(Protocol):
     def reason(self) -> str: ...
 
 
-class GateClosed(ServiceError):
-    """The service was not called, because its gate is closed; the message is the reason's sentence."""
+class Blocked(ServiceError):
+    """amoCRM was not called, because of an outage; the message is the outage's sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
-    """A closed gate, for whom it stops."""
+class Outage:
+    """Why amoCRM must not be called; sentence: for people."""
 
     reason: str
     sentence: str
@@ -59,57 +59,67 @@ class Closed:
     look_again_at: datetime
 
 
-def closed(connection: Connection, name: str) -> Closed | None:
-    """Why the service must not be called, or None."""
-    row = connection.execute(_GET, {"gate": name}).one_or_none()
-    return None if row is None else Closed(row.reason, row.sentence, row.closed_at, row.look_again_at)
+def current(connection: Connection) -> Outage | None:
+    """The outage, if there is one."""
+    row = connection.execute(_GET).one_or_none()
+    return None if row is None else Outage(row.reason, row.sentence, row.closed_at, row.look_again_at)
 
 
-async def pass_through(database: Database, name: str) -> None:
-    """Raise GateClosed if the service must not be called."""
-    gate = await database.read(lambda connection: closed(connection, name))
-    if gate is not None:
-        raise GateClosed(gate.sentence)
+def raise_if_blocked(connection: Connection) -> None:
+    """Raise Blocked in an outage."""
+    outage = current(connection)
+    if outage is not None:
+        raise Blocked(outage.sentence)
 
 
-def close(connection: Connection, name: str, reason: str, sentence: str, now: datetime) -> None:
-    """Nobody calls the service until the pause for this reason is over."""
-    again = {"reason": reason, "sentence": sentence, "look_again_at": now + LOOK_AGAIN[reason]}
-    statement = insert(connection.dialect.name, gates).values(name=name, closed_at=now, **again)
+async def check(database: Database) -> None:
+    """Raise Blocked in an outage."""
+    await database.read(raise_if_blocked)
+
+
+def begin(connection: Connection, reason: str, sentence: str, now: datetime) -> None:
+    """No process calls amoCRM until the pause for this reason is over."""
+    again = {"reason": reason, "sentence": sentence, "look_again_at": now + RETRY_AFTER[reason]}
+    statement = insert(connection.dialect.name, outages).values(name=AMOCRM, closed_at=now, **again)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=again))
 
 
-def stops_all(error: Refusal) -> bool:
-    """Whether every other call would be refused too, until a person has seen to it."""
-    return error.reason in LOOK_AGAIN and not error.permanent
+def concerns_all(error: Refusal) -> bool:
+    """Whether amoCRM would refuse every other call too, until a person has seen to it."""
+    return error.reason in RETRY_AFTER and not error.permanent
 
 
-def heed(connection: Connection, name: str, error: Refusal, now: datetime) -> bool:
-    """Close it if the refusal holds for every call; gives whether it does."""
-    if not stops_all(error):
+def begin_if_refused(connection: Connection, error: Refusal, now: datetime) -> bool:
+    """Begin an outage if the refusal concerns every call; gives whether it does."""
+    if not concerns_all(error):
         return False
-    close(connection, name, error.reason, str(error), now)
+    begin(connection, error.reason, str(error), now)
     return True
 
 
-def may_look(connection: Connection, name: str, now: datetime) -> bool:
-    """Whether the caller is the one who tries a service whose gate is closed: one of all, after each pause."""
-    gate = closed(connection, name)
-    if gate is None:
+async def heed(database: Database, error: Refusal, now: datetime) -> None:
+    """begin_if_refused, in a transaction of its own."""
+    await database.write(lambda connection: begin_if_refused(connection, error, now))
+
+
+def claim_probe(connection: Connection, now: datetime) -> bool:
+    """Reserve the call that tries amoCRM again: one of all processes gets it, after each pause."""
+    outage = current(connection)
+    if outage is None:
         return False
-    pause = LOOK_AGAIN[gate.reason]
+    pause = RETRY_AFTER[outage.reason]
     later = now + pause
-    # Two pauses from now: the clock was set back. A bit over one: another process has just closed it anew.
-    due = sa.or_(gates.c.look_again_at <= now, gates.c.look_again_at > later + pause)
-    won = connection.execute(gates.update().where(gates.c.name == name, due).values(look_again_at=later))
+    # Two pauses from now: the clock was set back. A bit over one: another process has just begun it anew.
+    due = sa.or_(outages.c.look_again_at <= now, outages.c.look_again_at > later + pause)
+    won = connection.execute(outages.update().where(_HERE, due).values(look_again_at=later))
     return won.rowcount == 1
 
 
-def forget_refused_token(connection: Connection, name: str) -> None:
-    """At a start: the token may be another one by now, so it is tried at once."""
-    connection.execute(gates.delete().where(gates.c.name == name, gates.c.reason == "unauthorized"))
+def forget_refused_token(connection: Connection) -> None:
+    """At a start: the token may be another one by now, so amoCRM is tried at once."""
+    connection.execute(_END.where(outages.c.reason == "unauthorized"))
 
 
-def open_again(connection: Connection, name: str) -> bool:
-    """The service took a call; True if the gate was closed."""
-    return connection.execute(_OPEN, {"gate": name}).rowcount == 1
+def end(connection: Connection) -> bool:
+    """amoCRM took a call; gives whether there was an outage."""
+    return connection.execute(_END).rowcount == 1

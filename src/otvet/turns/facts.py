@@ -50,7 +50,7 @@ def _to_write(connection: Connection, turn: Turn, policy: Policy, now: datetime)
 
 def is_outage(connection: Connection) -> bool:
     """Whether amoCRM must not be called for now."""
-    return outages.closed(connection, outages.AMOCRM) is not None
+    return outages.current(connection) is not None
 
 
 _SAID_AT = sa.select(sa.func.max(messages.c.timestamp)).where(

@@ -67,8 +67,8 @@ async def ready(request: Request) -> JSONResponse:
 async def _amocrm(service: Service) -> str:
     if not service.settings.amocrm_connected:
         return "not connected"
-    gate = await service.database.read(lambda connection: outages.closed(connection, outages.AMOCRM))
-    return gate.sentence if gate else "open"
+    outage = await service.database.read(lambda connection: outages.current(connection))
+    return outage.sentence if outage else "open"
 
 
 def _watched(connection: Connection) -> dict[str, Any]:

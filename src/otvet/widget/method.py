@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -97,14 +96,13 @@ class Widget(DeliveryMethod):
         except ServiceError as error:
             log.info("a bot could not be told that there is no reply", turn=turn.id, reason=str(error))
             if isinstance(error, AmoError):
-                heed = partial(outages.heed, name=outages.AMOCRM, error=error, now=self._clock.now())
-                await self._database.write(heed)
+                await outages.heed(self._database, error, self._clock.now())
 
     def _take_without_reply(self, connection: Connection, turn: Turn) -> str | None:
         ended = newest_of_chat(connection, turn.conversation_id, turn.chat_ref)
         if ended is None or ended.state not in (State.HANDED, State.CANCELLED, State.FAILED):
             return None
-        if ended.lead_id is None or outages.closed(connection, outages.AMOCRM) is not None:
+        if ended.lead_id is None or outages.current(connection) is not None:
             return None
         bot = waiting.newest(connection, ended, self._clock.now())
         return str(bot.return_url) if bot is not None and waiting.take(connection, bot.id, ended.id) else None
