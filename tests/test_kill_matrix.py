@@ -33,7 +33,7 @@ from otvet.turns.parts import parts
 from otvet.turns.turn import OPEN, State, turns
 from tests import killable
 from tests.forked import Forked
-from tests.running import Otvet, wait_for
+from tests.running import PATIENCE_SECONDS, Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.manus import ManusStandin, digest, manus_standin
 from tests.standins.sender import headers, incoming
@@ -44,6 +44,7 @@ FIRST_LEAD = 5000
 NEVER = 1_000_000
 KINDS = ("sqlite", "postgresql")
 EIGHTH = 8
+PATIENCE = 2 * PATIENCE_SECONDS  # a call whose connection breaks on a busy machine is waited for a minute
 LEAST_POINTS = 40  # fewer, and the points are not where the work is
 
 
@@ -226,7 +227,7 @@ class Chain:
     def _recover(self, run: Run, found: dict[int, list[str]]) -> None:
         """Bring a run to its end that was cut off."""
         self._play(run)
-        wait_for(lambda: self._at_rest(run), f"an end of all turns after a kill at point {run.number}")
+        wait_for(lambda: self._at_rest(run), f"an end of all turns after a kill at point {run.number}", PATIENCE)
         self._judge(run, found)
 
     def _be_killed(self, number: int, found: dict[int, list[str]]) -> Run | None:
@@ -234,7 +235,8 @@ class Chain:
         run = self._new_run(number)
         self._http.get(self._server.webhook).raise_for_status()  # from here on its points are counted
         self._play(run)
-        wait_for(lambda: self._server.dead or self._at_rest(run), f"a kill at point {number} or the end of the run")
+        ended = f"a kill at point {number} or the end of the run"
+        wait_for(lambda: self._server.dead or self._at_rest(run), ended, PATIENCE)
         if not self._server.dead:
             self._judge(run, found)
             return None

@@ -199,7 +199,7 @@ def test_no_token_is_renewed_behind_a_closed_gate(database: Database, clock: Fak
     clock.advance(0.9 * DAY)
     with database.writes.begin() as connection:
         outages.begin(connection, "banned", "Blocked.", clock.now())
-    assert run(database, clock, amo, lambda source: ask_for_a_deal(source, amo.url, clock, 60)) == {"GateClosed"}
+    assert run(database, clock, amo, lambda source: ask_for_a_deal(source, amo.url, clock, 60)) == {"Blocked"}
     assert amo.log == []
 
 

@@ -21,6 +21,7 @@ from otvet.schema import upgrade
 from otvet.settings.settings import Settings
 from otvet.storage import keyvalue, outages
 from otvet.storage.database import Database
+from otvet.storage.outages import Outage
 
 
 @dataclass(frozen=True, slots=True)
