@@ -213,7 +213,7 @@ def test_a_renewal_that_is_refused_as_everything_is_closes_the_gate(
     clock.advance(hours * 3600)
     amo.fault(path="/oauth2/access_token", status=status, body=body, times=None)
     told = run(database, clock, amo, lambda source: ask_for_a_deal(source, amo.url, clock, 60))
-    assert told == {"AmoError", "GateClosed"}
+    assert told == {"AmoError", "Blocked"}
     assert [one["path"] for one in amo.log] == ["/oauth2/access_token"]
     gate = gate_of(database)
     assert gate is not None
