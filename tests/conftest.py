@@ -42,7 +42,7 @@ certificates.read_once()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    whole = "kill at every point of the work where replies go by a Salesbot, not of the delivery alone: some minutes"
+    whole = "kill at every point by a Salesbot and with two contacts, not at a part of them a day: many minutes"
     parser.addoption("--whole-matrix", action="store_true", help=whole)
 
 
