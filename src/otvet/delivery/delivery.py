@@ -208,10 +208,10 @@ class Delivery:
             return Checked(turns.get(connection, turn_id), checked.verdict)
         elif checked.verdict == Go(Step.SEND):
             name, texts = self._method_for(connection, turn)
-            if (name is not None and not has_slot) or (name is None and has_slot):
-                sent = sending.commit_to_send(connection, turn, self._me, now, name, texts)
-                return Checked(sent, checked.verdict) if sent else Checked(turn, Wait())
-            return Checked(turn, Wait(now))
+            if has_slot != (name is None):  # a note needs the slot, and only a note; what was set has changed just now
+                return Checked(turn, Wait(now))
+            sent = sending.commit_to_send(connection, turn, self._me, now, name, texts)
+            return Checked(sent, checked.verdict) if sent else Checked(turn, Wait())
         return checked
 
     def _method_for(self, connection: Connection, turn: Turn) -> tuple[str | None, list[str]]:
