@@ -16,7 +16,7 @@ from otvet.account.outage_probe import Lookout
 from otvet.amocrm.client import AmoClient, Limiter, Slot
 from otvet.amocrm.events import read_delivery
 from otvet.answering import answering as module
-from otvet.answering.answering import Answering, WritingOptions
+from otvet.answering.answering import Answering, Delays, WritingOptions
 from otvet.answering.in_every_process import repeat
 from otvet.answering.writer import ReplyWriter
 from otvet.app.wiring import delivery_methods
@@ -66,6 +66,7 @@ class Stage:
     def __init__(self, database: Database, *responders: Writer, amo: AmoStandin | None = None) -> None:
         self.database = database
         self.clock = FakeClock()
+        self.delays: Delays | None = None
         self.responders = responders or (Writer("template", "A manager will answer."),)
         self.policy = Policy()
         self.options = WritingOptions()
@@ -158,9 +159,7 @@ class Stage:
             options=self.delivery_options,
             methods=delivery_methods(self.database, self.clock, client, self.delivery_options) if client else {},
         )
-        if client:
-            self.lookout = Lookout(self.database, self.clock, client, self.delivery.hurry)
-        return Answering(
+        answering = Answering(
             self.database,
             self.clock,
             ReplyWriter(self.responders[:-1], self.responders[-1], **self.writing),
@@ -169,7 +168,11 @@ class Stage:
             self.policy,
             self.options,
             self.me,
+            delays=self.delays,
         )
+        if client:
+            self.lookout = Lookout(self.database, self.clock, client, answering.amocrm_is_back)
+        return answering
 
     async def look_out(self) -> None:
         """As the engine has it done, by the stage's clock."""

@@ -17,7 +17,7 @@ from otvet.account import tokens
 from otvet.account.renewal import Tokens
 from otvet.amocrm import oauth
 from otvet.amocrm.client import AmoClient
-from otvet.answering.answering import Answering
+from otvet.answering.answering import NOT_OURS, Answering
 from otvet.app.service import Service
 from otvet.app.wiring import wire
 from otvet.conversations.tables import conversations
@@ -231,3 +231,45 @@ def in_states(url: str, *states: str) -> int:
         return database.look(lambda connection: connection.scalar(query)) or 0
     finally:
         database.close()
+
+
+class Rests:
+    """Remembers which turns rest, in place of the engine."""
+
+    def __init__(self) -> None:
+        self.resting: dict[int, timedelta] = {}
+
+    async def begin_later(self, turn_id: int, delay: timedelta) -> None:
+        self.resting[turn_id] = delay
+
+    async def end_delays(self) -> None:
+        self.resting.clear()
+
+
+@pytest.mark.parametrize("how", ["reply", "outage"])
+def test_a_reply_that_amocrm_does_not_take_for_long_rests_in_no_process(database: Database, how: str) -> None:
+    """It is begun again after a while, or as soon as amoCRM takes another reply, or calls again."""
+    with amocrm_standin() as amo:
+        stage, rests = Stage(database, amo=amo), Rests()
+        amo.any_lead = True
+        stage.delays, stage.policy = rests, replace(stage.policy, stale=timedelta(days=365))
+        amo.fault(path="/api/v4/leads/*", method="*", status=503, times=None)
+        (turn,) = stage.client_writes(lead_id=FIRST)
+
+        async def play(answering: Answering) -> None:
+            await answering.amocrm_is_back()  # what rested before a restart
+            assert await answering.answer(turn) == NOT_OURS
+            assert rests.resting == {turn: timedelta(minutes=15)}
+            resting = stage.turn(turn)
+            assert (resting.state, resting.owner) == (State.SENDING, None)
+            amo.app.clear()
+            if how == "reply":
+                (other,) = stage.client_writes(lead_id=SECOND)
+                assert await answering.answer(other) == State.SENT
+            else:
+                await answering.amocrm_is_back()
+            assert rests.resting == {}
+            assert await answering.answer(turn) == State.SENT
+
+        stage.run(play)
+        assert len(amo.notes(FIRST)) == 1

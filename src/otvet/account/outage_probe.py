@@ -1,6 +1,6 @@
 """The lookout: sees whether amoCRM takes calls again, so that a closed gate does not wait for the next reply."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -18,7 +18,9 @@ log = structlog.get_logger(__name__)
 class Lookout:
     """Looks after amoCRM's gate. opened: called in each process when the gate was opened by any of them."""
 
-    def __init__(self, database: Database, clock: Clock, amocrm: AmoClient, opened: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, amocrm: AmoClient, opened: Callable[[], Awaitable[None]]
+    ) -> None:
         self._database = database
         self._clock = clock
         self._amocrm = amocrm
@@ -40,7 +42,7 @@ class Lookout:
         closed = await self._database.read(lambda connection: outages.current(connection))
         was_closed, self._was_closed = self._was_closed, closed is not None
         if was_closed and closed is None:
-            self._opened()
+            await self._opened()
 
     async def _try(self) -> None:
         try:
@@ -52,7 +54,7 @@ class Lookout:
         await self._database.write(_open_again)
         log.info("amoCRM takes calls again")
         self._was_closed = False
-        self._opened()
+        await self._opened()
 
 
 def _open_again(connection: Connection) -> None:

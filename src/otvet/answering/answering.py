@@ -9,7 +9,8 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
+from typing import Protocol
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -26,7 +27,7 @@ from otvet.delivery.recheck import Outcome, check
 from otvet.responders.base import Context, Reply
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.storage.database import Database
-from otvet.turns import drafts, facts, human_request, policy, queue
+from otvet.turns import changes, drafts, facts, human_request, policy, queue
 from otvet.turns import turn as turns
 from otvet.turns.attempts import WRITINGS, StoredAttempts
 from otvet.turns.policy import Go, Policy, Rewrite, Step, Verdict, Wait
@@ -56,8 +57,23 @@ class WritingOptions:
     zone: tzinfo | None = None
 
 
+class Delays(Protocol):
+    """Where a turn rests that waits for hours, in no process's memory."""
+
+    async def begin_later(self, turn_id: int, delay: timedelta) -> None:
+        """Have a turn that no process owns begun after the delay."""
+        ...
+
+    async def end_delays(self) -> None:
+        """Have all of them begun now."""
+        ...
+
+
 class Answering:
-    """Answers turns, as the process ``me``."""
+    """Answers turns, as the process ``me``.
+
+    delays: where a reply rests that amoCRM has not taken for long; None: it waits here.
+    """
 
     def __init__(
         self,
@@ -71,6 +87,7 @@ class Answering:
         me: str,
         deals: Deals | None = None,
         voice: Voice | None = None,
+        delays: Delays | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -82,6 +99,8 @@ class Answering:
         self._me = me
         self._deals = deals
         self._voice = voice
+        self._delays = delays
+        self._may_rest = True  # some turn may rest, also one from before a restart
         self._summaries = Summaries(database, clock, writer, policy, options.history_messages, self._attempts)
         self._closed: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.active: set[int] = set()
@@ -106,10 +125,17 @@ class Answering:
             await self._delivery.release(turn)
             if not isinstance(outcome, State):
                 return NOT_OURS
+            if outcome == State.SENT:
+                await self._wake_the_resting()
             await self._summaries.bring_up_to_date(turn_id)
             return outcome
         finally:
             self.active.discard(turn_id)
+
+    async def amocrm_is_back(self) -> None:
+        """An outage is over: replies that wait, here or in no process, are tried again."""
+        self._delivery.hurry()
+        await self._wake_the_resting()
 
     async def _claim(self, turn_id: int) -> Turn | None:
         now = self._clock.now()
@@ -252,12 +278,27 @@ class Answering:
             drafts.ask_for_person(connection, turn, self._me, Reason.DOUBTED, summary)
 
     async def _deliver(self, turn: Turn) -> Outcome:
-        """Deliver, now or as soon as amoCRM takes it."""
+        """Deliver, now or as soon as amoCRM takes it. None: the turn rests, or belongs to another process."""
         seconds = FIRST_WAIT_SECONDS
         while isinstance(outcome := await self._delivery.deliver(turn.id), Wait):
+            if self._delays is not None and seconds >= LONGEST_WAIT_SECONDS:
+                await self._rest(turn, self._delays)
+                return None
             await self._delivery.wait(outcome, seconds)
             seconds = min(seconds * 2, LONGEST_WAIT_SECONDS)
         return outcome
+
+    async def _rest(self, turn: Turn, delays: Delays) -> None:
+        """Give the turn back and have it begun again later, by any process."""
+        await self._database.write(lambda connection: changes.release(connection, turn.id, self._me))
+        await delays.begin_later(turn.id, timedelta(seconds=LONGEST_WAIT_SECONDS))
+        self._may_rest = True
+
+    async def _wake_the_resting(self) -> None:
+        """amoCRM took a reply: it will take those that rest."""
+        if self._delays is not None and self._may_rest:
+            self._may_rest = False
+            await self._delays.end_delays()
 
     def _let_the_next_one_in(self, conversation_id: int) -> None:
         if closed := self._closed.pop(conversation_id, None):

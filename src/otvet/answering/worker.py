@@ -76,6 +76,10 @@ class Worker:
         """
         await self._engine.begin_later(self._workflow(turn_id), turn_id, delay)
 
+    async def end_delays(self) -> None:
+        """What the resting turns wait for has come: all of them are begun now, in any process."""
+        await self._engine.end_delays()
+
     async def beat(self) -> None:
         """Say that this process is alive."""
         await self._database.write(lambda connection: heartbeats.beat(connection, self._me, self._clock.now()))

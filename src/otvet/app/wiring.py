@@ -88,16 +88,26 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         methods=delivery_methods(database, clock, amocrm, options) if amocrm else {},
     )
     who = writers(settings, clock, http, database, model)
-    lookout = Lookout(database, clock, amocrm, delivery.hurry) if amocrm else None
     patient = _in_the_background(settings, clock, database, amocrm)
     zone = working_hours.zone_of(settings.timezone)
     max_age = JUST_READ if policy.selection.looks_at_the_deal else known.OLD
     deals = Deals(database, clock, patient, settings.context_fields, zone, max_age) if patient else None
     voice = _voice(settings, http, database)
-    answering = Answering(
-        database, clock, who.writer, who.knowledge, delivery, policy, writing_options(settings), me, deals, voice
-    )
     worker = Worker(database, clock, engine, installation_name=name, me=me)
+    answering = Answering(
+        database,
+        clock,
+        who.writer,
+        who.knowledge,
+        delivery,
+        policy,
+        writing_options(settings),
+        me,
+        deals,
+        voice,
+        worker,
+    )
+    lookout = Lookout(database, clock, amocrm, answering.amocrm_is_back) if amocrm else None
     finder = Finder(database, clock, patient, worker.put)
     pause = timedelta(minutes=settings.manager_pause_minutes)
     adopt = told_twice.adopt if settings.amocrm_client_secret else None

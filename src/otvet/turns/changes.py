@@ -105,6 +105,11 @@ _CLAIM = (
 )
 
 
+def release(connection: Connection, turn_id: int, me: str) -> None:
+    """Any process may go on with the turn."""
+    connection.execute(turns.update().where(turns.c.id == turn_id, turns.c.owner == me).values(owner=None))
+
+
 def release_all(connection: Connection, me: str) -> None:
     """Before this process stops: any other process may go on with its turns."""
     connection.execute(turns.update().where(turns.c.owner == me, turns.c.state.in_(OPEN)).values(owner=None))
