@@ -257,7 +257,7 @@ CREATE INDEX ix_parts_echo_id ON parts (echo_id);
 CREATE INDEX ix_parts_given_at ON parts (given_at);
 CREATE INDEX ix_parts_outside_id ON parts (outside_id);
 
--- A row is a responder asked for a draft of a turn's reply, or for the summary after it.
+-- A row is a responder asked for a draft of a question's reply, or for the summary after it.
 CREATE TABLE tries (
     id INTEGER NOT NULL,
     turn_id INTEGER NOT NULL,

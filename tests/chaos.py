@@ -518,7 +518,7 @@ class Judge:
             "kills (SIGKILL)": play.kills,
             "faults of amoCRM and Manus": sum(play.faults.values()),
             **{f"faults: {kind}": play.faults[kind] for kind in FAULTS},
-            **{f"turns {state}": states[state] for state in State if states[state]},
+            **{f"questions {state}": states[state] for state in State if states[state]},
             **{f"replies by {name}": count for name, count in sorted(responders.items())},
             "notes in amoCRM": sum(map(len, self.notes.values())) + len(self.strangers),
         }

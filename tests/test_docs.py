@@ -64,9 +64,16 @@ def test_links_and_headings_are_seen() -> None:
     """The test before would pass on a page of which it reads nothing."""
     readme = ROOT / "README.md"
     assert "docs/manus.md" in set(links(readme))
-    assert "the-last-look" in anchors(ROOT / "docs" / "checks.md")
+    assert "the-last-check" in anchors(ROOT / "docs" / "checks.md")
 
 
 def test_a_page_in_one_language_has_its_pair() -> None:
     english = {page.name for page in ROOT.glob("docs/*.md")} - ENGLISH_ONLY
     assert english == {page.name for page in ROOT.glob("docs/ru/*.md")}
+
+
+@pytest.mark.parametrize("readme", [ROOT / "README.md", ROOT / "README.ru.md"], ids=["en", "ru"])
+def test_the_readme_leads_to_every_page(readme: Path) -> None:
+    folder = "docs/" if readme.name == "README.md" else "docs/ru/"
+    pages = {f"{folder}{page.name}" for page in ROOT.glob(f"{folder}*.md")}
+    assert pages - {link.partition("#")[0] for link in links(readme)} == set()

@@ -22,7 +22,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-import otvet
 from otvet.conversations.tables import chats
 from otvet.errors import DatabaseUnfit
 from otvet.schema import upgrade
@@ -112,7 +111,7 @@ def test_the_migrations_make_the_same_rules_on_postgresql(postgres_url: str) -> 
 
 def test_latest_is_the_newest_migration() -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(otvet.__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(Path(upgrade.__file__).with_name("migrations")))
 
     assert ScriptDirectory.from_config(config).get_current_head() == LATEST
 
