@@ -11,8 +11,8 @@ CREATE TABLE bot_waits (
     lead_id BIGINT NOT NULL,
     return_url TEXT NOT NULL,
     received_at DATETIME NOT NULL,
-    chat_ref TEXT, -- The chat whose message started it, or a key of its words while nobody has told their chat; none: neither is known.
-    turn_id INTEGER, -- The turn whose reply it got; none: it still waits. No foreign key: a turn that is joined to another goes away.
+    chat_ref TEXT, -- The chat whose message started the bot, or a key of its words until their chat is known; none: neither is known.
+    turn_id INTEGER, -- The turn whose reply it got; none: it still waits. No foreign key: a turn that is joined to another is deleted.
     CONSTRAINT pk_bot_waits PRIMARY KEY (id),
     CONSTRAINT uq_bot_waits_return_url UNIQUE (return_url)
 );
@@ -26,7 +26,7 @@ CREATE TABLE clients (
     name TEXT,
     phone TEXT,
     email TEXT,
-    card JSON, -- what else of the contact's card is told; see amocrm.cards.contact
+    card JSON, -- the other fields of the contact's card; see amocrm.cards.contact
     card_read_at DATETIME,
     card_due_at DATETIME, -- see deal_due_at
     first_version JSON, -- the row as it stood in a file of the first version
@@ -140,14 +140,14 @@ CREATE TABLE conversations (
     last_activity DATETIME NOT NULL,
     paused_until DATETIME, -- until then staff answer in the whole deal; chats has each chat's own
     paused_by TEXT, -- BY_MANAGER, BY_CLIENT or BY_HAND
-    mode TEXT, -- AUTO, DRAFT or OFF; none: as set for all
-    summary TEXT, -- of what was said in the deal up to ...
+    mode TEXT, -- AUTO, DRAFT or OFF; none: the mode of the settings
+    summary TEXT, -- the summary of the deal's messages up to ...
     summarised_until DATETIME, -- ... this moment, by amoCRM's clock
-    deal JSON, -- what amoCRM's card of it says; see amocrm.cards.deal
+    deal JSON, -- amoCRM's card of the deal; see amocrm.cards.deal
     deal_read_at DATETIME,
-    deal_due_at DATETIME, -- read it again then; whoever reads it moves this, and keeps only its own
-    searches INTEGER DEFAULT '0' NOT NULL, -- how often the deal was searched in vain
-    search_at DATETIME, -- search for it again then
+    deal_due_at DATETIME, -- when to read it again; a reader's claim moves this, see deals/known.py
+    searches INTEGER DEFAULT '0' NOT NULL, -- how many searches for the deal were in vain
+    search_at DATETIME, -- when to search for the deal again
     first_version JSON, -- the row as it stood in a file of the first version
     CONSTRAINT pk_conversations PRIMARY KEY (id),
     CONSTRAINT ck_conversations_status CHECK (status IN ('active', 'completed')),
@@ -163,8 +163,8 @@ CREATE UNIQUE INDEX uq_conversations_waiting_chat ON conversations (chat_ref) WH
 -- A row is a chat with a client.
 CREATE TABLE chats (
     chat_ref TEXT NOT NULL, -- see events.MessageEvent.chat_ref
-    conversation_id INTEGER NOT NULL, -- Where the chat was last seen. A conversation may have several, and conversations.chat_ref is the last of them.
-    paused_until DATETIME, -- until then staff answer in this chat, in whatever deal it goes on
+    conversation_id INTEGER NOT NULL, -- The conversation where the chat was last seen. Of several chats conversations.chat_ref is the last that wrote.
+    paused_until DATETIME, -- until then staff answer in this chat, also if it goes on in another deal
     paused_by TEXT, -- BY_MANAGER or BY_CLIENT
     CONSTRAINT pk_chats PRIMARY KEY (chat_ref),
     CONSTRAINT fk_chats_conversation_id_conversations FOREIGN KEY(conversation_id) REFERENCES conversations (id) ON DELETE CASCADE
@@ -185,26 +185,26 @@ CREATE TABLE threads (
 CREATE TABLE turns (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     conversation_id INTEGER NOT NULL,
-    chat_ref TEXT DEFAULT '' NOT NULL, -- The chat that asks and is answered, as events.MessageEvent.chat_ref; empty while no message has named it.
+    chat_ref TEXT DEFAULT '' NOT NULL, -- The chat of the question and the reply, as events.MessageEvent.chat_ref; empty while no message has named it.
     state TEXT DEFAULT 'waiting' NOT NULL,
-    owner TEXT, -- the process that works on it; none: any process may claim it
+    owner TEXT, -- the process that works on the turn; none: any process may claim it
     first_message_at DATETIME NOT NULL, -- when we received it, by our own clock
     last_message_at DATETIME NOT NULL,
     closed_at DATETIME,
-    sent_attempt_at DATETIME, -- the last call to amoCRM that may still be carried out
-    failing_since DATETIME, -- attempts have failed since then; an outage does not count
+    sent_attempt_at DATETIME, -- the last call to amoCRM, if it may still be carried out
+    failing_since DATETIME, -- every attempt since then has failed; outages do not count
     redrafts INTEGER DEFAULT '0' NOT NULL,
     requested_by_staff BOOLEAN DEFAULT 0 NOT NULL,
     responder TEXT,
     model TEXT,
     reply TEXT,
-    details JSON, -- what the responder tells of its reply: passages, task, seconds
-    way TEXT, -- the delivery method into the client's chat; none: only a note in the deal
+    details JSON, -- the responder's details of its reply: passages, task, seconds
+    way TEXT, -- the delivery method into the client's chat; none: a note in the deal only
     approved BOOLEAN DEFAULT 0 NOT NULL, -- a manager saw the draft
     note_id BIGINT,
     reason TEXT,
     summary TEXT, -- for the person who takes over
-    gap BOOLEAN DEFAULT 0 NOT NULL, -- the knowledge folder does not answer it
+    gap BOOLEAN DEFAULT 0 NOT NULL, -- the knowledge folder does not answer the question
     CONSTRAINT fk_turns_conversation_id_conversations FOREIGN KEY(conversation_id) REFERENCES conversations (id)
 );
 CREATE INDEX ix_turns_conversation_id ON turns (conversation_id);
@@ -227,8 +227,8 @@ CREATE TABLE messages (
     amocrm_contact_id BIGINT,
     amocrm_chat_id TEXT,
     amocrm_talk_id TEXT,
-    chat_ref TEXT, -- the chat in which it was said, as far as it is known; see chats
-    turn_id INTEGER, -- the turn that answers it, or that wrote it
+    chat_ref TEXT, -- the chat in which it was said, if known; see chats
+    turn_id INTEGER, -- the turn that answers the client's message, or that wrote the reply
     first_version JSON, -- the row as it stood in a file of the first version
     CONSTRAINT pk_messages PRIMARY KEY (id),
     CONSTRAINT ck_messages_sender_type CHECK (sender_type IN ('client', 'assistant', 'manager')),
@@ -246,9 +246,9 @@ CREATE TABLE parts (
     number INTEGER NOT NULL, -- from 1, in the order in which the client gets them
     text TEXT NOT NULL,
     state TEXT DEFAULT 'to_send' NOT NULL,
-    given_at DATETIME, -- when amoCRM was last asked to bring it to the client
-    outside_id TEXT, -- amoCRM's id of it, where the way gives one
-    echo_id TEXT, -- of the outgoing message that it came back as
+    given_at DATETIME, -- the last call to amoCRM for the part
+    outside_id TEXT, -- amoCRM's id of it, if the delivery method returns one
+    echo_id TEXT, -- the key of the outgoing message as which it came back
     CONSTRAINT pk_parts PRIMARY KEY (id),
     CONSTRAINT uq_parts_turn_id_number UNIQUE (turn_id, number),
     CONSTRAINT fk_parts_turn_id_turns FOREIGN KEY(turn_id) REFERENCES turns (id)
@@ -261,14 +261,14 @@ CREATE INDEX ix_parts_outside_id ON parts (outside_id);
 CREATE TABLE tries (
     id INTEGER NOT NULL,
     turn_id INTEGER NOT NULL,
-    draft INTEGER DEFAULT '0' NOT NULL, -- which one of the turn's drafts; or SUMMARY
+    draft INTEGER DEFAULT '0' NOT NULL, -- the number of the draft, or SUMMARY
     responder TEXT NOT NULL,
     started_at DATETIME NOT NULL,
     ended_at DATETIME,
-    outcome TEXT, -- replied, refused, or why not, for a person
+    outcome TEXT, -- REPLIED, REFUSED, or a sentence why there is no reply
     facts JSON NOT NULL, -- ids and states, never a client's words
-    refused TEXT, -- what it wrote and was not sent
-    findings JSON, -- why: (kind, text) of each
+    refused TEXT, -- the text of a refused draft
+    findings JSON, -- why it was refused: (kind, text) of each finding
     CONSTRAINT pk_tries PRIMARY KEY (id),
     CONSTRAINT uq_tries_turn_id_draft_responder UNIQUE (turn_id, draft, responder),
     CONSTRAINT fk_tries_turn_id_turns FOREIGN KEY(turn_id) REFERENCES turns (id)

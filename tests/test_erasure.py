@@ -320,9 +320,9 @@ def test_what_was_being_written_meanwhile_does_not_come_back(database: Database)
         await asyncio.to_thread(shop.erase, lead_id=LEAD)
         await log.of("manus").refuse(MARK, [Finding("price", MARK)])
         card = {"name": MARK, "phone": MARK, "email": MARK, "card": {"x": MARK}}
-        assert not await database.write(lambda one: summaries.keep(one, due, MARK))
-        assert not await database.write(lambda one: known.keep_deal(one, row, token, {"name": MARK}, now))
-        assert not await database.write(lambda one: known.keep_contact(one, row, token, card, now))
+        assert not await database.write(lambda one: summaries.save(one, due, MARK))
+        assert not await database.write(lambda one: known.save_deal(one, row, token, {"name": MARK}, now))
+        assert not await database.write(lambda one: known.save_contact(one, row, token, card, now))
         late = await database.write(lambda one: known.claim(one, row, token, deal=True, card=True))
         assert late == (False, False)  # whoever had looked before
         await database.writer.stop()

@@ -143,7 +143,7 @@ def by_widget(database: Database, amo: AmoStandin) -> Stage:
     stage.delivery_options = DeliveryOptions(via={"*": "widget"}, note=False)
     for lead_id in (LEAD, OTHER):
         with database.writes.begin() as connection:
-            bot_waits.keep(connection, lead_id, amo.chats.wait(lead_id), None, stage.clock.now())
+            bot_waits.save(connection, lead_id, amo.chats.wait(lead_id), None, stage.clock.now())
     return stage
 
 

@@ -41,7 +41,7 @@ class Deal(Stage):
 
         self.run(play)
 
-    def keep_summary(self, text: str, lead_id: int = LEAD) -> None:
+    def save_summary(self, text: str, lead_id: int = LEAD) -> None:
         with self.database.writes.begin() as connection:
             here = conversations.c.amocrm_lead_id == lead_id
             values = {"summary": text, "summarised_until": self.clock.now()}
@@ -99,7 +99,7 @@ def test_the_summary_of_both_is_neither_told_nor_written(database: Database) -> 
     manus = Writer("manus", "Gladly.")
     deal = Deal(database, manus)
     deal.talk(("It is a present", HUSBAND))
-    deal.keep_summary("A present is to be a surprise.")
+    deal.save_summary("A present is to be a surprise.")
     deal.talk(("Is it?", HUSBAND))
     assert manus.told[-1].summary == "A present is to be a surprise."
     short = Short("In short.")
@@ -116,7 +116,7 @@ def test_neither_is_the_summary_of_another_deal_told_in_which_both_wrote(databas
     manus = Writer("manus", "Gladly.")
     deal = Deal(database, manus)
     deal.talk(("Before", HUSBAND | {"lead_id": 5}))
-    deal.keep_summary("He asked before.", 5)
+    deal.save_summary("He asked before.", 5)
     deal.talk(("Now", HUSBAND))
     assert "He asked before." in manus.told[-1].summary
     deal.talk(("Me too", WIFE | {"lead_id": 5}), ("As always", HUSBAND | {"lead_id": 5}), ("Now", HUSBAND))

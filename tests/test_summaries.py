@@ -138,12 +138,12 @@ def test_of_two_who_summarise_at_once_the_first_wins(database: Database) -> None
     due = database.look(lambda connection: summaries.due(connection, row, MOST))
     assert due is not None
     with database.writes.begin() as connection:
-        assert summaries.keep(connection, due, "first")
-        assert not summaries.keep(connection, due, "second")
+        assert summaries.save(connection, due, "first")
+        assert not summaries.save(connection, due, "second")
     assert kept(database).summary == "first"
     again = summaries.Due(due.conversation_id, "first", due.until, due.rows)
     with database.writes.begin() as connection:
-        assert summaries.keep(connection, again, "third")
+        assert summaries.save(connection, again, "third")
 
 
 NOT_OURS = {
@@ -246,7 +246,7 @@ def test_neither_does_a_summary_that_cannot_be_kept(database: Database, monkeypa
     def full(*_: object) -> bool:
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(summaries, "keep", full)
+    monkeypatch.setattr(summaries, "save", full)
     stage = stage_with(database, Short("In short."))
     talk(stage, "one", "two", "three", "four")
     assert [stage.turn(row.turn_id).state for row in said(database)] == [State.KEPT] * 8

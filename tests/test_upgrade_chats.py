@@ -218,7 +218,7 @@ def test_what_was_on_its_way_arrives_once(database_url: str, amo: AmoStandin) ->
     taken = database.look(lambda one: one.scalars(sa.select(bot_waits.c.turn_id).order_by(bot_waits.c.id)).all())
     assert taken == [sending[2], sending[1]]
     with database.writes.begin() as connection:
-        assert waiting.keep(connection, bot.lead, "https://example.amocrm.ru/another", None, NOW)
+        assert waiting.save(connection, bot.lead, "https://example.amocrm.ru/another", None, NOW)
     database.close()
 
 

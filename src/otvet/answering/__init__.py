@@ -1,1 +1,1 @@
-"""Answering: a turn waited for, its context gathered, its reply written, and the summary after it."""
+"""Answering a turn: wait for silence, gather the context, have the reply written and delivered, update the summary."""

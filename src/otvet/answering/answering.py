@@ -1,7 +1,7 @@
-"""The answer to one turn, from the quiet period to its closing: the heart of the program.
+"""Answers one turn, from the quiet period to its last state: the heart of the program.
 
-Every step can be cut off by a crash at any point and is then carried out again: what it does is decided by the
-turn's state in the database, and each move is made by one call only, of the process that owns the turn.
+A crash can cut off any step at any point, and the step is then repeated: the turn's state in the database decides what
+is left to do. Each move between states is made by one call only, in the process that owns the turn.
 """
 
 import asyncio
@@ -37,17 +37,17 @@ log = structlog.get_logger(__name__)
 
 FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 900.0
-LOOK_AGAIN_SECONDS = 5.0  # for a turn that another one of its chat keeps waiting
+LOOK_AGAIN_SECONDS = 5.0  # while another turn of the chat is in hand
 NOT_OURS = "not ours"
 
 
 @dataclass(frozen=True, slots=True)
 class WritingOptions:
-    """What the settings say of what a responder is told.
+    """The settings for what responders are told and may spend.
 
-    history_messages: as many of the newest a responder is told; a summary stands for what was before.
-    ceilings: by responder, what may be spent in a day, in its own unit; see spending.UNITS.
-    zone: the company's, in which it is today; None is the machine's.
+    history_messages: how many of the newest messages a responder is told; a summary replaces the older ones.
+    ceilings: the most that each responder may spend in a day, in its own unit; see spending.UNITS.
+    zone: the company's time zone, for the date of today; None: the machine's.
     """
 
     history_messages: int = 60
@@ -70,7 +70,7 @@ class Delays(Protocol):
 
 
 class Answering:
-    """Answers turns, as the process ``me``.
+    """Answers turns in the process ``me``. active: the ids of the turns that it works on.
 
     delays: where a reply rests that amoCRM has not taken for long; None: it waits here.
     """
@@ -106,7 +106,7 @@ class Answering:
         self.active: set[int] = set()
 
     async def answer(self, turn_id: int) -> str:
-        """The workflow: the life of one turn. Gives the state in which it ended, or NOT_OURS."""
+        """Run the workflow of one turn. Returns the state in which the turn ended, or NOT_OURS."""
         if turn_id in self.active:
             return NOT_OURS
         self.active.add(turn_id)
@@ -116,17 +116,17 @@ class Answering:
             while turn is not None and isinstance(outcome, Rewrite):
                 turn = await self._wait_for_place(turn)
                 if turn is not None:
-                    await self._know_the_deal(turn)
+                    await self._wait_for_cards(turn)
                     await self._have_written(turn)
                     outcome = await self._deliver(turn)
             if turn is None:
                 return NOT_OURS
-            self._let_the_next_one_in(turn.conversation_id)
+            self._wake_next_turn(turn.conversation_id)
             await self._delivery.release(turn)
             if not isinstance(outcome, State):
                 return NOT_OURS
             if outcome == State.SENT:
-                await self._wake_the_resting()
+                await self._wake_resting_turns()
             await self._summaries.bring_up_to_date(turn_id)
             return outcome
         finally:
@@ -135,43 +135,44 @@ class Answering:
     async def amocrm_is_back(self) -> None:
         """An outage is over: replies that wait, here or in no process, are tried again."""
         self._delivery.hurry()
-        await self._wake_the_resting()
+        await self._wake_resting_turns()
 
     async def _claim(self, turn_id: int) -> Turn | None:
         now = self._clock.now()
         turn = await self._database.write(lambda connection: queue.claim(connection, turn_id, self._me, now))
         if turn is not None and turn.reply is None and self._deals is not None:
-            self._deals.begin(turn.conversation_id)  # cards that are old are read while the client may still be writing
+            self._deals.begin(turn.conversation_id)  # old cards are read while the client may still write
         return turn
 
     async def _wait_for_place(self, turn: Turn) -> Turn | None:
-        """Wait until the client is silent and no other turn of the chat is in hand; gives the turn, in hand now.
+        """Wait until the client is silent and no other turn of the chat is in hand, then take the turn in hand.
 
-        None: it is not ours any more, for instance because it was joined to the one in hand.
+        Returns the turn as it is then; None if it is not ours any more, for instance because it was joined to the turn
+        in hand.
         """
-        now: Turn | None = turn
-        while now is not None:
-            now = await self._wait_for_quiet(now)
-            if now is None:
+        current: Turn | None = turn
+        while current is not None:
+            current = await self._wait_for_quiet(current)
+            if current is None:
                 break
-            now, verdict = await self._database.write(lambda connection: self._take(connection, turn.id))
+            current, verdict = await self._database.write(lambda connection: self._take(connection, turn.id))
             if not isinstance(verdict, Wait):
-                return now
+                return current
             if verdict.until is None:
                 with contextlib.suppress(TimeoutError):  # another process may have closed it
                     await asyncio.wait_for(self._closed[turn.conversation_id].wait(), LOOK_AGAIN_SECONDS)
         return None
 
     async def _wait_for_quiet(self, turn: Turn) -> Turn | None:
-        """Wait until the client has been silent for a while, or has waited long enough, by the database."""
-        now: Turn | None = turn
-        while now is not None and (left := policy.silence_left(now, self._policy, self._clock.now())):
+        """Sleep through the quiet period. The turn is read again after each sleep: the client may have written on."""
+        current: Turn | None = turn
+        while current is not None and (left := policy.silence_left(current, self._policy, self._clock.now())):
             await self._clock.sleep(left.total_seconds())
-            now = await self._database.read(lambda connection: turns.get(connection, turn.id))
-        return now
+            current = await self._database.read(lambda connection: turns.get(connection, turn.id))
+        return current
 
     def _take(self, connection: Connection, turn_id: int) -> tuple[Turn | None, Verdict]:
-        """Take a waiting turn in hand, with what the client has added to it."""
+        """Take a waiting turn in hand, and join the client's newer messages to it."""
         turn = turns.owned(connection, turn_id, self._me)
         if turn is not None and turn.state == State.WAITING:
             if not queue.take(connection, turn, self._me):
@@ -184,14 +185,14 @@ class Answering:
             return turn, Wait(now + left)  # the client wrote on
         return turn, Go(Step.WRITE)
 
-    async def _know_the_deal(self, turn: Turn) -> None:
-        """Wait for amoCRM's cards, but only a moment."""
+    async def _wait_for_cards(self, turn: Turn) -> None:
+        """Wait for amoCRM's cards, up to deals.reading.PATIENCE_SECONDS."""
         if self._deals is not None and turn.reply is None:
             await self._deals.fresh(turn.conversation_id)
 
     async def _have_written(self, turn: Turn) -> None:
-        """Have the reply written and stored with the turn, unless it is written already or is not to be."""
-        match await self._database.read(lambda connection: self._look(connection, turn.id)):
+        """Write the reply and store it with the turn, if it is not written yet and the policy allows it."""
+        match await self._database.read(lambda connection: self._decide(connection, turn.id)):
             case None:
                 return
             case Go(Step.WRITE):
@@ -204,25 +205,25 @@ class Answering:
                 await self._database.write(
                     lambda connection: (
                         check(connection, turn.id, self._me, self._policy, now)
-                        if self._to_write(connection, turn.id)
+                        if self._unwritten_turn(connection, turn.id)
                         else None
                     )
                 )
 
-    def _look(self, connection: Connection, turn_id: int) -> Verdict | None:
-        turn = self._to_write(connection, turn_id)
+    def _decide(self, connection: Connection, turn_id: int) -> Verdict | None:
+        turn = self._unwritten_turn(connection, turn_id)
         if turn is None:
             return None
         now = self._clock.now()
         return policy.decide(turn, facts.read(connection, turn, self._policy, now), self._policy, now)
 
-    def _to_write(self, connection: Connection, turn_id: int) -> Turn | None:
-        """The turn, if there is a reply for us to write."""
+    def _unwritten_turn(self, connection: Connection, turn_id: int) -> Turn | None:
+        """The turn, if this process owns it and its reply is still to be written."""
         turn = turns.owned(connection, turn_id, self._me)
         return turn if turn is not None and turn.state == State.ANSWERING and turn.reply is None else None
 
     def _write_hours_text(self, connection: Connection, turn_id: int) -> None:
-        turn = self._to_write(connection, turn_id)
+        turn = self._unwritten_turn(connection, turn_id)
         if turn is not None and drafts.write_down(
             connection, turn, self._me, Reply(self._policy.hours_text, Writer.HOURS)
         ):
@@ -230,7 +231,7 @@ class Answering:
             drafts.ask_for_person(connection, turn, self._me, Reason.OUT_OF_HOURS, summary)
 
     async def _write(self, turn_id: int) -> None:
-        """Ask the responders, in their order, and store the reply with the turn."""
+        """Ask the responders in their order, and store the reply with the turn."""
         if self._voice is not None:
             await self._voice.listen(turn_id)
         gathered = await self._database.read(lambda connection: self._gather(connection, turn_id))
@@ -246,8 +247,8 @@ class Answering:
         await self._database.write(lambda connection: self._store(connection, told, attempts, written, gap))
 
     def _gather(self, connection: Connection, turn_id: int) -> tuple[Context, StoredAttempts] | None:
-        """What the responders are told, and what is kept of asking them; None when there is no reply to write."""
-        turn = self._to_write(connection, turn_id)
+        """The context for the responders and the log of their attempts; None when there is no reply to write."""
+        turn = self._unwritten_turn(connection, turn_id)
         if turn is None:
             return None
         options = self._options
@@ -260,8 +261,8 @@ class Answering:
         return StoredAttempts(connection, self._database, self._clock, turn, draft, self._options.ceilings)
 
     def _store_human_request(self, connection: Connection, told: Context) -> None:
-        """The client wants a person: store what is said to the client, and what the person is told."""
-        turn = self._to_write(connection, told.turn_id)
+        """The client asks for a person: store the reply to the client and the summary for staff."""
+        turn = self._unwritten_turn(connection, told.turn_id)
         if turn is not None and drafts.write_down(connection, turn, self._me, human_request.reply(told)):
             summary = human_request.summary(told) or Reason.ASKED
             drafts.ask_for_person(connection, turn, self._me, Reason.ASKED, summary)
@@ -269,8 +270,8 @@ class Answering:
     def _store(
         self, connection: Connection, told: Context, attempts: StoredAttempts, written: Written, gap: bool
     ) -> None:
-        attempts.save(connection)  # in any case: it was paid for
-        turn = self._to_write(connection, told.turn_id)
+        attempts.save(connection)  # even if the turn has changed: they were paid for
+        turn = self._unwritten_turn(connection, told.turn_id)
         if turn is None or not drafts.write_down(connection, turn, self._me, written.reply, gap=gap):
             return
         if written.doubts:
@@ -294,12 +295,12 @@ class Answering:
         await delays.begin_later(turn.id, timedelta(seconds=LONGEST_WAIT_SECONDS))
         self._may_rest = True
 
-    async def _wake_the_resting(self) -> None:
+    async def _wake_resting_turns(self) -> None:
         """amoCRM took a reply: it will take those that rest."""
         if self._delays is not None and self._may_rest:
             self._may_rest = False
             await self._delays.end_delays()
 
-    def _let_the_next_one_in(self, conversation_id: int) -> None:
+    def _wake_next_turn(self, conversation_id: int) -> None:
         if closed := self._closed.pop(conversation_id, None):
             closed.set()

@@ -1,13 +1,13 @@
-"""The workflow engine: DBOS, behind the few words that Otvet needs of it.
+"""The workflow engine: DBOS, behind the few methods that Otvet needs.
 
-- ``begin``, ``begin_again``: a turn's workflow runs in this process.
-- ``begin_later``: a turn waits for hours; then any process begins it.
-- ``every``: a job runs again and again, each time in one of all processes.
+- ``begin``, ``begin_again``: run a turn's workflow in this process.
+- ``begin_later``: delay a turn for hours; then any process begins it.
+- ``every``: repeat a job; each run takes place in one of all processes.
 
-DBOS's tables hold ids and states only, in a file (or schema) of their own that may be lost: what was promised stands in
-``conversations.db``, open turns are begun again from there, and jobs are registered at every start. For the same reason
-no step of a workflow is recorded: a remembered result would be played back to a turn that has moved on since. A
-workflow always runs from its top, and the turn's state says what is still to be done.
+DBOS's tables hold ids and states only, in a file (or schema) of their own that may be lost: ``conversations.db`` holds
+the turns themselves, open turns are begun again from there, and jobs are registered at every start. For that reason no
+step of a workflow is recorded: DBOS would replay the recorded result to a turn that has moved on since. A workflow
+always runs from its top, and the turn's state says what is left to do.
 Source: https://docs.dbos.dev/python/reference
 """
 
@@ -31,28 +31,28 @@ from otvet.storage.engines import IDLE_TRANSACTION_MS, impatient
 
 log = structlog.get_logger(__name__)
 
-# Any version of the program continues the turns of another: what is to be done is decided by the turn's state.
+# One for all versions: each continues the turns of another, because the turn's state decides what is left to do.
 APPLICATION_VERSION = "otvet"
 FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 MOST_FORGOTTEN_AT_ONCE = 1000
-MOST_THREADS = 8  # its writes are short; a thread for each waiting one would only keep the webhook from running
+MOST_THREADS = 8  # DBOS's writes are short; more threads would only slow the webhook down
 A_DAY = 86_400
-DELAYED = "delayed"  # the queue of the turns that were put off
-DELAYED_POLL_SECONDS = 5.0  # what waited for hours waits for these too
-OVERDUE = timedelta(minutes=1)  # a delayed turn that has not been begun by then is not waited for any more
+DELAYED = "delayed"  # DBOS's queue of the delayed turns
+DELAYED_POLL_SECONDS = 5.0  # a turn that waited for hours can wait for these too
+OVERDUE = timedelta(minutes=1)  # after this, the sweep begins a delayed turn that DBOS has not begun
 
 Job = Callable[[], Awaitable[object]]
 Workflow = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class CutShort(Exception):
-    """A turn's work ended with an error; the engine keeps this in place of it, for an error may quote a client."""
+    """A turn's work ended with an error. DBOS stores this in its place, because an error's text may quote a client."""
 
 
 class Engine:
     """DBOS in the process ``me``.
 
-    alive: the ids of the living processes, as the worker saw them last.
+    alive: the ids of the living processes at the worker's last sweep.
     """
 
     def __init__(self, url: str, me: str) -> None:
@@ -60,42 +60,42 @@ class Engine:
         self._me = me
         self.alive: Collection[str] = (me,)
         self._jobs: dict[str, tuple[int | str, Job]] = {}
-        self._busy: dict[str, asyncio.Task[Any]] = {}  # the jobs that run here
+        self._busy: dict[str, asyncio.Task[Any]] = {}  # the jobs running here, by name
         self._answer: Workflow | None = None
         self._ring: Workflow | None = None
-        self._under_way: set[asyncio.Task[Any]] = set()
-        self._running: Counter[int] = Counter()  # turns; one twice for a moment when a sweep comes between
+        self._in_flight: set[asyncio.Task[Any]] = set()
+        self._running: Counter[int] = Counter()  # workflows by turn; two for a moment if a sweep begins it again
 
     def every(self, name: str, when: int | str, job: Job) -> None:
-        """Register a job before the start; each of its times it runs in one of all processes.
+        """Register a job before the start. Each run takes place in one of all processes.
 
-        when: seconds that divide a minute, an hour or a day; the first run is at the start, unless the job has run in
-        this period. Or a cron expression, in UTC; times that passed while no process ran are made up for once.
+        when: a period in seconds that divides a minute, an hour or a day; the first run is at the start, unless the job
+        has run in this period. Or a cron expression, in UTC; runs missed while no process was up are made up for once.
 
-        The job may be cut off anywhere. A run is left out while another one goes on in a living process. An error is
-        logged, and the schedule goes on.
+        A stop may cut the job off anywhere. A run is skipped while another one is active in a living process. An error
+        is logged, and the schedule goes on.
         """
         self._jobs[name] = (when, job)
 
     async def start(self, answer: Callable[[int], Awaitable[str]], wake: Callable[[int], object]) -> None:
-        """Launch on the running event loop.
+        """Launch DBOS on the running event loop.
 
-        answer: the work on a turn. wake: called with a turn whose delay is over; it has the turn begun.
+        answer: does the work on a turn. wake: called with a turn whose delay is over; it has the turn begun.
         """
         DBOS(config=_config(self._url, self._me))
         logger = logging.getLogger("dbos")
-        logger.handlers.clear()  # its lines go where ours go
+        logger.handlers.clear()  # its log lines go through our handlers
         logger.propagate = True
 
         async def answer_turn(turn_id: int) -> str:
-            return await self._apart(self._answer_turn(answer, turn_id))
+            return await self._run_detached(self._answer_turn(answer, turn_id))
 
         async def ring(turn_id: int) -> None:
-            # Not before this workflow is recorded as ended: the turn may be put off anew under the same id.
+            # Only after this workflow is recorded as ended: the turn may be delayed again under this id.
             _this_task().add_done_callback(lambda _: wake(turn_id))
 
         async def run_job(_time: datetime, name: str) -> str:
-            return await self._apart(self._run_job(name))
+            return await self._run_detached(self._run_job(name))
 
         self._answer = DBOS.workflow(name="answer")(answer_turn)
         self._ring = DBOS.workflow(name="ring")(ring)
@@ -105,13 +105,13 @@ class Engine:
         await self._schedule(scheduled)
 
     async def stop(self) -> None:
-        """Leave what is under way to the next start."""
+        """Cut off the workflows in flight; the next start continues them."""
         self._answer = self._ring = None
-        logging.getLogger("dbos").setLevel(logging.ERROR)  # that work is cut off here is no news
-        for task in self._under_way:
+        logging.getLogger("dbos").setLevel(logging.ERROR)  # work that is cut off here is no error
+        for task in self._in_flight:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-        # A thread of its own: DBOS closes the pool that the event loop would otherwise take one from.
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
+        # In a separate pool: DBOS closes the event loop's default pool.
         with ThreadPoolExecutor(1) as alone:
             await asyncio.get_running_loop().run_in_executor(alone, lambda: DBOS.destroy(destroy_registry=True))
 
@@ -120,7 +120,7 @@ class Engine:
         return self._answer is not None
 
     async def stop_jobs(self) -> None:
-        """Before the rest stops: cut off the jobs that run here, and begin no other."""
+        """Cut off the jobs that run here, and begin no other. Called before the rest stops."""
         self._jobs = {}
         jobs = list(self._busy.values())
         for job in jobs:
@@ -138,7 +138,7 @@ class Engine:
     async def begin_again(self, workflow_id: str, turn_id: int) -> None:
         """Start a turn's workflow anew, unless a living process runs it. Any process and version may have begun it.
 
-        One of this very process may have ended without DBOS being able to write that down: on a full disk.
+        On a full disk DBOS could not record the end of a workflow: so for this process ``works_on`` decides.
         """
         status = await DBOS.get_workflow_status_async(workflow_id)
         if status is not None:
@@ -149,25 +149,25 @@ class Engine:
         await self.begin(workflow_id, turn_id)
 
     async def begin_later(self, workflow_id: str, turn_id: int, delay: timedelta) -> None:
-        """Put a turn off, in place of an earlier delay: whichever process is there then is told to begin it.
+        """Delay a turn, in place of an earlier delay; a process that is up afterwards begins it.
 
-        For hours and days, which the turn spends in no process's memory. Its own workflow may call this at its end. If
-        the workflow file is lost, so is the delay, and the sweep begins the turn.
+        For hours and days: the delay is in the workflow file, not in memory. The turn's own workflow may call this at
+        its end. If the workflow file is lost, so is the delay, and the sweep begins the turn.
         """
         assert self._ring is not None
-        await DBOS.delete_workflow_async(_alarm(workflow_id))
-        with SetWorkflowID(_alarm(workflow_id)), SetEnqueueOptions(delay_seconds=delay.total_seconds()):
+        await DBOS.delete_workflow_async(_alarm_id(workflow_id))
+        with SetWorkflowID(_alarm_id(workflow_id)), SetEnqueueOptions(delay_seconds=delay.total_seconds()):
             await DBOS.enqueue_workflow_async(DELAYED, self._ring, turn_id)
 
     async def put_off(self, workflow_ids: Collection[str], now: datetime) -> set[str]:
-        """Those of these workflows whose turns wait for the end of a delay, so that a sweep leaves them alone."""
-        alarms = {_alarm(workflow_id): workflow_id for workflow_id in workflow_ids}
+        """Which of these workflows have a delayed turn, which a sweep must leave alone."""
+        alarms = {_alarm_id(workflow_id): workflow_id for workflow_id in workflow_ids}
         found = await _list(workflow_ids=list(alarms), status=["DELAYED", "ENQUEUED"]) if alarms else []
         overdue = (now - OVERDUE).timestamp() * 1000
         return {alarms[one.workflow_id] for one in found if (one.delay_until_epoch_ms or 0) > overdue}
 
     async def end_delays(self) -> None:
-        """What the put-off turns wait for has come: all of them are begun now."""
+        """End all delays now, because what the turns wait for has come."""
         for one in await _list(queue_name=DELAYED, status="DELAYED"):
             await DBOS.set_workflow_delay_async(one.workflow_id, delay_seconds=0)
 
@@ -181,7 +181,9 @@ class Engine:
             return await answer(turn_id)
         except Exception as error:
             name = type(error).__name__
-            log.error("a turn's work ended with an error", turn=turn_id, error=name, exc_info=not _quotes(error))
+            log.error(
+                "a turn's work ended with an error", turn=turn_id, error=name, exc_info=not _may_quote_client(error)
+            )
             raise CutShort(name) from None
         finally:
             self._running[turn_id] -= 1
@@ -191,9 +193,9 @@ class Engine:
     # Jobs
 
     async def _schedule(self, workflow: Workflow) -> None:
-        """Each time of a job is the id of one workflow, so that it runs once however many processes begin it."""
+        """Register the schedules. A run's workflow id comes from its time, so only one of all processes runs it."""
         for schedule in await DBOS.list_schedules_async():
-            if schedule["schedule_name"] not in self._jobs:  # of a version before
+            if schedule["schedule_name"] not in self._jobs:  # a job of an earlier version
                 await DBOS.delete_schedule_async(schedule["schedule_name"])
         await DBOS.apply_schedules_async(
             [
@@ -225,26 +227,29 @@ class Engine:
         except Exception as error:
             reason = str(error) if isinstance(error, OtvetError) else type(error).__name__
             log.error(
-                "a job failed; it runs again at its next time", job=name, reason=reason, exc_info=not _quotes(error)
+                "a job failed; it runs again at its next time",
+                job=name,
+                reason=reason,
+                exc_info=not _may_quote_client(error),
             )
             return "failed"
         finally:
             del self._busy[name]
         return "done"
 
-    # Both
+    # Shared by turns and jobs
 
-    async def _apart(self, work: Coroutine[Any, Any, str]) -> str:
-        """Run a workflow's work so that a stop cuts it off, and so that nothing it calls is recorded as its step."""
+    async def _run_detached(self, work: Coroutine[Any, Any, str]) -> str:
+        """Run a workflow's work in a task that a stop can cancel, and outside DBOS's context: no step is recorded."""
         task = _this_task()
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
         return await asyncio.create_task(work, context=Context())
 
     async def forget(self, now: datetime, older_than: timedelta) -> int:
-        """Clear the records of workflows that ended long ago, or that a dead process left behind; gives how many.
+        """Delete the records of workflows that ended long ago, or that a dead process left behind; returns how many.
 
-        If the turn of such a one is open all the same, it is begun anew.
+        A turn that is still open is then begun anew.
         """
         until, count = (now - older_than).isoformat(), 0
         left = await _list(status="PENDING", end_time=until, limit=MOST_FORGOTTEN_AT_ONCE)
@@ -266,7 +271,7 @@ def _config(url: str, me: str) -> DBOSConfig:
         "system_database_url": url,
         "log_level": "WARNING",
         "max_executor_threads": MOST_THREADS,
-        # As for our own connections; an address whose options say otherwise is obeyed.
+        # As on our own connections; options in the address come first.
         "sys_db_idle_transaction_timeout_sec": IDLE_TRANSACTION_MS / 1000,
     }
     if make_url(url).get_backend_name() == "sqlite":
@@ -287,11 +292,11 @@ def _cron(seconds: int) -> str:
     raise ValueError(f"{seconds} seconds divide neither a minute nor an hour nor a day")
 
 
-def _alarm(workflow_id: str) -> str:
+def _alarm_id(workflow_id: str) -> str:
     return f"{workflow_id}-alarm"
 
 
-def _quotes(error: Exception) -> bool:
+def _may_quote_client(error: Exception) -> bool:
     """Whether the error's text may hold what a client wrote."""
     return isinstance(error, (DBAPIError, OtvetError))
 

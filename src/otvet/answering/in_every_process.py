@@ -1,7 +1,7 @@
-"""What each process does for itself, again and again: only what no other process can do for it.
+"""The loop for periodic work that every process must do for itself.
 
-That it is alive, which open turns it can begin, what its own inbox heard. What is done once for all processes is a job
-of the engine instead: ``Engine.every``.
+Examples: write its heartbeat, begin open turns, tell the others when its inbox last heard of amoCRM. Work that one
+process does for all is a job of the engine: ``Engine.every``.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 async def repeat(clock: Clock, seconds: float, work: Callable[[], Awaitable[object]], failed: str) -> None:
-    """Do the work at once and then in such pauses, until cancelled. failed: what the log says of an error."""
+    """Do the work now and after each pause of ``seconds``, until cancelled. failed: the log message of an error."""
     while True:
         try:
             await work()

@@ -1,4 +1,4 @@
-"""What the assistant is told of its work: a Markdown file that the user edits, or our own words while there is none."""
+"""The assistant's instructions: a Markdown file that the user edits, or the built-in text while there is none."""
 
 import re
 from pathlib import Path
@@ -19,13 +19,13 @@ _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 
 class Instructions:
-    """Read anew for each turn: an edit counts from the next reply on."""
+    """Reads the file anew for each turn: an edit counts from the next reply on."""
 
     def __init__(self, file: Path = Path("instructions.md")) -> None:
         self.file = file
 
     def read(self, language: str) -> str:
-        """The file without its comments; our own words in that language while it is missing or empty."""
+        """The file without its comments; the built-in text in ``language`` if it is missing, empty or unreadable."""
         try:
             return self.written() or translator(language)(INSTRUCTIONS)
         except (UnicodeDecodeError, OSError) as error:
@@ -35,7 +35,7 @@ class Instructions:
             return translator(language)(INSTRUCTIONS)
 
     def written(self) -> str:
-        """What stands in the file; empty when there is none. UnicodeDecodeError or OSError for one that is unfit."""
+        """The file without its comments; empty if there is none. Raises UnicodeDecodeError or OSError."""
         try:
             return _COMMENT.sub("", self.file.read_text(encoding="utf-8-sig")).strip()
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The rolling summary of a long conversation: what was said before the messages that a responder is told."""
+"""The rolling summary of a long conversation: it covers the messages before those that a responder is told."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from otvet.answering.context import as_line
 from otvet.answering.writer import ReplyWriter
 from otvet.clock import Clock
-from otvet.conversations.conversation import keep_summary
+from otvet.conversations.conversation import save_summary
 from otvet.conversations.history import people
 from otvet.conversations.messages import NEVER_SAID, of_lead
 from otvet.conversations.tables import conversations, messages
@@ -29,15 +29,15 @@ from otvet.turns.turn import Turn
 log = structlog.get_logger(__name__)
 
 CHARACTERS = 8000
-"""A summary is due when the messages since the last one are longer than that, or more than a responder is told."""
+"""A summary is due when the messages since the last one exceed this length, or the number that a responder is told."""
 
 MOST_AT_ONCE = 400
-KEPT_SHARE = 3  # a third of the messages stays as it is
+VERBATIM_SHARE = 3  # the newest third of a responder's messages is not summarised
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is to be summarised: messages, oldest first, after the summary ``before``."""
+    """The messages to summarise, oldest first, and the summary ``before`` them."""
 
     conversation_id: int
     before: str
@@ -51,7 +51,7 @@ class Due:
 
 
 class Summaries:
-    """Keeps summaries up to date. attempts: gives the log of the attempts at a turn's draft."""
+    """Keeps summaries up to date. attempts: opens the attempt log of a turn for the number of a draft."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Summaries:
         self._attempts = attempts
 
     async def bring_up_to_date(self, turn_id: int) -> None:
-        """Summarise what is due after a turn. No step of the turn: what a crash cuts off is due again."""
+        """Write the summary that is due after a turn. Not a step of the turn: after a crash it is due again."""
         try:
             found = await self._database.read(lambda connection: self._due(connection, turn_id))
             if found is None:
@@ -79,7 +79,7 @@ class Summaries:
             language = language_of("\n".join(row.content for row in what.rows))
             lines = [as_line(row, language) for row in what.rows]
             text = await self._writer.summarise(lines, what.before, language, attempts)
-            await self._database.write(lambda connection: _keep(connection, what, attempts, text))
+            await self._database.write(lambda connection: _save_with_attempts(connection, what, attempts, text))
         except StorageError as error:
             log.warning("no summary is kept", turn=turn_id, reason=str(error))  # the turn has ended well all the same
 
@@ -94,9 +94,9 @@ class Summaries:
         return (what, self._attempts(connection, turn, SUMMARY)) if what is not None else None
 
 
-def _keep(connection: Connection, what: Due, attempts: StoredAttempts, text: str) -> None:
-    attempts.save(connection)  # in any case: it was paid for
-    keep(connection, what, text)
+def _save_with_attempts(connection: Connection, what: Due, attempts: StoredAttempts, text: str) -> None:
+    attempts.save(connection)  # even if the summary is not stored: they were paid for
+    save(connection, what, text)
 
 
 _LONG = (
@@ -111,7 +111,7 @@ _EVER = datetime(1, 1, 2, tzinfo=UTC)
 
 
 def is_long(connection: Connection, turn: Turn, history_messages: int) -> bool:
-    """Whether a conversation has become long enough to look closer; costs one look into an index."""
+    """Whether a conversation is long enough to look closer; costs one look into an index."""
     if history_messages == 0:
         return False
     values = {"lead": turn.deal, "since": turn.summarised_until or _EVER}
@@ -120,8 +120,10 @@ def is_long(connection: Connection, turn: Turn, history_messages: int) -> bool:
 
 
 def due(connection: Connection, turn: Turn, history_messages: int) -> Due | None:
-    """What has to be summarised after this turn, if anything has. history_messages: as many a responder is told."""
-    if history_messages == 0 or len(people(connection, turn.deal)) > 1:  # to whom could it be told?
+    """The messages to summarise after this turn, or None. history_messages: how many a responder is told."""
+    if (
+        history_messages == 0 or len(people(connection, turn.deal)) > 1
+    ):  # a summary of several people could be told to none of them
         return None
     query = sa.select(messages).where(of_lead(turn.deal), ~NEVER_SAID)
     if turn.summarised_until is not None:
@@ -129,12 +131,12 @@ def due(connection: Connection, turn: Turn, history_messages: int) -> Due | None
     rows = connection.execute(query.order_by(messages.c.timestamp, messages.c.id).limit(MOST_AT_ONCE)).all()
     if len(rows) <= history_messages and sum(len(row.content) for row in rows) <= CHARACTERS:
         return None
-    newest = rows[-max(1, min(history_messages, len(rows)) // KEPT_SHARE) :]
-    # amoCRM tells whole seconds: what was said in one of them stays together, else a part would be told nowhere.
+    newest = rows[-max(1, min(history_messages, len(rows)) // VERBATIM_SHARE) :]
+    # amoCRM's times are whole seconds: messages of one second stay together, or a part of them would be told nowhere.
     older = [row for row in rows if row.timestamp < newest[0].timestamp]
     return Due(turn.conversation_id, turn.conversation_summary or "", turn.summarised_until, older) if older else None
 
 
-def keep(connection: Connection, what: Due, summary: str) -> bool:
+def save(connection: Connection, what: Due, summary: str) -> bool:
     """Store a summary, unless another one was stored meanwhile."""
-    return keep_summary(connection, what.conversation_id, summary, what.until, what.until_before)
+    return save_summary(connection, what.conversation_id, summary, what.until, what.until_before)

@@ -1,6 +1,6 @@
-"""Voice messages written down before they are answered: the text becomes the message's words.
+"""Transcribes voice messages before they are answered: the transcript becomes the message's text.
 
-Whatever goes wrong is logged, and the message stays what it is without this: one that cannot be read here.
+An error is only logged; the message then stays one that the assistant cannot read.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from otvet.turns.turn import State
 log = structlog.get_logger(__name__)
 
 MOST_IN_A_TURN = 5
-WITHIN_SECONDS = 60.0  # for all of a turn together: the client waits, and then for the reply
+WITHIN_SECONDS = 60.0  # for all voice messages of a turn: afterwards the client still waits for the reply
 
 _UNHEARD = (
     sa.select(messages)
@@ -38,7 +38,7 @@ _UNHEARD = (
 
 
 class Voice:
-    """Has what clients say written down, all of a turn within so many ``seconds``."""
+    """Transcribes voice messages, all of a turn within ``seconds``."""
 
     def __init__(
         self, database: Database, files: Files, transcription: Transcription, *, seconds: float = WITHIN_SECONDS
@@ -49,7 +49,7 @@ class Voice:
         self._seconds = seconds
 
     async def listen(self, turn_id: int) -> bool:
-        """Each voice message of a turn that is being answered, once: also a failure is kept. Gives whether any is."""
+        """Transcribe each voice message of a turn once: a failure is stored too. Returns whether there was any."""
         rows = await self._database.read(lambda connection: _unheard(connection, turn_id))
         if not rows:
             return False
@@ -59,7 +59,7 @@ class Voice:
         return True
 
     async def _hear(self, row: Row[Any], deadline: float) -> tuple[str, dict[str, Any]]:
-        """The words of a message, if there are any, and how they were heard."""
+        """The transcript, empty if it failed, and what is stored about it: the model or the failure."""
         text = ""
         heard: dict[str, Any] = {"failed": True}
         try:
@@ -70,7 +70,7 @@ class Voice:
         except TimeoutError:
             log.warning("a voice message could not be written down", message=row.id, reason="it took too long")
         except Exception as error:
-            # Its words may quote the link or the file, and those are the client's.
+            # The error's text may quote the client's link or file.
             log.error("writing a voice message down failed", message=row.id, error=type(error).__name__)
         else:
             heard = {"model": self._transcription.model}
@@ -86,7 +86,7 @@ def _store(connection: Connection, rows: Sequence[Row[Any]], heard: Sequence[tup
 
 
 def link_of(row: Row[Any]) -> str:
-    """Where the file of a message is; empty when it does not say."""
+    """The address of a message's file; empty if it names none."""
     raw = row.metadata.get("raw")
     attachment = raw.get("attachment") if isinstance(raw, dict) else None
     link = attachment.get("link") if isinstance(attachment, dict) else None

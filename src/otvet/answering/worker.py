@@ -1,12 +1,12 @@
-"""The worker: has every open turn of the database worked on, in this process or another, one workflow a turn.
+"""The worker: sees to it that every open turn of the database is worked on, in one of all processes.
 
-Who runs a turn? The database says so: ``turns.owner`` names the process, and ``processes`` says whether that one is
-alive. A process becomes the owner by an UPDATE with which its workflow begins (``turns.claim``), so a workflow that is
-begun once too often ends at once. The worker of each process decides which turns to begin there:
+Who runs a turn? ``turns.owner`` names the process, and ``processes`` says whether that process is alive. A workflow
+starts with the UPDATE that makes its process the owner (``queue.claim``), so a second workflow of a turn ends at once.
+The worker of each process begins these turns:
 
-- those that its own webhook has just opened, or that staff asked for (``put``);
-- those whose delay is over (``put`` too; ``begin_later`` sets the delay);
-- those that nothing works on: after a start, a lost workflow file, an error, a death (``sweep``).
+- turns that its own webhook has just opened, or that staff asked for (``put``);
+- turns whose delay is over (``put``; ``begin_later`` sets the delay);
+- open turns that nothing works on, after a start, a lost workflow file, an error or a death (``sweep``).
 
 The engine only runs what the worker begins.
 """
@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 5.0
 KEEP_FINISHED = timedelta(hours=1)
-BREATH_SECONDS = 0.01  # between two beginnings while webhooks wait: storing them comes first
-FIRST_PAUSE_SECONDS = 5.0  # before a turn that is idle again and again is begun once more
+BREATH_SECONDS = 0.01  # before beginning a turn while webhooks wait: storing them comes first
+FIRST_PAUSE_SECONDS = 5.0  # before a turn that was found idle again is begun once more
 LONGEST_PAUSE_SECONDS = 600.0
 
 
@@ -45,7 +45,7 @@ class Worker:
         self._me = me
         self._queue: asyncio.Queue[tuple[int, bool]] = asyncio.Queue()
         self._queued: set[int] = set()
-        self._pauses: dict[int, tuple[float, float]] = {}  # of idle turns: how long, and until when
+        self._pauses: dict[int, tuple[float, float]] = {}  # by idle turn: (seconds, until when)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -63,47 +63,47 @@ class Worker:
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
     def put(self, turn_ids: Sequence[int], *, new: bool = False) -> None:
-        """Begin these turns as soon as there is room. new: they were just opened, so nothing can work on them yet."""
+        """Queue these turns to be begun. new: they were just opened, so nothing can work on them yet."""
         for turn_id in turn_ids:
             if turn_id not in self._queued:
                 self._queued.add(turn_id)
                 self._queue.put_nowait((turn_id, new))
 
     async def begin_later(self, turn_id: int, delay: timedelta) -> None:
-        """Let an open turn rest for hours: no sweep begins it before the delay is over, in no process.
+        """Delay an open turn for hours: no process begins it before the delay is over.
 
-        The caller gives the turn back first, and ends its workflow after this.
+        The caller gives up the turn first, and ends its workflow after this call.
         """
-        await self._engine.begin_later(self._workflow(turn_id), turn_id, delay)
+        await self._engine.begin_later(self._workflow_id(turn_id), turn_id, delay)
 
     async def end_delays(self) -> None:
         """What the resting turns wait for has come: all of them are begun now, in any process."""
         await self._engine.end_delays()
 
     async def beat(self) -> None:
-        """Say that this process is alive."""
+        """Write this process's heartbeat."""
         await self._database.write(lambda connection: heartbeats.beat(connection, self._me, self._clock.now()))
 
     async def sweep(self) -> None:
-        """Begin the open turns that nothing works on, and learn which processes are alive."""
-        self._engine.alive, idle = await self._database.read(self._look)
+        """Begin the open turns that nothing works on, and read which processes are alive."""
+        self._engine.alive, idle = await self._database.read(self._alive_and_idle)
         idle = [turn_id for turn_id in idle if not self._engine.works_on(turn_id)]
-        due = {self._workflow(turn_id): turn_id for turn_id in self._due(idle)}
+        due = {self._workflow_id(turn_id): turn_id for turn_id in self._due(idle)}
         for workflow_id in await self._engine.put_off(due, self._clock.now()):
             del due[workflow_id]
         self.put(list(due.values()))
 
     async def forget_finished(self) -> None:
-        """Keep the workflow file small: what is done is in conversations.db. A job of one process for all."""
+        """Delete old records from the workflow file. A job of one process for all."""
         count = await self._engine.forget(self._clock.now(), KEEP_FINISHED)
         log.debug("finished workflows forgotten", count=count)
 
-    def _look(self, connection: Connection) -> tuple[Sequence[str], Sequence[int]]:
+    def _alive_and_idle(self, connection: Connection) -> tuple[Sequence[str], Sequence[int]]:
         now = self._clock.now()
         return heartbeats.alive(connection, now), queue.idle(connection, self._me, now)
 
     def _due(self, idle: Sequence[int]) -> list[int]:
-        """The idle turns whose pause is over; it grows with each sweep that finds the turn idle again."""
+        """The idle turns whose pause is over. A turn's pause doubles with each sweep that finds it idle again."""
         now = self._clock.monotonic()
         self._pauses = {turn_id: self._pauses[turn_id] for turn_id in idle if turn_id in self._pauses}
         due = [turn_id for turn_id in idle if turn_id not in self._pauses or self._pauses[turn_id][1] <= now]
@@ -121,10 +121,10 @@ class Worker:
                 await self._clock.sleep(BREATH_SECONDS)
             begin = self._engine.begin if new else self._engine.begin_again
             try:
-                await begin(self._workflow(turn_id), turn_id)
+                await begin(self._workflow_id(turn_id), turn_id)
             except Exception:
                 log.exception("a turn could not be begun; the next sweep tries again", turn=turn_id)
 
-    def _workflow(self, turn_id: int) -> str:
-        """The id of its workflow; the installation's name keeps those of another conversations.db apart."""
+    def _workflow_id(self, turn_id: int) -> str:
+        """The id of a turn's workflow. The installation's name keeps apart the turns of another database."""
         return f"turn-{turn_id}-{self._installation_name}"

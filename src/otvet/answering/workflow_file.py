@@ -1,4 +1,4 @@
-"""The engine's SQLite file beside ``conversations.db``. It may be lost, so a broken one is set aside."""
+"""The engine's SQLite file beside ``conversations.db``. It may be lost, so a broken file is moved aside."""
 
 import sqlite3
 from contextlib import closing
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 def open_file(url: str) -> Engine:
-    """The file at a sqlite:/// address; it is made where there is none."""
+    """Open the file at a sqlite:/// address, and create it if there is none."""
     path = Path(make_url(url).database or "")
     _set_broken_file_aside(path)
     engine = sa.create_engine(url, connect_args={"timeout": 30})
@@ -24,7 +24,7 @@ def open_file(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = "IMMEDIATE"  # as DBOS sets it on an engine of its own
+        connection.isolation_level = "IMMEDIATE"  # as DBOS does on an engine that it creates
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")  # a workflow may be lost; the turn knows its state

@@ -1,4 +1,4 @@
-"""The writing of a reply: one responder after the other, told what it may know, and checked before anything is sent."""
+"""Writes a reply: asks one responder after the other, hides what it must not see, and checks its draft."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,11 +27,11 @@ Guard = Literal["strict", "note", "off"]
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """How strictly a reply is looked at before it may be sent.
+    """How strictly a draft is checked before it may be sent.
 
-    guard: what becomes of a fact that stands nowhere: "strict" (it is not sent), "note" (sent, and noted), "off".
+    guard: for a fact that no source confirms: "strict" refuses the draft, "note" sends it and notes the fact; "off".
     secrets: texts that must never leave, such as keys.
-    limit: characters of a reply; a longer one is cut at the end of a sentence.
+    limit: the most characters of a reply; a longer one is cut at the end of a sentence.
     """
 
     guard: Guard = "strict"
@@ -41,7 +41,7 @@ class Checks:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A reply, and what a person has to look at because it was refused before: the draft and what was found in it."""
+    """A reply; for staff, also the draft that was refused before it, and the findings in that draft."""
 
     reply: Reply
     draft: str = ""
@@ -49,10 +49,10 @@ class Written:
 
 
 class ReplyWriter:
-    """Has replies written by the responders in their order; ``last`` always has one.
+    """Asks the responders in their order; ``last`` always has a reply.
 
-    summariser: writes the summaries; without one, or if it fails, a digest stands for the summary.
-    masker: hides personal data from the responders outside; None to show it.
+    summariser: writes the summaries; without one, or if it fails, a digest is the summary.
+    masker: hides personal data from outside responders; None: they see it.
     """
 
     def __init__(
@@ -71,37 +71,37 @@ class ReplyWriter:
         self._checks = checks
 
     async def write(self, context: Context, attempts: AttemptLog) -> Written:
-        """A reply in any case, and with it what was refused if that is why it is ``last``'s."""
+        """Returns a reply in any case; with the refused draft and its findings if ``last`` wrote the reply for that."""
         refused: Attempt | None = None
-        for responder in () if context.nothing_to_read else self.responders:  # none of them takes a file
-            told = context
+        for responder in () if context.nothing_to_read else self.responders:  # no responder reads files
+            shown = context
             for writing in range(WRITINGS):
                 attempt = await attempts.begin(responder.name, writing)
-                reply = await self._draft(responder, told, attempt) if attempt.is_open else None
+                reply = await self._draft(responder, shown, attempt) if attempt.is_open else None
                 if reply is not None:
                     return Written(reply)
                 if attempt.refused is None:
                     break
                 refused = attempt
-                found = guard.sentences(attempt.findings, told.language)
-                told = replace(told, draft=attempt.refused, findings=found)
+                found = guard.sentences(attempt.findings, shown.language)
+                shown = replace(shown, draft=attempt.refused, findings=found)
         attempt = await attempts.begin(self.last.name)
         reply = await self.last.reply(context, attempt)
         attempt.end(REPLIED)
         return Written(reply, refused.refused or "", refused.findings) if refused else Written(reply)
 
     async def summarise(self, lines: Sequence[Line], before: str, language: str, attempts: AttemptLog) -> str:
-        """The summariser's summary, else a digest. before: the summary of what came earlier."""
+        """The summariser's summary, else a digest. before: the summary of the earlier messages."""
         if self._summariser:
-            told = Context(0, 0, 0, tuple(lines), (), language, "", summary=before)
+            context = Context(0, 0, 0, tuple(lines), (), language, "", summary=before)
             attempt = await attempts.begin(self._summariser.name)
-            summary = await self._summary(self._summariser, told, attempt) if attempt.is_open else None
+            summary = await self._summary(self._summariser, context, attempt) if attempt.is_open else None
             if summary:
                 return summary
         return digest(lines, before, DIGEST_CHARACTERS)
 
     async def _draft(self, responder: Responder, context: Context, attempt: Attempt) -> Reply | None:
-        """The responder's reply, if it may be sent. In any case the attempt has ended."""
+        """The responder's reply, if it may be sent. Ends the attempt in any case."""
         reply = await self._ask(responder, context, attempt)
         if reply is None:
             return None
@@ -116,22 +116,22 @@ class ReplyWriter:
         return _with_its_sources(reply, context, findings) if responder.outside else reply
 
     async def _ask(self, responder: Responder, context: Context, attempt: Attempt) -> Reply | None:
-        """What the responder writes; None if nothing, and then the attempt has ended."""
+        """The responder's reply with the personal data restored. If it fails, ends the attempt and returns None."""
         try:
-            told, restorer = self._mask(context) if responder.outside else (context, None)
-            reply = await responder.reply(told, attempt)
+            masked, restorer = self._mask(context) if responder.outside else (context, None)
+            reply = await responder.reply(masked, attempt)
             return replace(reply, text=leaks.tidy(_restored(reply.text, restorer).text, self._checks.limit))
         except StorageError:
-            raise  # not the responder's fault: the turn is begun again, and what it remembers is not lost
+            raise  # not the responder's fault: the turn is begun again, and the attempt's facts are not lost
         except Exception as error:
             _end_failed(attempt, error, turn=context.turn_id)
             return None
 
     async def _summary(self, summariser: Summariser, context: Context, attempt: Attempt) -> str | None:
-        """The summary, if there is one that can be stored. In any case the attempt has ended."""
+        """The summary, if it can be stored. Ends the attempt in any case."""
         try:
-            told, restorer = self._mask(context)
-            reply = await summariser.summarise(told.history, told.summary, told.language)
+            masked, restorer = self._mask(context)
+            reply = await summariser.summarise(masked.history, masked.summary, masked.language)
             restored = _restored(reply.text, restorer)
             text = leaks.tidy(restored.text, SUMMARY_CHARACTERS)
         except StorageError:
@@ -140,7 +140,7 @@ class ReplyWriter:
             _end_failed(attempt, error, what="summary")
             return None
         spent = _cost(summariser.name, reply.details)
-        if restored.unknown:  # it would be stored for good, and every reply that quotes it refused
+        if restored.unknown:  # once stored, it would make the checks refuse every reply that quotes it
             attempt.end(_("The summary holds placeholders that stand for nothing."), spent)
             log.info("no reply", responder=summariser.name, reason=attempt.outcome, what="summary")
             return None
@@ -148,7 +148,7 @@ class ReplyWriter:
         return text
 
     def _mask(self, context: Context) -> tuple[Context, Restorer | None]:
-        """The context with placeholders for personal data, and what puts the data back."""
+        """The context with placeholders for personal data, and the restorer that puts the data back."""
         return self._masker.mask(context) if self._masker else (context, None)
 
     def _findings(self, text: str, context: Context) -> list[Finding]:
@@ -156,7 +156,7 @@ class ReplyWriter:
 
 
 def _end_failed(attempt: Attempt, error: Exception, **about: Any) -> None:
-    """End the attempt with the reason why its responder failed. about: for the log."""
+    """End the attempt with the reason why its responder failed. about: further values for the log."""
     if isinstance(error, ResponderError):
         attempt.end(str(error), _cost_without_reply(attempt, error))
         log.info("no reply", responder=attempt.responder, reason=str(error), **about)
@@ -169,29 +169,29 @@ def _restored(text: str, restorer: Restorer | None) -> Restored:
     return restorer.restore(text) if restorer else Restored(text, ())
 
 
-def _cost(responder: str, told: Mapping[str, Any]) -> int | None:
-    """What a reply has cost, by its details; None when its responder does not say."""
-    amount = told.get(UNITS.get(responder, ""))
+def _cost(responder: str, details: Mapping[str, Any]) -> int | None:
+    """The cost of a reply, from its details; None if they do not state it."""
+    amount = details.get(UNITS.get(responder, ""))
     return None if amount is None else int(amount)
 
 
 def _cost_without_reply(attempt: Attempt, error: ResponderError) -> int | None:
-    """What a question without a reply has cost; None if it was put, or may have been, and the cost is not known."""
-    told = _cost(attempt.responder, attempt.facts)
-    put = attempt.facts.get("asking") or attempt.facts.get("task")
-    return error.spent if told is None and not put else told
+    """The cost of an attempt without a reply; None if its call may have been made and the cost is not known."""
+    stated = _cost(attempt.responder, attempt.facts)
+    may_be_made = attempt.facts.get("asking") or attempt.facts.get("task")
+    return error.spent if stated is None and not may_be_made else stated
 
 
 def _without_secrets(text: str, findings: Sequence[Finding]) -> str:
-    """A refused draft as it may be stored and shown: nothing of it when it holds a key."""
+    """A refused draft as it may be stored and shown: HIDDEN if it holds a key."""
     return HIDDEN if any(finding.kind == KEY_KIND for finding in findings) else text
 
 
-def _with_its_sources(reply: Reply, context: Context, facts: Sequence[Finding]) -> Reply:
+def _with_its_sources(reply: Reply, context: Context, findings: Sequence[Finding]) -> Reply:
     details = dict(reply.details)
     if context.knowledge:
-        # A responder that leaves out passages that do not fit says itself which it was told.
+        # A responder that leaves out some of the passages lists the others itself.
         details.setdefault("passages", [{"file": one.file, "heading": one.heading} for one in context.knowledge])
-    if facts:
-        details["findings"] = [[one.kind, one.text] for one in facts]
+    if findings:
+        details["findings"] = [[finding.kind, finding.text] for finding in findings]
     return replace(reply, details=details)

@@ -1,1 +1,1 @@
-"""The program put together: the one room that knows all others."""
+"""Puts the program together: the one package that knows all others."""

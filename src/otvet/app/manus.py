@@ -1,4 +1,4 @@
-"""One Manus account wired: the responder, the rate limits that all processes share, and the ids of its projects."""
+"""Wires one Manus account: the responder, the rate limits that all processes share, the ids of its projects."""
 
 import httpx2
 
@@ -12,14 +12,14 @@ from otvet.storage import keyvalue
 from otvet.storage.database import Database
 from otvet.storage.rate_limits import SharedLimit
 
-CALLS_A_MINUTE = 10  # of each kind of question: https://open.manus.ai/docs/v2/rate-limits
+CALLS_A_MINUTE = 10  # of each kind of call: https://open.manus.ai/docs/v2/rate-limits
 POLL_SECONDS = 2.0  # before the first look at a task
 PROJECTS_AN_HOUR = 10
-"""Projects cannot be deleted over the API, so a role text that changes all the time must not fill the account."""
+"""Projects cannot be deleted over the API, so a role text that keeps changing must not fill the account."""
 
 
 def api_of(settings: Settings, http: httpx2.AsyncClient) -> ManusApi | None:
-    """The API of the account in the settings; None without a key. SettingsError for a key that cannot be one."""
+    """The API of the account in the settings; None without a key. Raises SettingsError for a malformed key."""
     if settings.manus_api_key is None:
         return None
     return ManusApi(http, settings.manus_base_url, settings.manus_api_key.get_secret_value())
@@ -43,7 +43,7 @@ def responder(settings: Settings, clock: Clock, http: httpx2.AsyncClient, databa
 
 
 class _ProjectIds:
-    """KeyValues in the table ``installation``."""
+    """Stores project ids in the table ``installation``; see KeyValues in responders.manus.tasks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Settings as what the rooms below take: which questions are answered, what a responder is told, how replies leave."""
+"""Turns the settings into policies: which questions are answered, what a responder is told, how replies are sent."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from otvet.turns.policy import Policy
 
 
 def delivery_options(settings: Settings) -> DeliveryOptions:
-    """How replies are delivered. Raises SettingsError where a method lacks what it needs."""
+    """How replies are delivered. Raises SettingsError if a method lacks a setting."""
     via = ways_in(settings.reply_via)
     if SALESBOT in via.values() and settings.salesbot_id is None:
         raise SettingsError(_("OTVET_SALESBOT_ID: give the number of the Salesbot that sends the replies"))

@@ -1,4 +1,4 @@
-"""A running Otvet: what starts and stops together, and what every process does beside answering."""
+"""A running Otvet: starts and stops its parts, and schedules the work beside answering."""
 
 import asyncio
 import contextlib
@@ -38,13 +38,13 @@ from otvet.turns import changes
 
 log = structlog.get_logger(__name__)
 
-IN_STEP_SECONDS = 15.0
-FINISH_SECONDS = 16.0  # from the word to stop until what is on its way is waited for no longer
+EXCHANGE_SECONDS = 15.0  # between two exchanges of this process with the others
+FINISH_SECONDS = 16.0  # how long after the signal to stop calls in flight are waited for
 
 
 @dataclass
 class Service:
-    """A running Otvet; ``start`` and ``stop`` it on one event loop. ``me`` names this process among others."""
+    """A running Otvet; ``start`` and ``stop`` it on one event loop. me: the name of this process among all."""
 
     me: str
     settings: Settings
@@ -58,17 +58,17 @@ class Service:
     answering: Answering
     delivery: Delivery
     lookout: Lookout | None  # none while amoCRM is not connected
-    watch: Watch | None  # as this one
+    watch: Watch | None  # none while amoCRM is not connected
     source: TokenSource | None
     consenting: Consenting
     finder: Finder
     deals: Deals | None
     webhook_secret: str
     model: ChatResponder | None
-    lock: IO[bytes] | None  # held as long as it is open
+    lock: IO[bytes] | None  # the lock is held while the file is open
     voice: Voice | None
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
-    told_to_stop_at: float | None = None  # by the monotonic clock; none: when it stops
+    told_to_stop_at: float | None = None  # by the monotonic clock; none: when stop() is called
 
     async def start(self) -> None:
         self.database.start()
@@ -77,11 +77,12 @@ class Service:
         await self.engine.start(self.answering.answer, wake=lambda turn_id: self.worker.put([turn_id]))
         self.worker.start()
         self.tasks.append(asyncio.create_task(self.delivery.prepare()))
-        in_step = repeat(self.clock, IN_STEP_SECONDS, self._keep_in_step, "this process is not in step with the others")
-        self.tasks.append(asyncio.create_task(in_step))
+        failed = "this process is not in step with the others"
+        exchange = repeat(self.clock, EXCHANGE_SECONDS, self._exchange_with_others, failed)
+        self.tasks.append(asyncio.create_task(exchange))
 
     def _register_jobs(self) -> None:
-        """What one process does for all: the name, the seconds, the work."""
+        """The jobs that one process does for all: name, seconds, work."""
         every = self.engine.every
         every("find-deals", 3, self.finder.look)
         every("forget-finished", 600, self.worker.forget_finished)
@@ -93,8 +94,8 @@ class Service:
         if self.watch:
             every("watch", 600, self.watch.look)
 
-    async def _keep_in_step(self) -> None:
-        """What every process has to tell the others and to learn from them."""
+    async def _exchange_with_others(self) -> None:
+        """Tell the other processes what this one knows, and learn what they know: outages, the watch's findings."""
         if self.lookout:
             await self.lookout.notice()
         if self.watch:
@@ -114,7 +115,7 @@ class Service:
         await self.engine.stop()
         if isinstance(self.source, Tokens):
             await self.source.finish(until)
-        with contextlib.suppress(StorageError):  # without it the others take the turns over a little later
+        with contextlib.suppress(StorageError):  # then the others take the turns over a little later
             await self.database.write(self._leave)
         await self.database.stop()
         if self.model:

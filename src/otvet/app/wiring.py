@@ -1,4 +1,4 @@
-"""The parts made from the settings and handed to each other: the one file that knows all rooms."""
+"""Makes the parts from the settings and hands them to each other: the one file that knows all packages."""
 
 import os
 import socket
@@ -50,14 +50,14 @@ from otvet.storage.database import Database
 from otvet.widget import told_twice
 from otvet.widget.method import Widget
 
-CONNECTIONS = 20  # a call looks through all of its client's: a crowd of answers at one moment would hold up the webhook
-AMOCRM_CONNECTIONS = 8  # of its own, so that no note waits for one behind a slow AI
+CONNECTIONS = 20  # httpx searches all connections at every call: many more would hold up the webhook
+AMOCRM_CONNECTIONS = 8  # a separate pool, so that no note waits behind a slow AI
 JUST_READ = timedelta(minutes=5)
-"""What decides whether a deal is answered is not taken from an older reading."""
+"""The oldest card from which it may be decided whether a deal is answered."""
 
 
 def wire(settings: Settings, clock: Clock | None = None) -> Service:
-    """Make the service's parts and its database ready. Raises DatabaseUnfit or SettingsError, each with a sentence."""
+    """Prepare the database and make the service. Raises DatabaseUnfit or SettingsError, each with a sentence."""
     clock = clock or SystemClock()
     model = models.from_settings(settings, clock)
     options, policy = delivery_options(settings), answer_policy(settings)
@@ -71,7 +71,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
             if settings.webhook_secret
             else keyvalue.recall_or_make(connection, "webhook_secret", bytes_of_chance=24)
         )
-    certificates = httpx2.create_ssl_context()  # read once
+    certificates = httpx2.create_ssl_context()  # reads the certificates once for both clients
     http, amocrm_http = _http(certificates, CONNECTIONS), _http(certificates, AMOCRM_CONNECTIONS)
     me = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     engine = Engine(settings.workflow_url, me)
@@ -87,18 +87,18 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         options=options,
         methods=delivery_methods(database, clock, amocrm, options) if amocrm else {},
     )
-    who = writers(settings, clock, http, database, model)
-    patient = _in_the_background(settings, clock, database, amocrm)
+    responders = writers(settings, clock, http, database, model)
+    background = _background_client(settings, clock, database, amocrm)
     zone = working_hours.zone_of(settings.timezone)
     max_age = JUST_READ if policy.selection.looks_at_the_deal else known.OLD
-    deals = Deals(database, clock, patient, settings.context_fields, zone, max_age) if patient else None
+    deals = Deals(database, clock, background, settings.context_fields, zone, max_age) if background else None
     voice = _voice(settings, http, database)
     worker = Worker(database, clock, engine, installation_name=name, me=me)
     answering = Answering(
         database,
         clock,
-        who.writer,
-        who.knowledge,
+        responders.writer,
+        responders.knowledge,
         delivery,
         policy,
         writing_options(settings),
@@ -108,7 +108,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         worker,
     )
     lookout = Lookout(database, clock, amocrm, answering.amocrm_is_back) if amocrm else None
-    finder = Finder(database, clock, patient, worker.put)
+    finder = Finder(database, clock, background, worker.put)
     pause = timedelta(minutes=settings.manager_pause_minutes)
     adopt = told_twice.adopt if settings.amocrm_client_secret else None
     inbox = Inbox(database, clock, partial(worker.put, new=True), pause, adopt)
@@ -116,10 +116,10 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     if amocrm and source and settings.amocrm_base_url:
         destination = settings.webhook_url(secret) if settings.public_url else None
         silence = None if settings.silence_hours is None else timedelta(hours=settings.silence_hours)
-        over = Watched(
+        watched = Watched(
             settings.amocrm_base_url, destination, silence, working_hours.read(settings.working_hours, zone), zone
         )
-        watch = Watch(database, clock, amocrm, source, inbox, over)
+        watch = Watch(database, clock, amocrm, source, inbox, watched)
     return Service(
         me=me,
         settings=settings,
@@ -148,7 +148,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
 def _http(certificates: SSLContext, connections: int) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         verify=certificates,
-        timeout=httpx2.Timeout(20, connect=5),  # a call whose answer is lost may have been carried out all the same
+        timeout=httpx2.Timeout(20, connect=5),  # after a time-out the call may have been carried out all the same
         limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
     )
 
@@ -173,7 +173,7 @@ def delivery_methods(
 
 @dataclass
 class Writers:
-    """The responders, ready to be asked, and the knowledge that they share."""
+    """The writer with its responders, and the knowledge folder that they share."""
 
     writer: ReplyWriter
     knowledge: Knowledge
@@ -182,7 +182,7 @@ class Writers:
 def writers(
     settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database, model: ChatResponder | None
 ) -> Writers:
-    """The responders in the order in which they are asked; those without a key or an address are left out."""
+    """Make the responders in the order of the settings; one without a key or an address is left out."""
     # The starter folder's shop is made up: real clients are never told its prices.
     knowledge = Knowledge(settings.knowledge_dir, clock, with_examples=not settings.amocrm_connected)
     by_manus = manus.responder(settings, clock, http, database)
@@ -209,14 +209,14 @@ def _masker(database: Database) -> Masker:
 
 
 def _keys(settings: Settings) -> tuple[str, ...]:
-    """What must never stand in a reply."""
+    """The secrets of the settings, which must never stand in a reply."""
     held = (value for _name, value in settings if isinstance(value, SecretStr))
     return tuple(filter(None, (value.get_secret_value() for value in held)))
 
 
-def _in_the_background(
+def _background_client(
     settings: Settings, clock: Clock, database: Database, amocrm: AmoClient | None
 ) -> AmoClient | None:
-    """The same account for what nobody waits for: its calls let the replies go first."""
+    """A client for background calls to the account, which lets replies go first."""
     limit = Yielding(account.limit(settings, clock, database), clock, patience=1 / settings.amocrm_calls_a_second)
     return amocrm.with_limiter(limit) if amocrm else None

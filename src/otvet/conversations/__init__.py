@@ -1,1 +1,1 @@
-"""Conversations: clients, chats, messages, pauses, and the history that a responder is told."""
+"""Conversations: clients, chats, messages, pauses, and the history for a responder."""

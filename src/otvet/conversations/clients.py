@@ -1,4 +1,4 @@
-"""Clients: who they are and what amoCRM's card says of them; every write of the table."""
+"""Clients: who they are, and their contact card in amoCRM; every write to the table."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -23,7 +23,7 @@ def add_clients(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Se
 
 
 def name_client(connection: Connection, client_id: int, contact_id: int | None, name: str | None) -> None:
-    """The contact or the name of a client has become known."""
+    """Set the contact and the name of a client, one of which has become known."""
     values = {"amocrm_contact_id": contact_id, "name": name}
     connection.execute(clients.update().where(clients.c.id == client_id).values(**values))
 
@@ -42,7 +42,7 @@ _CARDS_CHANGED = Prepared(
     clients.update()
     .where(
         among(clients.c.amocrm_contact_id, "contacts"),
-        # Was read, or is being read, and was not erased since.
+        # Read before, or being read now, and not erased since.
         sa.or_(clients.c.card_read_at.is_not(None), clients.c.card_due_at < FOR_GOOD),
     )
     .values(card_due_at=sa.bindparam("now"))
@@ -50,7 +50,7 @@ _CARDS_CHANGED = Prepared(
 
 
 def claim_contact_card(connection: Connection, client_id: int, seen: datetime | None, token: datetime) -> bool:
-    """Reserve the card for one reader until ``token``; False where it is not due as it was ``seen`` any more."""
+    """Claim the card for one reader until ``token``; False if its due moment is not ``seen`` any more."""
     return connection.execute(_CLAIM_CARD, {"of": client_id, "seen": seen, "token": token}).rowcount == 1
 
 
@@ -62,27 +62,27 @@ def save_contact_card(
     contact: Mapping[str, Any] | None,
     at: datetime,
 ) -> bool:
-    """Store what its reader has read, unless the card has changed, or was erased, since the reader claimed it.
+    """Store the card, unless it has changed or was erased since its reader claimed it.
 
-    contact: see amocrm.cards.contact; None: there is none in amoCRM, and what is known of it stays.
+    contact: see amocrm.cards.contact; None: amoCRM has no such contact, and the stored card stays.
     """
     here = sa.and_(clients.c.id == client_id, clients.c.amocrm_contact_id == contact_id, clients.c.card_due_at == token)
     values: dict[str, Any] = {"card_read_at": at, "card_due_at": None}
     if contact is not None:
         values |= {name: contact[name] for name in ("phone", "email", "card")}
-        if contact["name"]:  # a card without one says less than the name in the messenger
+        if contact["name"]:  # a card without a name must not replace the name in the messenger
             values["name"] = contact["name"]
     return connection.execute(clients.update().where(here).values(**values)).rowcount == 1
 
 
 def contact_cards_changed(connection: Connection, contacts: Collection[int], now: datetime) -> None:
-    """The cards of these contacts that were read, or are being read, are read again."""
+    """Have the cards of these contacts read again, if they were read before or are being read."""
     if contacts:
         _CARDS_CHANGED.run(connection, [{"contacts": contacts, "now": now}])
 
 
 def erase_clients(connection: Connection, client_ids: Collection[int]) -> None:
-    """Forget who these clients are; their rows stay."""
+    """Erase who these clients are; their rows stay."""
     connection.execute(
         clients.update()
         .where(clients.c.id.in_(client_ids))

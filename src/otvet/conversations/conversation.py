@@ -1,4 +1,4 @@
-"""Conversations: a deal's row, its card, its summary, its mode and its pause; every write of the table."""
+"""Conversations: a deal's row, its card, its summary, its mode and its pause; every write to the table."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,20 +21,20 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def set_mode(connection: Connection, lead_id: int, mode: str | None) -> bool:
-    """How the assistant works in a deal; None: as set for all. False when there is no conversation."""
+    """Set the assistant's mode in a deal; None: the mode of the settings. False if there is no conversation."""
     here = (conversations.c.amocrm_lead_id == lead_id, conversations.c.status == "active")
     return connection.execute(conversations.update().where(*here).values(mode=mode)).rowcount > 0
 
 
 def touch(connection: Connection, conversation_id: int, now: datetime) -> None:
-    """Something was said in the conversation now."""
+    """Note that something was said in the conversation now."""
     connection.execute(_TOUCH, {"conversation": conversation_id, "at": now})
 
 
-def keep_summary(
+def save_summary(
     connection: Connection, conversation_id: int, summary: str, until: datetime, until_before: datetime | None
 ) -> bool:
-    """Store the summary of what was said until a moment, unless another one was stored since ``until_before``."""
+    """Store the summary of the messages until ``until``, unless another one was stored since ``until_before``."""
     before = conversations.c.summarised_until
     unchanged = before.is_(None) if until_before is None else before == until_before
     changed = connection.execute(
@@ -53,7 +53,7 @@ _TOUCH = (
 
 
 _TOUCH_MANY = Prepared(_TOUCH)
-_TELL_CHAT = Prepared(  # seldom: a value that is written anew is written into its indexes anew
+_TELL_CHAT = Prepared(  # only where the chat has changed: writing the column also writes its indexes
     conversations.update()
     .where(conversations.c.id == sa.bindparam("conversation"))
     .values(chat_ref=sa.bindparam("ref"))
@@ -61,9 +61,9 @@ _TELL_CHAT = Prepared(  # seldom: a value that is written anew is written into i
 
 
 def touch_many(connection: Connection, last: Mapping[int, datetime], moved: Mapping[int, str | None]) -> None:
-    """When something was said in conversations last, and the chats that wrote last where they are others than before.
+    """Note when something was last said in conversations, and the chat that wrote last where it has changed.
 
-    In the order of their ids, so that two processes never wait for each other in a ring.
+    In the order of their ids, so that two processes never deadlock.
     """
     _TOUCH_MANY.run(connection, [{"conversation": id_, "at": at} for id_, at in sorted(last.items())])
     _TELL_CHAT.run(connection, [{"conversation": id_, "ref": ref} for id_, ref in sorted(moved.items())])
@@ -83,18 +83,18 @@ def set_conversation(connection: Connection, conversation_id: int, **values: Any
 
 
 def remove_conversation(connection: Connection, conversation_id: int) -> None:
-    """A conversation turned out to be part of another one, and nothing refers to it any more."""
+    """Delete a conversation that was merged into another one, so that nothing refers to it any more."""
     connection.execute(conversations.delete().where(conversations.c.id == conversation_id))
 
 
 def pause_deal_for_manager(connection: Connection, conversation_id: int, until: datetime, now: datetime) -> None:
-    """A manager wrote in the deal, and nothing tells in which chat."""
+    """Pause a deal in which a manager wrote, in an unknown chat."""
     here = (conversations.c.id == conversation_id, may_yield_to_manager(conversations, until, now))
     connection.execute(conversations.update().where(*here).values(paused_until=until, paused_by=BY_MANAGER))
 
 
 def pause_deal(connection: Connection, here: sa.ColumnElement[bool], until: datetime | None, by: str | None) -> bool:
-    """Pause the conversations of a condition, or resume them (None); False when there is none."""
+    """Pause the conversations that match ``here``, or resume them (until: None); False if there are none."""
     paused = conversations.update().where(here).values(paused_until=until, paused_by=by)
     return connection.execute(paused).rowcount > 0
 
@@ -116,9 +116,7 @@ _SAVE_DEAL = (
         conversations.c.deal_due_at == sa.bindparam("token", type_=UtcDateTime),
     )
     .values(
-        deal=sa.bindparam(
-            "deal", type_=sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-        ),
+        deal=sa.bindparam("deal", type_=_CARD_OR_NULL),
         deal_read_at=sa.bindparam("at"),
         deal_due_at=None,
     )
@@ -127,7 +125,7 @@ _DEALS_CHANGED = Prepared(
     conversations.update()
     .where(
         among(conversations.c.amocrm_lead_id, "leads"),
-        # Was read, or is being read, and was not erased since.
+        # Read before, or being read now, and not erased since.
         sa.or_(conversations.c.deal_read_at.is_not(None), conversations.c.deal_due_at < FOR_GOOD),
     )
     .values(deal_due_at=sa.bindparam("now"))
@@ -135,7 +133,7 @@ _DEALS_CHANGED = Prepared(
 
 
 def claim_deal_card(connection: Connection, conversation_id: int, seen: datetime | None, token: datetime) -> bool:
-    """Reserve the card for one reader until ``token``; False where it is not due as it was ``seen`` any more."""
+    """Claim the card for one reader until ``token``; False if its due moment is not ``seen`` any more."""
     values = {"of": conversation_id, "seen": seen, "token": token}
     return connection.execute(_CLAIM_DEAL, values).rowcount == 1
 
@@ -148,18 +146,18 @@ def save_deal_card(
     deal: Mapping[str, Any] | None,
     at: datetime,
 ) -> bool:
-    """Store what its reader has read, unless the card has changed, or was erased, since the reader claimed it."""
+    """Store the card, unless it has changed or was erased since its reader claimed it. deal: None: none in amoCRM."""
     values = {"of": conversation_id, "lead": lead_id, "token": token, "deal": deal, "at": at}
     return connection.execute(_SAVE_DEAL, values).rowcount == 1
 
 
 def deal_cards_changed(connection: Connection, leads: Collection[int], now: datetime) -> None:
-    """The cards of these deals that were read, or are being read, are read again."""
+    """Have the cards of these deals read again, if they were read before or are being read."""
     if leads:
         _DEALS_CHANGED.run(connection, [{"leads": leads, "now": now}])
 
 
-# The search for the deal of a conversation that names none.
+# The search for the deal of a conversation whose messages name none.
 
 WITHOUT_DEAL = sa.and_(conversations.c.amocrm_lead_id.is_(None), conversations.c.status == "active")
 SEARCH_IS_DUE = sa.or_(
@@ -177,12 +175,12 @@ _CLAIM_SEARCH = (
 def claim_search(
     connection: Connection, conversation_id: int, until: datetime, moments: Mapping[str, datetime]
 ) -> bool:
-    """Reserve the search for one process until then. moments: ``now`` and ``never``, later than any search is due."""
+    """Claim the search for one process until ``until``. moments: ``now``; ``never``: later than any search is due."""
     return connection.execute(_CLAIM_SEARCH, {"of": conversation_id, "until": until, **moments}).rowcount == 1
 
 
 def note_search(connection: Connection, conversation_id: int, searches: int, again_at: datetime | None) -> None:
-    """How often the deal was searched in vain, and when to search again."""
+    """Store how many searches for the deal were in vain, and when to search again; None: at once."""
     here = sa.and_(conversations.c.id == conversation_id, WITHOUT_DEAL)
     connection.execute(conversations.update().where(here).values(searches=searches, search_at=again_at))
 
@@ -190,7 +188,7 @@ def note_search(connection: Connection, conversation_id: int, searches: int, aga
 def erase_conversations(
     connection: Connection, whole: Collection[int], shared: Collection[int], refs: Collection[str], now: datetime
 ) -> None:
-    """Forget what was said in these conversations. shared: others wrote there too; refs: the chats that are erased."""
+    """Erase the conversations ``whole``, and the summaries of ``shared``, which others share. refs: erased chats."""
     here = conversations.c.id.in_(whole)
     connection.execute(
         conversations.update()
@@ -198,7 +196,7 @@ def erase_conversations(
         .values(
             chat_ref=None,
             summary=None,
-            summarised_until=now,  # also so that a summary that is being made now is not stored
+            summarised_until=now,  # also prevents the storing of a summary that is being written now
             deal=sa.null(),
             deal_read_at=None,
             deal_due_at=FOR_GOOD,

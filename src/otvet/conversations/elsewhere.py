@@ -1,4 +1,4 @@
-"""What was said with the same client in other deals, and with nobody else."""
+"""One client's messages in other deals, and the replies to them; nothing of other clients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from otvet.storage.engines import UtcDateTime
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """The one client who asks in a turn. contact_id: NOBODY where amoCRM names none; then the chats tell who it is."""
+    """The one client who asks in a turn. contact_id: NOBODY if amoCRM names none; then ``chats`` are the client's."""
 
     client_id: int
     contact_id: int
@@ -35,11 +35,10 @@ _WITHOUT_CONTACT = sa.select(clients.c.id).where(
 
 
 def asker(connection: Connection, turn_id: int, client_id: int) -> Asker | None:
-    """The client who asks in a turn. None: several clients do, or it is not certain who.
+    """The client who asks in a turn; None if several clients ask, or if it is not certain which one.
 
-    client_id: the conversation's own, for a question that names no contact.
-
-    A conversation's own client does not tell: it is whoever wrote last in the deal.
+    client_id: the conversation's client, for a question that names no contact. Otherwise it is not used, because it is
+    the client who wrote last in the deal.
     """
     said = connection.execute(_WHO_ASKED, {"turn": turn_id}).all()
     contacts: set[int] = {row.contact for row in said if row.contact}
@@ -53,7 +52,7 @@ def asker(connection: Connection, turn_id: int, client_id: int) -> Asker | None:
 
 
 def _is_of(said: Any) -> sa.ColumnElement[bool]:
-    """Whether a message names the asker."""
+    """Whether a message names the asker's contact or one of the asker's chats."""
     of_contact = said.c.amocrm_contact_id == sa.bindparam("contact", type_=sa.BigInteger)
     in_chat = said.c.amocrm_chat_id.in_(sa.bindparam("chats", expanding=True))
     return sa.func.coalesce(sa.or_(of_contact, in_chat), sa.false())
@@ -92,13 +91,13 @@ _ELSEWHERE = (
         sa.or_(
             _is_of(messages),
             sa.and_(messages.c.sender_type == "assistant", messages.c.turn_id.in_(_ASKED_BY_NOBODY_ELSE)),
-            # Of a first version, or told by a bot: whose it is follows from the rest of the conversation.
+            # Messages of a first version or from a bot name nobody: the rest of the conversation shows whose they are.
             sa.and_(_names_nobody(messages), messages.c.conversation_id.in_(sa.bindparam("alone", expanding=True))),
         ),
         ~NEVER_SAID,
         messages.c.timestamp < sa.bindparam("until", type_=UtcDateTime),
         sa.or_(
-            # What was said here first does not stand behind what another channel is about at the same time.
+            # From before this deal, or of the same chat: not what is said in another channel at the same time.
             messages.c.timestamp
             < sa.select(sa.func.min(_own.c.timestamp))
             .where(_own.c.conversation_id == sa.bindparam("conversation"))
@@ -120,12 +119,11 @@ def elsewhere(
     limit: int,
     until: datetime | None = None,
 ) -> tuple[Sequence[Row[Any]], str]:
-    """What was said with the asker in other deals: (its newest ``limit`` messages, oldest first; a summary).
+    """The asker's messages in other deals and the replies to them: (the newest ``limit``, oldest first; a summary).
 
-    conversation_id, lead_id: where the question was asked. The messages are from before this deal, or of the same chat,
-    and nobody else's words, also where both wrote in one deal; of a deal in which somebody else wrote last, nothing.
-    The summary is of the deal that was written in last, of those in which nobody else wrote: it does not tell whose
-    words it is made of.
+    conversation_id, lead_id: where the question was asked. The messages are from before this deal, or of the same chat.
+    Other clients' messages are left out, and so is a deal in which another client wrote last. The summary is that of
+    the most recent deal in which nobody else wrote, because a summary does not show whose words it covers.
     """
     deals = _other_deals(connection, conversation_id, lead_id, who)
     if not deals:
@@ -145,7 +143,7 @@ def elsewhere(
 
 
 def _other_deals(connection: Connection, conversation_id: int, lead_id: int, who: Asker) -> Sequence[Row[Any]]:
-    """Those in which the asker wrote last."""
+    """The other deals in which the asker wrote last."""
     values = {
         "client": who.client_id,
         "contact": who.contact_id,

@@ -1,4 +1,4 @@
-"""What was said in a deal before a question, for the responder that answers it."""
+"""A deal's messages before a question, for the responder that answers it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ _WRITERS = (
     .distinct()
 )
 Ids = frozenset[int | str]
-"""By what messages are told to be of one person: amoCRM's contacts, numbers, and the chats."""
+"""The ids of one person: amoCRM's contacts (numbers) and chats (texts)."""
 
 
 def ids_of(row: Any) -> Ids:
-    """What a message says of whose it is."""
+    """The contact and the chat that a message names."""
     return frozenset(filter(None, (row.amocrm_contact_id, row.amocrm_chat_id)))
 
 
 def people(connection: Connection, lead_id: int) -> list[Ids]:
-    """Who has written in a deal, as far as amoCRM named the contact.
+    """The ids of each person who has written in a deal and whose contact amoCRM named.
 
-    A chat is one person's, also after its contact was merged into another.
+    A chat belongs to one person, also after its contact was merged into another.
     """
     found: list[Ids] = []
     for row in connection.execute(_WRITERS, {"lead": lead_id}):
@@ -58,7 +58,7 @@ def _of_person(table: Any) -> sa.ColumnElement[bool]:
     )
 
 
-# A reply names no contact: it was told to those whose words it answers.
+# A reply names no contact: it belongs to the people whose messages it answers.
 _WITH_PERSON = sa.case(
     (
         messages.c.sender_type == "assistant",
@@ -104,11 +104,11 @@ def history(
     until: datetime | None = None,
     person: Ids = frozenset(),
 ) -> Sequence[Row[Any]]:
-    """The newest ``limit`` messages of a deal besides what the client said in a turn, oldest first.
+    """The newest ``limit`` messages of a deal without the client's messages of the turn, oldest first.
 
-    Without replies that did not reach the deal: nobody was told them. Nor with what is asked in another turn that waits
-    or is being answered: it gets a reply of its own. since, until: only what was said after the one and before the
-    other. person: only what was said with them.
+    Replies that never reached the deal are left out, and so are questions of other turns that wait or are being
+    answered, because they get their own replies. since, until: only messages between the two. person: only this
+    person's messages and the replies to them; empty: all.
     """
     values = {"lead": lead_id, "turn": turn_id, "most": limit, "since": since or _EVER, "until": until or FOR_GOOD}
     statement = _HISTORY_WITH_PERSON if person else _HISTORY
@@ -117,9 +117,9 @@ def history(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How and by whom a turn was asked last.
+    """The channel and the sender of the last message of a turn.
 
-    origin: the channel, as amoCRM calls it. Empty texts and a missing contact: amoCRM did not tell.
+    origin: amoCRM's name of the channel. Empty texts and a missing contact: amoCRM did not name them.
     shared: several contacts write in the deal.
     """
 
@@ -138,7 +138,7 @@ _ASKED_LAST = (
 
 
 def asked(connection: Connection, turn_id: int, lead_id: int) -> Asked:
-    """How and by whom the turn was asked last."""
+    """The channel and the sender of the turn's last message from the client."""
     row = connection.execute(_ASKED_LAST, {"turn": turn_id}).one_or_none()
     if row is None:
         return Asked()

@@ -1,4 +1,4 @@
-"""Messages: what was said, by whom, in which chat; every write of the table."""
+"""Messages: what was said, by whom, in which chat; every write to the table."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -16,21 +16,21 @@ from otvet.storage.prepared import Prepared
 
 
 def of_lead(lead_id: int) -> sa.ColumnElement[bool]:
-    """All that was said in a deal, also in conversations of it that are completed."""
+    """Selects all messages of a deal, also those in its completed conversations."""
     return messages.c.conversation_id.in_(
         sa.select(conversations.c.id).where(conversations.c.amocrm_lead_id == lead_id)
     )
 
 
 def origin_of(about: Mapping[str, Any] | None) -> str:
-    """The channel of a message, as amoCRM calls it, by its ``metadata``; empty when it is not known."""
+    """amoCRM's name of a message's channel, from its ``metadata``; empty if it is not known."""
     raw = (about or {}).get("raw")
     origin = raw.get("origin") if isinstance(raw, dict) else None
     return origin if isinstance(origin, str) else ""
 
 
 def chats_named(connection: Connection, conversation_id: int, talk_id: str | None, contact_id: int | None) -> set[str]:
-    """The chats of a conversation in which messages of this talk were said, or else of this contact."""
+    """The chats of a conversation in which this talk has messages; if there are none, those of this contact."""
     for column, value in ((messages.c.amocrm_talk_id, talk_id), (messages.c.amocrm_contact_id, contact_id)):
         if value is None:
             continue
@@ -74,17 +74,17 @@ def add_reply(
 
 
 def has_reply(connection: Connection, turn_id: int) -> bool:
-    """Whether a turn's reply was stored as a message: it counts as said."""
+    """Whether a turn's reply is stored as a message, so that it counts as said."""
     return connection.execute(_HAS_REPLY, {"turn": turn_id}).first() is not None
 
 
 def set_reply_text(connection: Connection, turn_id: int, text: str) -> None:
-    """No more of a turn's reply was said than this."""
+    """Replace the text of a turn's reply by the part that was said."""
     connection.execute(_SET_REPLY, {"turn": turn_id, "text": text})
 
 
 def remove_reply(connection: Connection, turn_id: int) -> None:
-    """A turn's reply was never said."""
+    """Delete a turn's reply, which was never said."""
     connection.execute(_REMOVE_REPLY, {"turn": turn_id})
 
 
@@ -98,7 +98,7 @@ def know_message(
     chat_ref: str | None,
     raw: Mapping[str, Any],
 ) -> None:
-    """What amoCRM's webhook tells of a message that was stored without its ids."""
+    """Add the details from amoCRM's webhook to a message that was stored without its ids."""
     here = messages.c.id == message_id
     about = connection.execute(sa.select(messages.c.metadata).where(here)).scalar_one()
     values = {
@@ -120,19 +120,19 @@ def known_messages(connection: Connection, keys: Collection[str]) -> set[str]:
 
 
 def move_message(connection: Connection, message_id: int, to_turn: int) -> None:
-    """A message belongs to another turn."""
+    """Move a message to another turn."""
     connection.execute(messages.update().where(messages.c.id == message_id).values(turn_id=to_turn))
 
 
 def move_messages(connection: Connection, from_turn: int, to_turn: int) -> None:
-    """What was said in one turn belongs to another one."""
+    """Move the messages of a turn to another turn."""
     connection.execute(_MOVE_MESSAGES, {"source": from_turn, "target": to_turn})
 
 
-# By name, because turns.py knows this module. A kept reply counts as said: without an account nothing else could be.
 VOICE = ("voice", "audio")
 """Kinds of messages whose words are in a file."""
 
+# By name, because otvet.turns imports this module. A kept reply counts as said: without an account it cannot be sent.
 turn_states = sa.table("turns", sa.column("id"), sa.column("state"))
 NEVER_SAID = sa.or_(
     messages.c.message_type == ERASED,
@@ -163,18 +163,18 @@ _ADD_MESSAGES = Prepared(
 
 
 def add_messages(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Store messages that amoCRM has told of."""
+    """Store messages that amoCRM has reported."""
     _ADD_MESSAGES.run(connection, rows)
 
 
 def move_to_conversation(connection: Connection, from_conversation: int, to_conversation: int) -> None:
-    """What was said in one conversation belongs to another one."""
+    """Move the messages of a conversation to another one."""
     here = messages.c.conversation_id == from_conversation
     connection.execute(messages.update().where(here).values(conversation_id=to_conversation))
 
 
 def tell_lead(connection: Connection, conversation_id: int, lead_id: int | None) -> None:
-    """Messages that were stored before their deal was known name it from now on."""
+    """Write the deal into the metadata of messages that were stored before it was known."""
     here = messages.c.conversation_id == conversation_id
     for row in connection.execute(sa.select(messages.c.id, messages.c.metadata).where(here)).all():
         about = {**row.metadata, "amocrm_lead_id": lead_id}
@@ -182,14 +182,14 @@ def tell_lead(connection: Connection, conversation_id: int, lead_id: int | None)
 
 
 def write_down(connection: Connection, message_id: int, text: str, about: Mapping[str, Any]) -> None:
-    """The words of a voice message, unless the client was erased meanwhile. about: the message's new ``metadata``."""
+    """Store the transcript of a voice message, unless the client was erased meanwhile. about: its new ``metadata``."""
     unheard = (messages.c.message_type.in_(VOICE), messages.c.content == "")
     change = messages.update().where(messages.c.id == message_id, *unheard)
     connection.execute(change.values(content=text, metadata=about))
 
 
 def erase_messages(connection: Connection, message_ids: Collection[int]) -> None:
-    """Overwrite what was said. The rows stay, and their ids, so that a repeated webhook does not bring them back."""
+    """Erase messages. The rows and their ids stay, so that a repeated webhook does not bring the messages back."""
     connection.execute(
         messages.update()
         .where(messages.c.id.in_(message_ids))

@@ -12,11 +12,11 @@ from otvet.conversations.tables import BY_CLIENT, BY_HAND, BY_MANAGER, FOR_GOOD,
 from otvet.errors import UsageError
 from otvet.i18n import _
 
-MOST_PAUSE_MINUTES = 525_600.0  # a year; what is longer is for good
+MOST_PAUSE_MINUTES = 525_600.0  # a year
 
 
 def pause_end(now: datetime, minutes: float | None) -> datetime:
-    """When a pause by hand that begins now ends: without ``minutes`` when somebody resumes. Raises UsageError."""
+    """The end of a pause by hand that begins now; without ``minutes``, FOR_GOOD. Raises UsageError."""
     if minutes is None:
         return FOR_GOOD
     if not 0 < minutes <= MOST_PAUSE_MINUTES:  # false for "not a number" too
@@ -32,9 +32,9 @@ def pause_end(now: datetime, minutes: float | None) -> datetime:
 def pause_for_manager(
     connection: Connection, conversation_id: int, chat_ref: str, until: datetime, now: datetime
 ) -> None:
-    """A manager wrote in a chat; empty chat_ref: nobody can tell in which, so it holds for the whole deal.
+    """Pause a chat in which a manager wrote; empty chat_ref: the chat is not known, so pause the whole deal.
 
-    A client who asked for a person has one now, also where the client's chat was not known.
+    This replaces a pause that began when the client asked for a person, also one of the whole deal.
     """
     if chat_ref:
         pause_chat_for_manager(connection, chat_ref, until, now)
@@ -45,13 +45,13 @@ def pause_for_manager(
 
 
 def pause_for_client(connection: Connection, conversation_id: int, chat_ref: str) -> None:
-    """The client asked for a person: until one writes in the chat, or somebody resumes, nothing is answered there."""
+    """Pause a chat in which the client asked for a person, until a manager writes there or somebody resumes it."""
     if not (chat_ref and pause_chat_for_client(connection, chat_ref)):
         pause_deal(connection, conversations.c.id == conversation_id, FOR_GOOD, BY_CLIENT)
 
 
 def set_pause(connection: Connection, lead_id: int, until: datetime | None) -> bool:
-    """Pause a deal by hand, or resume it with all its chats (None); False when no conversation of it is known."""
+    """Pause a deal by hand, or resume it with all its chats (until: None); False if it has no conversation."""
     here = sa.and_(conversations.c.amocrm_lead_id == lead_id, conversations.c.status == "active")
     if until is None:
         resume_chats(connection, sa.select(conversations.c.id).where(here))

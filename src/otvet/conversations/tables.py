@@ -14,7 +14,7 @@ clients = sa.Table(
     sa.Column("name", sa.Text),
     sa.Column("phone", sa.Text),
     sa.Column("email", sa.Text),
-    sa.Column("card", Json),  # what else of the contact's card is told; see amocrm.cards.contact
+    sa.Column("card", Json),  # the other fields of the contact's card; see amocrm.cards.contact
     sa.Column("card_read_at", UtcDateTime),
     sa.Column("card_due_at", UtcDateTime),  # see ``deal_due_at``
     sa.Column("first_version", Json),  # the row as it stood in a file of the first version
@@ -31,14 +31,16 @@ conversations = sa.Table(
     sa.Column("last_activity", UtcDateTime, nullable=False),
     sa.Column("paused_until", UtcDateTime),  # until then staff answer in the whole deal; ``chats`` has each chat's own
     sa.Column("paused_by", sa.Text),  # BY_MANAGER, BY_CLIENT or BY_HAND
-    sa.Column("mode", sa.Text),  # AUTO, DRAFT or OFF; none: as set for all
-    sa.Column("summary", sa.Text),  # of what was said in the deal up to ...
+    sa.Column("mode", sa.Text),  # AUTO, DRAFT or OFF; none: the mode of the settings
+    sa.Column("summary", sa.Text),  # the summary of the deal's messages up to ...
     sa.Column("summarised_until", UtcDateTime),  # ... this moment, by amoCRM's clock
-    sa.Column("deal", Json),  # what amoCRM's card of it says; see amocrm.cards.deal
+    sa.Column("deal", Json),  # amoCRM's card of the deal; see amocrm.cards.deal
     sa.Column("deal_read_at", UtcDateTime),
-    sa.Column("deal_due_at", UtcDateTime),  # read it again then; whoever reads it moves this, and keeps only its own
-    sa.Column("searches", sa.Integer, nullable=False, server_default="0"),  # how often the deal was searched in vain
-    sa.Column("search_at", UtcDateTime),  # search for it again then
+    sa.Column("deal_due_at", UtcDateTime),  # when to read it again; a reader's claim moves this, see deals/known.py
+    sa.Column(
+        "searches", sa.Integer, nullable=False, server_default="0"
+    ),  # how many searches for the deal were in vain
+    sa.Column("search_at", UtcDateTime),  # when to search for the deal again
     sa.Column("first_version", Json),  # the row as it stood in a file of the first version
     sa.CheckConstraint("status IN ('active', 'completed')", name="status"),
     sa.Index(
@@ -64,9 +66,9 @@ chats = sa.Table(
     "chats",
     metadata,
     sa.Column("chat_ref", sa.Text, primary_key=True),  # see events.MessageEvent.chat_ref
-    # Where the chat was last seen. A conversation may have several, and ``conversations.chat_ref`` is the last of them.
+    # The conversation where the chat was last seen. Of several chats ``conversations.chat_ref`` is the last that wrote.
     sa.Column("conversation_id", Id, sa.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("paused_until", UtcDateTime),  # until then staff answer in this chat, in whatever deal it goes on
+    sa.Column("paused_until", UtcDateTime),  # until then staff answer in this chat, also if it goes on in another deal
     sa.Column("paused_by", sa.Text),  # BY_MANAGER or BY_CLIENT
 )
 
@@ -84,14 +86,16 @@ messages = sa.Table(
     sa.Column("amocrm_contact_id", sa.BigInteger),
     sa.Column("amocrm_chat_id", sa.Text),
     sa.Column("amocrm_talk_id", sa.Text),
-    sa.Column("chat_ref", sa.Text),  # the chat in which it was said, as far as it is known; see ``chats``
-    sa.Column("turn_id", Id, sa.ForeignKey("turns.id"), index=True),  # the turn that answers it, or that wrote it
+    sa.Column("chat_ref", sa.Text),  # the chat in which it was said, if known; see ``chats``
+    sa.Column(
+        "turn_id", Id, sa.ForeignKey("turns.id"), index=True
+    ),  # the turn that answers the client's message, or that wrote the reply
     sa.Column("first_version", Json),  # the row as it stood in a file of the first version
     sa.CheckConstraint("sender_type IN ('client', 'assistant', 'manager')", name="sender_type"),
     sa.Index(None, "conversation_id", "timestamp", "id"),
 )
 
-ERASED = "erased"  # the ``message_type`` of what was erased: it is not told to anybody
+ERASED = "erased"  # the ``message_type`` of an erased message, which no responder is told
 
 BY_MANAGER = "manager"  # a manager wrote
 BY_CLIENT = "client"  # the client asked for a person
@@ -103,9 +107,9 @@ MODES = (AUTO, DRAFT, OFF)
 
 
 def may_yield_to_manager(table: sa.Table, until: datetime, now: datetime) -> sa.ColumnElement[bool]:
-    """Whether a manager who wrote pauses a deal or a chat until then.
+    """Whether a manager's message may set the pause of a deal or a chat to ``until``.
 
-    What was paused by hand stays so; a client who asked for a person has one now.
+    It never ends a pause by hand and never shortens a pause, but replaces the pause of a client who asked for a person.
     """
     by_hand = sa.and_(table.c.paused_by == BY_HAND, table.c.paused_until > now)
     shorter = sa.or_(table.c.paused_until.is_(None), table.c.paused_until < until)

@@ -1,4 +1,4 @@
-"""A message as text: what a responder, a page and the terminal show for media."""
+"""A message as text, for responders, pages and the terminal: media too."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ KIND_NAMES = {
 
 
 def spoken(content: str, kind: str, data: Mapping[str, Any], language: str) -> str:
-    """A message as text: media stands as its kind, name and link in brackets before what was written with it."""
+    """A message as text. Media is shown as its kind, file name and link in brackets, before the text sent with it."""
     if kind == "text":
         return content
     raw = data.get("raw")
@@ -28,7 +28,7 @@ def spoken(content: str, kind: str, data: Mapping[str, Any], language: str) -> s
     attachment = attachment if isinstance(attachment, dict) else {}
     details = [str(attachment[name]) for name in ("file_name", "link") if attachment.get(name)]
     name = translator(language)(KIND_NAMES.get(kind, KIND_NAMES["unknown"]))
-    if content and "transcript" in data:  # written down: the link says nothing more
+    if content and "transcript" in data:  # transcribed: the link says nothing more
         return f"[{name}] {content}"
     placeholder = f"[{name}: {' '.join(details)}]" if details else f"[{name}]"
     return f"{placeholder} {content}".strip()

@@ -1,1 +1,1 @@
-"""What is known of clients and deals, and which of them are answered."""
+"""amoCRM's cards of clients and deals, and which deals are answered."""

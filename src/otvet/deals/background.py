@@ -1,4 +1,4 @@
-"""Calls to amoCRM that nobody waits for: they stand behind the deliveries, and what amoCRM refuses them is heeded."""
+"""Background calls to amoCRM: they let deliveries go first, and a refusal that holds for every call closes the gate."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ PAUSE_SECONDS = 0.5
 
 
 class Patient(Protocol):
-    """A limit that can say that the next place is too far away."""
+    """A limit that can refuse a slot which is too far in the future."""
 
     async def acquire(self, patience: float | None = None) -> bool:
         """See limits.SharedLimit."""
@@ -19,7 +19,7 @@ class Patient(Protocol):
 
 
 class Yielding:
-    """A place among the calls, taken only while nobody stands in line. patience: what counts as no line, in seconds."""
+    """A limit for background calls, which lets replies go first. patience: the longest wait for a slot, in seconds."""
 
     def __init__(self, limit: Patient, clock: Clock, patience: float) -> None:
         self._limit = limit
@@ -27,13 +27,13 @@ class Yielding:
         self._patience = patience
 
     async def acquire(self) -> None:
-        """Wait until there is one."""
+        """Wait for such a slot."""
         while not await self._limit.acquire(self._patience):
             await self._clock.sleep(PAUSE_SECONDS)
 
 
 def about_this_only(error: Exception) -> bool:
-    """The refusal concerns this record only, so retrying is pointless; ``forbidden`` may, where nobody asked back."""
+    """Whether the refusal concerns this record only, so that retrying is pointless; ``forbidden`` may."""
     return isinstance(error, AmoError) and (error.permanent or error.reason == "forbidden")
 
 

@@ -1,4 +1,4 @@
-"""Cards wanted at the same time come in one call: a burst of clients does not use up the calls of the replies."""
+"""Batches of cards: one call reads all cards wanted at a time, so that a burst of clients leaves calls for replies."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -7,13 +7,13 @@ from typing import Any
 Card = Mapping[str, Any]
 
 MOST_TOGETHER = 50
-"""amoCRM takes 250 in a call; fewer keep an answer small."""
+"""amoCRM allows 250 in a call; fewer keep the answer small."""
 
 
 class Together:
-    """One kind of card. one: reads a card, or None. many: reads those of these that there are.
+    """Reads one kind of card in batches. one: reads a card, or None. many: reads the cards of these that exist.
 
-    One call at a time: what is wanted meanwhile waits for the next.
+    One call at a time: cards wanted meanwhile form the next batch.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Together:
         self._calls: asyncio.Task[None] | None = None
 
     async def get(self, card_id: int) -> Card | None:
-        """The card, or None if there is none. Raises what the call raised."""
+        """The card, or None if there is none. Raises the error of its batch's call."""
         if card_id not in self._wanted:
             self._wanted[card_id] = asyncio.get_running_loop().create_future()
         future = self._wanted[card_id]
@@ -36,7 +36,7 @@ class Together:
         return await asyncio.shield(future)
 
     async def stop(self) -> None:
-        """Give up the call under way; who waits for it is told that it was cancelled."""
+        """Cancel the call in flight, and with it the wait for its cards."""
         if self._calls is not None:
             self._calls.cancel()
             await asyncio.gather(self._calls, return_exceptions=True)
@@ -49,7 +49,7 @@ class Together:
             except BaseException as error:
                 for future in batch.values():
                     future.cancel() if isinstance(error, asyncio.CancelledError) else future.set_exception(error)
-                    future.cancelled() or future.exception()  # looked at: who waited may be gone
+                    future.cancelled() or future.exception()  # retrieved, because no task may wait for it any more
                 if not isinstance(error, Exception):
                     raise
                 continue

@@ -1,7 +1,7 @@
-"""What is kept of amoCRM's cards of clients and deals: what is due to be read, and by whom it may be kept.
+"""The stored cards of amoCRM's clients and deals: which are due to be read, and which reader may store them.
 
-Whoever reads a card first moves its ``due`` moment from where it saw it, and keeps what was read only while it stands
-there: so nothing is kept that was read before the card changed, or of a client who was erased meanwhile.
+A reader claims a card by moving its ``due`` moment from the value that it saw to a token, and stores the card only
+while the token stands there. So nothing is stored that was read before the card changed or the client was erased.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,11 +17,11 @@ from otvet.conversations.tables import clients, conversations
 from otvet.storage.engines import UtcDateTime
 
 AFTER_A_FAILURE = timedelta(minutes=2)
-"""So long a card is left alone that could not be read; and so long a reader has it for itself."""
+"""The lease of a reader, and so the cool-down of a card that could not be read."""
 
 OLD = timedelta(hours=6)
 LIVELY = timedelta(days=1)
-"""Cards are read without a turn only where something was said within it."""
+"""Without a turn, cards are read only in conversations with a message within this time."""
 
 _OF = (
     sa.select(
@@ -56,42 +56,44 @@ _CHANGED = (
 
 
 def get(connection: Connection, conversation_id: int) -> Row[Any] | None:
-    """What there is to know of a conversation's cards; None while its deal is not known."""
+    """The card columns of a conversation; None while its deal is not known."""
     rows: Sequence[Any] = connection.execute(_GET, {"of": conversation_id}).all()
     return rows[0] if rows else None
 
 
 def unread(connection: Connection, now: datetime, most: int) -> Sequence[Row[Any]]:
-    """Conversations of the last day whose cards were never read, or have changed since."""
+    """Lively conversations whose cards were never read, or have changed since; the most recent first."""
     rows: Sequence[Any] = connection.execute(_CHANGED, {"since": now - LIVELY, "now": now, "most": most}).all()
     return rows
 
 
 def deal_is_due(row: Row[Any], now: datetime, max_age: timedelta, chosen: str) -> bool:
-    return _due(row.deal_read_at, row.deal_due_at, now, max_age) or _other_fields(row.deal, row.deal_due_at, chosen)
+    return _due(row.deal_read_at, row.deal_due_at, now, max_age) or _has_other_fields(row.deal, row.deal_due_at, chosen)
 
 
 def card_is_due(row: Row[Any], now: datetime, chosen: str) -> bool:
     if row.contact_id is None:
         return False
-    return _due(row.card_read_at, row.card_due_at, now, OLD) or _other_fields(row.card, row.card_due_at, chosen)
+    return _due(row.card_read_at, row.card_due_at, now, OLD) or _has_other_fields(row.card, row.card_due_at, chosen)
 
 
 def _due(read_at: datetime | None, due_at: datetime | None, now: datetime, max_age: timedelta) -> bool:
     if due_at is not None:
-        # Far away: erased, and wanted again; or the clock was set back since.
+        # Far in the future: the card was erased and is wanted again, or the clock was set back.
         return due_at <= now or due_at - now > 2 * AFTER_A_FAILURE
     return read_at is None or not now - max_age < read_at <= now  # later than now: the clock was set back
 
 
-def _other_fields(kept: Mapping[str, Any] | None, due_at: datetime | None, chosen: str) -> bool:
-    return bool(kept) and kept["chosen"] != chosen and due_at is None  # type: ignore[index]
+def _has_other_fields(card: Mapping[str, Any] | None, due_at: datetime | None, chosen: str) -> bool:
+    """Whether the stored card has other fields than the settings choose now."""
+    return bool(card) and card["chosen"] != chosen and due_at is None  # type: ignore[index]
 
 
 def claim(connection: Connection, row: Row[Any], token: datetime, *, deal: bool, card: bool) -> tuple[bool, bool]:
-    """Have the cards for this reader: which of the two are; another one is not as it was seen any more.
+    """Claim the due cards for one reader; returns which of the two were claimed, (deal, card).
 
-    token: what the reader must show when it keeps them; they are left alone until then.
+    A card that has changed since the reader saw it is not claimed. token: the end of the lease; the reader shows it
+    when it stores the cards.
     """
     return (
         deal and claim_deal_card(connection, row.id, row.deal_due_at, token),
@@ -99,21 +101,24 @@ def claim(connection: Connection, row: Row[Any], token: datetime, *, deal: bool,
     )
 
 
-def keep_deal(
+def save_deal(
     connection: Connection, row: Row[Any], token: datetime, deal: Mapping[str, Any] | None, at: datetime
 ) -> bool:
-    """deal: see amocrm.cards.deal; None: there is none in amoCRM."""
+    """Store a deal's card; False if the claim is lost. deal: see amocrm.cards.deal; None: amoCRM has no such deal."""
     return save_deal_card(connection, row.id, row.lead_id, token, deal, at)
 
 
-def keep_contact(
+def save_contact(
     connection: Connection, row: Row[Any], token: datetime, contact: Mapping[str, Any] | None, at: datetime
 ) -> bool:
-    """contact: see amocrm.cards.contact; None: there is none in amoCRM, and what is known of it stays."""
+    """Store a contact's card; False if the claim is lost.
+
+    contact: see amocrm.cards.contact; None: amoCRM has no such contact, and the stored card stays.
+    """
     return save_contact_card(connection, row.client_id, row.contact_id, token, contact, at)
 
 
 def changed(connection: Connection, leads: Collection[int], contacts: Collection[int], now: datetime) -> None:
-    """amoCRM says that these cards have changed: those that were read, or are being read, are read again."""
+    """amoCRM reports that these cards have changed: those that were read, or are being read, are read again."""
     deal_cards_changed(connection, leads, now)
     contact_cards_changed(connection, contacts, now)

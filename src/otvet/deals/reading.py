@@ -1,4 +1,4 @@
-"""Reads amoCRM's cards of clients and deals beside the answering, which never waits for them for long."""
+"""Reads amoCRM's cards of clients and deals in the background; a turn waits for them only for a moment."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
@@ -21,7 +21,7 @@ from otvet.storage.database import Database
 log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 2.0
-"""A turn waits so long for a card; then its reply is written with what is known."""
+"""How long a turn waits for its cards; then its reply is written with the cards that are stored."""
 
 MOST_AT_ONCE = 5
 NAMES_OLD_SECONDS = 3600.0
@@ -29,10 +29,10 @@ NAMES_AGAIN_SECONDS = 60.0
 
 
 class Deals:
-    """One account's cards.
+    """Reads the cards of one account.
 
-    fields: which of their own fields are kept; see cards.chosen_names. zone: the account's.
-    max_age: a turn has a deal read again that was read longer ago.
+    fields: the names of the custom fields to store; see cards.chosen_names. zone: the account's time zone.
+    max_age: a turn has an older card of its deal read again.
     """
 
     def __init__(
@@ -52,40 +52,37 @@ class Deals:
         self._fields = fields
         self._zone = zone
         self._names = Names(amocrm, clock)
-        self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._in_flight: dict[int, asyncio.Task[None]] = {}
 
     async def look(self) -> None:
-        """Read what was never read and what has changed, as long as somebody writes there.
-
-        A job of one process for all.
-        """
+        """Read the new and changed cards of lively conversations. A job of one process for all."""
         now = self._clock.now()
         rows = await self._database.read(lambda connection: known.unread(connection, now, MOST_AT_ONCE))
         for row in rows:
             await asyncio.shield(self._reading(row.id))
 
     def begin(self, conversation_id: int) -> None:
-        """A turn begins here: read what is old, while the client may still be writing."""
+        """Start reading the old cards of a turn's conversation, while the client may still be writing."""
         self._reading(conversation_id)
 
     async def fresh(self, conversation_id: int) -> None:
-        """Wait, but not for long, until what is known of the conversation is new; never raises."""
+        """Wait up to PATIENCE_SECONDS until the cards of the conversation are read; never raises."""
         await asyncio.wait({self._reading(conversation_id)}, timeout=PATIENCE_SECONDS)
 
     async def stop(self) -> None:
-        for task in list(self._under_way.values()):
+        for task in list(self._in_flight.values()):
             task.cancel()
         await asyncio.gather(
-            *self._under_way.values(), self._leads.stop(), self._contacts.stop(), return_exceptions=True
+            *self._in_flight.values(), self._leads.stop(), self._contacts.stop(), return_exceptions=True
         )
 
     def _reading(self, conversation_id: int) -> "asyncio.Task[None]":
-        """One reading of a conversation at a time."""
-        task = self._under_way.get(conversation_id)
+        """The task that reads a conversation's cards, started if there is none: one at a time."""
+        task = self._in_flight.get(conversation_id)
         if task is None:
             task = asyncio.create_task(self._read(conversation_id))
-            self._under_way[conversation_id] = task
-            task.add_done_callback(lambda _: self._under_way.pop(conversation_id, None))
+            self._in_flight[conversation_id] = task
+            task.add_done_callback(lambda _: self._in_flight.pop(conversation_id, None))
         return task
 
     async def _read(self, conversation_id: int) -> None:
@@ -121,7 +118,7 @@ class Deals:
             await self._if_allowed(conversation_id, self._read_card(row, token, now))
 
     async def _if_allowed(self, conversation_id: int, reading: Awaitable[None]) -> None:
-        """A deal that the token may not see does not keep the client's name back."""
+        """Read a card unless amoCRM refuses this one; a refused deal must not prevent reading the contact."""
         try:
             await reading
         except AmoError as error:
@@ -131,12 +128,12 @@ class Deals:
 
     async def _read_deal(self, row: Row[Any], token: datetime, now: datetime) -> None:
         found = await self._deal(row)
-        await self._database.write(lambda connection: known.keep_deal(connection, row, token, found, now))
+        await self._database.write(lambda connection: known.save_deal(connection, row, token, found, now))
 
     async def _read_card(self, row: Row[Any], token: datetime, now: datetime) -> None:
         contact = await self._contacts.get(row.contact_id)
-        told = None if contact is None else cards.contact(contact, self._fields, self._zone)
-        await self._database.write(lambda connection: known.keep_contact(connection, row, token, told, now))
+        card = None if contact is None else cards.contact(contact, self._fields, self._zone)
+        await self._database.write(lambda connection: known.save_contact(connection, row, token, card, now))
 
     async def _deal(self, row: Row[Any]) -> Mapping[str, Any] | None:
         lead = await self._leads.get(row.lead_id)
@@ -151,7 +148,7 @@ class Deals:
 
 @dataclass
 class Names:
-    """What pipelines, stages and users are called; asked for again after an hour, or when an id is not known."""
+    """The names of pipelines, stages and users, read again after an hour, or when an id is not known."""
 
     amocrm: AmoClient
     clock: Clock
@@ -162,7 +159,7 @@ class Names:
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def learn(self, pipeline: Any, stage: Any) -> None:
-        """Know what these two are called, if amoCRM says so; whoever comes while it is asked waits for its answer."""
+        """Read the names of pipelines and stages if they are old or lack these two. One call serves all callers."""
         async with self._asking:
             age = NAMES_OLD_SECONDS if self._asked_at is None else self.clock.monotonic() - self._asked_at
             if age >= (NAMES_OLD_SECONDS if (pipeline, stage) in self.stages else NAMES_AGAIN_SECONDS):
@@ -187,7 +184,7 @@ class Names:
         }
 
     async def of_user(self, user_id: Any) -> str | None:
-        """None where the token may not ask."""
+        """The user's name; None if the token may not read it."""
         if not isinstance(user_id, int):
             return None
         if user_id not in self._users:

@@ -1,5 +1,5 @@
-"""Delivery: a written reply brought to the deal, to the client's chat, or to a manager who is to approve it.
+"""Delivery: brings a written reply to the deal or to the client's chat, or a draft to the manager who may approve it.
 
-``delivery`` is where it begins and ends; ``chat`` brings the parts of a reply to the client, by one of the ways of
-``ways``. Sending cannot be undone, so each call is announced in the database first.
+It begins and ends in ``delivery``; ``into_chat`` sends the parts of a reply to the client by one of the ``methods``.
+Sending cannot be undone, so each call is announced in the database first.
 """

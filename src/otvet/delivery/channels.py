@@ -9,7 +9,7 @@ from otvet.settings.by_channel import of_channel
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How many characters one message may have, and who says so. That amoCRM passes as many on is not verified."""
+    """The most characters of one message, and the source. Whether amoCRM passes as many on is not verified."""
 
     characters: int
     source: str
@@ -30,14 +30,14 @@ LIMITS: Mapping[str, Limit] = {
     "*": Limit(1000, UNVERIFIED),
 }
 SHOWN_AT_ONCE = 80
-"""Characters of a Salesbot's ``show``.
+"""The most characters of a Salesbot's ``show``.
 
 Source: https://developers.kommo.com/reference/salesbot-widget-block-execution-confirmation
 """
 
 
 def limit_of(origin: str) -> int:
-    """How many characters one message of the channel may have."""
+    """The most characters of one message in the channel. origin: amoCRM's name of the channel."""
     limit = of_channel(LIMITS, origin)
     assert limit is not None
     return limit.characters

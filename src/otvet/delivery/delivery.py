@@ -1,4 +1,4 @@
-"""A written reply brought to where it belongs: the last check, the call, and what becomes of the turn."""
+"""Delivers a written reply: the last check, the call to amoCRM, and the turn's next state."""
 
 import asyncio
 from collections.abc import Mapping
@@ -41,17 +41,17 @@ DISCONNECTED = N_("amoCRM is not connected any more; look into the deal whether 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A check that came right before a call. at: when, by the monotonic clock."""
+    """The check right before a call. at: when it was made, by the monotonic clock."""
 
     checked: Checked
     at: float
 
 
 class Delivery:
-    """Brings replies to deals and clients. ``amocrm`` is None while no account is connected: they are kept then.
+    """Brings replies to deals and clients. amocrm: None while no account is connected; replies are kept then.
 
-    Every POST is announced in the database first, by the process that owns the turn, and waits for its slot before
-    that: so the last that is known before the call is that the turn is ours and staff have not taken over.
+    Before every POST, the process that owns the turn gets a slot and then announces the call in the database. So the
+    last check before the call shows that the turn is ours and that staff have not taken over.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Delivery:
         self._taken = asyncio.Event()  # replaced whenever amoCRM takes a reply
 
     async def prepare(self) -> None:
-        """At a start: make the field that the Salesbot reads, so that its number can be told to the bot."""
+        """At a start: create the field that the Salesbot reads, so that staff can enter its number in the bot."""
         salesbot = self._methods.get(SALESBOT)
         if isinstance(salesbot, Salesbot):
             try:
@@ -89,14 +89,14 @@ class Delivery:
                     await outages.heed(self._database, error, self._clock.now())
 
     async def deliver(self, turn_id: int) -> Outcome:
-        """Bring the turn's reply one step further, as far as it goes now."""
+        """Take the turn's reply as far as it goes now."""
         if self._amocrm is None:
             return await self._database.write(lambda connection: self._keep(connection, turn_id))
         turn, verdict = await self._database.read(lambda connection: self._look(connection, turn_id))
         if turn is None or isinstance(verdict, Ended):
             return turn.state if turn else None
         if isinstance(verdict, Wait):
-            return await self._count_from_now(turn) or verdict
+            return await self._restart_unsure_time(turn) or verdict
         if turn.reply is None:
             return Rewrite()  # there is nothing to deliver yet
         try:
@@ -111,39 +111,39 @@ class Delivery:
             return await self._not_delivered(turn_id, error)
 
     async def wait(self, wait: Wait, seconds: float) -> None:
-        """Until the moment that is waited for; without one for ``seconds``, or until amoCRM takes another reply.
+        """Wait until ``wait.until``; if it is None, for ``seconds`` or until amoCRM takes another reply.
 
-        After a failed attempt both hold.
+        After a failed attempt, wait for both.
         """
-        if wait.until is not None:  # slept as seconds: a clock that jumps meanwhile does not shorten it
-            least = (wait.until - self._clock.now()).total_seconds()
-            await self._clock.sleep(least)
-            seconds -= least
+        if wait.until is not None:  # slept as seconds, so that a clock that jumps meanwhile does not shorten it
+            until_moment = (wait.until - self._clock.now()).total_seconds()
+            await self._clock.sleep(until_moment)
+            seconds -= until_moment
             if not wait.failed or seconds <= 0:
                 return
         waits = [asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._taken.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for one in waits:
-                one.cancel()
+            for waiter in waits:
+                waiter.cancel()
 
     def hurry(self) -> None:
-        """amoCRM takes calls: deliveries that wait may try again."""
+        """amoCRM takes calls: wake the deliveries that wait."""
         self._taken.set()
         self._taken = asyncio.Event()
 
     async def finish(self, until: float) -> None:
-        """Before a stop: let calls in flight arrive and be marked as sent, and begin no other."""
+        """Before a stop: let the calls in flight end and be marked as sent, and begin no other."""
         await self._in_flight.finish(until)
 
     async def release(self, turn: Turn) -> None:
-        """The turn has ended: let go what may wait for its reply."""
+        """The turn has ended: release what may wait for its reply."""
         for method in self._methods.values():
             await method.release(turn)
 
     def _look(self, connection: Connection, turn_id: int) -> tuple[Turn | None, Verdict]:
-        """Whether there is a call to make, before a slot is waited for; what ends the turn is carried out later."""
+        """Decide before waiting for a slot whether there is a call to make. Carries out no verdict."""
         turn = turns.get(connection, turn_id)
         if turn is None or (turn.state in OPEN and turn.owner != self._me):
             return None, Ended()
@@ -154,8 +154,8 @@ class Delivery:
         now = self._clock.now()
         return turn, policy.decide(turn, facts.read(connection, turn, self._policy, now), self._policy, now)
 
-    async def _count_from_now(self, turn: Turn) -> Wait | None:
-        """The clock was set back since the last attempt: the time in which it may be carried out begins anew."""
+    async def _restart_unsure_time(self, turn: Turn) -> Wait | None:
+        """If the clock was set back since the last attempt, begin anew the time in which amoCRM may carry it out."""
         now = self._clock.now()
         if turn.sent_attempt_at is None or turn.sent_attempt_at <= now:
             return None
@@ -163,7 +163,7 @@ class Delivery:
         return Wait(now + UNSURE_FOR)
 
     async def _begin(self, turn: Turn, verdict: Verdict, amocrm: AmoClient) -> Outcome:
-        """The first attempt: nothing of the reply can be in amoCRM, but perhaps a draft for staff."""
+        """The first attempt: amoCRM cannot have the reply yet, but perhaps a note with the draft."""
         if turn.sent_attempt_at is not None:
             note_id = await amocrm.find_note(turn.deal, self._notes.draft_marker(turn))
             if note_id is not None:
@@ -192,7 +192,7 @@ class Delivery:
         return Begun(checked, self._clock.monotonic())
 
     def _commit(self, connection: Connection, turn_id: int, *, has_slot: bool) -> Checked:
-        """All that decides whether it goes to amoCRM now, in one commit right before it does."""
+        """Decide whether the reply goes to amoCRM, and commit to it, right before the call."""
         now = self._clock.now()
         checked = check(connection, turn_id, self._me, self._policy, now)
         turn = checked.turn
@@ -202,7 +202,7 @@ class Delivery:
             log.info("the client wrote on; the reply is written anew", turn=turn_id)
         elif checked.verdict == Go(Step.SHOW_DRAFT):
             if not has_slot:
-                return Checked(turn, Wait(now))  # draft mode was set in this very moment: come again
+                return Checked(turn, Wait(now))  # draft mode was set just now: decide again
             if not changes.note(connection, turn, self._me, sent_attempt_at=now):
                 return NOT_OURS
             return Checked(turns.get(connection, turn_id), checked.verdict)
@@ -215,7 +215,7 @@ class Delivery:
         return checked
 
     def _method_for(self, connection: Connection, turn: Turn) -> tuple[str | None, list[str]]:
-        """The method into the client's chat for the channel of the turn, and the parts; None: a note."""
+        """The method into the client's chat for the turn's channel, and the parts; (None, []): a note."""
         asked = history.asked(connection, turn.id, turn.deal)
         name = way_for(self._options.via, asked.origin)
         wanting = (name for name, method in self._methods.items() if method.wants(connection, turn, asked))
@@ -230,7 +230,7 @@ class Delivery:
         return None if note_id is None else await self._sent(turn, note_id, amocrm)
 
     async def _note_again(self, turn: Turn, amocrm: AmoClient) -> Outcome:
-        """After a crash or a time-out the note may be there already: amoCRM is asked before it is sent again."""
+        """Send the note unless it is there already: after a crash or a time-out amoCRM may have it."""
         note_id = turn.note_id or await amocrm.find_note(turn.deal, self._notes.marker(turn))
         if note_id is not None:
             return await self._sent(turn, note_id, amocrm)
@@ -244,7 +244,7 @@ class Delivery:
                 return await self._as_note(Begun(checked, self._clock.monotonic()), slot, amocrm)
 
     async def _write_note(self, begun: Begun, slot: Slot, text: str) -> int | None:
-        """Its id; None when the turn is not ours any more."""
+        """Write the note; returns its id, or None if the turn is not ours any more."""
         turn = begun.checked.turn
         assert turn is not None
         if self._clock.monotonic() - begun.at > SURE_FOR_SECONDS and not await self._still_ours(turn.id):
@@ -252,7 +252,7 @@ class Delivery:
         return await slot.add_note(turn.deal, text)
 
     async def _drafted(self, turn: Turn, note_id: int, amocrm: AmoClient) -> Outcome:
-        """Staff have the draft. A task for them does not wait until it is approved."""
+        """Staff have the draft: store that. Their task is made now, not after the approval."""
         if turn.summary is not None and not await self._task(amocrm).make(turn, note_id, self._notes.marker(turn)):
             return None
 
@@ -280,7 +280,7 @@ class Delivery:
         return await self._after_chat(now, missing, amocrm)
 
     async def _after_chat(self, turn: Turn, missing: list[str], amocrm: AmoClient) -> Outcome:
-        """The note for staff, which says so where the client lacks something; then the end of the turn."""
+        """Write the note for staff, which names the parts that the client lacks; then end the turn."""
         note_id = turn.note_id
         if missing or self._options.note:
             try:
@@ -306,7 +306,7 @@ class Delivery:
         return State.FAILED
 
     async def _note_besides(self, turn: Turn, missing: list[str], amocrm: AmoClient) -> int | None:
-        """The note's id; None when the turn is not ours any more."""
+        """Write the note besides, unless it is there; returns its id, or None if the turn is not ours any more."""
         if turn.note_id is not None:
             return turn.note_id
         if turn.sent_attempt_at is not None:
@@ -321,7 +321,7 @@ class Delivery:
                 return await self._write_note(begun, slot, self._notes.besides(turn, missing))
 
     async def _sent(self, turn: Turn, note_id: int | None, amocrm: AmoClient) -> Outcome:
-        """The client's chat has it, or the deal as a note: what is still to be done, and the end of the turn."""
+        """The client's chat or the deal has the reply: make the task for staff if there is one, and end the turn."""
         wanted = turn.summary is not None and not turn.approved
         if wanted and not await self._task(amocrm).make(turn, note_id, self._notes.marker(turn)):
             return None
@@ -343,7 +343,7 @@ class Delivery:
             pause_for_client(connection, turn.conversation_id, turn.chat_ref)
 
     def _keep(self, connection: Connection, turn_id: int) -> Outcome:
-        """Without an account a reply stays here, and so does a draft."""
+        """Without an account, keep the reply or the draft here."""
         turn, verdict = self._look(connection, turn_id)
         if turn is None or isinstance(verdict, Ended):
             return turn.state if turn else None
@@ -380,7 +380,7 @@ class Delivery:
     def _after_failure(self, connection: Connection, turn_id: int, error: AmoError) -> Outcome:
         now = self._clock.now()
         turn = turns.owned(connection, turn_id, self._me)
-        if turn is not None and not error.ambiguous:  # the wait for what was sent before was over
+        if turn is not None and not error.ambiguous:  # this call surely failed, and UNSURE_FOR is over for earlier ones
             changes.note(connection, turn, self._me, sent_attempt_at=None)
         if outages.begin_if_refused(connection, error, now):
             return Wait()
@@ -389,6 +389,6 @@ class Delivery:
         if not error.permanent and sending.still_fails(connection, turn, self._me, now) < GIVE_UP_AFTER:
             return Wait()
         reason = str(error) if error.permanent else _(GAVE_UP).format(reason=error)
-        if turn.state == State.ANSWERING:  # a draft that amoCRM does not take as a note waits all the same
+        if turn.state == State.ANSWERING:  # a draft waits for a manager even without its note
             return State.DRAFT if drafts.show(connection, turn, self._me, None) else None
         return State.FAILED if sending.fail(connection, turn, self._me, reason, now) else None

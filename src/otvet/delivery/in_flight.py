@@ -1,4 +1,4 @@
-"""Calls that cannot be taken back: a stop waits for the end of those that have begun, and lets no other begin."""
+"""Calls that cannot be undone: a stop waits for the calls in flight, and lets no other begin."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ LOOK_SECONDS = 0.05
 
 
 class Stopping(Exception):
-    """The process stops, so the call is not begun any more; the turn goes on at the next start."""
+    """The process is stopping, so the call was not begun; the turn goes on at the next start."""
 
 
 class InFlight:
-    """The calls of this process that are in flight."""
+    """Counts the calls of this process that are in flight."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -22,7 +22,7 @@ class InFlight:
 
     @contextmanager
     def track(self) -> Iterator[None]:
-        """From the last check to the end of what follows from the call. Raises Stopping."""
+        """Count a call, from the last check until its outcome is stored. Raises Stopping."""
         if self._stopping:
             raise Stopping
         self._count += 1
@@ -32,7 +32,7 @@ class InFlight:
             self._count -= 1
 
     async def finish(self, until: float) -> None:
-        """Before a stop: wait for the calls in flight, until this moment of the monotonic clock at the latest."""
+        """Before a stop: wait for the calls in flight, no longer than ``until`` by the monotonic clock."""
         self._stopping = True
         while self._count and self._clock.monotonic() < until:
             await self._clock.sleep(LOOK_SECONDS)

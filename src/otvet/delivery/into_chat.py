@@ -1,4 +1,4 @@
-"""A reply into the client's chat, part by part. No part is given to amoCRM twice unless it surely did not take it."""
+"""Sends a reply into the client's chat, part by part. A part is given again only if amoCRM surely did not take it."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -31,16 +31,16 @@ from otvet.turns.turn import Turn
 log = structlog.get_logger(__name__)
 
 SETTLE_SECONDS = 10.0
-"""A bot is given this time to read the field before the next text goes there, unless its message was seen before.
+"""A bot has this time to read the field before the next text goes there, unless its message comes back earlier.
 
-A run is carried out some time after it was accepted; how long after is not documented.
+amoCRM carries out a run some time after accepting it; how long after is not documented.
 """
-ECHO_SECONDS = 60.0  # how long an outgoing message is waited for that tells what became of a part
+ECHO_SECONDS = 60.0  # how long to wait for the outgoing message as which a part comes back
 LOOK_SECONDS = 2.0
-CLOCKS_DIFFER = timedelta(seconds=5)  # amoCRM's and ours, where its events are asked for what came after a moment
-UNCONFIRMED_FOR = timedelta(minutes=10)  # a part that was sent longer ago than that has come back or never will
+CLOCKS_DIFFER = timedelta(seconds=5)  # amoCRM's clock and ours, when its events are queried
+UNCONFIRMED_FOR = timedelta(minutes=10)  # after this, a part has come back or never will
 COME_BACK_WITHIN = timedelta(days=7)
-"""Where no part has come back in this time, the account does not report robots' messages: all look alike."""
+"""If no part has come back in this time, the account does not report robots' messages: they cannot be told apart."""
 
 CANNOT_TELL = N_(
     "It cannot be told whether the client got this. Look into the chat; if it is not there, send it by hand or with: "
@@ -52,7 +52,7 @@ _OF_LEAD = sa.select(turns.turns.c.id).join(conversations)
 
 
 class IntoChat:
-    """Brings the parts of replies to clients, as the process ``me``."""
+    """Sends the parts of replies to clients, in the process ``me``."""
 
     def __init__(
         self, database: Database, clock: Clock, amocrm: AmoClient, me: str, policy: Policy, in_flight: InFlight
@@ -65,7 +65,7 @@ class IntoChat:
         self._in_flight = in_flight
 
     async def send(self, turn: Turn, method: DeliveryMethod | None) -> Outcome | Ended:
-        """Send what is still to be sent. Ended when every part has ended, well or not; else how the turn is left."""
+        """Send the parts that are still to be sent. Ended when every part has ended, well or not; else the outcome."""
         if method is None:
             await self._refuse_all(turn, _(NOT_CONFIGURED).format(way=turn.way))
             return Ended()
@@ -75,7 +75,7 @@ class IntoChat:
             given = [part for part in found if part.state == parts.GIVEN]
             todo = [part for part in found if part.state == parts.TO_SEND]
             if given:
-                if not await self._see_whether_it_came(turn, given):
+                if not await self._resolve_given(turn, given):
                     return None
             elif not todo or any(part.state in (parts.REFUSED, parts.UNKNOWN) for part in found):
                 return Ended()
@@ -87,10 +87,10 @@ class IntoChat:
     async def _send_batch(
         self, turn: Turn, asked: Asked, batch: Sequence[Part], method: DeliveryMethod
     ) -> Checked | None:
-        """None when the batch has ended or waits to come back; otherwise why it goes no further."""
+        """Send a batch. None when it has ended or waits to come back; otherwise why it goes no further."""
         try:
             if method.settles:
-                await self._let_the_last_one_be_read(turn)
+                await self._wait_for_bot_to_read(turn)
             if not await method.prepare(turn, asked, batch):
                 return NOT_OURS
         except AmoError as error:
@@ -111,7 +111,7 @@ class IntoChat:
         return None
 
     def _check(self, connection: Connection, turn_id: int, batch: Sequence[Part], now: datetime) -> Checked:
-        """All that decides whether it is sent now, in one commit right before it is."""
+        """Decide whether the batch is sent, and commit to it, right before the call."""
         checked = check_again(connection, turn_id, self._me, self._policy, now)
         if checked.turn is None or checked.verdict != Go(Step.SEND):
             return checked
@@ -126,14 +126,14 @@ class IntoChat:
         method: DeliveryMethod,
         given_at: datetime,
     ) -> None:
-        """The call that cannot be taken back, and what is known of it then."""
+        """Make the call that cannot be undone, and store its outcome."""
         ids = [part.id for part in batch]
         try:
             outside_id = await method.send(slot, turn, asked, batch)
         except AmoError as error:
             log.warning("a part was not taken", turn=turn.id, reason=str(error), final=error.permanent)
             if error.ambiguous:
-                return  # it stays given: the next look waits for it to come back
+                return  # it stays given: the next round waits for it to come back
             if not error.permanent:
                 await self._end(turn, ids, given_at, parts.TO_SEND)
                 raise
@@ -157,14 +157,17 @@ class IntoChat:
 
         await self._database.write(write)
 
-    async def _see_whether_it_came(self, turn: Turn, given: Sequence[Part]) -> bool:
-        """What a crash or a lost answer left open: wait for it to come back; False when the turn is not ours."""
+    async def _resolve_given(self, turn: Turn, given: Sequence[Part]) -> bool:
+        """End given parts whose outcome a crash or a lost answer left open. False if the turn is not ours any more.
+
+        The outcome shows when they come back as outgoing messages, or else in amoCRM's events.
+        """
         waited = 0.0
         ids = {part.id for part in given}
         given_at = given[0].given_at
         assert given_at is not None
         passed = (self._clock.now() - given_at).total_seconds()
-        patience = ECHO_SECONDS - max(0.0, passed)  # no longer, also with a clock that was set back
+        patience = ECHO_SECONDS - max(0.0, passed)  # never longer than that, even if the clock was set back
         while waited < patience:
             found = await self._database.read(lambda connection: parts.of_turn(connection, turn.id))
             if all(part.echo_id for part in found if part.id in ids):
@@ -184,9 +187,9 @@ class IntoChat:
         return True
 
     async def _events_tell(self, turn: Turn, missing: Sequence[Part]) -> bool:
-        """Whether amoCRM's events have an outgoing message for each of these, and none that may be another robot's.
+        """Whether amoCRM's events show one outgoing message for each missing part, and none of another robot.
 
-        An event does not say what was written. So it proves something only where other robots' messages are known here.
+        An event does not hold the text, so it proves something only if other robots' messages are known here.
         """
         since = min(part.given_at for part in missing if part.given_at)
         now = self._clock.now()
@@ -207,8 +210,8 @@ class IntoChat:
         here = _OF_LEAD.where(conversations.c.amocrm_lead_id == lead_id)
         return parts.unconfirmed(connection, here, since - UNCONFIRMED_FOR)
 
-    async def _let_the_last_one_be_read(self, turn: Turn) -> None:
-        """The bot may not have read the last text of this deal yet."""
+    async def _wait_for_bot_to_read(self, turn: Turn) -> None:
+        """Wait until the bot has surely read the deal's last text from the field."""
         waited = 0.0
         while waited < SETTLE_SECONDS:
             now = self._clock.now()
@@ -237,5 +240,5 @@ class IntoChat:
 
 
 def _known(connection: Connection, ids: set[str]) -> set[str]:
-    """Messages that a manager wrote, and parts that are known to have come."""
+    """Which of these ids are known: messages of managers, and parts that have come back."""
     return known_messages(connection, ids) | parts.known_echoes(connection, ids)

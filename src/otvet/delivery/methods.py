@@ -19,16 +19,16 @@ from otvet.turns.parts import Part
 from otvet.turns.turn import Turn
 
 FIELD = "salesbot_field_id"
-V4 = "salesbot_v4"  # the account where a bot was run by the newer address
+V4 = "salesbot_v4"  # the account in which the newer address has run a bot
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOptions:
-    """What the settings say of how replies are delivered.
+    """The settings for how replies are delivered.
 
-    via: the method by channel, see otvet.settings.by_channel. note: whether a note is written besides.
-    field_id: the deal's field that the bot reads; None: one that is made.
-    show: whether a waiting bot is told to send the text itself.
+    via: the method by channel, see otvet.settings.by_channel. note: a note is written besides.
+    field_id: the deal's field that the bot reads; None: one is created.
+    show: a waiting bot is told to send the text itself.
     """
 
     via: Mapping[str, str] = field(default_factory=lambda: {"*": NOTE})
@@ -41,34 +41,34 @@ class DeliveryOptions:
 class DeliveryMethod:
     """One way into a client's chat.
 
-    at_once: all parts go in one call. settles: one part must be read before the next is prepared.
+    at_once: all parts go in one call. settles: the bot must read one part before the next is prepared.
     """
 
     at_once = False
     settles = False
 
     def cut(self, text: str, origin: str) -> list[str]:
-        """The parts in which the text goes to a channel."""
+        """Cut the text into parts for a channel. origin: amoCRM's name of the channel."""
         return channels.split(text, channels.limit_of(origin))
 
     def wants(self, connection: Connection, turn: Turn, asked: Asked) -> bool:
-        """Whether the reply has to go this way, whatever is set for its channel."""
+        """Whether the reply must go this way, whatever the settings say for its channel."""
         return False
 
     async def prepare(self, turn: Turn, asked: Asked, batch: Sequence[Part]) -> bool:
-        """All that may be done again after a crash; False when the turn is not ours any more. Raises AmoError."""
+        """Do what may be repeated after a crash. False if the turn is not ours any more. Raises AmoError."""
         return True
 
     async def send(self, slot: Slot, turn: Turn, asked: Asked, batch: Sequence[Part]) -> str | None:
-        """Ask amoCRM to bring it to the client; gives the message's id if amoCRM tells it. Raises AmoError."""
+        """Ask amoCRM to bring the parts to the client; returns the message's id if amoCRM names it. Raises AmoError."""
         raise NotImplementedError
 
     async def release(self, turn: Turn) -> None:
-        """The turn has ended without a reply to the client: let go what waits for one."""
+        """The turn has ended; if there is no reply to the client, release what waits for one."""
 
 
 class Salesbot(DeliveryMethod):
-    """Into a field of the deal, from where a bot sends it. Two replies would share the field: one at a time."""
+    """Writes the reply into a field of the deal, from which a bot sends it. One reply of the deal at a time."""
 
     settles = True
 
@@ -85,7 +85,7 @@ class Salesbot(DeliveryMethod):
         field_id = await self.field()
         await self._recall_v4()
         async with self._amocrm.slot() as slot:
-            # After the waits: the field may hold another part by now, of a process that took the turn over.
+            # Checked after the waits: a process that took the turn over may have written its part by now.
             if not await self._database.read(lambda connection: _may_write(connection, turn)):
                 return False
             await calls.write_field(slot, turn.deal, field_id, batch[0].text)
@@ -97,7 +97,7 @@ class Salesbot(DeliveryMethod):
         return None
 
     async def _recall_v4(self) -> None:
-        """Where the newer address has worked once, a 404 of it is about the bot."""
+        """If the newer address has worked in this account, a 404 from it means that the bot is missing."""
         if not self._noted_v4:
             kept = await self._database.read(lambda connection: keyvalue.recall(connection, V4))
             self._noted_v4 = kept == self._amocrm.base_url
@@ -113,7 +113,7 @@ class Salesbot(DeliveryMethod):
             self._noted_v4 = True
 
     async def field(self) -> int:
-        """The field that the bot reads; made once, then never again: the bot knows it by its number."""
+        """The id of the field that the bot reads. Created only once, because the bot is set up with this id."""
         if self._field_id is None:
             kept = await self._database.read(lambda connection: keyvalue.recall(connection, FIELD))
             self._field_id = int(kept) if kept else await self._find_or_make()

@@ -16,14 +16,14 @@ class Notes:
         self._installation_name = installation_name
 
     def marker(self, turn: Turn) -> str:
-        """The reply's own."""
+        """The marker of the reply."""
         return marker(self._installation_name, turn.id)
 
     def reply(self, turn: Turn) -> str:
         return f"{turn.reply}{_remarks(turn)}\n\n[{self.marker(turn)}]"
 
     def draft_marker(self, turn: Turn) -> str:
-        """Another one for each draft of a turn, and never the reply's own."""
+        """The marker of a draft: another one for each draft of a turn, and never the marker of the reply."""
         return f"otvet:draft-{turn.id}-{self._digest(turn)}-{turn.redrafts}"
 
     def draft(self, turn: Turn) -> str:
@@ -33,7 +33,7 @@ class Notes:
         return f"otvet:{'not-' if missing else ''}told-{turn.id}-{self._digest(turn)}"
 
     def besides(self, turn: Turn, missing: list[str]) -> str:
-        """Written besides a reply that goes to the client's chat. missing: the parts that the client does not have."""
+        """The note besides a reply in the client's chat. missing: the parts that the client does not have."""
         text = f"{turn.reply}{_remarks(turn)}"
         if missing:
             told = {"reason": turn.reason, "text": "\n\n".join(missing)}
@@ -45,6 +45,6 @@ class Notes:
 
 
 def _remarks(turn: Turn) -> str:
-    """What of the reply stands nowhere in what is known, where the user wants it sent all the same."""
+    """The findings in a reply that the settings let through, for staff to check."""
     found = [text for _kind, text in (turn.details or {}).get("findings", ())]
     return f"\n\n{_(CHECK_FIRST).format(found='; '.join(found))}" if found else ""

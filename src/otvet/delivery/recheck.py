@@ -9,11 +9,11 @@ from otvet.turns import drafts, facts, parts, policy, sending, staff
 from otvet.turns.policy import Drop, Ended, Go, Policy, Rewrite, Step, ToStaff, Verdict, Wait
 from otvet.turns.turn import State, Turn, owned
 
-SURE_FOR_SECONDS = 10.0  # a process that hung longer than that may have lost the turn to another
+SURE_FOR_SECONDS = 10.0  # a process that stalled longer may have lost the turn to another process
 
 
 Outcome = State | Wait | Rewrite | None
-"""Where a delivery leaves a turn: the state in which it stands, what it waits for, or that it is written anew.
+"""The outcome of a delivery: the turn's state, what it waits for, or that the reply is written anew.
 
 None: the turn is not ours any more.
 """
@@ -21,9 +21,9 @@ None: the turn is not ours any more.
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A turn as it was when it was checked, what is to be done with it, and the state in which that has brought it.
+    """A turn as it was checked, the verdict, and the turn's state after the verdict was carried out.
 
-    turn: None when it is not ours any more.
+    turn: None if it is not ours any more.
     """
 
     turn: Turn | None
@@ -41,7 +41,7 @@ NOT_OURS = Checked(None, Ended())
 def check(
     connection: Connection, turn_id: int, me: str, rules: Policy, now: datetime, *, connected: bool = True
 ) -> Checked:
-    """Decide what becomes of a turn, and carry out whatever ends it or takes its reply back."""
+    """Decide what becomes of a turn, and carry out a verdict that ends it or takes its reply back."""
     turn = owned(connection, turn_id, me)
     if turn is None:
         return NOT_OURS
@@ -53,11 +53,11 @@ def check(
 def check_again(
     connection: Connection, turn_id: int, me: str, rules: Policy, now: datetime, sent_attempt_at: datetime | None = None
 ) -> Checked:
-    """Like check(), for a turn that is sending; a verdict to send has passed the guard in the database too.
+    """Like check(), for a turn that is sending. A verdict to send has also passed the guard in the database.
 
     sent_attempt_at: see sending.send_again.
     """
-    for _attempt in range(2):  # a manager may write between the look and the guard: the second look sees it
+    for _round in range(2):  # a manager may write between the verdict and the guard: the second round sees it
         checked = check(connection, turn_id, me, rules, now)
         if checked.turn is None or checked.verdict != Go(Step.SEND):
             return checked
@@ -67,7 +67,7 @@ def check_again(
 
 
 def carry_out(connection: Connection, turn: Turn, verdict: Verdict, me: str, now: datetime) -> State | None:
-    """Do what a verdict asks of the database; gives the state then, None when the turn is not ours any more."""
+    """Carry out a verdict in the database; returns the turn's state then, or None if it is not ours any more."""
     match verdict:
         case ToStaff(reason):
             return State.HANDED if staff.leave_to_staff(connection, turn, me, reason, now) else None
@@ -75,7 +75,7 @@ def carry_out(connection: Connection, turn: Turn, verdict: Verdict, me: str, now
             return State.CANCELLED if staff.leave_alone(connection, turn, me, reason, now) else None
         case Drop(reason):
             told = [part.text for part in parts.of_turn(connection, turn.id) if part.state == parts.SENT]
-            if told:  # what the client does not have was not said
+            if told:  # the message keeps only the parts that the client has
                 half = sending.mark_half_sent(connection, turn, me, "\n".join(told), reason, now)
                 return State.SENT if half else None
             return State.CANCELLED if sending.cancel(connection, turn, me, reason, now) else None

@@ -1,4 +1,4 @@
-"""The task for the deal's responsible user where staff have to see to a question besides the reply."""
+"""The task for the deal's responsible user when staff are needed besides the reply."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -28,7 +28,7 @@ PROMISED = N_("The client was promised an answer by a manager.\n\n{summary}")
 
 
 class StaffTask:
-    """Makes tasks, as the process ``me``."""
+    """Makes tasks, in the process ``me``."""
 
     def __init__(self, database: Database, clock: Clock, amocrm: AmoClient, me: str, policy: Policy) -> None:
         self._database = database
@@ -38,10 +38,10 @@ class StaffTask:
         self._policy = policy
 
     async def make(self, turn: Turn, note_id: int | None, marker: str) -> bool:
-        """Make the task unless it is there; False if the turn is not ours any more.
+        """Make the task unless it exists; False if the turn is not ours any more.
 
-        It comes before the turn is closed, so that a crash does not lose it.
-        note_id: the turn's note, stored with it before. marker: by which the task is found again.
+        Made before the turn is closed, so that a crash does not lose it. note_id: the turn's note, which is stored
+        first. marker: finds the task again.
         """
         sentence = _(TEXTS.get(turn.responder or "", PROMISED))
         text = f"{sentence.format(summary=turn.summary)}\n\n[{marker}]"

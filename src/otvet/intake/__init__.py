@@ -1,1 +1,1 @@
-"""What amoCRM delivers, stored before it is answered."""
+"""Intake: stores what amoCRM delivers, before it is answered."""

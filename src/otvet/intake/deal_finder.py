@@ -25,21 +25,21 @@ from otvet.turns.turn import State, turns
 log = structlog.get_logger(__name__)
 
 AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (3, 10, 30, 120, 600, 1800))
-"""amoCRM may make the deal only after the message. Within the hour that all of them take a person is told."""
+"""Pauses between searches: amoCRM may make the deal only after the message. After the last one, staff are told."""
 
 CLAIM = timedelta(minutes=2)
-"""How long a look may take; a conversation whose process died in it is looked for again after that."""
+"""The lease of one search. If its process dies, the deal is searched again after this time."""
 
 AMOCRM_FAILED = timedelta(seconds=15)
 GIVE_UP_AFTER = timedelta(days=1)
 MOST_AT_ONCE = 10
-MOST_LEADS = 50  # of a contact, the newest; by amoCRM's advice for one request
+MOST_LEADS = 50  # the newest deals of a contact; amoCRM advises no more in one request
 
 
 class Finder:
-    """Looks after the conversations without a deal. amocrm: None while none is connected.
+    """Searches the deals of conversations that have none. amocrm: None while no account is connected.
 
-    found: told which turns can be worked on from now on.
+    found: called with the turns that can be worked on now.
     """
 
     def __init__(
@@ -51,40 +51,42 @@ class Finder:
         self._found = found
 
     async def look(self) -> None:
-        """One look for each conversation whose time has come. A job of one process for all."""
+        """Search once for each conversation whose search is due. A job of one process for all."""
         now = self._clock.now()
         due = await self._database.read(lambda connection: _due(connection, now))
-        await asyncio.gather(*(self._look_for(one) for one in due))
+        await asyncio.gather(*(self._search(row) for row in due))
 
-    async def _look_for(self, one: Row[Any]) -> None:
+    async def _search(self, row: Row[Any]) -> None:
         now = self._clock.now()
         if not await self._database.write(
-            lambda connection: claim_search(connection, one.id, now + CLAIM, _moments(now))
+            lambda connection: claim_search(connection, row.id, now + CLAIM, _moments(now))
         ):
             return
         try:
-            lead_id, contact_id = await self._ask(one)
+            lead_id, contact_id = await self._lead_and_contact(row)
         except ServiceError as error:
             await background.heed(self._database, self._clock, error)
-            log.warning("the deal of a message is not known yet", conversation=one.id, reason=str(error))
-            await (self._in_vain(one) if background.about_this_only(error) else self._later(one))
+            log.warning("the deal of a message is not known yet", conversation=row.id, reason=str(error))
+            await (
+                self._count_vain_search(row) if background.about_this_only(error) else self._retry_after_failure(row)
+            )
             return
         if lead_id is None:
-            await self._in_vain(one)
+            await self._count_vain_search(row)
             return
         found = await self._database.write(
-            lambda connection: placement.place_in_lead(connection, one.id, lead_id, contact_id, self._clock.now())
+            lambda connection: placement.place_in_lead(connection, row.id, lead_id, contact_id, self._clock.now())
         )
-        log.info("the deal of a message was found", conversation=one.id, lead=lead_id)
+        log.info("the deal of a message was found", conversation=row.id, lead=lead_id)
         if found:
             self._found(found)
 
-    async def _ask(self, one: Row[Any]) -> tuple[int | None, int | None]:
-        """(deal, contact): what the talk is about, else the contact's newest open deal."""
+    async def _lead_and_contact(self, row: Row[Any]) -> tuple[int | None, int | None]:
+        """(deal id, contact id): the talk's deal, else the contact's newest open deal."""
         if self._amocrm is None:
             return None, None
-        talk = await self._talk(self._amocrm, one.talk_id)
-        contact_id = one.contact_id or cards.contact_of_talk(talk)
+        talk = await self._talk(self._amocrm, row.talk_id)
+        contact_id = row.contact_id or cards.contact_of_talk(talk)
         if lead_id := cards.lead_of_talk(talk):
             return lead_id, contact_id
         if contact_id is None:
@@ -99,30 +101,30 @@ class Finder:
         try:
             return await amocrm.talk(int(talk_id))
         except AmoError as error:
-            # Talks are not part of every plan and token; the contact may be asked for all the same.
+            # Not every plan and token may read talks; the contact may still be read.
             if error.reason in ("forbidden", "payment", "validation"):
                 return None
             raise
 
-    async def _later(self, one: Row[Any]) -> None:
+    async def _retry_after_failure(self, row: Row[Any]) -> None:
         now = self._clock.now()
 
         def write(connection: Connection) -> None:
-            if now - one.first_message_at > GIVE_UP_AFTER:
-                staff.give_up_on_deal(connection, one.id, now)
-            note_search(connection, one.id, one.searches, now + AMOCRM_FAILED)
+            if now - row.first_message_at > GIVE_UP_AFTER:
+                staff.give_up_on_deal(connection, row.id, now)
+            note_search(connection, row.id, row.searches, now + AMOCRM_FAILED)
 
         await self._database.write(write)
 
-    async def _in_vain(self, one: Row[Any]) -> None:
+    async def _count_vain_search(self, row: Row[Any]) -> None:
         now = self._clock.now()
 
         def write(connection: Connection) -> None:
-            if one.searches < len(AGAIN_AFTER):
-                note_search(connection, one.id, one.searches + 1, now + AGAIN_AFTER[one.searches])
+            if row.searches < len(AGAIN_AFTER):
+                note_search(connection, row.id, row.searches + 1, now + AGAIN_AFTER[row.searches])
             else:
-                staff.give_up_on_deal(connection, one.id, now)
-                note_search(connection, one.id, 0, None)  # what the client says next is looked for anew
+                staff.give_up_on_deal(connection, row.id, now)
+                note_search(connection, row.id, 0, None)  # the client's next message starts a new search
 
         await self._database.write(write)
 

@@ -1,8 +1,8 @@
-"""Echoes: replies of ours that come back from amoCRM as outgoing messages. They must not pass for a manager's words.
+"""Echoes: our own replies that come back from amoCRM as outgoing messages. They must not pass for a manager's words.
 
-A message is an echo when amoCRM named its id as it took the reply; otherwise when it says what a part of a reply on
-its way says, in the same conversation, at about the same time. A part comes back once: the same words later are
-somebody else's.
+A message is an echo if amoCRM named its id when it took the reply. Otherwise it is an echo if it has the text of a part
+in flight, in the same conversation, at about the same time. A part comes back once: the same text later is somebody
+else's message.
 """
 
 import html
@@ -20,12 +20,12 @@ from otvet.turns.parts import GIVEN, SENT, UNKNOWN, came_back, known_echoes, par
 from otvet.turns.turn import turns
 
 BEFORE = timedelta(minutes=1)  # amoCRM's clock may be behind ours
-WITHIN = timedelta(minutes=10)  # of the call; a bot may have other steps before
-DELIVERED_WITHIN = timedelta(hours=3)  # amoCRM's last repetition of a delivery comes 95 minutes after the event
-LEAST_TO_CONTAIN = 12  # characters; a bot may put words of its own around the reply, but "ok" is in every message
-MOST_AROUND = 100  # characters of the bot's own words; more, and another message only happens to hold these
+WITHIN = timedelta(minutes=10)  # after the call; a bot may have other steps before the reply
+DELIVERED_WITHIN = timedelta(hours=3)  # amoCRM repeats a delivery for the last time 95 minutes after the event
+LEAST_TO_CONTAIN = 12  # characters; a bot may put its own words around a part, but "ok" is in every message
+MOST_AROUND = 100  # the most characters of a bot's own words; a longer message holds the part by chance
 
-_ON_THEIR_WAY = (
+_IN_FLIGHT = (
     sa.select(parts, turns.c.conversation_id, turns.c.chat_ref, turns.c.reply, conversations.c.amocrm_lead_id)
     .join(turns, turns.c.id == parts.c.turn_id)
     .join(conversations, conversations.c.id == turns.c.conversation_id)
@@ -45,7 +45,7 @@ _ON_THEIR_WAY = (
 
 
 def take(connection: Connection, events: Sequence[tuple[MessageEvent, datetime]], now: datetime) -> set[str]:
-    """The keys of those outgoing messages that are replies of ours; they are noted with the parts. at: received."""
+    """Note outgoing messages that are our parts; returns their keys. events: each with the time it was received."""
     keys = [event.key for event, _at in events]
     own = known_echoes(connection, keys)
     wanted = {
@@ -54,19 +54,19 @@ def take(connection: Connection, events: Sequence[tuple[MessageEvent, datetime]]
         "refs": [event.chat_ref for event, _at in events if event.chat_ref],
         "keys": keys,
     }
-    found = list(connection.execute(_ON_THEIR_WAY, wanted))
+    found = list(connection.execute(_IN_FLIGHT, wanted))
     if not found:
         return own
     chat_of = _conversations_of(connection, wanted["refs"])
     for event, at in events:
         if event.key in own:
             continue
-        those = _matching(event, event.created_at or at, found, chat_of.get(event.chat_ref or ""))
-        came = [one for one in those if came_back(connection, one.id, event.key)]
-        if came:
+        matching = _matching(event, event.created_at or at, found, chat_of.get(event.chat_ref or ""))
+        noted = [part for part in matching if came_back(connection, part.id, event.key)]
+        if noted:
             own.add(event.key)
-            found = [one for one in found if one not in came]
-            sending.heal(connection, came[0].turn_id, now)
+            found = [part for part in found if part not in noted]
+            sending.heal(connection, noted[0].turn_id, now)
     return own
 
 
@@ -76,24 +76,26 @@ def _conversations_of(connection: Connection, refs: Any) -> dict[str, int]:
 
 
 def _matching(event: MessageEvent, at: datetime, found: Sequence[Row[Any]], chat: int | None) -> Sequence[Row[Any]]:
-    """The part that an event is; all of a turn where a bot sent its whole reply at once."""
-    for one in found:
-        if one.outside_id == event.key:
-            return [one]
-    here = [one for one in found if _is_here(one, event, chat) and one.given_at - BEFORE <= at <= one.given_at + WITHIN]
-    # Of two that say the same, the one that was sent into this chat, and that surely was sent.
+    """The part that came back as this message; all parts of a turn if a bot sent the whole reply at once."""
+    for part in found:
+        if part.outside_id == event.key:
+            return [part]
+    here = [
+        part for part in found if _is_here(part, event, chat) and part.given_at - BEFORE <= at <= part.given_at + WITHIN
+    ]
+    # Of two parts with the same text, prefer the one sent into this chat, then the one that was surely sent.
     free = sorted(
-        (one for one in here if one.echo_id is None),
-        key=lambda one: (one.chat_ref != event.chat_ref, one.state == UNKNOWN),
+        (part for part in here if part.echo_id is None),
+        key=lambda part: (part.chat_ref != event.chat_ref, part.state == UNKNOWN),
     )
     said = _plain(event.text)
-    for one in free:
-        if said == _plain(one.text):
-            return [one]
-    for one in free:
-        if said and said == _plain(one.reply or ""):
-            return [other for other in free if other.turn_id == one.turn_id]
-    return [one for one in free if _contains(said, _plain(one.text))][:1]
+    for part in free:
+        if said == _plain(part.text):
+            return [part]
+    for part in free:
+        if said and said == _plain(part.reply or ""):
+            return [other for other in free if other.turn_id == part.turn_id]
+    return [part for part in free if _contains(said, _plain(part.text))][:1]
 
 
 def _is_here(part: Row[Any], event: MessageEvent, chat: int | None) -> bool:

@@ -1,7 +1,7 @@
-"""The inbox: a delivery from amoCRM is stored, with the turn it opens, in one commit, before the 200.
+"""The inbox: stores a delivery from amoCRM, with the turn it opens, in one commit before the 200.
 
-Deliveries that wait at the same time are stored together: a handful of statements for all of them, one sync to the
-disk. ``store`` is the whole of it; it runs in the writer's thread.
+Deliveries that wait at the same time are stored as one batch: a few statements for all of them, one sync to the disk.
+``store`` does all of it, in the writer's thread.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ DEFAULT_PAUSE = timedelta(minutes=30)
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A delivery as it came in, understood but not yet stored."""
+    """A delivery that was read and is not stored yet."""
 
     body: bytes
     delivery: Delivery
@@ -55,7 +55,7 @@ class Received:
 
 @dataclass(slots=True)
 class Stored:
-    """What became of a delivery. ``to_answer``: turns that can be worked on from now on."""
+    """The result of storing a delivery. to_answer: the turns that can be worked on now."""
 
     saved: int = 0
     duplicates: int = 0
@@ -63,7 +63,7 @@ class Stored:
 
 
 Adopt = Callable[[Connection, Sequence[MessageEvent], datetime], Collection[str]]
-"""Gives the keys of those events whose messages are stored already, and adds what the events know besides."""
+"""Returns the keys of the events whose messages are stored already, after adding the events' details to those."""
 
 
 class Inbox:
@@ -82,11 +82,11 @@ class Inbox:
         self._to_answer = to_answer
         self.account: Known | None = None  # once it is set, deliveries of other accounts go into quarantine
         self.last_delivery_at: datetime | None = None  # of this account, readable, received by this process
-        # One object, because the writer stores together what waits for the same work.
+        # One object, because the writer batches items that wait for the same function.
         self._store = partial(store, manager_pause=manager_pause, adopt=adopt)
 
     async def receive(self, body: bytes) -> Stored:
-        """Store a delivery; when this returns it is committed. Raises StorageError if that is not known in time."""
+        """Store a delivery; it is committed on return. Raises StorageError if the commit is not known in time."""
         now = self._clock.now()
         delivery = self._ours(read_delivery(body, now))
         if delivery.messages or delivery.ignored:  # anything else does not show that amoCRM's messages arrive
@@ -99,7 +99,7 @@ class Inbox:
         except Exception as error:
             if isinstance(error, DBAPIError) and not isinstance(error, DataError):
                 raise write_refused(error) from error
-            # Sent again it would fail again, and amoCRM disables a hook that answers with errors.
+            # A repetition would fail too, and amoCRM disables a hook that answers with errors.
             log.error(
                 "a delivery could not be stored and is kept in quarantine",
                 error=type(error).__name__,
@@ -112,18 +112,18 @@ class Inbox:
         return stored
 
     def _ours(self, delivery: Delivery) -> Delivery:
-        """The delivery itself, or one that holds nothing but the reason for its quarantine."""
+        """The delivery; if it names another account, an empty one with the reason for its quarantine."""
         if self.account is None or not self.account.is_foreign(delivery):
             return delivery
         log.warning("a delivery names another account and is kept in quarantine", account=delivery.account_id)
         return Delivery(problems=("it names another account",))
 
     async def quarantine(self, body: bytes, reason: str) -> None:
-        """Keep a body as it came."""
+        """Store a body as it came, for a person."""
         await self._write(Received(body, Delivery(problems=(reason,)), self._clock.now()))
 
     async def _write(self, received: Received) -> Stored:
-        """Wait for the commit until amoCRM wants its answer; a later commit is known when amoCRM sends it again."""
+        """Wait for the commit as long as amoCRM waits. After a later commit, amoCRM's repetition is a duplicate."""
         stored: asyncio.Future[Stored] = self._database.writer.submit(self._store, received, urgent=True)
         deadline = asyncio.get_running_loop().call_later(ANSWER_SECONDS, _give_up, stored)
         try:
@@ -143,10 +143,10 @@ def store(
     manager_pause: timedelta = DEFAULT_PAUSE,
     adopt: Adopt | None = None,
 ) -> list[Stored]:
-    """Store deliveries in their order; one result each.
+    """Store a batch of deliveries in their order; returns one result per delivery.
 
-    manager_pause: how long the assistant keeps still in a conversation after a manager wrote there.
-    adopt: looks for messages that were stored already, when something else than a webhook told of them.
+    manager_pause: how long the assistant is paused after a manager wrote.
+    adopt: finds the messages that are stored already, because another source than the webhook reported them.
     """
     now = received[-1].at
     results = [Stored() for _one in received]
@@ -169,7 +169,7 @@ def store(
 
 @dataclass(frozen=True, slots=True)
 class _New:
-    """A message that is not stored yet. result: of its delivery."""
+    """A message that is not stored yet. at: when it was received. result: the result of its delivery."""
 
     event: MessageEvent
     at: datetime
@@ -196,7 +196,7 @@ def _without_duplicates(connection: Connection, received: Sequence[Received], re
 
 
 def _without_echoes(connection: Connection, new: list[_New], now: datetime, counts: Counter[str]) -> list[_New]:
-    """Our own replies come back as outgoing messages; they are no word of a manager."""
+    """Leave out our own replies, which come back as outgoing messages."""
     outgoing = [(one.event, one.at) for one in new if one.event.sender == "manager"]
     if not outgoing:
         return new
@@ -213,7 +213,7 @@ def _without_adopted(new: list[_New], adopted: Collection[str]) -> list[_New]:
 
 
 def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pause: timedelta) -> None:
-    """Store messages with their clients, conversations and turns; the first result gets the turns to answer."""
+    """Store messages with their clients, conversations and turns. The first result gets the turns to answer."""
     conversations_of = placement.place(connection, [one.event for one in new], now)
     placed = list(zip(new, conversations_of, strict=True))
     asking = {_chat(one, conversation) for one, conversation in placed if one.event.sender == "client"}
@@ -230,7 +230,7 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
 
     with_deal = {conversation.id for conversation in conversations_of if conversation.lead_id}
     ready = {id_ for (conversation, _ref), id_ in turn_of.items() if conversation in with_deal and id_ in opened}
-    if by_managers:  # they may just have cancelled some of them
+    if by_managers:  # _give_way may have cancelled some of the turns
         ready &= queue.waiting_in(connection, {conversation for conversation, _ref in turn_of})
     unblocked = {conversation.id for conversation in conversations_of if conversation.unblocked}
     new[0].result.to_answer += sorted(ready | queue.waiting_in(connection, unblocked))
@@ -266,9 +266,9 @@ def _message_row(one: _New, conversation: Conversation, turn_id: int | None) -> 
 def _give_way(
     connection: Connection, written: Sequence[tuple[_New, Conversation]], now: datetime, pause: timedelta
 ) -> None:
-    """Managers, or other bots, wrote: the assistant leaves the chats to them for a while.
+    """Managers, or other bots, wrote: cancel the turns of their chats, and pause the chats.
 
-    Turns before conversations, as everywhere: two processes that lock them the other way round wait for each other.
+    Turns before conversations, as everywhere: two processes that lock in different orders would deadlock.
     """
     wrote = [
         (*_chat_of_manager(connection, *pair), min(pair[0].event.created_at or pair[0].at, now)) for pair in written
@@ -280,7 +280,7 @@ def _give_way(
 
 
 def _chat_of_manager(connection: Connection, one: _New, conversation: Conversation) -> Chat:
-    """The chat in which a manager wrote: named, or the only one of the talk or contact that is; else the whole deal."""
+    """The chat in which a manager wrote: the named one, or the only one of the talk or contact; else UNKNOWN."""
     conversation_id, ref = _chat(one, conversation)
     if one.event.chat_id is None and ref != UNKNOWN:
         known = chats_named(connection, conversation_id, one.event.talk_id, one.event.contact_id)
@@ -295,7 +295,7 @@ def _mark_changed_cards(connection: Connection, received: Sequence[Received], no
 
 
 def _quarantine(connection: Connection, received: Sequence[Received], counts: Counter[str]) -> None:
-    """Keep what could not be understood as it came."""
+    """Store the bodies that could not be understood."""
     rows = [
         {"received_at": item.at, "reason": "; ".join(item.delivery.problems), "body": item.body}
         for item in received

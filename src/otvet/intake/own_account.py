@@ -14,7 +14,7 @@ NAME = "amocrm_account"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What amoCRM said of the account behind the token for ``base_url``; ``id`` is None before it was asked."""
+    """The account at ``base_url``, as amoCRM described it. id: None until amoCRM was asked."""
 
     base_url: str
     id: int | None
@@ -28,21 +28,21 @@ class Known:
 
 
 def learn(connection: Connection, base_url: str, account_id: int, subdomain: str) -> None:
-    """Keep what amoCRM said, in place of what it said before."""
+    """Store amoCRM's description of the account, in place of an earlier one."""
     known = Known(base_url, account_id, subdomain)
     if recall(connection, base_url) != known:
         keyvalue.note(connection, NAME, json.dumps(asdict(known)))
 
 
 def recall(connection: Connection, base_url: str | None) -> Known | None:
-    """The account of this address; None while amoCRM was not asked about it."""
+    """The account at this address; None until amoCRM was asked about it."""
     text = keyvalue.recall(connection, NAME)
     known = Known(**json.loads(text)) if text else None
     return known if known and known.base_url == base_url else None
 
 
 def expected(connection: Connection, base_url: str | None) -> Known | None:
-    """The account that deliveries are of: as amoCRM said, else as far as the address itself tells."""
+    """The account that deliveries must name: as amoCRM described it, else by its address."""
     if base_url is None:
         return None
     subdomain = subdomain_of(base_url)

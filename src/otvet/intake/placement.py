@@ -1,6 +1,6 @@
 """Placement: finds or makes the client and the conversation of each message.
 
-Messages of one commit are placed in memory, in their order, and then what is new or has changed is written: so the
+The messages of one commit are placed in memory, in their order; then the new and changed rows are written. So the
 result does not depend on which messages share a commit.
 """
 
@@ -34,9 +34,9 @@ class Client:
 class Conversation:
     """A row of ``conversations``; id is 0 until it is written.
 
-    chat_ref: the chat that wrote here last. has_other_chat: its row, if there is one, may name another.
-    merged_into: the conversation that took this one in, because both are of the same deal.
-    unblocked: its deal has become known in this commit, so turns that waited for it can be answered.
+    chat_ref: the chat that wrote here last. has_other_chat: the stored row, if any, may name another chat.
+    merged_into: the conversation into which this one was merged, because both are of the same deal.
+    unblocked: its deal has become known in this commit, so its waiting turns can be answered.
     """
 
     client: Client
@@ -48,12 +48,12 @@ class Conversation:
     has_other_chat: bool = False
 
     def final(self) -> "Conversation":
-        """The conversation itself, or the one that it ended up in."""
+        """The conversation itself, or the one into which it was merged in the end."""
         return self.merged_into.final() if self.merged_into else self
 
 
 def place(connection: Connection, events: Sequence[MessageEvent], now: datetime) -> list[Conversation]:
-    """Give each message, in their order, its conversation, which has a row afterwards."""
+    """Returns the conversation of each message, in their order. All have rows afterwards."""
     placement = _Placement(connection)
     placement.load(events)
     conversations_of = [placement.place(event) for event in events]
@@ -64,9 +64,9 @@ def place(connection: Connection, events: Sequence[MessageEvent], now: datetime)
 def place_in_lead(
     connection: Connection, conversation_id: int, lead_id: int, contact_id: int | None, now: datetime
 ) -> list[int]:
-    """The deal of a waiting conversation was found; gives the turns that can be answered from now on.
+    """Give a conversation the deal that was found for it; returns the turns that can be answered now.
 
-    The effect is that of a further message in its chat that names the deal. Nothing happens if one came meanwhile.
+    Works like a further message in its chat that names the deal. Does nothing if such a message came meanwhile.
     """
     waiting = sa.select(conversations.c.chat_ref).where(
         conversations.c.id == conversation_id,
@@ -101,7 +101,7 @@ _KNOWN_CONVERSATIONS = Prepared(
         sa.or_(
             among(conversations.c.amocrm_lead_id, "leads"),
             among(conversations.c.id, "ids"),
-            among(conversations.c.chat_ref, "chats"),  # of a version without ``chats``
+            among(conversations.c.chat_ref, "chats"),  # from a version without the table ``chats``
         ),
     )
     .order_by(conversations.c.last_activity)  # the last one wins its chat
@@ -114,13 +114,13 @@ class _Placement:
         self._client_of_contact: dict[int, Client] = {}
         self._of_lead: dict[int, Conversation] = {}
         self._of_chat: dict[str, Conversation] = {}
-        self._chats: dict[str, int] = {}  # the rows of ``chats``, as they stand in the database
-        self._last_seen: dict[str, Conversation] = {}  # the last conversation of each chat of these messages
+        self._chats: dict[str, int] = {}  # the rows of ``chats`` in the database: {chat_ref: conversation}
+        self._last_seen: dict[str, Conversation] = {}  # where each chat of these messages wrote last
         self._new_clients: list[Client] = []
         self._new_conversations: list[Conversation] = []
         self._merged: list[Conversation] = []
-        self._clients_told: list[Client] = []  # their contact or name has become known
-        self._leads_told: list[Conversation] = []  # their deal has become known
+        self._clients_identified: list[Client] = []  # their contact or name has become known
+        self._leads_found: list[Conversation] = []  # their deal has become known
         self._clients_changed: list[Conversation] = []  # they have another client
         self._chats_left: list[Conversation] = []  # their chat goes on in another conversation
 
@@ -166,7 +166,7 @@ class _Placement:
     # Placing, in memory.
 
     def place(self, event: MessageEvent) -> Conversation:
-        """The conversation that a message belongs to; it may yet be merged into another."""
+        """The conversation of a message; a later message may merge it into another one."""
         here = self._of_chat.get(event.chat_ref) if event.chat_ref else None
         if event.lead_id is None:
             conversation = here or self._make(event)
@@ -179,9 +179,9 @@ class _Placement:
         return conversation
 
     def _in_lead(self, lead_id: int, waiting: Conversation | None) -> Conversation | None:
-        """The deal's conversation, or None if it has none yet.
+        """The deal's conversation; None if it has none yet.
 
-        waiting: a conversation of the same chat whose deal was not known; it becomes the deal's, or part of it.
+        waiting: the chat's conversation whose deal was not known; it becomes the deal's, or is merged into that one.
         """
         known = self._of_lead.get(lead_id)
         if waiting is None:
@@ -190,7 +190,7 @@ class _Placement:
             waiting.lead_id = lead_id
             waiting.unblocked = True
             if waiting.id:
-                self._leads_told.append(waiting)
+                self._leads_found.append(waiting)
             self._of_lead[lead_id] = waiting
             return waiting
         waiting.merged_into = known
@@ -221,21 +221,21 @@ class _Placement:
         return client
 
     def _learn_client(self, conversation: Conversation, event: MessageEvent) -> None:
-        """A contact or a name may become known later than the conversation."""
+        """Take the contact and the name from a message: they may become known later than the conversation."""
         client = conversation.client
         if event.contact_id and client.contact_id != event.contact_id:
             known = self._client_of_contact.get(event.contact_id)
             if known is None and client.contact_id is None:
                 client.contact_id = event.contact_id
                 self._client_of_contact[event.contact_id] = client
-                self._clients_told.append(client)
+                self._clients_identified.append(client)
             else:
                 client = conversation.client = known or self._client(event)
                 if conversation.id:
                     self._clients_changed.append(conversation)
         if event.author_name and not client.name:
             client.name = event.author_name
-            self._clients_told.append(client)
+            self._clients_identified.append(client)
 
     def _move_chat(self, ref: str, left: Conversation | None, conversation: Conversation) -> None:
         if left and left is not conversation and left.chat_ref == ref:
@@ -249,13 +249,13 @@ class _Placement:
     # Writing what is new.
 
     def write(self, now: datetime) -> None:
-        """Rows that others refer to come first; a conversation is merged or told its deal before new ones are added."""
+        """Write what is new: referenced rows first; merged conversations and found deals before new conversations."""
         self._add_clients()
-        for client in self._clients_told:
+        for client in self._clients_identified:
             name_client(self._connection, client.id, client.contact_id, client.name)
         for waiting in self._merged:
             self._merge(waiting, waiting.final())
-        for conversation in self._leads_told:
+        for conversation in self._leads_found:
             set_conversation(self._connection, conversation.id, amocrm_lead_id=conversation.lead_id)
             tell_lead(self._connection, conversation.id, conversation.lead_id)
             queue.deal_found(self._connection, conversation.id)
@@ -269,7 +269,7 @@ class _Placement:
         place_chats(self._connection, moved)
 
     def _add_clients(self) -> None:
-        rows = [{"amocrm_contact_id": one.contact_id, "name": one.name} for one in self._new_clients]
+        rows = [{"amocrm_contact_id": client.contact_id, "name": client.name} for client in self._new_clients]
         for client, id_ in zip(self._new_clients, add_clients(self._connection, rows), strict=True):
             client.id = id_
 
@@ -283,10 +283,10 @@ class _Placement:
             conversation.id = id_
 
     def _merge(self, waiting: Conversation, known: Conversation) -> None:
-        if not known.id:  # the deal's conversation is of this very commit: it takes over the row that waited
+        if not known.id:  # the deal's conversation is new in this commit: it takes over the waiting row
             known.id = waiting.id
             self._new_conversations.remove(known)
-            self._leads_told.append(known)
+            self._leads_found.append(known)
             self._clients_changed.append(known)
             return
         queue.move_turns(self._connection, waiting.id, known.id)

@@ -21,15 +21,15 @@ _COUNT = sa.select(sa.func.count()).select_from(quarantine)
 
 
 def add_quarantined(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Store bodies with the reason for each and when it was received."""
+    """Store bodies, each with its reason and the time it was received."""
     connection.execute(quarantine.insert(), rows)
 
 
 def remove_quarantined(connection: Connection, ids: Collection[int]) -> None:
-    """Forget these bodies."""
+    """Delete these bodies."""
     connection.execute(quarantine.delete().where(quarantine.c.id.in_(ids)))
 
 
 def quarantined(connection: Connection) -> int:
-    """How many deliveries are in quarantine: nobody but a person can answer what a client said there."""
+    """How many deliveries are in quarantine. Only a person can answer what clients said in them."""
     return connection.scalar(_COUNT) or 0

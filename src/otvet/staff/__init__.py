@@ -1,1 +1,1 @@
-"""What the staff ask for: erasure, gaps in the knowledge, figures, and the words for them."""
+"""Services for staff: erasing a client, gaps in the knowledge, numbers, and the words in which staff read them."""

@@ -1,8 +1,8 @@
-"""Erasing a client: everything that was said and known is overwritten; ids, times and counts stay.
+"""Erases a client: overwrites all messages and facts; ids, times and counts stay.
 
-The ids of messages stay so that a repeated webhook does not bring back what was erased, and the rows stay so that
-nothing written in that very moment can come to lie in another client's. What is not in this database (amoCRM, its
-tasks and notes, copies of the file) cannot be reached from here; tasks at Manus are deleted one by one.
+The ids of messages stay so that a repeated webhook does not bring the messages back. The rows stay so that a concurrent
+write cannot land in a row of another client. Data outside this database (in amoCRM, in copies of the file) cannot be
+reached from here; tasks at Manus are deleted one by one.
 """
 
 import re
@@ -36,15 +36,15 @@ from otvet.widget import waiting
 log = structlog.get_logger(__name__)
 
 NEEDLE = 6
-"""A text that short is not looked for inside of a body that cannot be read."""
+"""The shortest text that is looked for inside a body that cannot be parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """Rows that are a client's, or of all clients of a deal.
+    """The rows of a client, or of all clients of a deal.
 
-    contacts: their numbers in amoCRM. shared: conversations in which somebody else wrote too. chats: their chats, as
-    events.MessageEvent.chat_ref.
+    contacts: the clients' contact ids in amoCRM. conversations: the clients' own. shared: conversations in which
+    other clients wrote too. chats: the clients' chats, as events.MessageEvent.chat_ref.
     """
 
     contacts: frozenset[int]
@@ -58,7 +58,7 @@ class Whose:
 
 @dataclass(slots=True)
 class Erased:
-    """What was erased, and what could not be. ``tasks``: the client's tasks at Manus."""
+    """How much was erased. tasks: the client's tasks at Manus. tasks_left: tasks that could not be deleted."""
 
     conversations: int = 0
     messages: int = 0
@@ -69,7 +69,7 @@ class Erased:
 
 
 def find(connection: Connection, *, lead_id: int | None = None, contact_id: int | None = None) -> Whose | None:
-    """All of a client: of the contact, or of whoever wrote in a deal, also what is in other deals. None: not known."""
+    """All rows of a contact, or of every client who wrote in a deal, also in other deals. None: nothing is known."""
     in_deal = conversations.c.amocrm_lead_id == lead_id if lead_id is not None else sa.false()
     contacts = {contact_id} if contact_id is not None else _contacts_of(connection, in_deal)
     of_contacts = clients.c.amocrm_contact_id.in_(contacts)
@@ -94,7 +94,7 @@ def find(connection: Connection, *, lead_id: int | None = None, contact_id: int 
 
 
 def _contacts_of(connection: Connection, in_deal: sa.ColumnElement[bool]) -> set[int]:
-    """Everybody who wrote in a deal, or was written to."""
+    """The contacts of a deal's messages and of its client."""
     wrote = sa.select(messages.c.amocrm_contact_id).join(conversations).where(in_deal)
     last = sa.select(clients.c.amocrm_contact_id).join(conversations).where(in_deal)
     return set(connection.scalars(wrote.union(last))) - {None}
@@ -108,7 +108,11 @@ def _somebody_else(contacts: Collection[int]) -> sa.ColumnElement[bool]:
 def _said(
     connection: Connection, whole: Collection[int], contacts: Collection[int], ids: Collection[int]
 ) -> Sequence[Row[Any]]:
-    """What they said and were told; of a conversation with others what names them or a chat of theirs, or nobody."""
+    """The clients' messages and the replies to them.
+
+    In shared conversations only the messages that carry the clients' ids, and those that carry none if the conversation
+    has one of these clients.
+    """
     contact, chat = messages.c.amocrm_contact_id, messages.c.amocrm_chat_id
     in_chats = chat.in_(sa.select(chat).where(contact.in_(contacts)))
     to_a_question = sa.and_(messages.c.sender_type == "assistant", messages.c.turn_id.is_not(None))
@@ -122,7 +126,7 @@ def _said(
 
 
 def _turns_of(connection: Connection, whole: Collection[int], said: Sequence[Row[Any]]) -> frozenset[int]:
-    """The turns that answer them, without those in which somebody else still waits for an answer."""
+    """The turns of these messages, without those in which another client still waits for an answer."""
     found = set(connection.scalars(sa.select(turns.c.id).where(turns.c.conversation_id.in_(whole))))
     found |= {row.turn_id for row in said if row.turn_id is not None}
     asked = (
@@ -143,7 +147,7 @@ def _chat_ref(row: Row[Any]) -> str | None:
 
 
 def erase(connection: Connection, whose: Whose, now: datetime) -> Erased:
-    """Overwrite all of it. Repeated, it finds what was written meanwhile."""
+    """Overwrite all of these rows. Can be repeated for rows that were written meanwhile."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA secure_delete=ON")  # what is freed is overwritten with zeros
     needles = _needles(connection, whose)
@@ -166,10 +170,10 @@ def erase(connection: Connection, whose: Whose, now: datetime) -> Erased:
 
 
 def tasks(connection: Connection, whose: Whose) -> frozenset[str]:
-    """The ids of the client's tasks at Manus, as far as they were kept."""
+    """The ids of the client's tasks at Manus, as far as they are stored."""
     here = threads.c.conversation_id.in_(whose.conversations | whose.shared)
-    kept = connection.scalars(sa.select(threads.c.thread).where(threads.c.responder == "manus", here))
-    found = {thread.partition("#")[0] for thread in kept}
+    stored = connection.scalars(sa.select(threads.c.thread).where(threads.c.responder == "manus", here))
+    found = {thread.partition("#")[0] for thread in stored}
     asked = sa.select(attempts.c.facts).where(attempts.c.turn_id.in_(whose.turns), attempts.c.responder == "manus")
     found |= {str(facts["task"]) for facts in connection.scalars(asked) if facts.get("task")}
     details = sa.select(turns.c.details).where(turns.c.id.in_(whose.turns), turns.c.responder == "manus")
@@ -185,9 +189,9 @@ async def forget(
     lead_id: int | None = None,
     contact_id: int | None = None,
 ) -> Erased | None:
-    """Erase a client here and at Manus; None when nothing is known of one. manus: None without a key.
+    """Erase a client here and at Manus; None if nothing is known of the client. manus: None without a key.
 
-    Manus comes first: its tasks are known by what is erased here. One that could not be deleted is named.
+    Manus comes first, because the ids of its tasks are erased here. ``tasks_left`` names tasks that remain there.
     """
     whose = await database.read(lambda connection: find(connection, lead_id=lead_id, contact_id=contact_id))
     if whose is None:
@@ -222,7 +226,7 @@ async def _delete_tasks(manus: ManusApi | None, ids: Collection[str]) -> list[st
 
 
 def _needles(connection: Connection, whose: Whose) -> frozenset[str]:
-    """All by which the client can be found in a body that was not understood."""
+    """The texts by which the client can be found in a body that was not understood."""
     said = sa.select(
         messages.c.content,
         messages.c.amocrm_message_id,

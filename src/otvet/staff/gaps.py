@@ -1,4 +1,4 @@
-"""Knowledge gaps: what clients ask and the knowledge folder does not say, the most frequent first."""
+"""Knowledge gaps: questions that the knowledge folder does not answer, the most frequent first."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ from otvet.turns.turn import turns
 
 MOST_READ = 2000
 ALIKE = 0.6
-"""Two questions with so large a share of their words in common are one gap."""
+"""The share of common words from which on two questions are one gap."""
 
 
 @dataclass
 class Gap:
-    """Questions that are alike.
+    """A group of similar questions.
 
-    question: the newest of them, as a client wrote it. leads: deals in which it was asked, newest first.
+    question: the newest of them, as a client wrote it. leads: the deals in which they were asked, newest first.
     """
 
     question: str
@@ -42,7 +42,7 @@ _ASKED = (
 
 
 def listed(connection: Connection, since: datetime, limit: int) -> list[Gap]:
-    """The gaps since then, the most frequent first, of one frequency the newest."""
+    """The gaps since ``since``, the most frequent first; among equally frequent ones the newest first."""
     asked: dict[int, list[Any]] = {}
     for row in connection.execute(_ASKED, {"since": since}):
         asked.setdefault(row.id, []).append(row)
@@ -71,7 +71,7 @@ def _count(text: str, said: frozenset[str], row: Row[Any], gaps: list[Gap], by_w
 
 
 def _alike(said: frozenset[str], by_word: dict[str, list[Gap]]) -> Gap | None:
-    """The first gap that shares enough words."""
+    """The first gap with enough common words."""
     shared = Counter(id(gap) for word in said for gap in by_word.get(word, ()))
     for word in said:
         for gap in by_word.get(word, ()):

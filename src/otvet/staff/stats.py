@@ -1,4 +1,4 @@
-"""Read-only numbers, for the API, the metrics and the command line. Totals come from the database."""
+"""Numbers for the API, the metrics and the command line, read from the database."""
 
 import time
 from typing import Any
@@ -16,16 +16,16 @@ _STARTED = time.monotonic()
 
 _OF_REPLIES = attempts.c.draft < SUMMARY
 _OUTSIDE = attempts.c.responder.not_in(("knowledge", "template"))
-"""A knowledge folder that has no passage for a question is no error."""
+"""Responders whose failures count as errors. It is no error that the knowledge folder has no passage for a question."""
 
 
 def uptime_seconds() -> int:
-    """Since this process began."""
+    """Seconds since this process began."""
     return int(time.monotonic() - _STARTED)
 
 
 def read(connection: Connection) -> dict[str, Any]:
-    """The numbers that people ask for.
+    """The totals since the database was made.
 
     messages_received = messages_saved + duplicates: what amoCRM delivered. errors: replies that failed for good and
     attempts of a responder that ended without a reply.

@@ -1,4 +1,4 @@
-"""The words for what staff read: why a question ended as it did, who wrote a reply, and what became of it."""
+"""Words for staff: why a turn ended as it did, who wrote a reply, and how it was delivered."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ REASONS = {
 
 
 def reason(code: str | None) -> str | None:
-    """Why a turn ended as it did, as a sentence; amoCRM's own refusals are sentences already."""
+    """The sentence for a turn's reason. amoCRM's refusals are sentences already and returned as they are."""
     return _(REASONS[code]) if code in REASONS else code
 
 
@@ -55,20 +55,20 @@ def writer(responder: str | None) -> str:
 
 
 def when(moment: datetime, settings: Settings, *, seconds: bool = False) -> str:
-    """A moment by the company's clock, wherever the machine is."""
+    """A moment as text, in the company's time zone."""
     at = moment.astimezone(working_hours.zone_of(settings.timezone))
     return at.strftime("%d.%m.%Y %H:%M:%S" if seconds else "%d.%m.%Y %H:%M")
 
 
 def printable(text: str) -> str:
-    """A client's text without what could move the cursor or turn the line around; line breaks stay."""
+    """A client's text without characters that could move the cursor or reverse the line; line breaks stay."""
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "\ufffd" for char in text
     )
 
 
 def delivery(data: Mapping[str, Any] | None) -> str:
-    """What became of a reply, in words."""
+    """How a reply was delivered, in words. data: as turn.delivery_of returns it."""
     if not data:
         return ""
     if data.get("state") == "sent" and data.get("way", "note") != "note":

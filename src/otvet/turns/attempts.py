@@ -23,14 +23,14 @@ attempts = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("turn_id", Id, sa.ForeignKey("turns.id"), nullable=False),
-    sa.Column("draft", sa.Integer, nullable=False, server_default="0"),  # which one of the turn's drafts; or SUMMARY
+    sa.Column("draft", sa.Integer, nullable=False, server_default="0"),  # the number of the draft, or SUMMARY
     sa.Column("responder", sa.Text, nullable=False),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime),
-    sa.Column("outcome", sa.Text),  # replied, refused, or why not, for a person
+    sa.Column("outcome", sa.Text),  # REPLIED, REFUSED, or a sentence why there is no reply
     sa.Column("facts", Json, nullable=False),  # ids and states, never a client's words
-    sa.Column("refused", sa.Text),  # what it wrote and was not sent
-    sa.Column("findings", Json),  # why: (kind, text) of each
+    sa.Column("refused", sa.Text),  # the text of a refused draft
+    sa.Column("findings", Json),  # why it was refused: (kind, text) of each finding
     sa.UniqueConstraint("turn_id", "draft", "responder"),
 )
 
@@ -46,28 +46,28 @@ threads = sa.Table(
 REPLIED = "replied"
 REFUSED = "refused"  # by our own checks
 WRITINGS = 2
-"""How often a responder may write one draft: once, and once more when the checks found something in it."""
+"""How many times a responder may write one draft: once, and once more if the checks found something."""
 
 SUMMARY = 1000
-"""The number, as if it were a draft's, of the summary that is written after a turn."""
+"""The draft number of the summary that is written after a turn."""
 
 
 class TakenOver(StorageError):
-    """Another process owns the turn, because this one seemed dead; nothing was stored, and it must not go on."""
+    """Another process owns the turn, because this process seemed dead. Nothing was stored; this process must stop."""
 
 
 TAKEN_OVER = N_("another process has taken the turn over")
 
 
 class Attempt:
-    """One responder's attempt at one draft, as responders see it (see responders.base.Attempt) and as it ended.
+    """One responder's attempt at one draft. Responders see the part that is in responders.base.Attempt.
 
-    begun_at: when its responder was asked. started_at: when the first writing of the draft was, for both writings share
-        one budget of time.
+    begun_at: when its responder was asked. started_at: when the first writing of the draft began; both writings share
+        one time budget.
     facts, thread: what the responder remembers of the turn and of the conversation.
-    outcome, ended_at: None until it has ended. spent: what it cost, in the responder's unit; None: not known.
-    refused, findings: what it wrote and must not be sent, and why.
-    is_open: its responder is to be asked now.
+    outcome, ended_at: None until it has ended. spent: its cost in the responder's unit; None: not known.
+    refused, findings: the refused text, and why it was refused.
+    is_open: its responder is to be asked now. is_booked: its expected cost is booked.
     """
 
     def __init__(self, log: "AttemptLog", draft: int, responder: str, row: Row[Any] | None = None) -> None:
@@ -80,7 +80,7 @@ class Attempt:
         self.outcome: str | None = row.outcome if row else None
         self.ended_at: datetime | None = row.ended_at if row else None
         self.refused: str | None = row.refused if row else None
-        self.findings = tuple(Finding(*one) for one in (row.findings if row else None) or ())
+        self.findings = tuple(Finding(*finding) for finding in (row.findings if row else None) or ())
         self.spent: int | None = None
         self.is_open = False
         self.is_booked = row is not None and row.ended_at is None  # begun before a crash
@@ -95,12 +95,12 @@ class Attempt:
         await self._log.store_thread(self.responder, thread)
 
     def end(self, outcome: str, spent: int | None = None) -> None:
-        """It ended now; stored with the reply. spent: in the responder's unit; None: what is booked stands."""
+        """End the attempt; the reply's commit stores it. spent: in the responder's unit; None: the booking stands."""
         self.outcome, self.ended_at, self.spent = outcome, self._log.clock.now(), spent
         self.is_open = False
 
     async def refuse(self, text: str, findings: Sequence[Finding], spent: int | None = None) -> None:
-        """What it wrote must not be sent; stored at once, because the responder is shown it when it writes anew."""
+        """End the attempt with a refused text. Stored at once: the responder is shown the text for the next writing."""
         self.end(REFUSED, spent)
         self.refused, self.findings = text, tuple(findings)
         await self._log.store(self, final=True)
@@ -108,17 +108,17 @@ class Attempt:
 
     @property
     def correction(self) -> Mapping[tuple[date, str], int]:
-        """What the cost makes of the booking, on the day of the booking."""
+        """The difference between the cost and the booking, by (day of the booking, responder)."""
         if not self.is_booked or self.spent is None or self.responder not in spending.UNITS:
             return {}
         return {(self.begun_at.date(), self.responder): self.spent - spending.EXPECTED[self.responder]}
 
 
 class AttemptLog:
-    """All attempts at one draft of a turn, or at the summary after it; in memory alone, see StoredAttempts.
+    """All attempts at one draft of a turn, or at the summary after it. In memory only; see StoredAttempts.
 
     draft: the number of the draft's first writing; the second writing has the next number.
-    threads: by responder, its own id of the conversation.
+    threads: each responder's own id of the conversation.
     """
 
     def __init__(self, clock: Clock, draft: int = 0) -> None:
@@ -128,17 +128,17 @@ class AttemptLog:
         self._by_key: dict[tuple[int, str], Attempt] = {}
 
     def of(self, responder: str, writing: int = 0) -> Attempt:
-        """The attempt at this draft, or the one that a crash left behind. writing: 0, or 1 for writing it anew."""
+        """The attempt at this draft, also one that a crash left behind. writing: 0, or 1 for the second writing."""
         key = (self._draft + writing, responder)
         if key not in self._by_key:
             self._by_key[key] = Attempt(self, *key, self._row(*key))
         return self._by_key[key]
 
     async def begin(self, responder: str, writing: int = 0) -> Attempt:
-        """The attempt at this draft, begun now and open, if its responder is to be asked.
+        """The attempt at this draft, begun now and open if its responder is to be asked.
 
-        An attempt is not opened if its draft was refused before a crash, or if its ceiling is reached. One begun before
-        a crash keeps the moment at which it began, and goes on whatever it costs, because it is paid for.
+        The attempt stays closed if its draft was refused before a crash, or if its ceiling is reached. An attempt begun
+        before a crash keeps its begun_at, and goes on whatever it costs, because it is paid for.
         """
         attempt = self.of(responder, writing)
         if attempt.refused is not None:
@@ -156,18 +156,18 @@ class AttemptLog:
 
     @property
     def attempts(self) -> Sequence[Attempt]:
-        """The attempts at this draft that this process has looked at, in their order."""
+        """The attempts at this draft that this log was asked for, in their order."""
         return tuple(self._by_key.values())
 
     async def book(self, attempt: Attempt) -> str | None:
-        """Book what the attempt is expected to cost; gives why it must not be made, if its ceiling is reached."""
+        """Book the attempt's expected cost. If the ceiling is reached, returns a sentence that says so instead."""
         return None
 
     async def store(self, attempt: Attempt, *, final: bool = False) -> None:
-        """Store an attempt before it has ended; with ``final``, as it has ended, and with what it cost."""
+        """Store an attempt that goes on; with ``final``, one that has ended, with its cost."""
 
     async def store_thread(self, responder: str, thread: str | None) -> None:
-        """Store a responder's own id of the conversation; None: it has none."""
+        """Store a responder's own id of the conversation; None deletes it."""
 
     def _row(self, draft: int, responder: str) -> Row[Any] | None:
         return None
@@ -176,10 +176,10 @@ class AttemptLog:
 class StoredAttempts(AttemptLog):
     """An AttemptLog in the database.
 
-    An attempt's row is written when there is something to remember, and at the latest with the outcome: a responder
-    that answers at once costs no commit of its own.
+    An attempt's row is written when there is something to remember, at the latest with the outcome: a responder that
+    answers at once costs no extra commit.
 
-    ceilings: by responder, what it may spend in a day; see spending.UNITS.
+    ceilings: the most that each responder may spend in a day, in its own unit; see spending.UNITS.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class StoredAttempts(AttemptLog):
         await self._database.write(write)
 
     def save(self, connection: Connection) -> None:
-        """Store how all attempts ended, and what that cost."""
+        """Store the outcome and the cost of all attempts that have ended."""
         amounts: Counter[tuple[date, str]] = Counter()
         for attempt in self.attempts:
             if attempt.outcome is not None:
@@ -237,10 +237,10 @@ class StoredAttempts(AttemptLog):
         return self._rows.get((draft, responder))
 
     def _save(self, connection: Connection, attempt: Attempt) -> bool:
-        """False where the turn has another owner by now: what was asked for this one does not know its later words."""
+        """Write the row. False if the turn has another owner by now: the attempt does not know its newer messages."""
         turn = connection.execute(_TURN, {"turn": self._turn_id}).one_or_none()
         if turn is None:
-            return True  # joined to another one while the summary after it was written
+            return True  # the turn was joined to another while its summary was written
         if turn.owner != self._owner:
             return False
         row = {
@@ -252,16 +252,16 @@ class StoredAttempts(AttemptLog):
             "outcome": attempt.outcome,
             "facts": attempt.facts,
             "refused": attempt.refused,
-            "findings": [(one.kind, one.text) for one in attempt.findings] or None,
+            "findings": [(finding.kind, finding.text) for finding in attempt.findings] or None,
         }
-        if turn.reason == "erased":  # meanwhile: what it wrote must not come back
+        if turn.reason == "erased":  # meanwhile: the refused text must not come back
             row |= {"refused": None, "findings": None}
         connection.execute(_saving(connection.dialect.name), row)
         return True
 
 
 def forget(connection: Connection, turn_id: int) -> None:
-    """Nobody will see the draft that they were attempts at."""
+    """Delete the attempts at a draft that nobody will see."""
     connection.execute(attempts.delete().where(attempts.c.turn_id == turn_id))
 
 
@@ -271,7 +271,7 @@ _IS_ASKED = sa.select(attempts.c.id).where(
 
 
 def is_asked(connection: Connection, turn_id: int, redrafts: int) -> bool:
-    """Whether any responder was asked for the present draft of a turn."""
+    """Whether a responder was asked for the present draft of a turn. redrafts: the turn's."""
     return connection.execute(_IS_ASKED, {"turn": turn_id, "draft": redrafts * WRITINGS}).first() is not None
 
 
@@ -284,7 +284,7 @@ def of_turn(connection: Connection, turn_id: int) -> Sequence[Row[Any]]:
 _TURN = (
     sa.select(turns.c.owner, turns.c.reason)
     .where(turns.c.id == sa.bindparam("turn"))
-    .with_for_update(read=True)  # it must not go, nor change hands, before its attempt is there
+    .with_for_update(read=True)  # the turn must not be deleted or change its owner before the attempt is written
 )
 _ATTEMPTS = sa.select(attempts).where(attempts.c.turn_id == sa.bindparam("turn"))
 _THREADS = sa.select(threads).where(
@@ -300,7 +300,7 @@ def _saving(dialect: str) -> Any:
 
 
 def erase(connection: Connection, turn_ids: Collection[int], conversation_ids: Collection[int]) -> None:
-    """Forget what was remembered of these turns, and the responders' own ids of these conversations."""
+    """Erase the facts and texts of the attempts at these turns, and the responders' ids of these conversations."""
     here = attempts.c.turn_id.in_(turn_ids)
     connection.execute(attempts.update().where(here).values(facts={}, refused=None, findings=sa.null()))
     connection.execute(threads.delete().where(threads.c.conversation_id.in_(conversation_ids)))

@@ -1,6 +1,6 @@
-"""Every change of a turn's row: opened, claimed, moved from state to state, joined to another, erased.
+"""Every write to the table of turns: open, claim, move from state to state, join to another turn, erase.
 
-The functions that decide when to make a change are in the other files of this room.
+The other files of this package decide when.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +20,7 @@ Conditions = tuple[sa.ColumnElement[bool], ...]
 
 
 class NotAllowed(Exception):
-    """The table of moves has no such move: a mistake of the program."""
+    """``MOVES`` does not list the move: a bug."""
 
 
 def move(
@@ -33,11 +33,11 @@ def move(
     now: datetime | None = None,
     **values: Any,
 ) -> bool:
-    """Bring a turn from the state in which it was read to another one; False when it has moved or changed hands since.
+    """Move a turn from the state in which it was read to another one; False if its state or owner has changed since.
 
-    me: the process that owns it; None for staff and the inbox, which may end any process's turn.
-    unless: what must not be true in the database at this moment. now: for conditions that compare with ``_now``.
-    values: columns that change with the state.
+    me: the process that owns the turn; None for staff and the inbox, which may end any process's turn.
+    unless: conditions that must be false in the database. now: for conditions that compare with ``_now``.
+    values: columns to set with the state.
     """
     if to not in MOVES[turn.state]:
         raise NotAllowed(f"a turn does not go from {turn.state} to {to}")
@@ -53,7 +53,7 @@ def note(
     now: datetime | None = None,
     **values: Any,
 ) -> bool:
-    """Change columns of a turn that stays in its state; see move()."""
+    """Set columns of a turn that stays in its state; see move()."""
     return _update(connection, turn, me, unless, now, values)
 
 
@@ -74,7 +74,7 @@ def _update(
     return connection.execute(statement, {**given, **values}).rowcount == 1
 
 
-@cache  # a statement for each set of columns: building it anew costs more than running it
+@cache  # building a statement costs more than running it
 def _updating(columns: frozenset[str], unless: Conditions, *, owned: bool) -> sa.Update:
     here = [turns.c.id == sa.bindparam("_turn"), turns.c.state == sa.bindparam("_from")]
     if owned:
@@ -84,7 +84,7 @@ def _updating(columns: frozenset[str], unless: Conditions, *, owned: bool) -> sa
 
 
 def join(connection: Connection, source: int, target: int, **values: Any) -> None:
-    """Make what was said in one turn part of another; the first one is gone."""
+    """Move the messages of one turn to another, and delete the first turn. values: columns to set in the other turn."""
     move_messages(connection, source, target)
     attempts.forget(connection, source)  # of a draft that nobody will see
     connection.execute(turns.delete().where(turns.c.id == source))
@@ -111,29 +111,29 @@ def release(connection: Connection, turn_id: int, me: str) -> None:
 
 
 def release_all(connection: Connection, me: str) -> None:
-    """Before this process stops: any other process may go on with its turns."""
+    """Give up this process's open turns before it stops, so that other processes go on with them."""
     connection.execute(turns.update().where(turns.c.owner == me, turns.c.state.in_(OPEN)).values(owner=None))
 
 
 def open_turn(connection: Connection, conversation_id: int, chat_ref: str, now: datetime) -> int:
-    """A chat's new waiting turn; gives its id."""
+    """Add a chat's waiting turn; returns its id."""
     moments = {"state": str(State.WAITING), "first_message_at": now, "last_message_at": now}
     ((turn_id,),) = _OPEN_TURN.rows(connection, conversation_id=conversation_id, chat_ref=chat_ref, **moments)
     return int(turn_id)
 
 
 def touch(connection: Connection, turn_ids: Collection[int], now: datetime) -> None:
-    """The client wrote on in these turns."""
+    """Note that the client wrote on in these turns."""
     _TOUCH.run(connection, [{"turn": id_, "at": now} for id_ in sorted(turn_ids)])
 
 
 def name_chat(connection: Connection, turn_id: int, chat_ref: str) -> None:
-    """The chat of a turn has become known."""
+    """Set the chat of a turn, which has become known."""
     connection.execute(turns.update().where(turns.c.id == turn_id).values(chat_ref=chat_ref))
 
 
 def name_chat_unless_in_hand(connection: Connection, turn_id: int, chat_ref: str) -> None:
-    """The chat of a turn has become known; nothing happens while another turn of that chat is in hand."""
+    """Set the chat of a turn, which has become known, unless another turn of that chat is in hand."""
     other = turns.alias("other")
     busy = sa.exists().where(
         other.c.conversation_id == turns.c.conversation_id,
@@ -144,27 +144,27 @@ def name_chat_unless_in_hand(connection: Connection, turn_id: int, chat_ref: str
 
 
 def move_all(connection: Connection, from_conversation: int, to_conversation: int) -> None:
-    """All turns of a conversation belong to another one."""
+    """Move all turns of a conversation to another one."""
     here = turns.c.conversation_id == from_conversation
     connection.execute(turns.update().where(here).values(conversation_id=to_conversation))
 
 
 def set_owner(connection: Connection, turn_id: int, me: str, others: Sequence[str]) -> bool:
-    """Make the turn this process's, unless it is closed or one of the ``others`` owns it."""
+    """Make this process the owner, unless the turn is closed or one of the ``others`` owns it."""
     return connection.execute(_CLAIM, {"turn": turn_id, "me": me, "others": others}).rowcount == 1
 
 
 def outage_over(connection: Connection) -> None:
-    """amoCRM takes calls again: what failed during the outage says nothing of what it will take."""
+    """amoCRM takes calls again: forget the failures of open turns, because the outage caused them."""
     connection.execute(turns.update().where(turns.c.state.in_(OPEN)).values(failing_since=None))
 
 
 def erase_turns(connection: Connection, turn_ids: Collection[int], now: datetime) -> None:
-    """Forget the replies of these turns, and end those that are not ended."""
+    """Erase the replies of these turns, and end the unfinished ones."""
     here = turns.c.id.in_(turn_ids)
     nothing = {"reply": None, "details": sa.null(), "summary": None, "gap": False, "reason": Reason.ERASED}
     connection.execute(turns.update().where(here).values(**nothing))
     unfinished = turns.c.state.in_((*OPEN, *NEEDS_STAFF))
     closed = {"state": State.CANCELLED, "closed_at": now}
     connection.execute(turns.update().where(here, unfinished).values(**closed))
-    connection.execute(turns.update().where(here).values(chat_ref=""))  # closed by now: nothing to collide with
+    connection.execute(turns.update().where(here).values(chat_ref=""))  # no collision: all are closed by now

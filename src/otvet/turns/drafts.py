@@ -21,11 +21,11 @@ WROTE_ON = N_("the client has written on since the draft {turn}; a new one is be
 MOST_REDRAFTS = 2
 
 NOTHING_WRITTEN: Mapping[str, Any] = {"reply": None, "reason": None, "summary": None, "gap": False}
-"""What a dropped draft leaves: nothing, not even that staff were needed because of it."""
+"""The columns of a turn without a draft. A need for staff that came from the draft is cleared too."""
 
 
 def write_down(connection: Connection, turn: Turn, me: str, reply: Reply, *, gap: bool = False) -> bool:
-    """Store the draft with the turn; nothing of it is a message yet.
+    """Store the draft with the turn; it is not a message yet.
 
     gap: the knowledge folder does not answer what was asked.
     """
@@ -34,19 +34,19 @@ def write_down(connection: Connection, turn: Turn, me: str, reply: Reply, *, gap
 
 
 def ask_for_person(connection: Connection, turn: Turn, me: str, reason: Reason, summary: str) -> bool:
-    """Store with the turn that staff are needed besides the reply, why, and what they should know."""
+    """Store that staff are needed besides the reply, why, and a summary for them."""
     return note(connection, turn, me, reason=reason, summary=summary)
 
 
 def drop(connection: Connection, turn: Turn, me: str) -> bool:
-    """The draft must not be sent any more: the reply is written anew."""
+    """Drop a draft that must not be sent any more: the reply is written anew."""
     return note(connection, turn, me, **NOTHING_WRITTEN, responder=None, model=None)
 
 
 def absorb_newer(connection: Connection, turn: Turn, me: str) -> bool:
-    """The client wrote on while the reply was written: drop the draft, and answer the newer words with it.
+    """Drop the draft and join the messages that the client wrote meanwhile: one new reply answers all.
 
-    False when there are none. The caller has checked MOST_REDRAFTS.
+    False if there are none. The caller has checked MOST_REDRAFTS.
     """
     newer = waiting_turn(connection, turn.conversation_id, turn.chat_ref)
     if newer is None or not note(connection, turn, me, redrafts=turn.redrafts + 1):
@@ -58,7 +58,7 @@ def absorb_newer(connection: Connection, turn: Turn, me: str) -> bool:
 
 
 def take_back(connection: Connection, turn: Turn, me: str) -> bool:
-    """sending -> answering: the reply surely is not in amoCRM and is not to be sent as it is; it was never said."""
+    """sending -> answering: the reply surely is not in amoCRM and must not be sent as it is. Deletes its message."""
     if not move(connection, turn, State.ANSWERING, me=me, way=None, sent_attempt_at=None):
         return False
     parts.forget(connection, turn.id)
@@ -67,7 +67,7 @@ def take_back(connection: Connection, turn: Turn, me: str) -> bool:
 
 
 def show(connection: Connection, turn: Turn, me: str, note_id: int | None) -> bool:
-    """answering -> draft: it waits for a manager."""
+    """answering -> draft: the reply waits for a manager. note_id: the note that shows it."""
     return move(connection, turn, State.DRAFT, me=me, note_id=note_id, sent_attempt_at=None)
 
 
@@ -75,7 +75,7 @@ _other = turns.alias("other")
 
 
 def approve(connection: Connection, turn_id: int, text: str | None) -> str | None:
-    """draft -> answering: a manager wants it sent, perhaps with a changed text. Gives the sentence why not."""
+    """draft -> answering: a manager wants it sent, perhaps with a changed text. Returns a sentence if it cannot be."""
     turn = get(connection, turn_id)
     if turn is None or turn.state != State.DRAFT:
         return _(NO_DRAFT).format(turn=turn_id)
@@ -93,7 +93,7 @@ def approve(connection: Connection, turn_id: int, text: str | None) -> str | Non
 
 
 def reject(connection: Connection, turn_id: int, now: datetime) -> str | None:
-    """draft -> cancelled: a manager does not want it. Gives the sentence why not."""
+    """draft -> cancelled: a manager does not want it. Returns a sentence if the turn is not such a draft."""
     turn = get(connection, turn_id)
     if turn is None or turn.state != State.DRAFT:
         return _(NO_DRAFT).format(turn=turn_id)

@@ -1,4 +1,4 @@
-"""What the database tells of a turn for ``policy.decide``: only what its state asks for."""
+"""Reads the facts of a turn for ``policy.decide``: only those that its state needs."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ A_DAY = timedelta(days=1)
 
 
 def read(connection: Connection, turn: Turn, policy: Policy, now: datetime, *, connected: bool = True) -> Facts:
-    """The facts of a turn as it stands now. connected: whether an amoCRM account is."""
+    """The facts of a turn as it stands now. connected: whether an amoCRM account is connected."""
     match turn.state:
         case State.WAITING:
             return Facts(connected, place_taken=place_taken(connection, turn))
@@ -81,7 +81,7 @@ _TOLD_HOURS = sa.select(
 
 
 def said_at(connection: Connection, turn_id: int) -> datetime | None:
-    """When the client said the newest of it, by amoCRM's clock."""
+    """When the client wrote the turn's newest message, by amoCRM's clock."""
     newest: datetime | None = connection.scalar(_SAID_AT, {"turn": turn_id})
     return newest
 
@@ -91,7 +91,7 @@ def _replies_since(connection: Connection, conversation_id: int, since: datetime
 
 
 def left_out(connection: Connection, turn: Turn, policy: Policy) -> Reason | None:
-    """Why the settings leave the deal or the channel of a turn to staff."""
+    """Why the settings leave the deal or the channel of a turn to staff; None if they do not."""
     if not policy.selection.is_set:
         return None
     asked_last = connection.execute(_ASKED_LAST, {"turn": turn.id}).one_or_none()

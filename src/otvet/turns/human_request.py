@@ -1,4 +1,4 @@
-"""When a client asks for a person: how it is noticed, what is said, and what the person is told."""
+"""A client asks for a person: how that is noticed, what the client is told, and what staff are told."""
 
 import re
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ PHRASES = (
     " speak to a person; real person; human please; live agent; talk to an agent; speak to an agent;"
     " speak to a manager; talk to a manager; call a manager; are you a bot"
 )
-"""What a client says who wants a person; ``OTVET_PERSON_PHRASES`` takes its place."""
+"""Phrases with which a client asks for a person; ``OTVET_PERSON_PHRASES`` replaces them."""
 
 ALONE = frozenset(
     ("оператор", "оператора", "менеджер", "менеджера", "человек", "человека", "human", "operator", "agent")
 )
-"""A message of this one word is such a request too."""
+"""A message of one of these words alone asks for a person too."""
 
 FILLERS = frozenset(
     "пожалуйста плиз мне нам уже срочно вашего ваш кого либо здравствуйте добрый день please now just the".split()  # noqa: SIM905
 )
-"""What may stand between the words of a phrase and changes nothing."""
+"""Words that are left out before phrases are looked for."""
 
 RESPONDER = "handover"
 REPLY = N_("I have passed your question on to a manager, who will reply to you here.")
@@ -39,7 +39,7 @@ SUMMARY_CHARACTERS = 300
 
 
 def asks_for_person(question: Sequence[Line], phrases: str = PHRASES) -> bool:
-    """Whether any line of what the client said asks for a person."""
+    """Whether any line of the question asks for a person."""
     wanted = [f" {_plain(phrase)} " for phrase in phrases.split(";") if phrase.strip()]
     for line in question:
         said = _plain(line.text)
@@ -49,22 +49,22 @@ def asks_for_person(question: Sequence[Line], phrases: str = PHRASES) -> bool:
 
 
 def reply(context: Context) -> Reply:
-    """What the client is told, in the client's language."""
+    """The reply to the client, in the client's language."""
     return Reply(translator(context.language)(REPLY), RESPONDER)
 
 
 def summary(context: Context) -> str:
-    """The last of what was said, for the person who takes over."""
+    """The last lines of the conversation, for the person who takes over."""
     return in_short([*context.history, *context.question])
 
 
 def in_short(lines: Sequence[Line]) -> str:
-    """The last of them; whole lines, newest last."""
+    """The last SUMMARY_LINES lines, each cut to SUMMARY_CHARACTERS, newest last."""
     return "\n".join(f"{line.sender}: {_cut(line.text)}" for line in lines[-SUMMARY_LINES:])
 
 
 def doubts(context: Context, draft: str, found: Sequence[str]) -> str:
-    """For the person who answers in the assistant's place: what was written, and what of it must not be sent."""
+    """For the person who answers in the assistant's place: the refused draft, what was found, and the last lines."""
     told = _(DOUBTS).format(found="; ".join(found), draft=draft)
     return f"{told}\n\n{summary(context)}"
 

@@ -1,11 +1,11 @@
-"""Parts: a reply that goes to the client's chat, cut for the channel, and how far each part has come.
+"""Parts: a reply for the client's chat, cut to the channel's limit, and the state of each part.
 
 to_send ──> given ──> sent        amoCRM took it, or it came back as an outgoing message
    │          ├────> to_send     it surely was not taken: it may be given again
    │          ├────> unknown     nobody can tell whether the client has it; a person has to look
    └──────────┴────> refused     amoCRM will not take it
 
-``given`` is committed before amoCRM is asked, because that cannot be undone.
+``given`` is committed before the call to amoCRM, because the call cannot be undone.
 """
 
 from collections.abc import Collection, Sequence
@@ -28,9 +28,9 @@ parts = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),  # from 1, in the order in which the client gets them
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default=TO_SEND),
-    sa.Column("given_at", UtcDateTime, index=True),  # when amoCRM was last asked to bring it to the client
-    sa.Column("outside_id", sa.Text, index=True),  # amoCRM's id of it, where the way gives one
-    sa.Column("echo_id", sa.Text, index=True),  # of the outgoing message that it came back as
+    sa.Column("given_at", UtcDateTime, index=True),  # the last call to amoCRM for the part
+    sa.Column("outside_id", sa.Text, index=True),  # amoCRM's id of it, if the delivery method returns one
+    sa.Column("echo_id", sa.Text, index=True),  # the key of the outgoing message as which it came back
     sa.UniqueConstraint("turn_id", "number"),
 )
 
@@ -53,26 +53,26 @@ _OF_TURN = sa.select(parts).where(parts.c.turn_id == sa.bindparam("turn")).order
 
 
 def plan(connection: Connection, turn_id: int, texts: Sequence[str]) -> None:
-    """Keep what is to be sent."""
+    """Store the parts of a reply, to be sent."""
     rows = [{"turn_id": turn_id, "number": number, "text": text} for number, text in enumerate(texts, 1)]
     connection.execute(parts.insert(), rows)
 
 
 def of_turn(connection: Connection, turn_id: int) -> list[Part]:
-    """All parts of a reply, in their order; none where it goes into the deal as a note only."""
+    """All parts of a reply in their order; none if it goes into the deal as a note only."""
     return [Part(*row) for row in connection.execute(_OF_TURN, {"turn": turn_id})]
 
 
 def give(connection: Connection, ids: Collection[int], now: datetime) -> bool:
-    """to_send -> given; False when they are given already."""
+    """to_send -> given; False if any of them was not to_send."""
     todo = parts.update().where(parts.c.id.in_(ids), parts.c.state == TO_SEND)
     return connection.execute(todo.values(state=GIVEN, given_at=now)).rowcount == len(ids)
 
 
 def end(connection: Connection, ids: Collection[int], given_at: datetime, state: str, outside_id: str | None) -> bool:
-    """End given parts. given_at is a fencing token: a worker that stalled cannot end what another one gave.
+    """given -> ``state``. given_at is a fencing token: a stalled worker cannot end parts that another one has given.
 
-    What has come back meanwhile is in the chat, whatever the call said; gives whether any of the others were left.
+    Parts that have come back meanwhile become sent, whatever the call said. Returns whether there were other parts.
     """
     mine = parts.update().where(parts.c.id.in_(ids), parts.c.state == GIVEN, parts.c.given_at == given_at)
     connection.execute(mine.where(parts.c.echo_id.is_not(None)).values(state=SENT))
@@ -86,36 +86,36 @@ def refuse(connection: Connection, ids: Collection[int]) -> None:
 
 
 def forget(connection: Connection, turn_id: int) -> None:
-    """Nothing of the reply was given, and it is not to be sent as it is."""
+    """Delete the parts of a reply that must not be sent as it is, and of which nothing was given."""
     connection.execute(parts.delete().where(parts.c.turn_id == turn_id))
 
 
 def try_again(connection: Connection, turn_id: int) -> None:
-    """A person has looked and wants what the client does not have to be sent."""
+    """refused or unknown -> to_send: a person has looked and wants the missing parts sent."""
     ended = parts.update().where(parts.c.turn_id == turn_id, parts.c.state.in_((REFUSED, UNKNOWN)))
     connection.execute(ended.values(state=TO_SEND, given_at=None))
 
 
 def unconfirmed(connection: Connection, turn_ids: sa.Select[Any], since: datetime) -> Sequence[datetime]:
-    """When parts of these turns were given that have not come back as outgoing messages, oldest first."""
+    """The given_at of these turns' parts that have not come back as outgoing messages, oldest first."""
     given = (parts.c.state.in_((GIVEN, SENT, UNKNOWN)), parts.c.echo_id.is_(None), parts.c.given_at >= since)
     query = sa.select(parts.c.given_at).where(parts.c.turn_id.in_(turn_ids), *given)
     return connection.scalars(query.order_by(parts.c.given_at)).all()
 
 
 def known_echoes(connection: Connection, keys: Collection[str]) -> set[str]:
-    """Which of these outgoing messages are known to be parts of ours."""
+    """Which of these keys of outgoing messages are known to be our parts."""
     return set(connection.scalars(sa.select(parts.c.echo_id).where(parts.c.echo_id.in_(keys))))
 
 
 def have_come_back(connection: Connection, since: datetime) -> bool:
-    """Whether any part given since then was seen as an outgoing message."""
+    """Whether any part given since then has come back as an outgoing message."""
     seen = sa.exists().where(parts.c.given_at >= since, parts.c.echo_id.is_not(None))
     return bool(connection.scalar(sa.select(seen)))
 
 
 def came_back(connection: Connection, id_: int, key: str) -> bool:
-    """A part was seen as an outgoing message; False when another one was taken for it. It is in the chat then."""
+    """Note the message as which a part came back; an unknown part is sent then. False if the part has one already."""
     free = parts.update().where(parts.c.id == id_, parts.c.echo_id.is_(None))
     if connection.execute(free.values(echo_id=key)).rowcount != 1:
         return False
@@ -124,5 +124,5 @@ def came_back(connection: Connection, id_: int, key: str) -> bool:
 
 
 def erase(connection: Connection, turn_ids: Collection[int]) -> None:
-    """Forget the texts of these turns' parts."""
+    """Erase the texts of these turns' parts."""
     connection.execute(parts.update().where(parts.c.turn_id.in_(turn_ids)).values(text=""))

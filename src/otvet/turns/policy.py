@@ -1,7 +1,7 @@
-"""The one place that decides what becomes of a turn: pure, from the turn, what is known and the moment.
+"""The one place that decides what becomes of a turn: a pure function of the turn, the facts, the policy and the time.
 
-Everything that writes, sends, shows or tries a turn again asks ``decide`` and carries out its verdict. The database
-keeps only the last guard in its UPDATEs: ownership, the pause, and that no manager has written (``turns.sending``).
+Everything that writes, sends, shows or retries a turn asks ``decide`` and carries out its verdict. The UPDATEs in
+``turns.sending`` repeat only the last guard: ownership, the pause, and that no manager has written.
 """
 
 from dataclasses import dataclass, field
@@ -15,20 +15,20 @@ from otvet.turns.drafts import MOST_REDRAFTS
 from otvet.turns.turn import Reason, State, Turn
 
 UNSURE_FOR = timedelta(seconds=20)
-"""amoCRM may carry out a call after the process that made it has died: only then can it be asked whether it did."""
+"""amoCRM may carry out a call after its caller has died. Only after this time can it be asked whether it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the settings say of which questions the assistant answers, and when.
+    """The settings that decide which questions the assistant answers, and when.
 
-    quiet, quiet_max: a reply is written after such a silence, but no later than that after the first message.
-    stale: what the client said longer ago than that is left to staff.
+    quiet: the client's silence before a reply is written. quiet_max: the longest wait since the first message.
+    stale: a question older than this is left to staff.
     replies_a_day: the ceiling for one deal, so that two bots do not talk to each other for ever.
-    mode: AUTO, DRAFT or OFF, where the deal has none of its own.
-    hours: the working hours; None: always. answers_out_of_hours: whether they matter at all.
+    mode: AUTO, DRAFT or OFF, for deals that have no mode of their own.
+    hours: the working hours; None: always. answers_out_of_hours: the assistant answers outside them too.
     hours_text: what a client is told out of hours, once a night; empty: nothing.
-    selection: the deals and channels that the assistant answers.
+    selection: the deals and channels in which the assistant answers.
     """
 
     quiet: timedelta = timedelta(seconds=3)
@@ -42,25 +42,25 @@ class Policy:
     selection: Selection = field(default_factory=Selection)
 
     def mode_of(self, turn: Turn) -> str:
-        """How the assistant works in the turn's deal."""
+        """The mode of the assistant in the turn's deal."""
         return turn.mode or self.mode
 
     def staff_from(self, now: datetime) -> datetime:
-        """When staff can see to something: now, or when work begins."""
+        """From when on staff can act: now, or when work begins."""
         return self.hours.opening(now) if self.hours else now
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the database tells of a turn at this moment; see ``turns.facts``, which reads only what a state asks for.
+    """What the database knows of a turn now; ``turns.facts`` reads only what the turn's state needs.
 
-    connected: whether an amoCRM account is. outage: whether calls to it are stopped for all.
+    connected: an amoCRM account is connected. outage: calls to amoCRM are stopped for all.
     place_taken: another turn of the chat is in hand. wrote_on: the client has written on since the draft was begun.
-    said_at: when the client said the newest of it, by amoCRM's clock.
-    replies_today: how many replies the deal had in a day.
+    said_at: when the client wrote the newest message, by amoCRM's clock.
+    replies_today: how many replies the deal had in the last 24 hours.
     left_out: why the settings leave this deal or channel to staff.
-    told_hours: whether the client has had the out-of-hours text since work ended.
-    manager_wrote: since the reply was stored. told: the client has a part of the reply.
+    told_hours: the client has had the out-of-hours text since work ended.
+    manager_wrote: a manager has written since the reply was stored. told: the client has a part of the reply.
     """
 
     connected: bool = True
@@ -76,7 +76,7 @@ class Facts:
 
 
 class Step(StrEnum):
-    """What is to be done next with a turn that goes on."""
+    """The next step of a turn that goes on."""
 
     TAKE = "take"  # waiting -> answering
     WRITE = "write"  # have a responder write the reply
@@ -96,7 +96,7 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing is to be done before this moment; None: before something else changes (another turn, an outage).
+    """Nothing is to be done before ``until``; None: until another turn ends or an outage is over.
 
     failed: an attempt has just failed, so the pauses between attempts grow.
     """
@@ -114,14 +114,14 @@ class ToStaff:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Nothing of it, or nothing more, goes to the client."""
+    """No reply, or no further part of it, goes to the client."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """The reply is written anew. with_newer: together with what the client has said since."""
+    """The reply is written anew. with_newer: it also answers what the client has written since."""
 
     with_newer: bool = False
 
@@ -135,7 +135,7 @@ Verdict = Go | Wait | ToStaff | Drop | Rewrite | Ended
 
 
 def decide(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> Verdict:
-    """What becomes of the turn now."""
+    """Decide what becomes of the turn now."""
     match turn.state:
         case State.WAITING:
             return _waiting(turn, facts, policy, now)
@@ -155,7 +155,7 @@ def _waiting(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> Verdict
 
 
 def silence_left(turn: Turn, policy: Policy, now: datetime) -> timedelta:
-    """How long the client has still to be silent before the reply is written."""
+    """How much longer the client must be silent before the reply is written."""
     if turn.reply is not None or turn.state not in (State.WAITING, State.ANSWERING):
         return timedelta(0)
     due = min(turn.last_message_at + policy.quiet, turn.first_message_at + policy.quiet_max)
@@ -214,7 +214,7 @@ def _to_send_again(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> V
 
 
 def _blocked(turn: Turn, facts: Facts, now: datetime) -> Wait | None:
-    """Why amoCRM must not be called for the turn yet."""
+    """The wait before amoCRM may be called for the turn; None: it may be called now."""
     if facts.outage:
         return Wait()
     if turn.sent_attempt_at is None:
@@ -226,22 +226,22 @@ def _blocked(turn: Turn, facts: Facts, now: datetime) -> Wait | None:
 
 
 def _hours_text_is_over(turn: Turn, policy: Policy, now: datetime) -> bool:
-    """Whether the out-of-hours text could not be sent before work began, so that it is not true any more."""
+    """Whether work has begun before the out-of-hours text was sent, so that the text is not true any more."""
     return turn.is_hours_text and policy.hours is not None and policy.hours.open_at(now)
 
 
 def _expected(turn: Turn) -> bool:
-    """Whether a late reply surprises nobody: staff want it, or a person comes in any case."""
+    """Whether a late reply surprises nobody: staff requested or approved it, or a person comes in any case."""
     return turn.requested_by_staff or turn.approved or turn.summary is not None
 
 
 def too_old(said_at: datetime | None, policy: Policy, now: datetime) -> bool:
-    """Whether a client would be surprised by an answer to this now."""
+    """Whether an answer now would surprise the client."""
     return said_at is not None and now - said_at > policy.stale
 
 
 def may_summarise(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> bool:
-    """Whether an outside model may be told the deal's messages for a summary: only where the assistant answers."""
+    """Whether an outside model may see the deal's messages for a summary: only where the assistant answers."""
     answered = turn.state in (State.SENT, State.KEPT, State.DRAFT)
     off = policy.mode_of(turn) == OFF
     return answered and not off and not turn.paused_at(now) and facts.left_out is None

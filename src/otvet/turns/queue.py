@@ -1,4 +1,4 @@
-"""The queue of turns: how a message opens or joins one, how a process claims it, and how it comes to be answered."""
+"""The queue of turns: how a message opens or joins a turn, how a process claims it and takes it in hand."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -25,10 +25,10 @@ from otvet.turns.changes import (
 from otvet.turns.turn import IN_HAND, OPEN, SELECTED, Reason, State, Turn, get, turns
 
 UNKNOWN = ""
-"""The chat of a message that names none, such as one that only a bot has told of."""
+"""The chat of a message that names none, for instance one that only a bot has reported."""
 
 Chat = tuple[int, str]
-"""A conversation's id and the chat in it."""
+"""A conversation's id and the chat_ref of a chat in it."""
 
 _WAITING = sa.select(turns.c.id, turns.c.conversation_id, turns.c.chat_ref).where(
     turns.c.state == sa.literal_column(f"'{State.WAITING}'"), among(turns.c.conversation_id, "conversations")
@@ -38,7 +38,7 @@ _WAITING_LOCKED = Prepared(_WAITING.order_by(turns.c.id).with_for_update())  # S
 
 
 def open_for(connection: Connection, asked: Collection[Chat], now: datetime) -> tuple[dict[Chat, int], set[int]]:
-    """Give each chat its waiting turn: ({chat: turn}, the ids of those that were opened now)."""
+    """Find or open the waiting turn of each chat. Returns ({chat: turn id}, the ids of the turns opened now)."""
     if not asked:
         return {}, set()
     # Locked, so that no other process takes one in hand while a message joins it.
@@ -57,26 +57,26 @@ def open_for(connection: Connection, asked: Collection[Chat], now: datetime) -> 
 
 
 def _join_across(connection: Connection, asked: Sequence[Chat], waiting: dict[Chat, int]) -> dict[Chat, int]:
-    """Where a message names no chat and the deal has one that waits, or the other way round, it is the same one."""
+    """Match a message without a chat to the deal's only waiting turn, or a named chat to the turn without one."""
     turn_of: dict[Chat, int] = {}
     for conversation, ref in asked:
-        those = {chat: id_ for chat, id_ in waiting.items() if chat[0] == conversation}
-        if ref == UNKNOWN and len(those) == 1:
-            turn_of[conversation, ref] = next(iter(those.values()))
-        elif ref != UNKNOWN and (id_ := those.get((conversation, UNKNOWN))) and is_alone(connection, conversation, ref):
+        here = {chat: id_ for chat, id_ in waiting.items() if chat[0] == conversation}
+        if ref == UNKNOWN and len(here) == 1:
+            turn_of[conversation, ref] = next(iter(here.values()))
+        elif ref != UNKNOWN and (id_ := here.get((conversation, UNKNOWN))) and is_alone(connection, conversation, ref):
             name_chat(connection, id_, ref)
             turn_of[conversation, ref] = id_
     return turn_of
 
 
 def is_alone(connection: Connection, conversation_id: int, chat_ref: str) -> bool:
-    """Whether no other chat than this one is known in the deal."""
+    """Whether the deal has no other known chat."""
     others = sa.exists().where(chats.c.conversation_id == conversation_id, chats.c.chat_ref != chat_ref)
     return not connection.scalar(sa.select(others))
 
 
 def know_chat(connection: Connection, turn_id: int, chat_ref: str) -> None:
-    """The chat of a turn that was opened without one is known now; a turn of it that waits already takes it in."""
+    """Set the chat of a turn that was opened without one, or join the turn to the waiting turn of that chat."""
     turn = get(connection, turn_id)
     if turn is None or turn.chat_ref != UNKNOWN or turn.state not in OPEN:
         return
@@ -88,7 +88,7 @@ def know_chat(connection: Connection, turn_id: int, chat_ref: str) -> None:
 
 
 def set_apart(connection: Connection, message_id: int, turn_id: int, chat_ref: str, now: datetime) -> None:
-    """A message turns out to be of another chat than the turn which it joined: it waits in a turn of its chat."""
+    """Move a message that joined the turn of another chat to the waiting turn of its own chat."""
     turn = get(connection, turn_id)
     if turn is None or turn.chat_ref in (UNKNOWN, chat_ref) or turn.state != State.WAITING:
         return
@@ -98,7 +98,7 @@ def set_apart(connection: Connection, message_id: int, turn_id: int, chat_ref: s
 
 
 def waiting_in(connection: Connection, conversation_ids: Collection[int]) -> set[int]:
-    """The waiting turns of these conversations."""
+    """The ids of the waiting turns of these conversations."""
     if not conversation_ids:
         return set()
     return {id_ for id_, _conversation, _ref in _WAITING_IDS.rows(connection, conversations=list(conversation_ids))}
@@ -130,7 +130,7 @@ def has_waiting(connection: Connection, conversation_id: int, chat_ref: str) -> 
 
 
 def move_turns(connection: Connection, from_conversation: int, to_conversation: int) -> None:
-    """Two conversations turn out to be one: the turns of the first go to the second, a waiting one joins its own."""
+    """Move the turns of one conversation to another, of the same deal; two waiting turns of a chat are joined."""
     deal_found(connection, from_conversation)
     for id_, _conversation, ref in _WAITING_LOCKED.rows(connection, conversations=[from_conversation]):
         source, target = get(connection, id_), waiting_turn(connection, to_conversation, ref)
@@ -142,7 +142,7 @@ def move_turns(connection: Connection, from_conversation: int, to_conversation: 
 
 
 def deal_found(connection: Connection, conversation_id: int) -> None:
-    """handed -> waiting: the deal of the conversation is known after all. A turn that waits already takes it in."""
+    """handed -> waiting: the deal of the conversation was found after all. Joins the chat's waiting turn, if any."""
     rows = connection.execute(
         sa.select(turns.c.id)
         .where(
@@ -152,18 +152,18 @@ def deal_found(connection: Connection, conversation_id: int) -> None:
         .limit(1)
         .with_for_update()
     )
-    left = get(connection, id_) if (id_ := rows.scalar_one_or_none()) else None
-    if left is None:
+    handed = get(connection, id_) if (id_ := rows.scalar_one_or_none()) else None
+    if handed is None:
         return
-    waiting = waiting_turn(connection, conversation_id, left.chat_ref)
+    waiting = waiting_turn(connection, conversation_id, handed.chat_ref)
     if waiting is not None:
-        join(connection, left.id, waiting.id, first_message_at=left.first_message_at)
+        join(connection, handed.id, waiting.id, first_message_at=handed.first_message_at)
     else:
-        move(connection, left, State.WAITING, me=None, reason=None, closed_at=None, owner=None)
+        move(connection, handed, State.WAITING, me=None, reason=None, closed_at=None, owner=None)
 
 
 def claim(connection: Connection, turn_id: int, me: str, now: datetime) -> Turn | None:
-    """Make the turn this process's and give it, unless it is closed or another living process owns it."""
+    """Make this process the owner; returns the turn, or None if it is closed or another living process owns it."""
     return get(connection, turn_id) if set_owner(connection, turn_id, me, _others(connection, me, now)) else None
 
 
@@ -176,7 +176,7 @@ _IDLE = (
 
 
 def idle(connection: Connection, me: str, now: datetime) -> Sequence[int]:
-    """Open turns without a living owner, or owned by this process, oldest first; only those whose deal is known."""
+    """Open turns of known deals without a living owner, or owned by this process, oldest first."""
     return connection.scalars(_IDLE, {"others": _others(connection, me, now)}).all()
 
 
@@ -187,7 +187,7 @@ def _others(connection: Connection, me: str, now: datetime) -> list[str]:
 _other = turns.alias("other")
 _SAME_CHAT = sa.and_(
     _other.c.conversation_id == turns.c.conversation_id,
-    # A chat that is not known may be any of the deal's.
+    # An unknown chat may be any chat of the deal.
     sa.or_(_other.c.chat_ref == turns.c.chat_ref, _other.c.chat_ref == UNKNOWN, turns.c.chat_ref == UNKNOWN),
 )
 _IN_HAND_HERE = sa.exists().where(_SAME_CHAT, _other.c.id != turns.c.id, _other.c.state.in_(IN_HAND))
@@ -221,9 +221,9 @@ _DRAFTED = (
 
 
 def _replace_draft(connection: Connection, turn: Turn) -> None:
-    """The client wrote on while a draft waited: what it was to answer becomes part of this turn, and it is gone.
+    """Join a draft that waits for a manager to this turn, because the client wrote on.
 
-    Not the other way round: a manager who approves the draft they saw must not send one that they did not see.
+    Not the other way round: a manager who approves a draft must not send a newer one that they did not see.
     """
     here = {"conversation": turn.conversation_id, "chat": turn.chat_ref}
     for id_ in connection.scalars(_DRAFTED, here).all():
@@ -231,10 +231,10 @@ def _replace_draft(connection: Connection, turn: Turn) -> None:
 
 
 def join_newer(connection: Connection, turn: Turn, me: str) -> bool:
-    """The client wrote on before a responder was asked: the newer words join the turn, and it waits for quiet again.
+    """Join the client's newer messages to a turn that no responder was asked for; it then waits for quiet again.
 
-    A responder that was asked without them, before a crash perhaps, answers without them: that draft is dropped at the
-    last check before it is sent.
+    A responder that was asked already, perhaps before a crash, answers without the newer messages. The last check
+    before sending drops that draft.
     """
     if turn.state != State.ANSWERING or turn.owner != me or turn.reply is not None:
         return False

@@ -1,4 +1,4 @@
-"""A reply that is being sent: the step from which on it counts as said, further attempts, and how they end."""
+"""Sending a reply: the commit from which on it counts as said, further attempts, and how they end."""
 
 import hashlib
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _FIELD_IN_USE = sa.exists().where(
     _other.c.state == State.SENDING,
     _other.c.way == "salesbot",
 )
-"""Another chat's reply stands in the deal's field from which a Salesbot reads; see turn.uq_turns_field_in_use."""
+"""Another chat's reply uses the deal's field from which a Salesbot reads; see the index uq_turns_field_in_use."""
 
 
 def commit_to_send(
@@ -38,10 +38,10 @@ def commit_to_send(
 ) -> Turn | None:
     """answering -> sending, with the reply stored as a message: from here on it counts as said.
 
-    way, texts: the delivery method into the client's chat, and the parts; without, it goes into the deal as a note.
+    way, texts: the delivery method into the client's chat, and the parts; None: the reply goes into the deal as a note.
 
-    One UPDATE checks that the turn is ours and that staff have not taken over. Gives the turn as it is then, and only
-    to the call that made the step: that one may send without asking amoCRM first.
+    One UPDATE checks that this process owns the turn and that staff have not taken over. Returns the turn as it is
+    then, to the one call that made the move: its caller may send without asking amoCRM first.
     """
     unless = [_NOT_WRITTEN, _IN_STAFF_HANDS]
     if way == "salesbot":
@@ -59,23 +59,23 @@ def commit_to_send(
         note_id=None,
     ):
         return None
-    _say(connection, turn, now)
+    _store_reply(connection, turn, now)
     if way is not None:
         parts.plan(connection, turn.id, texts)
     return get(connection, turn.id)
 
 
 def keep(connection: Connection, turn: Turn, me: str, now: datetime) -> bool:
-    """answering -> kept: amoCRM is not connected, so the reply is stored as a message that was not sent."""
+    """answering -> kept: amoCRM is not connected, so the reply is stored as a message and not sent."""
     unless = (_NOT_WRITTEN, _IN_STAFF_HANDS)
     closed = {"reason": Reason.NOT_CONNECTED, "closed_at": now}
     if not move(connection, turn, State.KEPT, me=me, unless=unless, now=now, **closed):
         return False
-    _say(connection, turn, now)
+    _store_reply(connection, turn, now)
     return True
 
 
-def _say(connection: Connection, turn: Turn, now: datetime) -> None:
+def _store_reply(connection: Connection, turn: Turn, now: datetime) -> None:
     said = {
         "amocrm_lead_id": turn.lead_id,
         "source": "ai_response",
@@ -93,7 +93,7 @@ _asked = messages.alias("asked")
 MANAGER_WROTE = sa.exists().where(
     _of_manager.c.conversation_id == turns.c.conversation_id,
     _of_manager.c.sender_type == "manager",
-    # In this chat, or in one that is not known.
+    # In this chat, or in an unknown one.
     sa.or_(
         _of_manager.c.chat_ref == turns.c.chat_ref,
         sa.func.coalesce(_of_manager.c.chat_ref, "") == "",
@@ -102,9 +102,9 @@ MANAGER_WROTE = sa.exists().where(
     _of_manager.c.id
     > sa.select(sa.func.max(_reply.c.id))
     .where(_reply.c.turn_id == turns.c.id, _reply.c.sender_type == "assistant")
-    .correlate(turns)  # two levels up, which is not seen by itself: it would be the newest reply of all turns
+    .correlate(turns)  # two levels up; without this it would be the newest reply of all turns
     .scalar_subquery(),
-    # One that was written before the question and only came in late answers nothing.
+    # A message that was written before the question and came in late does not answer it.
     _of_manager.c.timestamp
     >= sa.select(sa.func.max(_asked.c.timestamp))
     .where(_asked.c.turn_id == turns.c.id, _asked.c.sender_type == "client")
@@ -116,36 +116,36 @@ _TAKEN_OVER = sa.and_(~turns.c.requested_by_staff, sa.or_(_PAUSED, MANAGER_WROTE
 
 
 def manager_wrote(connection: Connection, turn_id: int) -> bool:
-    """Whether a manager has written in the chat since the client asked and the reply was stored."""
+    """Whether a manager has written in the chat after the question, since the reply was stored."""
     return connection.execute(_HAS_MANAGER, {"turn": turn_id}).first() is not None
 
 
 def send_again(
     connection: Connection, turn: Turn, me: str, now: datetime, *, sent_attempt_at: datetime | None = None
 ) -> bool:
-    """The last guard before every further attempt at a turn that is sending and is not in amoCRM.
+    """The last guard before every further attempt to send a reply that is not in amoCRM.
 
-    sent_attempt_at: when its note is given to amoCRM; none where it is a part for the client's chat.
+    sent_attempt_at: the time of the call for a note; None for a part into the client's chat.
 
-    False when the turn is not ours, or staff have taken over since: wrote in the chat, or paused it.
+    False if this process does not own the turn, or staff have taken over: wrote in the chat, or paused it.
     """
     return note(connection, turn, me, unless=(_TAKEN_OVER,), now=now, sent_attempt_at=sent_attempt_at)
 
 
 def still_fails(connection: Connection, turn: Turn, me: str, now: datetime) -> timedelta:
-    """Another attempt failed; gives for how long all of them have."""
+    """Note that another attempt failed; returns how long attempts have been failing."""
     since = turn.failing_since or now
     note(connection, turn, me, failing_since=since)
     return now - since
 
 
 def mark_sent(connection: Connection, turn: Turn, me: str, note_id: int | None, now: datetime) -> bool:
-    """sending -> sent. note_id: none where only the client's chat has it."""
+    """sending -> sent. note_id: None if only the client's chat has the reply."""
     return move(connection, turn, State.SENT, me=me, note_id=note_id, closed_at=now)
 
 
 def mark_half_sent(connection: Connection, turn: Turn, me: str, told: str, reason: Reason, now: datetime) -> bool:
-    """sending -> sent, where it was stopped when the client had a part of it: no more than ``told`` was said."""
+    """sending -> sent, for a reply that was stopped half-way: the client has only ``told`` of it."""
     if not move(connection, turn, State.SENT, me=me, reason=reason, closed_at=now, note_id=None):
         return False
     set_reply_text(connection, turn.id, told)
@@ -153,7 +153,7 @@ def mark_half_sent(connection: Connection, turn: Turn, me: str, told: str, reaso
 
 
 def heal(connection: Connection, turn_id: int, now: datetime) -> None:
-    """failed -> sent: a reply of which nobody could tell was seen in the client's chat after all."""
+    """failed -> sent: all parts of a doubtful reply have been seen in the client's chat after all."""
     turn = get(connection, turn_id)
     if turn is None or turn.state != State.FAILED:
         return
@@ -162,16 +162,16 @@ def heal(connection: Connection, turn_id: int, now: datetime) -> None:
 
 
 def fail(connection: Connection, turn: Turn, me: str, reason: str, now: datetime) -> bool:
-    """sending -> failed, with a sentence that a person understands."""
+    """sending -> failed. reason: a sentence for staff."""
     return move(connection, turn, State.FAILED, me=me, reason=reason, closed_at=now)
 
 
 def cancel(connection: Connection, turn: Turn, me: str, reason: Reason, now: datetime) -> bool:
-    """sending -> cancelled: it surely is not in amoCRM, and meanwhile staff took over, or it was switched off."""
+    """sending -> cancelled: the reply surely is not in amoCRM, and staff took over or the assistant is off now."""
     return move(connection, turn, State.CANCELLED, me=me, reason=reason, closed_at=now)
 
 
 def marker(installation_name: str, turn_id: int) -> str:
-    """What is written below a note, so that it can be found again: unique also after a reinstallation."""
+    """The marker below a note, by which the note is found again. Unique also across reinstallations."""
     digest = hashlib.blake2s(f"{installation_name}:{turn_id}".encode(), digest_size=5).hexdigest()
     return f"otvet:{turn_id}-{digest}"

@@ -1,4 +1,4 @@
-"""Turns that staff answer: left to them, ended because a manager wrote, and tried again because they want it."""
+"""Turns that staff answer: left to staff, cancelled because a manager wrote, and retried at their request."""
 
 from datetime import datetime
 from typing import Any
@@ -22,9 +22,9 @@ STILL_KEPT = N_(
 
 
 def leave_to_staff(connection: Connection, turn: Turn, me: str | None, reason: Reason, now: datetime) -> bool:
-    """waiting or answering -> handed: it is on the operator's list.
+    """waiting or answering -> handed: the turn is on the list for staff.
 
-    Where the chat's turn before is on that list already, this one joins it: one entry that grows.
+    If the chat's previous turn is on that list, this turn is joined to it, so that the chat has one entry.
     me: None for a turn that no process works on.
     """
     if not move(connection, turn, State.HANDED, me=me, reason=reason, closed_at=now):
@@ -43,7 +43,7 @@ _BEFORE = (
     )
     .order_by(turns.c.id.desc())
     .limit(1)
-    .with_for_update(of=turns)  # so that nobody has it answered while it grows
+    .with_for_update(of=turns)  # so that nobody retries it while this turn is joined to it
 )
 
 
@@ -54,7 +54,7 @@ def _turn_before(connection: Connection, turn: Turn) -> Turn | None:
 
 
 def give_up_on_deal(connection: Connection, conversation_id: int, now: datetime) -> None:
-    """waiting -> handed: the deal of the conversation could not be found."""
+    """waiting -> handed: no deal was found for the conversation."""
     waiting = connection.execute(
         sa.select(turns.c.id).where(turns.c.conversation_id == conversation_id, turns.c.state == State.WAITING)
     )
@@ -67,12 +67,12 @@ def give_up_on_deal(connection: Connection, conversation_id: int, now: datetime)
 def cancel_for_manager(
     connection: Connection, conversation_id: int, chat_ref: str, wrote_at: datetime, now: datetime
 ) -> None:
-    """A manager wrote in a chat: what the client had said there until then is not answered a second time.
+    """A manager wrote in a chat: cancel its turns, unless the client has written in them since ``wrote_at``.
 
-    chat_ref: UNKNOWN where the message does not tell the chat: then it counts for the whole deal.
+    chat_ref: UNKNOWN if the message names no chat: then all chats of the deal count.
 
-    What was left to staff has found a person, except where two bots may be talking to each other: it was perhaps the
-    other bot that wrote.
+    Turns left to staff are answered by this too. Not a turn at the ceiling of replies: the writer may be another
+    bot that talks with this one.
     """
     left = sa.and_(turns.c.state == State.HANDED, turns.c.reason != Reason.CEILING)
     here = [
@@ -81,7 +81,7 @@ def cancel_for_manager(
     ]
     if chat_ref != UNKNOWN:
         here.append(turns.c.chat_ref.in_((chat_ref, UNKNOWN)))
-    # Locked first: what the client said meanwhile is then seen by the look at the messages.
+    # Locked first, so that the condition below sees what the client wrote meanwhile.
     ids = connection.scalars(sa.select(turns.c.id).where(*here).order_by(turns.c.id).with_for_update()).all()
     said_later = sa.exists().where(
         messages.c.turn_id == turns.c.id, messages.c.sender_type == "client", messages.c.timestamp > wrote_at
@@ -93,12 +93,12 @@ def cancel_for_manager(
 
 
 def leave_alone(connection: Connection, turn: Turn, me: str, reason: Reason, now: datetime) -> bool:
-    """answering -> cancelled: the settings leave it to staff, or the assistant is switched off here."""
+    """answering -> cancelled: the settings leave the turn to staff, or the assistant is switched off in the deal."""
     return move(connection, turn, State.CANCELLED, me=me, reason=reason, closed_at=now)
 
 
 def still_kept(connection: Connection, turn_id: int, *, connected: bool) -> str | None:
-    """The sentence why a kept reply cannot be tried again: it has nowhere to go before amoCRM is connected."""
+    """A sentence if the turn is a kept reply, which cannot be retried before amoCRM is connected; else None."""
     turn = None if connected else get(connection, turn_id)
     return _(STILL_KEPT).format(turn=turn_id) if turn is not None and turn.state == State.KEPT else None
 
@@ -107,9 +107,10 @@ _other = turns.alias("other")
 
 
 def retry(connection: Connection, turn_id: int, now: datetime) -> int | None:
-    """Answer a turn that ended without a reply, because staff want it. One that may be in amoCRM is looked for first.
+    """Answer a turn that ended without a reply, at the staff's request.
 
-    Gives the turn that will be answered: another one where the client has written on; None if it cannot be.
+    Returns the id of the turn that will be answered: another turn if the client has written on; None if this one cannot
+    be retried. A reply that was stored is sent as it is, and is looked for in amoCRM first.
     """
     turn = get(connection, turn_id)
     ended = (State.FAILED, State.HANDED, State.CANCELLED, State.KEPT)
@@ -128,7 +129,7 @@ def retry(connection: Connection, turn_id: int, now: datetime) -> int | None:
     if newer is not None:
         join(connection, turn_id, newer.id, requested_by_staff=True, first_message_at=turn.first_message_at)
         return newer.id
-    attempts.forget(connection, turn_id)  # of a draft that nobody has seen
+    attempts.forget(connection, turn_id)  # at a draft that nobody has seen
     written = {**again, **NOTHING_WRITTEN, "redrafts": 0, "last_message_at": now}
     return turn_id if move(connection, turn, State.WAITING, me=None, **written) else None
 
@@ -139,7 +140,7 @@ def _send_anew(connection: Connection, turn: Turn, again: dict[str, Any]) -> int
         sa.or_(_other.c.chat_ref == turns.c.chat_ref, sa.and_(turns.c.way == "salesbot", _other.c.way == "salesbot")),
         _other.c.state.in_(IN_HAND),
     )
-    if turn.way is not None:  # the note so far says that the client does not have it
+    if turn.way is not None:  # its note says that the client did not get the reply
         again |= {"sent_attempt_at": None, "note_id": None}
     if not move(connection, turn, State.SENDING, me=None, unless=(busy,), **again):
         return None

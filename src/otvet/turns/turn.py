@@ -1,17 +1,17 @@
-"""The turn: its type, its table, its states, and the one guarded way from a state to the next.
+"""The turn: its type, its table, its states, and the moves between them.
 
 waiting ──> answering ──> sending ──> sent        the reply is in amoCRM
    │            │            ├──────> failed      amoCRM refused it for good
    │            │            ├──────> cancelled   staff took over, or the assistant was switched off, before it was sent
-   │            │            └──────> answering   the reply has to be approved first, or is not true any more
+   │            │            └──────> answering   the reply has to be approved first, or is out of date
    │            ├───────────────────> kept        amoCRM is not connected: the reply is stored and was not sent
    │            ├──────────> draft ──> cancelled  a manager may approve it (it is ``answering`` again) or reject it
    │            └───────────────────> handed      staff have to answer; ``reason`` says why
    └────────────────────────────────> cancelled   a manager wrote first, or the settings leave this deal to staff
 
-``MOVES`` is the whole table. Two partial unique indexes keep the promise: a chat has at most one turn that waits and
-one in hand. A move is one UPDATE that names the state it leaves and the process that owns the turn; an UPDATE that
-changes no row has lost the race.
+``MOVES`` lists all moves. Two partial unique indexes see to it that a chat has at most one waiting turn and one in
+hand. A move is one UPDATE that names the state it leaves and the process that owns the turn; an UPDATE that changes no
+row has lost the race.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ from otvet.storage.engines import Id, Json, UtcDateTime, metadata
 
 
 class State(StrEnum):
-    """Where a turn stands; the value is what the database and the API show."""
+    """Where a turn stands. The database and the API show the value."""
 
     WAITING = "waiting"
     ANSWERING = "answering"
@@ -56,11 +56,11 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.CANCELLED: frozenset({State.SENDING, State.WAITING}),
     State.HANDED: frozenset({State.WAITING, State.CANCELLED}),
 }
-"""The states to which a turn may go from each state."""
+"""The states that may follow each state."""
 
 
 class Reason(StrEnum):
-    """Why a turn ended without an ordinary reply; ``turns.reason`` may also hold amoCRM's refusal as a sentence."""
+    """Why a turn ended without an ordinary reply. ``turns.reason`` may instead hold amoCRM's refusal as a sentence."""
 
     NOT_CONNECTED = "amocrm_not_connected"
     MANAGER = "manager"  # a manager, or another bot, wrote in the chat
@@ -81,19 +81,19 @@ class Reason(StrEnum):
 
 
 class Writer(StrEnum):
-    """Names that stand as ``responder`` of replies that no responder wrote."""
+    """Values of ``turns.responder`` for replies that no responder wrote."""
 
     HUMAN_REQUEST = "handover"  # the answer to a client who asks for a person
     HOURS = "hours"  # the company's out-of-hours text
 
 
-def _while(*states: State) -> sa.TextClause:
+def _state_in(*states: State) -> sa.TextClause:
     names = ", ".join(f"'{state}'" for state in states)
     return sa.text(f"state IN ({names})")
 
 
 def _one_per_chat(name: str, *states: State) -> sa.Index:
-    where = _while(*states)
+    where = _state_in(*states)
     return sa.Index(name, "conversation_id", "chat_ref", unique=True, sqlite_where=where, postgresql_where=where)
 
 
@@ -104,31 +104,33 @@ turns = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("conversation_id", Id, sa.ForeignKey("conversations.id"), nullable=False, index=True),
-    # The chat that asks and is answered, as events.MessageEvent.chat_ref; empty while no message has named it.
+    # The chat of the question and the reply, as events.MessageEvent.chat_ref; empty while no message has named it.
     sa.Column("chat_ref", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("state", sa.Text, nullable=False, server_default=State.WAITING, index=True),
-    sa.Column("owner", sa.Text),  # the process that works on it; none: any process may claim it
+    sa.Column("owner", sa.Text),  # the process that works on the turn; none: any process may claim it
     sa.Column("first_message_at", UtcDateTime, nullable=False),  # when we received it, by our own clock
     sa.Column("last_message_at", UtcDateTime, nullable=False),
     sa.Column("closed_at", UtcDateTime),
-    sa.Column("sent_attempt_at", UtcDateTime),  # the last call to amoCRM that may still be carried out
-    sa.Column("failing_since", UtcDateTime),  # attempts have failed since then; an outage does not count
+    sa.Column("sent_attempt_at", UtcDateTime),  # the last call to amoCRM, if it may still be carried out
+    sa.Column("failing_since", UtcDateTime),  # every attempt since then has failed; outages do not count
     sa.Column("redrafts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("requested_by_staff", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("responder", sa.Text),
     sa.Column("model", sa.Text),
     sa.Column("reply", sa.Text),
-    sa.Column("details", Json),  # what the responder tells of its reply: passages, task, seconds
-    sa.Column("way", sa.Text),  # the delivery method into the client's chat; none: only a note in the deal
+    sa.Column("details", Json),  # the responder's details of its reply: passages, task, seconds
+    sa.Column("way", sa.Text),  # the delivery method into the client's chat; none: a note in the deal only
     sa.Column("approved", sa.Boolean, nullable=False, server_default=sa.false()),  # a manager saw the draft
     sa.Column("note_id", sa.BigInteger),
     sa.Column("reason", sa.Text),
     sa.Column("summary", sa.Text),  # for the person who takes over
-    sa.Column("gap", sa.Boolean, nullable=False, server_default=sa.false()),  # the knowledge folder does not answer it
+    sa.Column(
+        "gap", sa.Boolean, nullable=False, server_default=sa.false()
+    ),  # the knowledge folder does not answer the question
     sa.Index("ix_turns_gaps", "first_message_at", sqlite_where=sa.text("gap"), postgresql_where=sa.text("gap")),
     _one_per_chat("uq_turns_waiting", State.WAITING),
     _one_per_chat("uq_turns_in_hand", *IN_HAND),
-    # A Salesbot reads its text from a field of the deal: two chats of a deal must not share it at one time.
+    # A Salesbot reads its text from a field of the deal, so only one chat of a deal may use the field at a time.
     sa.Index(
         "uq_turns_field_in_use",
         "conversation_id",
@@ -136,19 +138,19 @@ turns = sa.Table(
         sqlite_where=_FIELD_IN_USE,
         postgresql_where=_FIELD_IN_USE,
     ),
-    sqlite_autoincrement=True,  # an id names a workflow too, so it must not come back after a turn is joined to another
+    sqlite_autoincrement=True,  # an id names a workflow too, so a deleted turn's id must not be reused
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One row of ``turns`` with what its conversation and chat say of it.
+    """One row of ``turns``, with columns of its conversation and chat.
 
     lead_id: the deal; None while it is not found yet. client_id: the client who wrote last in the deal.
-    chat_ref: see the table. mode: the deal's own; None: as set for all.
+    mode: the deal's own; None: the mode of the settings.
     deal_paused_until, chat_paused_until: until then staff answer in the deal, or in this chat.
-    conversation_summary: of what was said in the deal until ``summarised_until``.
-    The rest is described at the table's columns.
+    conversation_summary: the summary of the deal's messages until ``summarised_until``.
+    The other fields are described at the table's columns.
     """
 
     id: int
@@ -183,20 +185,20 @@ class Turn:
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "Turn":
-        """A row of ``SELECTED``; its columns stand in the order of the fields."""
+        """Make a turn of a row of ``SELECTED``, whose columns stand in the order of the fields."""
         turn = cls(*row)
         object.__setattr__(turn, "state", State(turn.state))
         return turn
 
     @property
     def deal(self) -> int:
-        """The deal's id, where the turn is worked on: its deal is known then."""
+        """The deal's id, for a turn that is worked on: its deal is known."""
         assert self.lead_id is not None
         return self.lead_id
 
     @property
     def paused_until(self) -> datetime | None:
-        """Until when staff answer, in the chat or in the whole deal."""
+        """Until when staff answer, in the chat or in the whole deal; None: no pause."""
         return max(filter(None, (self.deal_paused_until, self.chat_paused_until)), default=None)
 
     def paused_at(self, now: datetime) -> bool:
@@ -228,24 +230,24 @@ _GET = SELECTED.where(turns.c.id == sa.bindparam("turn"))
 
 
 def get(connection: Connection, turn_id: int) -> Turn | None:
-    """The turn as it stands; None when it is gone, because it was joined to another."""
+    """The turn as it stands now; None if it was joined to another turn."""
     row = connection.execute(_GET, {"turn": turn_id}).one_or_none()
     return None if row is None else Turn.from_row(row)
 
 
 def owned(connection: Connection, turn_id: int, me: str) -> Turn | None:
-    """The turn as it stands, if it belongs to the process ``me``."""
+    """The turn as it stands now, if the process ``me`` owns it."""
     turn = get(connection, turn_id)
     return turn if turn is not None and turn.owner == me else None
 
 
 def owns(connection: Connection, turn_id: int, me: str) -> bool:
-    """Whether the turn still belongs to the process ``me``."""
+    """Whether the process ``me`` owns the turn."""
     return bool(connection.scalar(sa.select(sa.exists().where(turns.c.id == turn_id, turns.c.owner == me))))
 
 
 def listed(connection: Connection, states: Collection[str], limit: int, before: int = 0) -> list[Turn]:
-    """The newest turns in these states; before: a turn's id."""
+    """The newest turns in these states, newest first. before: only turns with a smaller id."""
     query = SELECTED.where(turns.c.state.in_(states))
     if before:
         query = query.where(turns.c.id < before)
@@ -275,12 +277,12 @@ DELIVERY = (
 
 
 def delivery_of(row: Any) -> dict[str, Any]:
-    """What became of a reply, by DELIVERY beside its message; empty for any other message."""
+    """A reply's way, state, note and reason, from the DELIVERY columns beside its message; empty for other messages."""
     if row.sender_type != "assistant" or row.turn_state is None:
         return {}
-    told: dict[str, Any] = {"way": row.turn_way or "note", "state": row.turn_state}
+    delivery: dict[str, Any] = {"way": row.turn_way or "note", "state": row.turn_state}
     if row.turn_state == State.SENT:
-        told["note_id"] = row.turn_note_id
+        delivery["note_id"] = row.turn_note_id
     if row.turn_reason is not None:
-        told["reason"] = row.turn_reason
-    return told
+        delivery["reason"] = row.turn_reason
+    return delivery

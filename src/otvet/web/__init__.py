@@ -1,1 +1,1 @@
-"""Everything over HTTP."""
+"""The HTTP interface: webhook, API, probes, metrics, consent page."""

@@ -13,7 +13,7 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "v
 
 
 def require_access(request: Request) -> None:
-    """With ``OTVET_API_TOKEN`` set: its bearer. Without: this machine only, and not through a proxy or a tunnel."""
+    """With ``OTVET_API_TOKEN``: require it as bearer. Without: only this machine, and not through a proxy or tunnel."""
     settings: Settings = request.app.state.service.settings
     if settings.api_token:
         given = request.headers.get("authorization", "")
@@ -27,10 +27,10 @@ def require_access(request: Request) -> None:
 
 
 def _from_here(request: Request) -> bool:
-    # A tunnel on this machine connects from loopback too; it gives itself away by its headers or the host asked for.
+    # A tunnel on this machine connects from loopback too; its headers or the requested host show it.
     if any(name in request.headers for name in FORWARDED):
         return False
-    # So does a page of another site in a browser on this machine: it may post here, though it cannot read.
+    # A page of another site in a browser on this machine too: it could post here, though it cannot read.
     origin = request.headers.get("origin")
     if origin is not None and not _is_loopback(urlsplit(origin).hostname or ""):
         return False

@@ -1,4 +1,4 @@
-"""The JSON API: numbers, conversations, messages; and whether the service is alive and ready."""
+"""The JSON API: numbers, conversations, messages, turns; and the probes: is the service alive, is it ready."""
 
 import asyncio
 from contextlib import suppress
@@ -36,7 +36,7 @@ PageSize = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[int, Query(ge=0)]
 
 UNTIL_RESUMED = "until it is resumed"
-READY_SECONDS = 2.0  # a database that takes longer takes no delivery in time either
+READY_SECONDS = 2.0  # a slower database cannot store deliveries in time either
 
 
 @probes.get("/health")
@@ -56,7 +56,9 @@ async def ready(request: Request) -> JSONResponse:
             moment = service.clock.now().isoformat(timespec="seconds")
             await service.database.write(lambda connection: keyvalue.note(connection, "last_ready_check", moment))
             checks["database_writable"] = True
-            details["amocrm"] = await _amocrm(service)  # stays ready: messages are stored, replies wait
+            details["amocrm"] = await _amocrm(
+                service
+            )  # in an outage the service stays ready: messages are stored, replies wait
             details["quarantined"] = await service.database.read(quarantined)
             if service.watch:
                 details["amocrm_watch"] = await service.database.read(_watched)
@@ -72,7 +74,7 @@ async def _amocrm(service: Service) -> str:
 
 
 def _watched(connection: Connection) -> dict[str, Any]:
-    """What anybody may know of the watch: how each subject is, and nothing that it says."""
+    """The public part of the watch: the state of each subject, without its sentence."""
     last = health.moment(connection, health.LAST_DELIVERY)
     states: dict[str, Any] = {subject: seen.state for subject, seen in health.seen(connection).items()}
     return states | {"last_delivery_at": last.isoformat(timespec="seconds") if last else None}
@@ -96,7 +98,7 @@ async def numbers(request: Request) -> dict[str, Any]:
 
 @api.get("/api/conversations")
 async def list_conversations(request: Request, limit: PageSize = 50, before: str | None = None) -> dict[str, Any]:
-    """Conversations, the latest activity first. ``before``: the ``next`` of the page before."""
+    """Conversations, the latest activity first. ``before``: the ``next`` of the previous page."""
     now = request.app.state.service.clock.now()
 
     def read(connection: Connection) -> dict[str, Any]:
@@ -130,7 +132,7 @@ async def list_conversations(request: Request, limit: PageSize = 50, before: str
 
 @api.get("/api/conversations/{lead_id}/messages")
 async def list_messages(request: Request, lead_id: int, limit: PageSize = 50, before: Cursor = 0) -> dict[str, Any]:
-    """A deal's messages, the newest page first, each in the order they were said. ``before``: the last ``next``."""
+    """A deal's messages, the newest page first, a page in order of time. ``before``: the previous page's ``next``."""
 
     def read(connection: Connection) -> dict[str, Any] | None:
         if not connection.scalar(sa.select(sa.exists().where(conversations.c.amocrm_lead_id == lead_id))):
@@ -160,7 +162,7 @@ async def list_messages(request: Request, lead_id: int, limit: PageSize = 50, be
 
 @api.post("/api/conversations/{lead_id}/pause")
 async def pause(request: Request, lead_id: int, minutes: float | None = None) -> dict[str, Any]:
-    """Leave a deal to people: for ``minutes``, or until it is resumed."""
+    """Leave a deal to staff: for ``minutes``, or until it is resumed."""
     service = request.app.state.service
     now = service.clock.now()
     try:
@@ -182,7 +184,7 @@ async def resume(request: Request, lead_id: int) -> dict[str, Any]:
 
 @api.delete("/api/clients")
 async def forget(request: Request, lead_id: int | None = None, contact_id: int | None = None) -> dict[str, Any]:
-    """Erase a client, named by a deal or by amoCRM's contact; ``tasks_left`` could not be deleted at Manus."""
+    """Erase a client, named by a deal or by amoCRM's contact. ``tasks_left``: tasks that Manus did not delete."""
     if (lead_id is None) == (contact_id is None):
         raise HTTPException(422, _("give either lead_id or contact_id"))
     service: Service = request.app.state.service
@@ -201,7 +203,7 @@ async def forget(request: Request, lead_id: int | None = None, contact_id: int |
 
 @api.post("/api/conversations/{lead_id}/mode")
 async def mode(request: Request, lead_id: int, mode: Literal["auto", "draft", "off"] | None = None) -> dict[str, Any]:
-    """How the assistant works in a deal; without ``mode`` as set for all."""
+    """Set the assistant's mode in a deal; without ``mode``, the mode of the settings holds."""
     if not await request.app.state.service.database.write(lambda connection: set_mode(connection, lead_id, mode)):
         raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
     return {"lead_id": lead_id, "mode": mode}
@@ -211,7 +213,7 @@ async def mode(request: Request, lead_id: int, mode: Literal["auto", "draft", "o
 async def list_turns(
     request: Request, state: str | None = None, limit: PageSize = 50, before: Cursor = 0
 ) -> dict[str, Any]:
-    """Turns, the newest first. ``state``: one of them, or ``person`` for all that a person has to see to."""
+    """Turns, the newest first. ``state``: only turns in this state; ``person``: only turns that need a person."""
     states = NEEDS_STAFF if state == "person" else (state,) if state else tuple(State)
     if not set(states) <= set(State):
         raise HTTPException(422, _("the states are: {states}").format(states=", ".join((*State, "person"))))
@@ -224,12 +226,12 @@ async def list_turns(
 
 @api.get("/api/turns/{turn_id}")
 async def turn(request: Request, turn_id: int) -> dict[str, Any]:
-    """One turn: what it rests on and cost, and the attempts at the reply, with what was refused and why."""
+    """One turn: the details of its reply, and all attempts at it, with refused drafts and why they were refused."""
 
     def look(connection: Connection) -> dict[str, Any] | None:
         row = turn_.get(connection, turn_id)
-        tried = attempts.of_turn(connection, turn_id)
-        return None if row is None else _turn(row) | {"details": row.details, "tries": [_try(one) for one in tried]}
+        tries = [_try(attempt) for attempt in attempts.of_turn(connection, turn_id)]
+        return None if row is None else _turn(row) | {"details": row.details, "tries": tries}
 
     found: dict[str, Any] | None = await request.app.state.service.database.read(look)
     if found is None:
@@ -241,7 +243,7 @@ async def turn(request: Request, turn_id: int) -> dict[str, Any]:
 async def knowledge_gaps(
     request: Request, days: int = Query(30, ge=1, le=3650), limit: int = Query(100, ge=1, le=1000)
 ) -> dict[str, Any]:
-    """What clients asked in so many days and the knowledge folder does not say, the most frequent first."""
+    """Questions of the last ``days`` that the knowledge folder does not answer, the most frequent first."""
     service = request.app.state.service
     since = service.clock.now() - timedelta(days=days)
     found = await service.database.read(lambda connection: gaps.listed(connection, since, limit))
@@ -250,7 +252,7 @@ async def knowledge_gaps(
 
 @api.post("/api/turns/{turn_id}/retry")
 async def retry(request: Request, turn_id: int) -> dict[str, Any]:
-    """Answer a turn that ended without a reply; one that may have been sent is looked for in amoCRM first."""
+    """Answer a turn that ended without a reply. A reply that may have been sent is looked for in amoCRM first."""
     service = request.app.state.service
     now = service.clock.now()
     connected = service.settings.amocrm_connected
@@ -261,14 +263,14 @@ async def retry(request: Request, turn_id: int) -> dict[str, Any]:
     if answers is None:
         raise HTTPException(409, _("the turn {turn} is not one that can be tried again").format(turn=turn_id))
     service.worker.put([answers])
-    return {"turn_id": answers, "state": "under way"}  # another one where the client has written on meanwhile
+    return {"turn_id": answers, "state": "under way"}  # another turn if the client has written on meanwhile
 
 
 @api.post("/api/turns/{turn_id}/approve")
 async def approve(
     request: Request, turn_id: int, text: Annotated[str | None, Body(embed=True, min_length=1)] = None
 ) -> dict[str, Any]:
-    """Send a draft to the client; ``text``: what to send in its place."""
+    """Send a draft to the client. ``text``: sent in place of the draft's text."""
     service = request.app.state.service
     if text is not None and not text.strip():
         raise HTTPException(422, _("the text is empty"))
@@ -291,7 +293,7 @@ async def reject(request: Request, turn_id: int) -> dict[str, Any]:
 
 
 def _pause(until: datetime | None, now: datetime) -> dict[str, Any]:
-    """paused_until: a moment, UNTIL_RESUMED, or None where nothing is paused."""
+    """paused_until: a moment, UNTIL_RESUMED, or None without a pause."""
     paused = until is not None and until > now
     shown = None if until is None or not paused else UNTIL_RESUMED if until == FOR_GOOD else until.isoformat()
     return {"paused": paused, "paused_until": shown}

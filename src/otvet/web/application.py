@@ -1,4 +1,4 @@
-"""The web application: routes put together around a service."""
+"""The web application: the routes around a service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ from otvet.widget.door import SalesbotWebhook
 
 
 def create(service: Service) -> ASGIApp:
-    """Everything over HTTP; the service starts and stops with it."""
+    """Make the application; the service starts and stops with it."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

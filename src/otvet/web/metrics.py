@@ -1,4 +1,4 @@
-"""What Prometheus reads: this process's rates and times, and the totals of the database."""
+"""The metrics for Prometheus: this process's rates and times, and the totals of the database."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -43,7 +43,7 @@ MOMENTS = {
 
 
 def render(numbers: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> bytes:
-    """The exposition text: ``numbers`` is what ``stats.read`` gave, ``seen`` what ``watched.for_metrics`` gave."""
+    """The exposition text. numbers: from ``stats.read``. seen: from ``health.for_metrics``."""
     registry = CollectorRegistry()
     registry.register(_Totals(numbers))
     registry.register(_Watched(seen or {}))

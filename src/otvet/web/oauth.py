@@ -1,4 +1,4 @@
-"""``GET /oauth/amocrm``: amoCRM sends the administrator's browser here when the consent was given, or denied."""
+"""``GET /oauth/amocrm``: amoCRM sends the administrator's browser here after the consent was given or denied."""
 
 from html import escape
 
@@ -31,7 +31,7 @@ HEADERS = {
 
 
 class ConsentPage:
-    """Takes the answer and says what came of it."""
+    """Takes the answer, and shows a page with the result."""
 
     def __init__(self, consenting: Consenting) -> None:
         self._consenting = consenting

@@ -1,7 +1,7 @@
-"""The webhook: amoCRM's deliveries in, 200 when they are stored. Nothing heavy happens here.
+"""The webhook: takes amoCRM's deliveries and answers 200 when they are stored. Nothing heavy happens here.
 
-It stands in front of the application as plain ASGI: routing, middleware and parameter parsing have nothing to do for
-it and took more than half of its time.
+It is plain ASGI in front of the application: routing, middleware and parameter parsing took more than half of its time
+and do nothing for it.
 """
 
 import hmac
@@ -19,11 +19,11 @@ from otvet.web.metrics import DELIVERIES, DELIVERY_SECONDS
 log = structlog.get_logger(__name__)
 
 LARGEST_BODY = 4 * 1024 * 1024
-KEPT_OF_A_LARGER = 64 * 1024
+QUARANTINED_PREFIX = 64 * 1024
 
 
 class Webhook:
-    """Answers below ``path``; everything else goes to ``application``."""
+    """Answers requests below ``path``; all others go to ``application``."""
 
     def __init__(self, application: ASGIApp, path: str, secret: str, inbox: Inbox) -> None:
         self._application = application
@@ -44,7 +44,7 @@ class Webhook:
         if not hmac.compare_digest(given.encode(), self._secret):
             return JSONResponse({"detail": "Not Found"}, 404)
         if scope["method"] in ("GET", "HEAD"):
-            return PlainTextResponse("OK")  # amoCRM may look whether the address is there
+            return PlainTextResponse("OK")  # amoCRM may test whether the address exists
         if scope["method"] != "POST":
             return JSONResponse({"detail": "Method Not Allowed"}, 405, {"Allow": "GET, POST"})
         with DELIVERY_SECONDS.time():
@@ -55,16 +55,16 @@ class Webhook:
             body, whole = await _read(receive)
             if not whole:
                 reason = f"larger than {LARGEST_BODY} bytes; its beginning"
-                await self._inbox.quarantine(body[:KEPT_OF_A_LARGER], reason)
+                await self._inbox.quarantine(body[:QUARANTINED_PREFIX], reason)
                 return _stored(0, 0)
             if nonce := trial.nonce_in(body):
                 DELIVERIES.labels("trial").inc()
                 return JSONResponse({trial.FIELD: trial.signature(self._secret.decode(), nonce)})
             stored = await self._inbox.receive(body)
         except BrokenOff:
-            return Response(status_code=400)  # nobody is there to read it; amoCRM sends it again
+            return Response(status_code=400)  # the sender has gone; amoCRM sends the delivery again
         except StorageError as error:
-            # amoCRM repeats what was answered with 5xx; the client's message must not be lost.
+            # amoCRM repeats a delivery after a 5xx, so the client's message is not lost.
             DELIVERIES.labels("not_stored").inc()
             log.error("a delivery could not be stored", reason=str(error))
             return JSONResponse({"error": "not stored, send it again"}, 503, {"Retry-After": "60"})
@@ -77,16 +77,16 @@ _STORED = DELIVERIES.labels("stored")
 
 @lru_cache(maxsize=64)
 def _stored(saved: int, duplicates: int) -> Response:
-    """Nearly all deliveries get the same answer."""
+    """The answer to a stored delivery; nearly all deliveries share a few of them."""
     return JSONResponse({"saved": saved, "duplicates": duplicates})
 
 
 class BrokenOff(Exception):
-    """The sender went away in the middle of the body."""
+    """The sender went away before the end of the body."""
 
 
 async def _read(receive: Receive) -> tuple[bytes, bool]:
-    """(body, whether it is whole)"""
+    """(the body, whether it is whole); a body larger than LARGEST_BODY is cut."""
     chunks: list[bytes] = []
     size = 0
     while True:

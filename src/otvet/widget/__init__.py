@@ -1,1 +1,1 @@
-"""The delivery method for a Salesbot that asks for a reply and waits for it: its door, its token, its waiting bots."""
+"""The delivery method for a Salesbot that asks for a reply and waits: its address, its token, the waiting bots."""

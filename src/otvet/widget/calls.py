@@ -1,6 +1,7 @@
-"""A Salesbot that asks for a reply: who it is, for which deal, where the reply is to go; kept in one commit.
+"""A Salesbot's request for a reply: checked, and stored in one commit.
 
-The bot's words are taken for the client's message where the webhook has not told of it: the two come in any order.
+The bot passes on the client's words. They are stored as the client's message unless the webhook has reported it
+already: the two come in any order.
 Source: https://www.amocrm.ru/developers/content/digital_pipeline/salesbot (the step widget_request)
 """
 
@@ -27,16 +28,16 @@ _PATH = re.compile(r"/api/v4/(salesbot|marketingbot)/\d+/continue/[\w-]+")
 
 
 class Refused(ValueError):
-    """The request is not one that is answered; the message is for the log and quotes nothing of it."""
+    """The request is refused; the message is for the log and quotes nothing of the request."""
 
 
 class NotBelieved(Refused):
-    """Nothing shows that amoCRM sent it."""
+    """Nothing shows that amoCRM sent the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class BotCall:
-    """What a bot asks. text: the client's words, as far as the step was told to pass them on."""
+    """A bot's request. text: the client's words; empty if the step does not pass them on."""
 
     lead_id: int
     return_url: str
@@ -44,11 +45,11 @@ class BotCall:
 
 
 def read_call(body: bytes, secret: str, base_url: str, now: datetime, account_id: int | None = None) -> BotCall:
-    """Understand and check a request, JSON or form. Raises Refused.
+    """Parse and check a request, JSON or form. Raises Refused.
 
-    secret: the integration's secret key. base_url: the account's, the only place where a reply may go.
-    account_id: the account's; None before amoCRM was asked for it. The claim ``aud`` is left alone: in amoCRM's other
-    tokens it is the integration's address, and whose it is shows in the secret already.
+    secret: the integration's secret key. base_url: the account's address, the only place where a reply may go.
+    account_id: the account's id; None until amoCRM was asked. The claim ``aud`` is not checked: in amoCRM's other
+    tokens it is the integration's address, and the secret shows already which integration signed the token.
     """
     try:
         request = parse(body)
@@ -72,7 +73,7 @@ def read_call(body: bytes, secret: str, base_url: str, now: datetime, account_id
 
 
 def is_ours(return_url: str, base_url: str) -> bool:
-    """Whether an address is one of the account's where a bot waits."""
+    """Whether an address is one at which a bot of the account waits."""
     try:
         given, own = urlsplit(return_url), urlsplit(base_url)
         same = (given.scheme, given.hostname, given.port) == (own.scheme, own.hostname, own.port)
@@ -83,10 +84,10 @@ def is_ours(return_url: str, base_url: str) -> bool:
 
 
 def take(connection: Connection, call: BotCall, now: datetime) -> list[int]:
-    """Store that a bot waits; gives the turns to begin: none where one of the deal is open, whose reply it gets."""
+    """Store that a bot waits; returns the turns to begin: none if the deal has an open turn, whose reply it gets."""
     chat = told_twice.chat_of_words(connection, call.lead_id, call.text, now) if call.text else None
     known = waiting.words_key(call.text) if call.text and not chat else chat
-    if not waiting.keep(connection, call.lead_id, call.return_url, known, now):
+    if not waiting.save(connection, call.lead_id, call.return_url, known, now):
         return []
     if not call.text or chat is not None or _is_open(connection, call.lead_id):
         return []

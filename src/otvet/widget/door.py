@@ -1,6 +1,6 @@
-"""The address that a Salesbot asks for a reply: it is told "yes" at once, and gets the reply at its return_url.
+"""The address that a Salesbot calls for a reply. It is answered at once, and the reply goes to its return_url later.
 
-amoCRM waits two seconds for this answer, so nothing is done but to check and to store.
+amoCRM waits two seconds for the answer, so the request is only checked and stored.
 """
 
 import hmac
@@ -45,7 +45,7 @@ class SalesbotWebhook:
         self._base_url = base_url
 
     async def take(self, request: Request) -> Response:
-        """200 when it is kept; 404, 401, 403 or 413 for what is not the account's bot; 503 when it cannot be stored."""
+        """200 when stored; 404, 401, 403 or 413 if the account's bot did not send it; 503 when it cannot be stored."""
         given = request.path_params["secret"]
         if not hmac.compare_digest(given.encode(), self._webhook_secret.encode()):
             return JSONResponse({"detail": "Not Found"}, 404)
@@ -58,7 +58,7 @@ class SalesbotWebhook:
             call = read_call(body, self._client_secret, self._base_url, now, account.id if account else None)
             opened = await self._database.write(lambda connection: take(connection, call, now))
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
+            return Response(status_code=400)  # the sender has gone
         except NotBelieved as error:
             log.warning("a Salesbot's request is not believed", reason=str(error))
             return JSONResponse({"detail": "Unauthorized"}, 401)
@@ -73,7 +73,7 @@ class SalesbotWebhook:
 
 
 async def _read(request: Request) -> bytes | None:
-    """The body; None if it is larger than it may be."""
+    """The body; None if it is larger than LARGEST_BODY."""
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)

@@ -1,4 +1,4 @@
-"""The delivery method ``widget``: to a Salesbot that asked for the reply and waits. It goes on once, with all parts."""
+"""The delivery method ``widget``: gives the reply to a Salesbot that waits for it, in one call with all parts."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -34,7 +34,7 @@ NO_BOT = N_(
 
 
 class Widget(DeliveryMethod):
-    """show: whether the bot is told to send the text itself, in pieces of 80 characters."""
+    """Gives replies to waiting bots. show: the bot is told to send the text itself, in pieces of 80 characters."""
 
     at_once = True
 
@@ -52,7 +52,7 @@ class Widget(DeliveryMethod):
         return super().cut(text, origin)
 
     def wants(self, connection: Connection, turn: Turn, asked: Asked) -> bool:
-        """Where only a bot has told of the message, its channel is not known, and that bot waits for the reply."""
+        """Whether only a bot has reported the message, so that its channel is not known, and a bot waits."""
         return not asked.origin and waiting.newest(connection, turn, self._clock.now()) is not None
 
     async def prepare(self, turn: Turn, asked: Asked, batch: Sequence[Part]) -> bool:

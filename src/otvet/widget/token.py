@@ -13,23 +13,23 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-HASHES = {"HS256": hashlib.sha256, "HS512": hashlib.sha512}  # the documentation's, and one that was seen live
+HASHES = {"HS256": hashlib.sha256, "HS512": hashlib.sha512}  # the documented method, and one that was seen live
 CLOCKS_DIFFER = timedelta(minutes=1)
 LONGEST = 8192  # characters
 
 
 class NotGenuine(ValueError):
-    """The token is not what amoCRM signs, or not of now; the message says why and quotes nothing."""
+    """amoCRM did not sign the token, or it is not valid now; the message says why and quotes nothing."""
 
 
 def claims(token: str, secret: str, now: datetime) -> Mapping[str, Any]:
-    """What a genuine token says. Raises NotGenuine."""
+    """The claims of a genuine token. Raises NotGenuine."""
     head, _dot, signature = token[: LONGEST + 1].rpartition(".")
     header_part, dot, payload_part = head.partition(".")
     if not dot or len(token) > LONGEST:
         raise NotGenuine("no token")
     header, payload = _object(header_part), _object(payload_part)
-    hashed = HASHES.get(str(header.get("alg")))  # never "none", and never what the token alone wants
+    hashed = HASHES.get(str(header.get("alg")))  # never "none", and no other method that the token names
     if hashed is None:
         raise NotGenuine("signed by another method than HS256 or HS512")
     expected = hmac.digest(secret.encode(), head.encode(), hashed)
@@ -49,7 +49,7 @@ def _seconds(payload: Mapping[str, Any], name: str) -> float:
         seconds = float(payload[name])
     except (KeyError, TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not math.isfinite(seconds):  # one that never ends is as good as none
+    if not math.isfinite(seconds):  # a token that never ends is not accepted
         raise NotGenuine(f"a token whose {name} is no time")
     return seconds
 

@@ -1,4 +1,4 @@
-"""What a Salesbot told of a client's message before, or instead of, the webhook: the same words are not kept twice."""
+"""A client's message that both a Salesbot and the webhook report, in any order: its words are stored once."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,32 +19,32 @@ PREFIX = "otvet:bot:"
 
 
 def key(return_url: str) -> str:
-    """The key of a message that only a bot has told of yet."""
+    """The key of a message that only a bot has reported."""
     return PREFIX + hashlib.blake2s(return_url.encode(), digest_size=16).hexdigest()
 
 
 def chat_of_words(connection: Connection, lead_id: int, text: str, now: datetime) -> str | None:
-    """The chat in which the webhook has told of the client's words already; empty: not known; None: it has not."""
-    told = [row for row in _lately(connection, lead_id, now) if not row.amocrm_message_id.startswith(PREFIX)]
-    same = [row for row in told if _plain(row.content) == _plain(text)]
+    """The chat of the client's words if the webhook has reported them; empty: unknown; None: it has not."""
+    reported = [row for row in _recent(connection, lead_id, now) if not row.amocrm_message_id.startswith(PREFIX)]
+    same = [row for row in reported if _plain(row.content) == _plain(text)]
     return (same[-1].chat_ref or "") if same else None
 
 
 def adopt(connection: Connection, events: Sequence[MessageEvent], now: datetime) -> set[str]:
-    """The keys of those events whose message a bot told of before; what they know besides is kept with it."""
+    """Add the events' details to the messages that a bot has reported; returns the keys of those events."""
     adopted: set[str] = set()
     for event in events:
         if event.lead_id is None or event.sender != "client":
             continue
-        for row in _lately(connection, event.lead_id, now):
+        for row in _recent(connection, event.lead_id, now):
             if row.amocrm_message_id.startswith(PREFIX) and _plain(row.content) == _plain(event.text):
-                _know(connection, row, event, now)
+                _add_details(connection, row, event, now)
                 adopted.add(event.key)
                 break
     return adopted
 
 
-def _lately(connection: Connection, lead_id: int, now: datetime) -> Sequence[Row[Any]]:
+def _recent(connection: Connection, lead_id: int, now: datetime) -> Sequence[Row[Any]]:
     query = (
         sa.select(messages)
         .join(conversations)
@@ -60,7 +60,7 @@ def _lately(connection: Connection, lead_id: int, now: datetime) -> Sequence[Row
     return connection.execute(query).all()
 
 
-def _know(connection: Connection, row: Row[Any], event: MessageEvent, now: datetime) -> None:
+def _add_details(connection: Connection, row: Row[Any], event: MessageEvent, now: datetime) -> None:
     know_message(
         connection, row.id, event.key, event.contact_id, event.chat_id, event.talk_id, event.chat_ref, event.raw
     )

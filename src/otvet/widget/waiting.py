@@ -14,16 +14,16 @@ from otvet.storage.engines import Id, UtcDateTime, insert, metadata
 from otvet.turns.turn import Turn
 
 WAITS_FOR = timedelta(days=1)
-"""A bot that asked longer ago is taken for gone. How long amoCRM lets a bot wait is not documented."""
+"""A bot that asked longer ago counts as gone. How long amoCRM lets a bot wait is not documented."""
 
 STARTED_WITHIN = timedelta(seconds=5)
-"""A bot asks after the message that started it; amoCRM's clock, by which messages are dated, may be ahead of ours."""
+"""A bot asks after the message that started it, but amoCRM's clock, which dates messages, may be ahead of ours."""
 
 TOLD_WITHIN = timedelta(seconds=15)
-"""So long the webhook is waited for, which tells in which chat a bot's words were said."""
+"""How long to wait for the webhook to report the chat of a bot's words."""
 
 SAME_WITHIN = timedelta(minutes=10)
-"""Between two tellings of one message, by the webhook and by the bot that it started."""
+"""The longest time between the two reports of one message, by the webhook and by the bot that it started."""
 
 WORDS = "words:"
 
@@ -34,9 +34,9 @@ bot_waits = sa.Table(
     sa.Column("lead_id", sa.BigInteger, nullable=False, index=True),
     sa.Column("return_url", sa.Text, nullable=False, unique=True),
     sa.Column("received_at", UtcDateTime, nullable=False),
-    # The chat whose message started it, or a key of its words while nobody has told their chat; none: neither is known.
+    # The chat whose message started the bot, or a key of its words until their chat is known; none: neither is known.
     sa.Column("chat_ref", sa.Text),
-    # The turn whose reply it got; none: it still waits. No foreign key: a turn that is joined to another goes away.
+    # The turn whose reply it got; none: it still waits. No foreign key: a turn that is joined to another is deleted.
     sa.Column("turn_id", Id, index=True),
 )
 
@@ -54,12 +54,12 @@ class Bot:
 
     @property
     def words(self) -> str | None:
-        """The key of its words, while nobody has told in which chat they were said."""
+        """The key of its words, until their chat is known."""
         return self.chat_ref if self.chat_ref and self.chat_ref.startswith(WORDS) else None
 
 
-def keep(connection: Connection, lead_id: int, return_url: str, chat_ref: str | None, now: datetime) -> bool:
-    """A bot waits; False when that is known already."""
+def save(connection: Connection, lead_id: int, return_url: str, chat_ref: str | None, now: datetime) -> bool:
+    """Store that a bot waits; False if it is stored already."""
     values = {"lead_id": lead_id, "return_url": return_url, "received_at": now, "chat_ref": chat_ref or None}
     statement = insert(connection.dialect.name, bot_waits).values(values).on_conflict_do_nothing()
     return connection.scalar(statement.returning(bot_waits.c.id)) is not None
@@ -73,7 +73,7 @@ def of_deal(connection: Connection, lead_id: int, now: datetime) -> list[Bot]:
 
 
 def words_key(text: str) -> str:
-    """Stands for the words with which a bot was started, however they are spaced."""
+    """The key of the words that started a bot; spaces make no difference."""
     return WORDS + hashlib.blake2s(" ".join(text.split()).encode(), digest_size=16).hexdigest()
 
 
@@ -91,10 +91,10 @@ def _was_started_in(connection: Connection, bot: Bot, turn: Turn) -> bool:
 
 
 def _may_be_for(connection: Connection, bot: Bot, turn: Turn, now: datetime) -> bool:
-    """A bot of which nothing else is known was started by what was said last before it asked.
+    """Whether a bot may have been started in the turn's chat: if nothing else is known, by the last message before it.
 
-    Of two contacts who write at the same time the bot of one may ask before the webhook tells what they said: it is
-    not the other's.
+    If two contacts write at the same time, the bot of one may ask before the webhook reports the message. It must not
+    get the reply to the other contact, so a bot with words waits TOLD_WITHIN for that report.
     """
     chats = {row.chat_ref for row in _saying(connection, bot, turn)}
     if bot.words is None and bot.chat_ref:
@@ -115,7 +115,7 @@ _SAID_LATELY = sa.select(messages.c.turn_id, messages.c.chat_ref, messages.c.con
 
 
 def _saying(connection: Connection, bot: Bot, turn: Turn) -> Iterator[Any]:
-    """The client's messages that have the words with which a bot was started."""
+    """The client's messages with the words that started a bot."""
     if bot.words is not None:
         since = bot.received_at - SAME_WITHIN
         rows = connection.execute(_SAID_LATELY, {"conversation": turn.conversation_id, "since": since}).all()
@@ -135,25 +135,25 @@ _SAID_LAST = (
 
 
 def know_chat(connection: Connection, bot_id: int, chat_ref: str) -> None:
-    """The chat whose message started a bot is known now."""
+    """Set the chat whose message started a bot."""
     connection.execute(bot_waits.update().where(bot_waits.c.id == bot_id).values(chat_ref=chat_ref))
 
 
 def of_turn(connection: Connection, turn_id: int) -> Bot | None:
-    """The bot that a turn's reply goes to."""
+    """The bot that gets a turn's reply."""
     query = sa.select(bot_waits).where(bot_waits.c.turn_id == turn_id).order_by(bot_waits.c.id.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     return None if row is None else Bot(*row)
 
 
 def take(connection: Connection, bot_id: int, turn_id: int) -> bool:
-    """The turn's reply goes to this bot, and no other turn's does."""
+    """Reserve a bot for a turn's reply; False if it has one already."""
     free = bot_waits.update().where(bot_waits.c.id == bot_id, bot_waits.c.turn_id.is_(None))
     return connection.execute(free.values(turn_id=turn_id)).rowcount == 1
 
 
 def forget_chats(connection: Connection, refs: Collection[str], conversation_ids: Collection[int]) -> None:
-    """A client was erased: no bot is known to wait in these chats, nor by which words one of these deals was begun."""
+    """Erase these chats from the waiting bots, and the keys of words in these conversations' deals."""
     deals = sa.select(conversations.c.amocrm_lead_id).where(conversations.c.id.in_(conversation_ids))
     words = sa.and_(bot_waits.c.lead_id.in_(deals), bot_waits.c.chat_ref.startswith(WORDS))
     here = sa.or_(bot_waits.c.chat_ref.in_(refs), words)
