@@ -18,7 +18,7 @@ from otvet.storage.database import Database
 from otvet.turns import turn as turn_
 from otvet.turns.policy import Policy
 from otvet.turns.turn import Reason, State, turns
-from otvet.widget import calls
+from otvet.widget import calls, told_twice
 from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage, Writer
@@ -214,7 +214,7 @@ def test_each_bot_gets_the_answer_to_its_words_whenever_the_webhook_tells_of_the
         else:
             body = deal.incoming(text, **about)
             with database.writes.begin() as connection:
-                store(connection, [Received(body, read_delivery(body, now), now)], with_bots=True)
+                store(connection, [Received(body, read_delivery(body, now), now)], adopt=told_twice.adopt)
 
     before, _, after = (part.split(", ") for part in order.partition("answers"))
     for what in filter(None, before):

@@ -27,7 +27,7 @@ from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage, Writer
 from tests.test_deliver import BOT, account
-from tests.test_schema import upgrade
+from tests.test_schema import migrate_to
 
 NOW = FakeClock().now()
 OPENED = NOW - timedelta(minutes=2)
@@ -39,7 +39,7 @@ class Old:
     """A database of version 0009, filled as that version filled it."""
 
     def __init__(self, database: Database, connection: Connection) -> None:
-        upgrade(connection, "0009")
+        migrate_to(connection, "0009")
         tables = sa.MetaData()
         tables.reflect(connection)
         self._tables = tables.tables

@@ -78,7 +78,7 @@ class Process:
             async with httpx2.AsyncClient(trust_env=False) as http:
 
                 async def gate() -> None:
-                    await outages.pass_through(database, outages.AMOCRM)
+                    await outages.check(database)
 
                 source = FixedToken(self._amo.token)
                 client = AmoClient(http, self._amo.url, source, None, gate)

@@ -29,7 +29,7 @@ from otvet.responders.knowledge.responder import Knowledge
 from otvet.storage.database import Database
 from otvet.turns import changes, drafts, facts, human_request, policy, queue
 from otvet.turns import turn as turns
-from otvet.turns.attempts import WRITINGS, StoredAttempts
+from otvet.turns.attempts import WRITINGS, StoredAttempts, TakenOver
 from otvet.turns.policy import Go, Policy, Rewrite, Step, Verdict, Wait
 from otvet.turns.turn import Reason, State, Turn, Writer
 
@@ -129,6 +129,9 @@ class Answering:
                 await self._wake_resting_turns()
             await self._summaries.bring_up_to_date(turn_id)
             return outcome
+        except TakenOver as error:
+            log.warning("a turn is left to another process", turn=turn_id, reason=str(error))
+            return NOT_OURS
         finally:
             self.active.discard(turn_id)
 
