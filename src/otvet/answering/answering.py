@@ -111,29 +111,32 @@ class Answering:
             return NOT_OURS
         self.active.add(turn_id)
         try:
-            turn = await self._claim(turn_id)
-            outcome: Outcome = Rewrite()
-            while turn is not None and isinstance(outcome, Rewrite):
-                turn = await self._wait_for_place(turn)
-                if turn is not None:
-                    await self._wait_for_cards(turn)
-                    await self._have_written(turn)
-                    outcome = await self._deliver(turn)
-            if turn is None:
-                return NOT_OURS
-            self._wake_next_turn(turn.conversation_id)
-            await self._delivery.release(turn)
-            if not isinstance(outcome, State):
-                return NOT_OURS
-            if outcome == State.SENT:
-                await self._wake_resting_turns()
-            await self._summaries.bring_up_to_date(turn_id)
-            return outcome
+            return await self._answer(turn_id)
         except TakenOver as error:
             log.warning("a turn is left to another process", turn=turn_id, reason=str(error))
             return NOT_OURS
         finally:
             self.active.discard(turn_id)
+
+    async def _answer(self, turn_id: int) -> str:
+        turn = await self._claim(turn_id)
+        outcome: Outcome = Rewrite()
+        while turn is not None and isinstance(outcome, Rewrite):
+            turn = await self._wait_for_place(turn)
+            if turn is not None:
+                await self._wait_for_cards(turn)
+                await self._have_written(turn)
+                outcome = await self._deliver(turn)
+        if turn is None:
+            return NOT_OURS
+        self._wake_next_turn(turn.conversation_id)
+        await self._delivery.release(turn)
+        if not isinstance(outcome, State):
+            return NOT_OURS
+        if outcome == State.SENT:
+            await self._wake_resting_turns()
+        await self._summaries.bring_up_to_date(turn_id)
+        return outcome
 
     async def amocrm_is_back(self) -> None:
         """An outage is over: replies that wait, here or in no process, are tried again."""
