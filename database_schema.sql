@@ -36,15 +36,15 @@ CREATE TABLE clients (
 
 -- A row is a consent that is waited for.
 CREATE TABLE consents (
-    state TEXT NOT NULL, -- a digest: who reads the table cannot answer for amoCRM
+    state TEXT NOT NULL, -- a digest: a reader of the table cannot answer in amoCRM's name
     base_url TEXT NOT NULL,
     client_id TEXT NOT NULL,
-    client_secret TEXT NOT NULL, -- sealed
+    client_secret TEXT NOT NULL, -- encrypted
     redirect_url TEXT NOT NULL,
     ends_at DATETIME NOT NULL,
     answered_at DATETIME,
-    given BOOLEAN, -- unknown while it is open
-    sentence TEXT, -- what came of it, for who waits
+    given BOOLEAN, -- null while the request is open
+    sentence TEXT, -- the result, for the person who waits
     CONSTRAINT pk_consents PRIMARY KEY (state)
 );
 
@@ -108,16 +108,16 @@ CREATE TABLE spending (
 -- A row is the tokens of amoCRM's consent.
 CREATE TABLE tokens (
     name TEXT NOT NULL,
-    base_url TEXT NOT NULL, -- whose tokens they are; nobody else is ever sent them
+    base_url TEXT NOT NULL, -- the account; the tokens are sent to no other address
     client_id TEXT NOT NULL,
     redirect_url TEXT NOT NULL,
-    access_token TEXT NOT NULL, -- both sealed
+    access_token TEXT NOT NULL, -- both are encrypted
     refresh_token TEXT NOT NULL,
     issued_at DATETIME NOT NULL,
     expires_at DATETIME NOT NULL,
-    version BIGINT NOT NULL, -- one higher with every pair
-    claimed_until DATETIME, -- until then nobody else renews
-    refusal TEXT, -- why there will be no next pair
+    version BIGINT NOT NULL, -- grows by one with every pair
+    claimed_until DATETIME, -- until then no other process renews
+    refusal TEXT, -- why amoCRM gives no next pair
     CONSTRAINT pk_tokens PRIMARY KEY (name)
 );
 

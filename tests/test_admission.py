@@ -59,7 +59,7 @@ def test_a_channel_that_is_left_out_ends_visibly_and_off_the_list(database: Data
     assert answered(stage, turn) == [State.CANCELLED]
     assert stage.turn(turn).reason == CHANNEL
     assert stage.responders[0].asked == []
-    assert database.look(lambda connection: turn_.listed(connection, NEEDS_STAFF, 9)) == []
+    assert database.read_now(lambda connection: turn_.listed(connection, NEEDS_STAFF, 9)) == []
 
 
 def test_what_a_person_wants_answered_is(database: Database) -> None:

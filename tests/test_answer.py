@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from otvet.account.outage_probe import Lookout
+from otvet.account.outage_probe import OutageProbe
 from otvet.amocrm.client import AmoClient, Limiter, Slot
 from otvet.amocrm.events import read_delivery
 from otvet.answering import answering as module
@@ -77,7 +77,7 @@ class Stage:
         self.me = "this process"
         self.limiter: Limiter | None = None
         self.delivery: Delivery
-        self.lookout: Lookout
+        self.outage_probe: OutageProbe
         self._amo = amo
         self._count = 0
 
@@ -171,19 +171,19 @@ class Stage:
             delays=self.delays,
         )
         if client:
-            self.lookout = Lookout(self.database, self.clock, client, answering.amocrm_is_back)
+            self.outage_probe = OutageProbe(self.database, self.clock, client, answering.amocrm_is_back)
         return answering
 
     async def look_out(self) -> None:
         """As the engine has it done, by the stage's clock."""
-        await repeat(self.clock, 15, self.lookout.look, "the lookout failed")
+        await repeat(self.clock, 15, self.outage_probe.look, "the outage probe failed")
 
     def turn(self, turn_id: int) -> Any:
-        return self.database.look(lambda connection: turn_.get(connection, turn_id))
+        return self.database.read_now(lambda connection: turn_.get(connection, turn_id))
 
     def said(self) -> list[str]:
         query = sa.select(messages.c.content).where(messages.c.sender_type == "assistant").order_by(messages.c.id)
-        return list(self.database.look(lambda connection: connection.scalars(query).all()))
+        return list(self.database.read_now(lambda connection: connection.scalars(query).all()))
 
 
 async def write(answering: Answering, turn_id: int) -> None:
@@ -322,7 +322,7 @@ def test_the_next_responder_is_asked_when_one_has_no_reply(database: Database) -
 
     stage.run(play)
     query = sa.select(attempts.c.responder, attempts.c.outcome).order_by(attempts.c.responder)
-    told = database.look(lambda connection: [tuple(row) for row in connection.execute(query)])
+    told = database.read_now(lambda connection: [tuple(row) for row in connection.execute(query)])
     assert told == [("manus", "has nothing to say"), ("template", "replied")]
     assert stage.turn(turn).responder == "template"
     assert stage.said() == ["A manager will answer."]
@@ -483,7 +483,7 @@ def test_a_draft_is_dropped_twice_at_most(database: Database) -> None:
 
     stage.run(play)
     assert len(stage.responders[0].asked) == 1 + drafts.MOST_REDRAFTS
-    waiting = database.look(lambda connection: turn_.listed(connection, (State.WAITING,), 10))
+    waiting = database.read_now(lambda connection: turn_.listed(connection, (State.WAITING,), 10))
     assert len(waiting) == 1  # the last words open the next turn
 
 
@@ -676,7 +676,7 @@ def test_two_bots_do_not_talk_for_ever(database: Database) -> None:
 
     stage.run(play, play, play)
     assert ended == [State.KEPT, State.KEPT, State.HANDED]
-    (handed,) = database.look(lambda connection: turn_.listed(connection, (State.HANDED,), 10))
+    (handed,) = database.read_now(lambda connection: turn_.listed(connection, (State.HANDED,), 10))
     assert handed.reason == Reason.CEILING
 
 
@@ -768,7 +768,7 @@ def test_a_ban_stops_all_calls_and_keeps_the_reply(database: Database) -> None:
         stage = Stage(database, amo=amo)
         stage.policy = replace(
             stage.policy, stale=timedelta(days=1000)
-        )  # the lookout's sleeps move the clock as fast as they can
+        )  # the outage probe's sleeps move the clock as fast as they can
         (turn,) = stage.client_writes()
 
         async def play(answering: Answering) -> None:
@@ -781,7 +781,7 @@ def test_a_ban_stops_all_calls_and_keeps_the_reply(database: Database) -> None:
         assert stage.clock.monotonic() >= outages.RETRY_AFTER["banned"].total_seconds()
         calls = [(one["method"], one["path"].rsplit("/", 1)[1]) for one in amo.log]
         assert calls == [("POST", "notes"), ("GET", "account"), ("GET", "notes"), ("POST", "notes")]
-    assert database.look(lambda connection: outages.current(connection)) is None
+    assert database.read_now(lambda connection: outages.current(connection)) is None
 
 
 def closed_gate(stage: Stage, reason: str = "payment") -> None:
@@ -913,7 +913,7 @@ def close_gate(stage: Stage, reason: str) -> None:
 
 
 def gate_of(database: Database) -> outages.Outage | None:
-    return database.look(lambda connection: outages.current(connection))
+    return database.read_now(lambda connection: outages.current(connection))
 
 
 def test_amocrm_is_not_asked_too_early_for_a_note_whose_sender_died(database: Database) -> None:
@@ -1144,16 +1144,16 @@ def test_a_gate_is_looked_at_without_a_reply_that_is_due(database: Database) -> 
         close_gate(stage, "payment")
 
         async def play(_answering: Answering) -> None:
-            await stage.lookout.look()
+            await stage.outage_probe.look()
             assert amo.log == []
             amo.fault(path="/api/v4/account", status=402)
             stage.clock.advance(outages.RETRY_AFTER["payment"].total_seconds())
-            await stage.lookout.look()
-            await stage.lookout.look()  # not again before the next pause is over
+            await stage.outage_probe.look()
+            await stage.outage_probe.look()  # not again before the next pause is over
             assert len(amo.log) == 1
             assert gate_of(database) is not None
             stage.clock.advance(outages.RETRY_AFTER["payment"].total_seconds())
-            await stage.lookout.look()
+            await stage.outage_probe.look()
 
         stage.run(play)
     assert gate_of(database) is None
@@ -1166,7 +1166,7 @@ def test_a_clock_that_was_set_back_does_not_keep_a_gate_closed(database: Databas
         stage.clock.advance(-86400)
 
         async def play(_answering: Answering) -> None:
-            await stage.lookout.look()
+            await stage.outage_probe.look()
 
         stage.run(play)
     assert gate_of(database) is None
@@ -1187,13 +1187,13 @@ def test_who_waits_tries_again_when_another_process_opened_the_gate(database: Da
         close_gate(stage, "payment")
 
         async def play(_answering: Answering) -> None:
-            await stage.lookout.notice()
+            await stage.outage_probe.notice()
             stage.clock.sleep = lambda _seconds: asyncio.Event().wait()  # type: ignore[assignment,method-assign]
             waiting = asyncio.create_task(stage.delivery.wait(Wait(), 900))
             await asyncio.sleep(0)
             with database.writes.begin() as connection:
                 outages.end(connection)
-            await stage.lookout.notice()
+            await stage.outage_probe.notice()
             await asyncio.wait_for(waiting, 10)
 
         stage.run(play)
@@ -1271,7 +1271,7 @@ def test_what_a_paused_client_says_is_one_entry_that_grows_until_a_manager_answe
     def handed() -> list[tuple[int, int]]:
         said = sa.select(sa.func.count()).where(messages.c.turn_id == turns.c.id).scalar_subquery()
         query = sa.select(turns.c.id, said).where(turns.c.state == State.HANDED)
-        return database.look(lambda connection: [tuple(row) for row in connection.execute(query)])
+        return database.read_now(lambda connection: [tuple(row) for row in connection.execute(query)])
 
     async def play(answering: Answering) -> None:
         await answering.answer(first)
@@ -1302,7 +1302,7 @@ def test_an_entry_of_the_list_does_not_grow_past_a_turn_that_was_answered(databa
         assert await answering.answer(paused) == State.HANDED
 
     stage.run(play)
-    listed = database.look(lambda connection: turn_.listed(connection, NEEDS_STAFF, 10))
+    listed = database.read_now(lambda connection: turn_.listed(connection, NEEDS_STAFF, 10))
     assert [row.reason for row in listed] == [Reason.PAUSED, Reason.STALE]
 
 

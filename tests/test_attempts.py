@@ -38,11 +38,11 @@ class Slow(Writer):
 
 
 def kept(database: Database, turn: int) -> Sequence[Row[Any]]:
-    return database.look(lambda connection: attempts.of_turn(connection, turn))
+    return database.read_now(lambda connection: attempts.of_turn(connection, turn))
 
 
 def spent(stage: Stage) -> dict[str, int]:
-    return stage.database.look(lambda connection: spending.on(connection, stage.clock.now().date()))
+    return stage.database.read_now(lambda connection: spending.on(connection, stage.clock.now().date()))
 
 
 def test_refused_drafts_and_why_are_kept_in_their_order(database: Database) -> None:
@@ -156,7 +156,7 @@ def test_of_many_that_book_at_once_only_those_get_through_that_the_ceiling_has_r
     with ThreadPoolExecutor(8) as pool:
         closed = list(pool.map(lambda _: booked(database, 120, today), range(8)))
     assert sorted(filter(None, closed)) == ["today's ceiling of 120 credits is reached"] * 5
-    assert database.look(lambda connection: spending.on(connection, today)) == {"manus": 150}
+    assert database.read_now(lambda connection: spending.on(connection, today)) == {"manus": 150}
     assert booked(database, None, today) is None
     assert booked(database, 0, today + timedelta(days=1)) == "today's ceiling of 0 credits is reached"
     assert booked(database, 1, today + timedelta(days=1)) is None
@@ -172,8 +172,8 @@ def test_what_two_processes_add_counts_both(database: Database) -> None:
     ):
         with database.writes.begin() as connection:
             spending.add(connection, amounts)
-    assert database.look(lambda connection: spending.on(connection, today)) == {"manus": 7, "openai": 70}
-    assert database.look(lambda connection: spending.on(connection, yesterday)) == {"manus": 5}
+    assert database.read_now(lambda connection: spending.on(connection, today)) == {"manus": 7, "openai": 70}
+    assert database.read_now(lambda connection: spending.on(connection, yesterday)) == {"manus": 5}
 
 
 def test_of_many_questions_at_once_no_more_are_put_than_the_ceiling_has_room_for(database: Database) -> None:
@@ -253,7 +253,7 @@ def test_a_question_counts_for_the_day_on_which_it_was_put(database: Database) -
     (turn,) = stage.client_writes("How much?")
     stage.answer(turn)
     assert spent(stage) == {}
-    assert database.look(lambda connection: spending.on(connection, yesterday)) == {"manus": 3}
+    assert database.read_now(lambda connection: spending.on(connection, yesterday)) == {"manus": 3}
 
 
 def test_a_ceiling_closes_a_responder_for_the_day_and_the_next_one_is_asked(database: Database) -> None:
@@ -318,7 +318,7 @@ def test_a_process_that_seemed_dead_leaves_nothing_that_its_successor_would_go_o
         claimed = await hung._claim(turn)
         assert claimed is not None
         await hung._wait_for_place(claimed)
-        gathered = database.look(lambda connection: hung._gather(connection, turn))
+        gathered = database.read_now(lambda connection: hung._gather(connection, turn))
         assert gathered is not None
         stage.client_writes("And when?")
         stage.me = "successor"

@@ -81,7 +81,7 @@ class Sender:
 
 def at_rest(url: str, deals: Sequence[Deal]) -> bool:
     with closing(Database(url)) as database:
-        return database.look(lambda connection: open_turns(connection, [deal.lead for deal in deals])) == 0
+        return database.read_now(lambda connection: open_turns(connection, [deal.lead for deal in deals])) == 0
 
 
 def judged(url: str, deals: Sequence[Deal], amo: AmoStandin) -> list[str]:

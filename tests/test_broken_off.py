@@ -61,7 +61,7 @@ def test_the_pair_that_amocrm_gives_meanwhile_is_kept(database: Database, monkey
 
     asyncio.run(go())
     again = Database(database.url)
-    kept = again.look(lambda connection: tokens.kept(connection, vault))
+    kept = again.read_now(lambda connection: tokens.kept(connection, vault))
     again.close()
     assert kept is not None
     assert (kept.access, kept.refresh, kept.version) == ("access-2", "refresh-2", 2)

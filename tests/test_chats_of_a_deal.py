@@ -159,7 +159,7 @@ def test_who_asks_for_a_person_silences_the_assistant_in_their_chat_only(databas
     deal = Deal(database)
     hers = deal.writes("позовите менеджера", **HER)
     assert deal.answer(hers) == State.KEPT
-    paused = database.look(lambda connection: connection.execute(sa.select(chats)).all())
+    paused = database.read_now(lambda connection: connection.execute(sa.select(chats)).all())
     assert [(row.chat_ref, row.paused_by) for row in paused] == [("her chat", "client")]
     assert deal.answer(deal.writes("A red bike?", **HIM)) == State.KEPT
 
@@ -168,14 +168,14 @@ def test_a_message_that_names_no_chat_joins_the_only_one_that_waits(database: Da
     deal = Deal(database)
     hers = deal.writes("A blue boat?", **HER)
     assert deal.receive(deal.incoming("And when?", chat_id=None, talk_id=None, contact_id=None)) == []
-    rows = database.look(lambda connection: connection.execute(sa.select(turns)).all())
+    rows = database.read_now(lambda connection: connection.execute(sa.select(turns)).all())
     assert [row.id for row in rows] == [hers]
 
 
 def test_two_turns_of_a_chat_are_never_in_hand(database: Database) -> None:
     deal = Deal(database)
     hers = deal.writes("A blue boat?", **HER)
-    (turn,) = [database.look(lambda connection: turn_.get(connection, hers))]
+    (turn,) = [database.read_now(lambda connection: turn_.get(connection, hers))]
     again = {"conversation_id": turn.conversation_id, "chat_ref": turn.chat_ref, "state": State.WAITING}
     moments = {"first_message_at": deal.clock.now(), "last_message_at": deal.clock.now()}
     with pytest.raises(sa.exc.IntegrityError), database.writes.begin() as connection:
@@ -223,7 +223,7 @@ def test_each_bot_gets_the_answer_to_its_words_whenever_the_webhook_tells_of_the
     later = deque(filter(None, after))
     deal.clock.on_sleep = lambda: happens(later.popleft()) if later else None
     is_open = sa.select(turns.c.id).where(turns.c.state.in_(turn_.OPEN))
-    while open_ := database.look(lambda connection: connection.scalars(is_open).all()):
+    while open_ := database.read_now(lambda connection: connection.scalars(is_open).all()):
         deal.both_answered(*open_)
         while later:
             happens(later.popleft())

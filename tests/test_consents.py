@@ -67,10 +67,10 @@ def test_it_is_answered_once(database: Database, clock: FakeClock, amo: AmoStand
     answers = [(asked.state, amo.access.code(KEYS.client_id), "") for _time in range(3)]
     assert sorted(answer.given for answer in take(database, clock, *answers)) == [False, False, True]
     assert amo.access.pairs == 1
-    told = database.look(lambda connection: consents.answer_to(connection, asked.state))
+    told = database.read_now(lambda connection: consents.answer_to(connection, asked.state))
     assert told is not None
     assert told.given
-    assert database.look(lambda connection: tokens.kept(connection, VAULT)) is not None
+    assert database.read_now(lambda connection: tokens.kept(connection, VAULT)) is not None
 
 
 @pytest.mark.parametrize(("minutes", "given"), [(19, True), (20, False)])
@@ -97,14 +97,14 @@ def test_it_is_for_the_account_that_was_asked(
 
 def test_the_table_does_not_help_to_answer(database: Database, clock: FakeClock, amo: AmoStandin) -> None:
     asked = ask(database, clock, amo)
-    rows = database.look(lambda connection: repr(connection.execute(sa.select(consents.consents)).all()))
+    rows = database.read_now(lambda connection: repr(connection.execute(sa.select(consents.consents)).all()))
     assert asked.state not in rows
     assert KEYS.client_secret not in rows
     assert asked.state in asked.url
 
 
 def told(database: Database, asked: Asked) -> Answer:
-    answer = database.look(lambda connection: consents.answer_to(connection, asked.state))
+    answer = database.read_now(lambda connection: consents.answer_to(connection, asked.state))
     assert answer is not None
     return answer
 
@@ -146,7 +146,7 @@ def test_a_pair_waits_for_a_database_that_is_away(
     (answer,) = take(database, clock, (asked.state, amo.access.code(KEYS.client_id), ""))
     assert answer.given
     assert amo.access.pairs == 1
-    assert database.look(lambda connection: tokens.kept(connection, VAULT)) is not None
+    assert database.read_now(lambda connection: tokens.kept(connection, VAULT)) is not None
 
 
 def test_a_pair_that_cannot_be_kept_is_said_to_who_waits(
@@ -168,7 +168,7 @@ def test_old_ones_are_forgotten(database: Database, clock: FakeClock, amo: AmoSt
     clock.advance(2 * 86_400)
     ask(database, clock, amo)
     count = sa.select(sa.func.count()).select_from(consents.consents)
-    assert database.look(lambda connection: connection.scalar(count)) == 1
+    assert database.read_now(lambda connection: connection.scalar(count)) == 1
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def as_it_was(database: Database, turn: int, now: datetime) -> Context:
         assert row is not None
         return module.build(connection, row, 60, Instructions(), now, as_of_then=True)
 
-    return database.look(build)
+    return database.read_now(build)
 
 
 def test_a_replay_knows_nothing_that_was_said_later(database: Database) -> None:

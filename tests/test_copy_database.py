@@ -207,7 +207,7 @@ def elsewhere(database: Database, tmp_path: Path, request: pytest.FixtureRequest
 def refresh_token(settings: Settings) -> str:
     """As whoever starts with these settings reads it."""
     with closing(Database(settings.database_url)) as database:
-        kept = database.look(lambda connection: tokens.kept(connection, account.vault_of(settings)))
+        kept = database.read_now(lambda connection: tokens.kept(connection, account.vault_of(settings)))
     assert kept is not None
     return kept.refresh
 

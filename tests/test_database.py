@@ -110,7 +110,7 @@ def note_and_fail(name: str, error: Exception) -> Callable[[Connection], None]:
 
 
 def noted(database: Database) -> set[str]:
-    return set(database.look(lambda connection: connection.scalars(sa.select(keyvalue.installation.c.name)).all()))
+    return set(database.read_now(lambda connection: connection.scalars(sa.select(keyvalue.installation.c.name)).all()))
 
 
 def commits_of(database: Database) -> list[Connection]:
@@ -470,7 +470,7 @@ def test_a_deadlock_with_another_process_is_resolved(postgresql: Database) -> No
 
     def blocked() -> bool:
         waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(postgresql.look(lambda connection: connection.scalar(waits)))
+        return bool(postgresql.read_now(lambda connection: connection.scalar(waits)))
 
     async def scenario() -> str:
         for name in ("a", "b"):
@@ -503,7 +503,7 @@ def test_reading_does_not_wait_for_a_write(database: Database) -> None:
 
 def test_a_reader_cannot_write(database: Database) -> None:
     with pytest.raises((StorageError, DBAPIError), match=r"read.?only"):
-        database.look(note("a"))
+        database.read_now(note("a"))
 
     assert noted(database) == set()
 
@@ -513,7 +513,7 @@ def test_reading_does_not_make_the_file(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{file}")
 
     with pytest.raises(StorageError):
-        database.look(lambda connection: None)
+        database.read_now(lambda connection: None)
 
     assert not file.exists()
     database.close()
@@ -558,7 +558,7 @@ def test_a_table_is_part_of_the_transaction_that_made_it(database: Database) -> 
         connection.exec_driver_sql("CREATE TABLE half (a integer)")
         connection.rollback()
 
-    assert not database.look(lambda connection: sa.inspect(connection).has_table("half"))
+    assert not database.read_now(lambda connection: sa.inspect(connection).has_table("half"))
 
 
 @pytest.mark.parametrize("moment", [NOW, NOW.astimezone(timezone(timedelta(hours=7))), NOW.replace(microsecond=1)])
@@ -566,7 +566,7 @@ def test_a_moment_is_the_same_when_it_is_read(database: Database, moment: dateti
     with database.writes.begin() as connection:
         connection.execute(quarantine.insert().values(received_at=moment, reason="", body=b""))
 
-    found = database.look(lambda connection: connection.scalar(sa.select(quarantine.c.received_at)))
+    found = database.read_now(lambda connection: connection.scalar(sa.select(quarantine.c.received_at)))
     assert found == moment
     assert found.utcoffset() == timedelta(0)
 

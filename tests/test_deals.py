@@ -19,7 +19,7 @@ from otvet.answering import context
 from otvet.answering.instructions import Instructions
 from otvet.conversations.tables import clients, conversations
 from otvet.deals import known, reading
-from otvet.deals.background import Yielding
+from otvet.deals.background import LowPriorityLimiter
 from otvet.deals.reading import Deals, Names
 from otvet.intake.inbox import Received, store
 from otvet.settings.working_hours import zone_of
@@ -107,7 +107,7 @@ class Cards:
 
     def row(self) -> Any:
         query = sa.select(conversations, clients).join(clients)
-        return self.database.look(lambda connection: connection.execute(query).one())
+        return self.database.read_now(lambda connection: connection.execute(query).one())
 
     def calls(self) -> list[str]:
         return [str(one["path"]).removeprefix("/api/v4/") for one in self._amo.log]
@@ -118,7 +118,7 @@ class Cards:
             assert turn is not None
             return context.build(connection, turn, 60, Instructions(Path("nowhere")), self.clock.now(), MOSCOW)
 
-        return dict(self.database.look(build_).known)
+        return dict(self.database.read_now(build_).known)
 
 
 def an_account(amo: AmoStandin, **lead: Any) -> None:
@@ -168,7 +168,7 @@ def test_fields_may_be_null_and_names_forbidden(database: Database) -> None:
         row = cards.row()
     assert (row.deal["stage"], row.deal["stage_id"], row.deal["responsible"]) == (None, STAGE, None)
     assert (row.name, row.phone) == ("Client 1", None)
-    assert database.look(lambda connection: outages.current(connection)) is None
+    assert database.read_now(lambda connection: outages.current(connection)) is None
 
 
 def test_nothing_is_read_twice_until_it_is_old(database: Database) -> None:
@@ -258,7 +258,7 @@ def test_a_refusing_amocrm_is_left_alone_for_a_while(database: Database, status:
         cards.look()
         cards.turn_begins()
         assert cards.calls() == [f"leads/{LEAD}"]
-        closed = database.look(lambda connection: outages.current(connection))
+        closed = database.read_now(lambda connection: outages.current(connection))
         assert (closed is not None) == (status == 401)
         with database.writes.begin() as connection:
             outages.end(connection)
@@ -416,7 +416,7 @@ def test_reading_lets_the_deliveries_go_first(database: Database) -> None:
 
     async def play() -> None:
         database.start()
-        await Yielding(limit, clock, patience=1).acquire()
+        await LowPriorityLimiter(limit, clock, patience=1).acquire()
         await database.writer.stop()
 
     start = clock.now()

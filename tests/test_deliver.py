@@ -80,12 +80,12 @@ def answered(stage: Stage, turn: int) -> str:
 
 
 def states(stage: Stage, turn: int) -> list[str]:
-    return [part.state for part in stage.database.look(lambda connection: parts.of_turn(connection, turn))]
+    return [part.state for part in stage.database.read_now(lambda connection: parts.of_turn(connection, turn))]
 
 
 def pause_of(stage: Stage) -> Any:
     query = sa.select(chats.c.paused_until)
-    return stage.database.look(lambda connection: connection.scalar(query))
+    return stage.database.read_now(lambda connection: connection.scalar(query))
 
 
 # The Salesbot
@@ -98,7 +98,7 @@ def test_the_salesbot_sends_what_stands_in_the_field(database: Database, amo: Am
     assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles."]
     assert amo.notes(LEAD) == []
     query = sa.select(messages, *DELIVERY).join(turns, turns.c.id == messages.c.turn_id).offset(1)
-    reply = database.look(lambda connection: connection.execute(query).one())
+    reply = database.read_now(lambda connection: connection.execute(query).one())
     assert delivery_of(reply) == {"way": "salesbot", "state": "sent", "note_id": None}
 
 
@@ -126,7 +126,7 @@ def test_the_field_is_made_once_and_remembered(database: Database, amo: AmoStand
     stage.run(play)
     (field,) = amo.chats.fields.values()
     assert (field["type"], field["code"]) == ("textarea", "OTVET_REPLY")
-    kept = database.look(lambda connection: keyvalue.recall(connection, "salesbot_field_id"))
+    kept = database.read_now(lambda connection: keyvalue.recall(connection, "salesbot_field_id"))
     assert kept == str(field["id"])
     amo.chats.bots[BOT] = field["id"]
     with account() as same:
@@ -377,14 +377,14 @@ def test_another_bot_at_work_is_waited_for(database: Database, amo: AmoStandin) 
 
 
 def sent_when_the_token_is_good_again(stage: Stage, turn: int) -> None:
-    """The call that brings the reply is answered 401; the part waits, and goes when the lookout finds the gate open."""
+    """The call that brings the reply is answered 401; the part waits, and goes when the outage probe opens the gate."""
 
     async def play(answering: Answering) -> None:
         await write(answering, turn)
         assert isinstance(await stage.delivery.deliver(turn), Wait)
         assert states(stage, turn) == [parts.TO_SEND]
         stage.clock.advance(301)
-        await stage.lookout.look()
+        await stage.outage_probe.look()
         assert await stage.delivery.deliver(turn) == State.SENT
 
     stage.run(play)
@@ -621,4 +621,4 @@ def test_the_same_words_in_another_deal_are_a_managers(database: Database, amo: 
     assert answered(stage, turn) == State.SENT
     stage.manager_writes("Delivery costs 300 roubles.", lead_id=LEAD + 1)
     paused = sa.select(chats.c.chat_ref).where(chats.c.paused_until.is_not(None))
-    assert database.look(lambda connection: connection.scalars(paused).all()) == [f"chat-{LEAD + 1}"]
+    assert database.read_now(lambda connection: connection.scalars(paused).all()) == [f"chat-{LEAD + 1}"]

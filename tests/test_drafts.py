@@ -65,7 +65,7 @@ def test_a_draft_is_shown_to_the_staff_and_sent_when_approved(database: Database
     assert answered(stage, turn) == State.SENT
     assert amo.chats.told(LEAD) == ["Delivery costs 300 roubles."]
     assert stage.said() == ["Delivery costs 300 roubles."]
-    assert approve(stage, turn) == f"the turn {turn} is no draft that waits for a manager"
+    assert approve(stage, turn) == f"the question {turn} has no draft that waits for a manager"
 
 
 def test_a_changed_text_is_sent_in_place_of_the_draft(database: Database, amo: AmoStandin) -> None:
@@ -106,7 +106,7 @@ def test_newer_words_while_a_draft_waits_are_answered_with_the_older_ones(databa
     stage.responders[0].text = "300 roubles, two days."
     assert answered(stage, second) == State.DRAFT
     assert stage.responders[0].asked[-1].question_text == "How much?\nAnd how long?"
-    assert approve(stage, first) == f"the turn {first} is no draft that waits for a manager"
+    assert approve(stage, first) == f"the question {first} has no draft that waits for a manager"
     assert approve(stage, second) is None
     assert answered(stage, second) == State.SENT
     assert stage.said() == ["300 roubles, two days."]
@@ -173,7 +173,7 @@ def test_switched_off_it_stores_and_does_not_write(database: Database, amo: AmoS
     assert answered(stage, turn) == State.CANCELLED
     assert stage.turn(turn).reason == Reason.OFF
     assert stage.responders[0].asked == []
-    stored = database.look(lambda connection: connection.scalars(sa.select(messages.c.content)).all())
+    stored = database.read_now(lambda connection: connection.scalars(sa.select(messages.c.content)).all())
     assert stored == ["hello"]
 
 
@@ -294,7 +294,7 @@ def test_the_terminal_shows_what_was_asked_and_the_draft(
     viewed = capsys.readouterr().out
     for shown in (listed, viewed):
         assert "[bold]300[/bold] roubles\ufffd[31m." in shown
-        assert f"otvet approve {turn if shown is viewed else 'TURN'}" in shown
+        assert f"otvet approve {turn if shown is viewed else 'NUMBER'}" in shown
         assert "\x1b" not in shown
     assert "client: [red]How much[/red]\ufffd[31m is it? Tell me." in listed
     assert listed.count("Tell me.") < 30

@@ -129,11 +129,11 @@ class Shop:
             tables = metadata.tables.values()
             return str([(table.name, connection.execute(sa.select(table)).all()) for table in tables])
 
-        return self.database.look(read)
+        return self.database.read_now(read)
 
     def rows(self, table: sa.Table) -> list[Any]:
         query = sa.select(table).order_by(table.c.id)
-        return list(self.database.look(lambda connection: connection.execute(query).all()))
+        return list(self.database.read_now(lambda connection: connection.execute(query).all()))
 
 
 @pytest.mark.parametrize("who", [{"lead_id": LEAD}, {"lead_id": LEAD + 7}, {"contact_id": CONTACT}])
@@ -188,9 +188,9 @@ def test_who_comes_back_begins_anew(database: Database) -> None:
     shop.clock.advance(60)
     stored = shop.client_writes("hello again", "m-2", author_name="Somebody")
     (turn,) = stored.to_answer
-    told = database.look(lambda connection: history(connection, LEAD, turn, 60))
+    told = database.read_now(lambda connection: history(connection, LEAD, turn, 60))
     assert list(told) == []
-    row = database.look(lambda connection: known.get(connection, 1))
+    row = database.read_now(lambda connection: known.get(connection, 1))
     assert row is not None
     assert known.deal_is_due(row, shop.clock.now(), known.OLD, "")
     assert known.card_is_due(row, shop.clock.now(), "")
@@ -200,10 +200,10 @@ def test_without_a_turn_nobody_reads_the_cards_again(database: Database) -> None
     shop = Shop(database)
     shop.client_writes("hello", "m-1")
     shop.erase(lead_id=LEAD)
-    assert database.look(lambda connection: known.unread(connection, shop.clock.now(), 9)) == []
+    assert database.read_now(lambda connection: known.unread(connection, shop.clock.now(), 9)) == []
     with database.writes.begin() as connection:
         known.changed(connection, [LEAD], [CONTACT], shop.clock.now())
-    assert database.look(lambda connection: known.unread(connection, shop.clock.now(), 9)) == []
+    assert database.read_now(lambda connection: known.unread(connection, shop.clock.now(), 9)) == []
 
 
 def test_in_the_conversation_of_another_only_what_the_client_said_goes(database: Database) -> None:
@@ -244,12 +244,12 @@ def shared_deal(database: Database) -> Shop:
 def test_of_a_deal_that_two_share_each_loses_their_own_words_only(database: Database, who: Mapping[str, int]) -> None:
     shop = shared_deal(database)
     shop.change(conversations.update().values(summary="of both"))
-    whose = shop.database.look(lambda connection: erasure.find(connection, **who))
+    whose = shop.database.read_now(lambda connection: erasure.find(connection, **who))
     assert whose is not None
     assert whose.shared == {3}
     shop.erase(**who)
     left = [row.content for row in shop.rows(messages)]
-    chats_left = shop.database.look(lambda one: one.scalars(sa.select(chats.c.chat_ref)).all())
+    chats_left = shop.database.read_now(lambda one: one.scalars(sa.select(chats.c.chat_ref)).all())
     if who["contact_id"] == CONTACT:
         assert left == ["", "Alone", "", "", "And I?"]
         assert MARK not in shop.everything()
@@ -264,7 +264,7 @@ def test_of_a_deal_that_two_share_each_loses_their_own_words_only(database: Data
 
 def test_of_a_deal_all_who_wrote_there_are_erased_everywhere(database: Database) -> None:
     shop = shared_deal(database)
-    whose = shop.database.look(lambda connection: erasure.find(connection, lead_id=LEAD + 1))
+    whose = shop.database.read_now(lambda connection: erasure.find(connection, lead_id=LEAD + 1))
     assert whose is not None
     assert whose.contacts == {CONTACT, CONTACT + 1}
     shop.erase(lead_id=LEAD + 1)
@@ -309,11 +309,11 @@ def test_what_was_being_written_meanwhile_does_not_come_back(database: Database)
 
     async def play() -> None:
         database.start()
-        turn = database.look(lambda one: turn_.get(one, 1))
+        turn = database.read_now(lambda one: turn_.get(one, 1))
         assert turn is not None
-        log = database.look(lambda one: attempts.StoredAttempts(one, database, shop.clock, turn, 0))
-        due = summaries.Due(1, "", None, database.look(lambda one: one.execute(sa.select(messages)).all()))
-        row = database.look(lambda one: known.get(one, 1))
+        log = database.read_now(lambda one: attempts.StoredAttempts(one, database, shop.clock, turn, 0))
+        due = summaries.Due(1, "", None, database.read_now(lambda one: one.execute(sa.select(messages)).all()))
+        row = database.read_now(lambda one: known.get(one, 1))
         assert row is not None
         token = now + known.AFTER_A_FAILURE
         assert await database.write(lambda one: known.claim(one, row, token, deal=True, card=True)) == (True, True)

@@ -75,12 +75,12 @@ class Search:
 
     def turns(self) -> list[Any]:
         query = sa.select(turns, conversations.c.amocrm_lead_id).join(conversations).order_by(turns.c.id)
-        return list(self.database.look(lambda connection: connection.execute(query).all()))
+        return list(self.database.read_now(lambda connection: connection.execute(query).all()))
 
     def said(self, lead_id: int) -> list[str]:
         query = sa.select(messages.c.content).join(conversations).where(conversations.c.amocrm_lead_id == lead_id)
         ordered = query.order_by(messages.c.timestamp, messages.c.id)
-        return list(self.database.look(lambda connection: connection.scalars(ordered).all()))
+        return list(self.database.read_now(lambda connection: connection.scalars(ordered).all()))
 
     def asked(self) -> list[str]:
         assert self._amo is not None
@@ -183,7 +183,7 @@ def test_what_was_said_before_the_deal_was_known_keeps_its_place(database: Datab
     assert [turn.chat_ref for turn in waiting] == ["another chat", waiting[1].chat_ref]
     assert search.found == [turn.id for turn in waiting]
     count = sa.select(sa.func.count()).select_from(clients)
-    assert database.look(lambda connection: connection.scalar(count)) == 1
+    assert database.read_now(lambda connection: connection.scalar(count)) == 1
 
 
 def test_a_deal_made_after_the_message_is_found_when_it_is_there(database: Database) -> None:
@@ -215,7 +215,7 @@ def test_what_cannot_be_resolved_is_on_the_operators_list(database: Database) ->
         (turn,) = search.turns()
         assert (turn.state, turn.reason) == (State.HANDED, Reason.NO_DEAL)
         assert search.asked().count(f"talks/{TALK}") == len(AGAIN_AFTER) + 1  # and then no more
-    assert turn.id in [row.id for row in database.look(lambda one: turn_.listed(one, NEEDS_STAFF, 9))]
+    assert turn.id in [row.id for row in database.read_now(lambda one: turn_.listed(one, NEEDS_STAFF, 9))]
 
 
 def test_without_an_account_a_person_hears_of_it_too(database: Database) -> None:
@@ -282,7 +282,7 @@ def test_a_refused_token_closes_the_gate_and_the_search_waits(database: Database
         search._amo.url = amo.url
         search.look(3)
         assert len(amo.log) == 1
-    closed = database.look(lambda connection: outages.current(connection))
+    closed = database.read_now(lambda connection: outages.current(connection))
     assert closed is not None
     assert closed.reason == "unauthorized"
     assert search.turns()[0].state == State.WAITING
@@ -308,7 +308,7 @@ def test_a_message_that_named_the_deal_meanwhile_wins(database: Database) -> Non
         search.run(play)
     assert search.said(LEAD) == ["first", "second"]
     query = sa.select(conversations.c.amocrm_lead_id)
-    assert database.look(lambda connection: connection.scalars(query).all()) == [LEAD]
+    assert database.read_now(lambda connection: connection.scalars(query).all()) == [LEAD]
 
 
 def test_closed_turns_move_with_their_conversation(database: Database) -> None:

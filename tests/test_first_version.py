@@ -119,7 +119,7 @@ def database(file: Path) -> Iterator[Database]:
 def adopted(database: Database) -> dict[str, Sequence[Row[Any]]]:
     """Start on the file; then today's rows of the three tables by their names."""
     prepare(database, NOW)
-    return database.look(
+    return database.read_now(
         lambda connection: {
             table.name: connection.execute(sa.select(table).order_by(table.c.id)).all()
             for table in (clients, conversations, messages)
@@ -155,7 +155,7 @@ def test_rows_move_with_their_ids_and_values(file: Path, database: Database, tab
     assert (asked.message_type, asked.timestamp) == ("text", datetime(2025, 3, 1, 10, 0, 0, 250_000, UTC))
     assert asked.metadata == {"amocrm_lead_id": 5, "source": "amocrm_webhook"}
     assert (answered.id, answered.sender_type, answered.content) == (6, "assistant", "Hi!")
-    assert database.look(version) == LATEST
+    assert database.read_now(version) == LATEST
 
 
 @pytest.mark.parametrize("tables", [TEXTS, BARE], ids=["texts", "bare"])
@@ -471,7 +471,7 @@ def test_nothing_of_the_old_tables_is_left(file: Path, database: Database) -> No
     prepare(fresh, NOW)
 
     schema = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
-    assert database.look(lambda c: c.exec_driver_sql(schema).all()) == fresh.look(
+    assert database.read_now(lambda c: c.exec_driver_sql(schema).all()) == fresh.read_now(
         lambda c: c.exec_driver_sql(schema).all()
     )
     fresh.close()

@@ -35,7 +35,7 @@ def stage_with(database: Database, folder: Path, *responders: Any) -> Stage:
 
 def listed(stage: Stage, days: int = 30, limit: int = 100) -> list[Gap]:
     since = stage.clock.now() - timedelta(days=days)
-    return stage.database.look(lambda connection: gaps.listed(connection, since, limit))
+    return stage.database.read_now(lambda connection: gaps.listed(connection, since, limit))
 
 
 def ask(stage: Stage, *questions: str) -> None:

@@ -92,11 +92,11 @@ def deliver(request: pytest.FixtureRequest, database: Database) -> Deliver:
 
 def rows(database: Database, table: sa.Table) -> Sequence[Row[Any]]:
     key = next(iter(table.primary_key.columns))
-    return database.look(lambda connection: connection.execute(sa.select(table).order_by(key)).all())
+    return database.read_now(lambda connection: connection.execute(sa.select(table).order_by(key)).all())
 
 
 def totals(database: Database) -> dict[str, int]:
-    return database.look(counters.totals)
+    return database.read_now(counters.totals)
 
 
 def texts_by_lead(database: Database) -> dict[int | None, list[str]]:
@@ -107,7 +107,7 @@ def texts_by_lead(database: Database) -> dict[int | None, list[str]]:
         .order_by(messages.c.timestamp, messages.c.id)
     )
     found: dict[int | None, list[str]] = {}
-    for lead, text in database.look(lambda connection: connection.execute(query).all()):
+    for lead, text in database.read_now(lambda connection: connection.execute(query).all()):
         found.setdefault(lead, []).append(text)
     return found
 
@@ -333,7 +333,7 @@ def test_without_a_lead_a_message_is_stored_and_its_turn_waits(database: Databas
     assert texts_by_lead(database) == {None: ["a"]}
     assert [row.state for row in rows(database, turns)] == [State.WAITING]
     assert result.to_answer == []
-    assert database.look(lambda connection: queue.idle(connection, "me", NOW)) == []
+    assert database.read_now(lambda connection: queue.idle(connection, "me", NOW)) == []
 
 
 def test_the_lead_of_a_later_message_is_that_of_the_earlier_ones(database: Database, deliver: Deliver) -> None:
@@ -688,7 +688,7 @@ def test_a_turn_is_announced_when_it_is_committed(database: Database) -> None:
     async def run() -> None:
         def announce(turn_ids: Sequence[int]) -> None:
             announced.extend(turn_ids)
-            committed.extend(database.look(lambda connection: queue.idle(connection, "me", NOW)))
+            committed.extend(database.read_now(lambda connection: queue.idle(connection, "me", NOW)))
 
         database.start()
         await Inbox(database, FakeClock(NOW), announce).receive(body(said("a")))
@@ -781,7 +781,7 @@ def blocked(database: Database) -> bool:
     if database.is_sqlite:
         return database.writer.waiting == 0  # it has taken the job, and SQLite has one lock for all
     waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    return bool(database.look(lambda connection: connection.scalar(waits)))
+    return bool(database.read_now(lambda connection: connection.scalar(waits)))
 
 
 @pytest.mark.parametrize(("theirs", "duplicates"), [("a", 1), ("b", 0)], ids=["the same", "another"])
@@ -942,7 +942,7 @@ def test_a_message_does_not_join_a_turn_that_is_being_taken_in_hand(postgres_url
             assert queue.take(connection, claimed, "them")
             storing = pool.submit(take, mine, received(body(said("b"))))
             waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            wait_for(lambda: mine.look(lambda looking: looking.scalar(waits)), "a process that waits for the turn")
+            wait_for(lambda: mine.read_now(lambda looking: looking.scalar(waits)), "a process that waits for the turn")
         storing.result(10)
 
     states = {one.id: one.state for one in rows(mine, turns)}
@@ -968,7 +968,9 @@ def test_a_manager_who_writes_as_a_reply_is_committed_waits_without_keeping_it(p
             if statement.startswith("UPDATE conversations"):
                 told.append(pool.submit(take, telling, received(body(written_by_manager("b")))))
                 waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-                wait_for(lambda: replying.look(lambda looking: looking.scalar(waits)), "a manager's word that waits")
+                wait_for(
+                    lambda: replying.read_now(lambda looking: looking.scalar(waits)), "a manager's word that waits"
+                )
 
         with replying.writes.begin() as connection:
             connection.exec_driver_sql("SET LOCAL deadlock_timeout = '5ms'")
@@ -1000,4 +1002,4 @@ def test_a_delivery_that_is_not_stored_in_time_is_refused_stored_all_the_same_an
     stored = run(database, scenario)
     assert (stored.saved, stored.duplicates) == (0, 1)
     assert texts_by_lead(database) == {5: ["a"]}
-    assert database.look(lambda connection: queue.idle(connection, "me", NOW)) == [1]  # the next sweep begins it
+    assert database.read_now(lambda connection: queue.idle(connection, "me", NOW)) == [1]  # the next sweep begins it

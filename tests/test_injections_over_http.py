@@ -156,7 +156,7 @@ class Shop(Stage):
 
     def _left(self, turn: int, lead: int) -> Left:
         query = sa.select(attempts.c.findings).where(attempts.c.turn_id == turn)
-        found = self.database.look(lambda connection: connection.scalars(query).all())
+        found = self.database.read_now(lambda connection: connection.scalars(query).all())
         (note,) = self.amocrm.notes(lead)
         text = note["params"]["text"].rpartition("\n\n[otvet:")[0]
         tasks = json.dumps(self.amocrm.tasks(lead), ensure_ascii=False)

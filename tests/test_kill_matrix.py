@@ -262,7 +262,7 @@ class Chain:
 
     def _at_rest(self, run: Run) -> bool:
         leads = [deal.lead for deal in run.deals]
-        return self._database.look(lambda connection: open_turns(connection, leads)) == 0
+        return self._database.read_now(lambda connection: open_turns(connection, leads)) == 0
 
     def _judge(self, run: Run, found: dict[int, list[str]]) -> None:
         with self._database.reads.connect() as connection:

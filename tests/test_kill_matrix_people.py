@@ -80,7 +80,7 @@ class PeopleChain(Chain):
 
     def _turns(self, deal: Deal) -> Sequence[Any]:
         query = sa.select(turns).join(conversations).where(conversations.c.amocrm_lead_id == deal.lead)
-        return self._database.look(lambda connection: connection.execute(query.order_by(turns.c.id)).all())
+        return self._database.read_now(lambda connection: connection.execute(query.order_by(turns.c.id)).all())
 
     def _seen(self, run: Run, deal: Deal, *states: str) -> bool:
         """Whether the deal's newest turn has come to one of these states."""

@@ -76,7 +76,7 @@ class ChatChain(Chain):
         closed = closed.where(
             conversations.c.amocrm_lead_id == deal.lead, turns.c.state.in_((State.SENT, State.FAILED))
         )
-        return bool(self._database.look(lambda connection: connection.scalar(closed)))
+        return bool(self._database.read_now(lambda connection: connection.scalar(closed)))
 
     def _send_back(self) -> None:
         """amoCRM's events of what was sent; they wait while nobody takes them."""

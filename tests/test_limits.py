@@ -74,11 +74,11 @@ def test_who_has_no_patience_gets_no_place_and_takes_none(database: Database) ->
 def test_many_allowed_calls_cost_few_commits(database: Database) -> None:
     limits = [SharedLimit(database, Standing(), "looks", 100, seconds=60) for _ in range(2)]
     assert all(places(database, limits * 60, patience=0)[:100])
-    assert database.look(lambda connection: connection.scalar(sa.select(sa.func.count()).select_from(taken))) == 20
+    assert database.read_now(lambda connection: connection.scalar(sa.select(sa.func.count()).select_from(taken))) == 20
 
 
 def test_calls_taken_at_once_and_not_used_are_lost_with_their_time(database: Database) -> None:
     clock = Standing()
     limit = SharedLimit(database, clock, "looks", 40, seconds=60)
     assert all(places(database, [limit] * 2, between=lambda: clock.advance(61)))
-    assert database.look(lambda connection: connection.scalar(sa.select(sa.func.count()).select_from(taken))) == 2
+    assert database.read_now(lambda connection: connection.scalar(sa.select(sa.func.count()).select_from(taken))) == 2

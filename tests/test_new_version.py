@@ -107,7 +107,7 @@ def test_a_new_version_answers_what_the_one_before_left_open(
                 await until(lambda: set(states(database)) == {State.SENT})
 
         asyncio.run(play())
-        assert database.look(upgrade.version) == upgrade.LATEST
+        assert database.read_now(upgrade.version) == upgrade.LATEST
         assert states(database) == [State.SENT] * len(LEFT)
     for lead, turn in LEFT.items():
         (note,) = amo.notes(lead)
@@ -117,4 +117,4 @@ def test_a_new_version_answers_what_the_one_before_left_open(
 
 def states(database: Database) -> list[str]:
     query = sa.select(turns.c.state).order_by(turns.c.id)
-    return list(database.look(lambda connection: connection.scalars(query).all()))
+    return list(database.read_now(lambda connection: connection.scalars(query).all()))

@@ -151,6 +151,6 @@ def test_the_number_of_the_salesbots_field_is_kept(tmp_path: Path) -> None:
         pass
     database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
     try:
-        assert database.look(lambda connection: keyvalue.recall(connection, FIELD)) == "701"
+        assert database.read_now(lambda connection: keyvalue.recall(connection, FIELD)) == "701"
     finally:
         database.close()

@@ -70,7 +70,7 @@ def test_what_could_not_be_stored_is_on_the_operators_list(
     with database.writes.begin() as connection:
         store(connection, [Received(b"{", read_delivery(b"{", now), now)])
     assert shown().startswith("1 delivery of amoCRM was not understood or could not be stored")
-    assert shown("failed") == "no such turns"
+    assert shown("failed") == "no such questions"
     with pytest.raises(UsageError, match=r"no state lost; .*waiting, .*handed"):
         shown("lost")
     with pytest.raises(UsageError, match=r"no mode loud; .*draft"):

@@ -68,7 +68,7 @@ class Chats:
             read = Instructions(Path("nowhere"))
             return context.build(connection, turn, history_messages, read, self.clock.now(), as_of_then=as_of_then)
 
-        return self.database.look(build)
+        return self.database.read_now(build)
 
 
 def texts(told: Context) -> list[str]:
@@ -83,7 +83,7 @@ def test_what_was_said_in_the_deal_before_is_history(database: Database) -> None
     assert texts(chats.told()) == ["I like the blue one"]
     assert chats.told().question_text == "and for two?"
     query = sa.select(messages.c.content).join(conversations).where(conversations.c.amocrm_lead_id == NEW)
-    assert database.look(lambda connection: connection.scalars(query).all()) == ["and for two?"]
+    assert database.read_now(lambda connection: connection.scalars(query).all()) == ["and for two?"]
 
 
 def test_also_where_amocrm_names_no_contact(database: Database) -> None:

@@ -59,7 +59,7 @@ class Outage(Stage):
         return begun
 
     def gate(self) -> outages.Outage | None:
-        return self.database.look(lambda connection: outages.current(connection))
+        return self.database.read_now(lambda connection: outages.current(connection))
 
     def posts(self) -> list[str]:
         assert self._amo is not None
@@ -73,7 +73,7 @@ class Outage(Stage):
     def turns_of(self, lead: int) -> list[str]:
         """The markers that its notes should have."""
         mine = sa.select(turns.c.id).join(conversations).where(conversations.c.amocrm_lead_id == lead)
-        ids = self.database.look(lambda connection: connection.scalars(mine.order_by(turns.c.id)).all())
+        ids = self.database.read_now(lambda connection: connection.scalars(mine.order_by(turns.c.id)).all())
         return [sending.marker("test", id_) for id_ in ids]
 
 
@@ -108,7 +108,7 @@ def test_what_refuses_every_call_stops_them_at_once_and_keeps_the_queue(database
             assert (len(amo.log), amo.notes(FIRST), amo.notes(SECOND)) == (before, [], [])
             amo.app.clear()
             stage.clock.advance(600)
-            await stage.lookout.look()
+            await stage.outage_probe.look()
             await drained(stage, begun)
 
         stage.run(play)
@@ -147,7 +147,7 @@ def test_401_renews_once_then_stops_until_a_new_consent(database: Database) -> N
                 assert len(stage.posts()) == refused
                 amo.app.clear()
                 await consent(http)
-                await stage.lookout.look()
+                await stage.outage_probe.look()
                 stage.clock.advance(900)
                 await drained(stage, begun)
 
@@ -228,7 +228,7 @@ def in_states(url: str, *states: str) -> int:
     database = Database(url)
     query = sa.select(sa.func.count()).select_from(turns).where(turns.c.state.in_(states))
     try:
-        return database.look(lambda connection: connection.scalar(query)) or 0
+        return database.read_now(lambda connection: connection.scalar(query)) or 0
     finally:
         database.close()
 

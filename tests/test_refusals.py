@@ -70,7 +70,7 @@ class Common(FakeClock):
 
 
 def play_two_deals(database: Database, amo: AmoStandin, text: str = "hello") -> tuple[list[str], Stage]:
-    """A reply in one deal, then in the other, while the lookout is at work: how both end."""
+    """A reply in one deal, then in the other, while the outage probe is at work: how both end."""
     stage = Stage(database, amo=amo)
     stage.policy = NEVER_STALE
     stage.clock = clock = Common()
@@ -92,7 +92,7 @@ def test_a_deal_that_the_token_may_not_touch_stops_no_other(database: Database, 
     amo.fault(path=f"/api/v4/leads/{LEAD}/notes", status=status, times=None)
     ended, _stage = play_two_deals(database, amo)
     assert ended == [State.FAILED, State.SENT]
-    (failed,) = database.look(lambda connection: turn_.listed(connection, (State.FAILED,), 10))
+    (failed,) = database.read_now(lambda connection: turn_.listed(connection, (State.FAILED,), 10))
     assert "takes other calls, but not this one" in failed.reason
     assert [one["path"].rsplit("/", 1)[1] for one in amo.log] == ["notes", "account", "notes"]
 

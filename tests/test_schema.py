@@ -53,7 +53,7 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 
 def tables(database: Database) -> set[str]:
-    return set(database.look(lambda connection: sa.inspect(connection).get_table_names()))
+    return set(database.read_now(lambda connection: sa.inspect(connection).get_table_names()))
 
 
 def set_version(database: Database, version: str) -> None:
@@ -66,7 +66,7 @@ def test_the_migrations_make_the_tables_that_the_code_knows(database: Database) 
         options = {"compare_type": True, "compare_server_default": True}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
-    assert database.look(differences) == []
+    assert database.read_now(differences) == []
 
 
 def rules(connection: sa.Connection, place: str | None = None) -> set[Any]:
@@ -95,7 +95,7 @@ def test_the_migrations_make_the_same_rules_on_sqlite(file: Path) -> None:
     metadata.create_all(made)
 
     with made.connect() as connection, closing(Database(f"sqlite:///{file}")) as database:
-        assert database.look(rules) == rules(connection)
+        assert database.read_now(rules) == rules(connection)
 
 
 def test_the_migrations_make_the_same_rules_on_postgresql(postgres_url: str) -> None:
@@ -105,7 +105,7 @@ def test_the_migrations_make_the_same_rules_on_postgresql(postgres_url: str) -> 
         connection.exec_driver_sql("CREATE SCHEMA made")
         metadata.create_all(connection.execution_options(schema_translate_map={None: "made"}))
 
-    assert database.look(rules) == database.look(lambda connection: rules(connection, "made"))
+    assert database.read_now(rules) == database.read_now(lambda connection: rules(connection, "made"))
     database.close()
 
 
@@ -117,7 +117,7 @@ def test_latest_is_the_newest_migration() -> None:
 
 
 def test_a_new_database_is_at_the_latest_version(database: Database) -> None:
-    assert database.look(upgrade.version) == LATEST
+    assert database.read_now(upgrade.version) == LATEST
 
 
 def test_a_database_without_a_schema_has_no_version(database_url: str) -> None:
@@ -137,7 +137,7 @@ def test_the_next_start_changes_nothing(database: Database) -> None:
 
     assert tables(database) == before
     assert log == []
-    assert database.look(lambda connection: keyvalue.recall(connection, "name")) == "kept"
+    assert database.read_now(lambda connection: keyvalue.recall(connection, "name")) == "kept"
 
 
 def test_a_newer_schema_is_refused(database: Database) -> None:
@@ -146,7 +146,7 @@ def test_a_newer_schema_is_refused(database: Database) -> None:
     with pytest.raises(DatabaseUnfit, match="newer Otvet"):
         prepare(database, NOW)
 
-    assert database.look(upgrade.version) == "9999"
+    assert database.read_now(upgrade.version) == "9999"
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
@@ -170,7 +170,7 @@ def test_an_empty_file_is_welcome(file: Path) -> None:
     start(file)
 
     with closing(Database(f"sqlite:///{file}")) as database:
-        assert database.look(upgrade.version) == LATEST
+        assert database.read_now(upgrade.version) == LATEST
 
 
 def test_the_folder_must_be_there(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_starts_at_the_same_time_do_not_disturb_each_other(postgres_url: str) ->
     assert errors == []
     assert not any(one.is_alive() for one in starts)
     with closing(Database(postgres_url)) as database:
-        assert database.look(upgrade.version) == LATEST
+        assert database.read_now(upgrade.version) == LATEST
 
 
 PREVIOUS = f"{int(LATEST) - 1:04}"
@@ -292,20 +292,20 @@ SAY = sa.text(
 
 
 def test_a_migration_gives_way_to_whom_it_would_wait_for(older: str) -> None:
-    impatient = make_url(older).update_query_dict({"options": "-c lock_timeout=100ms"})
+    with_timeouts = make_url(older).update_query_dict({"options": "-c lock_timeout=100ms"})
     with (
         closing(Database(older)) as other,
-        closing(Database(impatient.render_as_string(hide_password=False))) as database,
+        closing(Database(with_timeouts.render_as_string(hide_password=False))) as database,
         ThreadPoolExecutor(1) as pool,
     ):
         with other.writes.begin() as connection:
             connection.exec_driver_sql("LOCK TABLE turns IN ROW EXCLUSIVE MODE")
             starting = pool.submit(prepare, database, NOW)
             waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            wait_for(lambda: other.look(lambda looking: looking.scalar(waits)), "a migration that waits")
+            wait_for(lambda: other.read_now(lambda looking: looking.scalar(waits)), "a migration that waits")
             connection.execute(SAY, {"text": "hello"})  # not a deadlock with it
         starting.result(30)
-        assert database.look(upgrade.version) == LATEST
+        assert database.read_now(upgrade.version) == LATEST
 
 
 def test_starts_at_the_same_time_bring_an_older_schema_up_to_date_while_an_old_process_serves(older: str) -> None:
@@ -337,9 +337,9 @@ def test_starts_at_the_same_time_bring_an_older_schema_up_to_date_while_an_old_p
         serving.result(30)
 
     with closing(Database(older)) as database:
-        assert database.look(upgrade.version) == LATEST
+        assert database.read_now(upgrade.version) == LATEST
         said = sa.text("SELECT content FROM messages ORDER BY id")
-        assert database.look(lambda connection: connection.scalars(said).all()) == stored
+        assert database.read_now(lambda connection: connection.scalars(said).all()) == stored
 
 
 @pytest.mark.parametrize("taken", ["clients (uid integer)", "alembic_version (version_num varchar(32))"])
@@ -446,7 +446,7 @@ def test_the_chats_of_older_messages_are_known(database_url: str) -> None:
                 {"conversation": conversation, "at": NOW, "chat": chat, "talk": talk, "contact": contact},
             )
     prepare(database, NOW)
-    found = database.look(
+    found = database.read_now(
         lambda connection: {row.chat_ref: row.conversation_id for row in connection.execute(sa.select(chats))}
     )
     assert found == {"one": 2, "two": 1, "talk:31": 2, "contact:8": 2}
@@ -464,6 +464,6 @@ def test_what_manus_told_of_its_tasks_is_dropped(database_url: str) -> None:
     prepare(database, NOW)
     assert "task_stops" not in tables(database)
     names = sa.select(keyvalue.installation.c.name).order_by(keyvalue.installation.c.name)
-    left = database.look(lambda connection: connection.scalars(names).all())
+    left = database.read_now(lambda connection: connection.scalars(names).all())
     assert set(left) == {"manus_project.1a2b.3c4d", "manusXwebhook.1a2b", "webhook_secret"}
     database.close()

@@ -155,8 +155,8 @@ def test_a_second_server_on_the_same_file_does_not_start(tmp_path: Path) -> None
 def test_a_file_has_one_lock_by_whichever_name_it_is_called(tmp_path: Path) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "conversations.db")
-    with single_instance.hold(tmp_path / "conversations.db"), pytest.raises(DatabaseUnfit, match="another Otvet"):
-        single_instance.hold(link)
+    with single_instance.lock(tmp_path / "conversations.db"), pytest.raises(DatabaseUnfit, match="another Otvet"):
+        single_instance.lock(link)
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:

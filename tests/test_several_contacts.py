@@ -108,8 +108,8 @@ def test_the_summary_of_both_is_neither_told_nor_written(database: Database) -> 
     assert (manus.told[-1].summary, short.shown) == ("", [])
     deal.talk(("And?", HUSBAND))
     assert history(manus)[0] == "It is a present"  # what the summary stood for
-    turn = deal.database.look(lambda connection: connection.scalar(sa.select(sa.func.max(turns.c.id))))
-    assert database.look(lambda connection: summaries.due(connection, deal.turn(turn), 6)) is None
+    turn = deal.database.read_now(lambda connection: connection.scalar(sa.select(sa.func.max(turns.c.id))))
+    assert database.read_now(lambda connection: summaries.due(connection, deal.turn(turn), 6)) is None
 
 
 def test_neither_is_the_summary_of_another_deal_told_in_which_both_wrote(database: Database) -> None:

@@ -114,7 +114,9 @@ def ask(server: Otvet, deal: Deal) -> None:
 
 def wait_until_answered(database: Database, asked: Sequence[Deal], patience: float = 60) -> None:
     leads = [deal.lead for deal in asked]
-    wait_for(lambda: database.look(lambda connection: open_turns(connection, leads)) == 0, "all turns closed", patience)
+    wait_for(
+        lambda: database.read_now(lambda connection: open_turns(connection, leads)) == 0, "all turns closed", patience
+    )
 
 
 def found(database: Database, asked: Sequence[Deal], amo: AmoStandin) -> list[str]:
@@ -126,7 +128,7 @@ def found(database: Database, asked: Sequence[Deal], amo: AmoStandin) -> list[st
 def owners(database: Database) -> Counter[int]:
     """How many open turns each process has, by its process id."""
     query = sa.select(turns.c.owner).where(turns.c.state.in_(OPEN), turns.c.owner.is_not(None))
-    names = database.look(lambda connection: connection.scalars(query).all())
+    names = database.read_now(lambda connection: connection.scalars(query).all())
     return Counter(int(name.split("-")[-2]) for name in names)
 
 
@@ -141,7 +143,7 @@ def wait_until_manus_has_answered(manus: ManusStandin, database: Database, asked
 
     def closed() -> bool:
         hurry(manus)
-        return database.look(lambda connection: open_turns(connection, [deal.lead for deal in asked])) == 0
+        return database.read_now(lambda connection: open_turns(connection, [deal.lead for deal in asked])) == 0
 
     wait_for(closed, "all turns closed")
 
@@ -300,7 +302,7 @@ def test_amocrm_is_never_called_more_often_than_it_allows_by_all_together(
 
 def places_taken(database: Database) -> int:
     query = sa.select(sa.func.count()).select_from(places)
-    return database.look(lambda connection: connection.scalar(query)) or 0
+    return database.read_now(lambda connection: connection.scalar(query)) or 0
 
 
 def test_a_process_that_hung_before_a_call_sees_that_the_turn_is_another_ones(

@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx2
 import pytest
 
-from otvet.account.steps import Step
+from otvet.account.health import Step
 from otvet.account.subscribing import ASK_AGAIN, recall, subscribe_webhook
 from otvet.amocrm.answers import AmoError
 from otvet.amocrm.client import AmoClient, Hook
@@ -159,7 +159,7 @@ def test_the_webhook_of_a_former_secret_is_removed(database: Database, amo: AmoS
     steps = take(amo, database, clock, NEXT)
     assert [step.state for step in steps] == ["good", "good"]
     assert set(amo.access.hooks) == {NEXT, "https://somebody.example.com/else"}
-    assert [one.destination for one in database.look(recall)] == [NEXT]
+    assert [one.destination for one in database.read_now(recall)] == [NEXT]
     assert [step.state for step in take(amo, database, clock, NEXT)] == ["good"]
 
 
@@ -186,9 +186,9 @@ def test_a_former_one_that_cannot_be_removed_is_named(
     amo.fault(method="DELETE", path="/api/v4/webhooks", status=status)
     _hook, former = take(amo, database, clock, NEXT)
     assert (former.state, former.copied) == (state, HOOK if left else "")
-    assert len(database.look(recall)) == 1 + left
+    assert len(database.read_now(recall)) == 1 + left
     take(amo, database, clock, NEXT)
-    assert len(database.look(recall)) == 1
+    assert len(database.read_now(recall)) == 1
 
 
 def test_another_accounts_webhook_is_left_alone(database: Database, amo: AmoStandin, clock: FakeClock) -> None:
@@ -197,4 +197,4 @@ def test_another_accounts_webhook_is_left_alone(database: Database, amo: AmoStan
         other.rate = 1000
         assert len(take(other, database, clock, NEXT)) == 1
         assert not any(entry["method"] == "DELETE" for entry in other.log)
-    assert {one.base_url for one in database.look(recall)} == {amo.url, other.url}
+    assert {one.base_url for one in database.read_now(recall)} == {amo.url, other.url}

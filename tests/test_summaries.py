@@ -48,12 +48,12 @@ def talk(stage: Stage, *asked: str) -> None:
 
 
 def kept(database: Database) -> Any:
-    return database.look(lambda connection: connection.execute(sa.select(conversations)).one())
+    return database.read_now(lambda connection: connection.execute(sa.select(conversations)).one())
 
 
 def said(database: Database) -> list[Any]:
     query = sa.select(messages).order_by(messages.c.timestamp, messages.c.id)
-    return list(database.look(lambda connection: connection.execute(query).all()))
+    return list(database.read_now(lambda connection: connection.execute(query).all()))
 
 
 def test_nothing_is_summarised_as_long_as_everything_can_be_told(database: Database) -> None:
@@ -109,8 +109,8 @@ def test_one_message_alone_is_not_summarised_however_long(database: Database) ->
     stage = stage_with(database, Short("In short."))
     (turn,) = stage.client_writes("long " * summaries.CHARACTERS)
     row = stage.turn(turn)
-    assert database.look(lambda connection: summaries.due(connection, row, MOST)) is None
-    assert database.look(lambda connection: summaries.due(connection, row, 0)) is None
+    assert database.read_now(lambda connection: summaries.due(connection, row, MOST)) is None
+    assert database.read_now(lambda connection: summaries.due(connection, row, 0)) is None
 
 
 def test_messages_of_one_second_stay_together(database: Database) -> None:
@@ -123,7 +123,7 @@ def test_messages_of_one_second_stay_together(database: Database) -> None:
         stage.manager_writes(f"of one second {number}")  # the boundary would lie among them
     (turn,) = stage.client_writes("and?")
     row = stage.turn(turn)
-    due = database.look(lambda connection: summaries.due(connection, row, MOST))
+    due = database.read_now(lambda connection: summaries.due(connection, row, MOST))
     assert due is not None
     assert [one.content for one in due.rows] == [f"of its own second {number}" for number in range(MOST - 2)]
 
@@ -135,7 +135,7 @@ def test_of_two_who_summarise_at_once_the_first_wins(database: Database) -> None
         stage.manager_writes(str(number))
     (turn,) = stage.client_writes("and?")
     row = stage.turn(turn)
-    due = database.look(lambda connection: summaries.due(connection, row, MOST))
+    due = database.read_now(lambda connection: summaries.due(connection, row, MOST))
     assert due is not None
     with database.writes.begin() as connection:
         assert summaries.save(connection, due, "first")
@@ -219,7 +219,7 @@ def test_a_reply_that_was_never_sent_is_not_summarised(database: Database) -> No
         stage.clock.advance(60)
     (turn,) = stage.client_writes("and?")
     row = stage.turn(turn)
-    due = database.look(lambda connection: summaries.due(connection, row, MOST))
+    due = database.read_now(lambda connection: summaries.due(connection, row, MOST))
     assert due is not None
     assert {one.sender_type for one in due.rows} == {"client", "manager"}
 
@@ -276,11 +276,13 @@ def test_neither_does_a_turn_that_is_gone_by_then(database: Database) -> None:
 def tried(database: Database) -> list[tuple[str, str]]:
     """Who was asked for a summary, and how that ended."""
     query = sa.select(attempts.attempts).where(attempts.attempts.c.draft == attempts.SUMMARY)
-    return [(row.responder, row.outcome) for row in database.look(lambda connection: connection.execute(query).all())]
+    return [
+        (row.responder, row.outcome) for row in database.read_now(lambda connection: connection.execute(query).all())
+    ]
 
 
 def spent(stage: Stage) -> dict[str, int]:
-    return stage.database.look(lambda connection: spending.on(connection, stage.clock.now().date()))
+    return stage.database.read_now(lambda connection: spending.on(connection, stage.clock.now().date()))
 
 
 def test_a_summary_is_counted_and_kept_as_a_try(database: Database) -> None:
@@ -299,7 +301,7 @@ def test_a_summary_that_fails_is_counted_with_what_it_cost(database: Database) -
     assert tried(database) == [("openai", "too late")]
     assert spent(stage) == {"openai": 40}
     assert kept(database).summary.startswith("client: one")
-    assert database.look(stats.read)["errors"] == 0
+    assert database.read_now(stats.read)["errors"] == 0
 
 
 def test_beyond_the_ceiling_nobody_is_asked_for_a_summary(database: Database) -> None:

@@ -81,7 +81,7 @@ def run(
 
 
 def now_kept(database: Database) -> Kept:
-    found = database.look(lambda connection: tokens.kept(connection, VAULT))
+    found = database.read_now(lambda connection: tokens.kept(connection, VAULT))
     assert found is not None
     return found
 
@@ -178,7 +178,7 @@ def test_a_failed_renewal_leaves_the_present_token_in_use_and_amocrm_alone(
 
 
 def gate_of(database: Database) -> outages.Outage | None:
-    return database.look(lambda connection: outages.current(connection))
+    return database.read_now(lambda connection: outages.current(connection))
 
 
 async def ask_for_a_deal(source: Tokens, base_url: str, clock: FakeClock, times: int) -> set[str]:
@@ -268,7 +268,7 @@ def test_a_new_consent_takes_its_place_and_opens_the_gate(
         tokens.keep_consent(connection, VAULT, amo.url, KEYS, Pair("new", "next", DAY), clock.now())
     assert run(database, clock, amo, prepare) == "new"
     assert (now_kept(database).version, now_kept(database).refusal) == (2, None)
-    assert database.look(lambda connection: outages.current(connection)) is None
+    assert database.read_now(lambda connection: outages.current(connection)) is None
 
 
 def test_the_new_pair_of_a_consent_in_between_is_not_overwritten(
@@ -386,7 +386,7 @@ def test_neither_the_database_nor_a_repr_shows_a_token(database: Database, amo: 
         tables = sa.inspect(connection).get_table_names()
         return repr([connection.execute(sa.text(f'SELECT * FROM "{name}"')).all() for name in tables])
 
-    for text in (database.look(everything), repr(now_kept(database)), repr(KEYS), repr(Pair("access", "r", 1))):
+    for text in (database.read_now(everything), repr(now_kept(database)), repr(KEYS), repr(Pair("access", "r", 1))):
         assert not any(secret in text for secret in (*amo.access.given, KEYS.client_secret, "'access'"))
 
 

@@ -127,7 +127,7 @@ class Upgraded(Stage):
 
     def all_answered(self) -> None:
         async def play(answering: Answering) -> None:
-            while found := self.database.look(lambda one: queue.idle(one, self.me, self.clock.now())):
+            while found := self.database.read_now(lambda one: queue.idle(one, self.me, self.clock.now())):
                 await asyncio.gather(*map(answering.answer, found))
 
         self.run(play)
@@ -142,7 +142,7 @@ class Upgraded(Stage):
 
     def states(self, deal: OldDeal) -> list[tuple[str, str]]:
         query = sa.select(turns.c.chat_ref, turns.c.state).where(turns.c.conversation_id == deal.id)
-        return [tuple(row) for row in self.database.look(lambda one: one.execute(query.order_by(turns.c.id)).all())]
+        return [tuple(row) for row in self.database.read_now(lambda one: one.execute(query.order_by(turns.c.id)).all())]
 
 
 @contextmanager
@@ -215,7 +215,7 @@ def test_what_was_on_its_way_arrives_once(database_url: str, amo: AmoStandin) ->
     assert amo.chats.told(cut.lead) == ["Two."]
     assert amo.chats.told(bot.lead) == ["Said."]
     assert [stage.states(deal)[0][1] for deal in (noted, cut, bot)] == [State.SENT] * 3
-    taken = database.look(lambda one: one.scalars(sa.select(bot_waits.c.turn_id).order_by(bot_waits.c.id)).all())
+    taken = database.read_now(lambda one: one.scalars(sa.select(bot_waits.c.turn_id).order_by(bot_waits.c.id)).all())
     assert taken == [sending[2], sending[1]]
     with database.writes.begin() as connection:
         assert waiting.save(connection, bot.lead, "https://example.amocrm.ru/another", None, NOW)

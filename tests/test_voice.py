@@ -230,7 +230,7 @@ def test_what_was_said_is_the_messages_words(database: Database, speech: SpeechS
     assert headers["authorization"] == "Bearer key-of-the-tests"
     assert b'filename="voice.m4a"' in body
     assert b"whisper-1" in body
-    stored = database.look(lambda connection: connection.execute(sa.select(messages).limit(1)).one())
+    stored = database.read_now(lambda connection: connection.execute(sa.select(messages).limit(1)).one())
     assert stored.content == "How much is the delivery?"
     assert stored.metadata["transcript"] == {"model": "whisper-1"}
     assert stored.metadata["raw"]["attachment"]["file_name"] == "voice.ogg"
@@ -279,7 +279,7 @@ def test_all_of_a_turn_are_heard_at_once_and_within_one_bound(database: Database
         assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
-    stored = database.look(lambda connection: connection.execute(sa.select(messages).limit(3)).all())
+    stored = database.read_now(lambda connection: connection.execute(sa.select(messages).limit(3)).all())
     assert [row.content for row in stored] == ["", "How much is it?", ""]
     assert [row.metadata["transcript"] for row in stored] == [
         {"failed": True},
@@ -320,7 +320,7 @@ def test_whatever_goes_wrong_does_not_hold_up_the_conversation(
 
     stage = play_voice(database, Broken(), answer)
     assert stage.responders[0].asked[0].nothing_to_read
-    stored = database.look(lambda connection: connection.execute(sa.select(messages).limit(1)).one())
+    stored = database.read_now(lambda connection: connection.execute(sa.select(messages).limit(1)).one())
     assert stored.metadata["transcript"] == {"failed": True}
     logged = capsys.readouterr().out
     assert "ZeroDivisionError" in logged
@@ -344,5 +344,5 @@ def test_what_was_erased_while_it_was_fetched_stays_erased(database: Database) -
 
     stage = play_voice(database, Slow(), answer)
     assert stage.responders[0].asked == []
-    stored = database.look(lambda connection: connection.execute(sa.select(messages).limit(1)).one())
+    stored = database.read_now(lambda connection: connection.execute(sa.select(messages).limit(1)).one())
     assert (stored.content, stored.message_type, stored.metadata) == ("", "erased", {})

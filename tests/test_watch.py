@@ -148,7 +148,7 @@ def test_what_a_token_may_not_see_is_a_warning_and_closes_nothing(
 ) -> None:
     amo.fault(path="/api/v4/webhooks", status=status, times=None)
     assert process.look()[WEBHOOK][0] == "warning"
-    assert database.look(lambda connection: outages.current(connection)) is None
+    assert database.read_now(lambda connection: outages.current(connection)) is None
 
 
 def test_without_a_public_address_there_is_nothing_to_look_for(
@@ -163,12 +163,12 @@ def test_a_refused_token_closes_the_gate(database: Database, clock: FakeClock, a
     process = Process(database, clock, amo)
     amo.fault(path="/api/v4/account", status=401, times=None)
     assert process.look()[TOKEN][0] == "bad"
-    closed = database.look(lambda connection: outages.current(connection))
+    closed = database.read_now(lambda connection: outages.current(connection))
     assert closed is not None
     assert closed.reason == "unauthorized"
     asked = len(amo.log)
     clock.advance(TEN_MINUTES)
-    state, sentence = process.look()[TOKEN]  # the lookout tries, not the watch
+    state, sentence = process.look()[TOKEN]  # the outage probe tries, not the watch
     assert (state, sentence) == ("bad", closed.sentence)
     assert len(amo.log) == asked
 
@@ -193,7 +193,7 @@ def test_the_end_of_a_long_lived_token_is_told_30_days_ahead(
     amo.token = f"header.{claims}.signature"
     found = Process(database, clock, amo).look()[TOKEN]
     assert (found[0], ends.astimezone().strftime("%d.%m.%Y") in found[1]) == (state, True)
-    numbers = database.look(health.for_metrics)
+    numbers = database.read_now(health.for_metrics)
     assert numbers["amocrm_token_ends_timestamp_seconds"] == int(ends.timestamp())
 
 
@@ -297,7 +297,7 @@ def test_before_the_account_is_known_its_address_decides(
     database: Database, base_url: str, account: dict[str, Any], foreign: bool
 ) -> None:
     delivery = read_delivery(body(("message", "add", [message("hi")]), account=account), datetime.now(UTC))
-    expected = database.look(lambda connection: own_account.expected(connection, base_url))
+    expected = database.read_now(lambda connection: own_account.expected(connection, base_url))
     assert bool(expected and expected.is_foreign(delivery)) == foreign
 
 
@@ -326,7 +326,7 @@ def test_the_account_is_learnt_and_others_are_told_from_it(
     by_name = body(("message", "add", [message("by name")]), account={"subdomain": "other"})
     process.look(ours, renamed, unnamed, foreign, by_name)  # before the look nothing is known, all are taken
     assert [stored.duplicates for stored in process.after] == [1, 1, 1, 0, 0]
-    other = database.look(lambda connection: own_account.recall(connection, "https://other.amocrm.ru"))
+    other = database.read_now(lambda connection: own_account.recall(connection, "https://other.amocrm.ru"))
     assert other is None
 
 
@@ -348,4 +348,4 @@ def test_each_process_tells_what_it_heard_and_learns_what_another_one_learnt(
     asyncio.run(exchange())
     assert process.inbox is not None
     assert inbox.account == process.inbox.account is not None
-    assert database.look(lambda connection: health.moment(connection, health.LAST_DELIVERY)) == clock.now()
+    assert database.read_now(lambda connection: health.moment(connection, health.LAST_DELIVERY)) == clock.now()

@@ -1,4 +1,4 @@
-"""The command line. Each command is a few lines over a function elsewhere, imported when it is called."""
+"""The command line: each command calls a function of ``commands``, imported only when it runs."""
 
 import logging
 import sys
@@ -30,7 +30,7 @@ Lead = Annotated[
     typer.Argument(metavar="LEAD", help=_("The deal's number in amoCRM; all deals without it."), show_default=False),
 ]
 OneLead = Annotated[str, typer.Argument(metavar="LEAD", help=_("The deal's number in amoCRM."))]
-Turn = Annotated[str, typer.Argument(metavar="TURN", help=_("Its number in otvet turns."))]
+Turn = Annotated[str, typer.Argument(metavar="NUMBER", help=_("The question's number in otvet turns."))]
 BaseUrl = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", help=_("The server's address, if it is not the one of the settings.")),
@@ -182,7 +182,9 @@ def pause(
     lead: OneLead,
     minutes: Annotated[
         float | None,
-        typer.Option(metavar="N", help=_("For so long; without it until otvet resume."), min=1, show_default=False),
+        typer.Option(
+            metavar="N", help=_("For this number of minutes; without it until otvet resume."), min=1, show_default=False
+        ),
     ] = None,
 ) -> None:
     from otvet.commands import operate
@@ -202,7 +204,7 @@ def resume(lead: OneLead) -> None:
 @app.command(
     cls=Command,
     help=_(
-        "List the turns that need a person, or those in a state.\n\nExamples: otvet turns; otvet turns --state sent"
+        "List the questions that need a person, or those in a state.\n\nExamples: otvet turns; otvet turns --state sent"
     ),
 )
 def turns(
@@ -217,7 +219,7 @@ def turns(
     operate.show(load_settings(), state)
 
 
-@app.command(cls=Command, help=_("Have a turn answered that ended without a reply.\n\nExample: otvet retry 17"))
+@app.command(cls=Command, help=_("Answer a question that ended without a reply.\n\nExample: otvet retry 17"))
 def retry(turn: Turn) -> None:
     from otvet.commands import operate
     from otvet.settings.loading import load_settings
@@ -233,10 +235,8 @@ def retry(turn: Turn) -> None:
     ),
 )
 def gaps(
-    days: Annotated[
-        int, typer.Option(metavar="N", help=_("Questions of the last so many days."), min=1, max=3650)
-    ] = 30,
-    limit: Annotated[int, typer.Option(metavar="N", help=_("So many at most."), min=1, max=1000)] = 20,
+    days: Annotated[int, typer.Option(metavar="N", help=_("Questions of the last N days."), min=1, max=3650)] = 30,
+    limit: Annotated[int, typer.Option(metavar="N", help=_("At most this number."), min=1, max=1000)] = 20,
 ) -> None:
     from otvet.commands import operate
     from otvet.settings.loading import load_settings
@@ -270,7 +270,9 @@ def replay(
     lead: Annotated[
         str | None, typer.Option(metavar="LEAD", help=_("Only replies of this deal."), show_default=False)
     ] = None,
-    last: Annotated[int, typer.Option(metavar="N", help=_("So many of the newest replies."), min=1, max=1000)] = 10,
+    last: Annotated[
+        int, typer.Option(metavar="N", help=_("The number of replies, the newest first."), min=1, max=1000)
+    ] = 10,
     yes: Annotated[
         bool, typer.Option("--yes", help=_("Do not ask before questions are put to a paid service."))
     ] = False,
@@ -353,7 +355,7 @@ def copy_database(
 
 
 def _log_errors_only() -> None:
-    """For a command that says itself what it did."""
+    """Set up the log for a command that prints its own results."""
     from otvet import logs
 
     logs.set_up("console", logging.ERROR)
@@ -361,16 +363,16 @@ def _log_errors_only() -> None:
 
 def _number(lead: str) -> int:
     if not (lead.isascii() and lead.isdigit() and len(lead) < 19):
-        raise UsageError(_("{text} is not a number of a deal or a turn").format(text=lead), exit_code=2)
+        raise UsageError(_("{text} is not a number of a deal or a question").format(text=lead), exit_code=2)
     return int(lead)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The entry point; an error on purpose is one line on stderr."""
+    """The entry point; an OtvetError becomes one line on stderr."""
     try:
         sys.exit(app(arguments, standalone_mode=False, prog_name="otvet"))
     except typer.Abort:
-        if sys.stdin.isatty():  # the question's own line is not ended
+        if sys.stdin.isatty():  # the cursor is still on the question's line
             print(file=sys.stderr)  # noqa: T201
         print(_(BROKEN_OFF), file=sys.stderr)  # noqa: T201
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""Time, passed in, so that a test never waits for it."""
+"""The clock, which is passed in, so that a test never waits."""
 
 import asyncio
 import time
@@ -7,18 +7,18 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the program may ask of time."""
+    """The only source of time in the program."""
 
     def now(self) -> datetime:
-        """The wall clock, in UTC. It may jump; it is for records and deadlines that survive a restart."""
+        """The wall clock in UTC, for records and for deadlines that survive a restart. It may jump."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that only grow, for measuring how long something took."""
+        """Seconds that only grow, for measuring durations."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Let others run for that long."""
+        """Wait, while other tasks run."""
         ...
 
 

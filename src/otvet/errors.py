@@ -1,11 +1,11 @@
-"""One tree of errors. Each carries a sentence for the operator and says whether trying again can help.
+"""The tree of errors. Each has a sentence for the operator and says whether a retry can help.
 
 OtvetError
 ├── SettingsError       a setting is wrong; the program does not start
 ├── DatabaseUnfit       the file or server at OTVET_DATABASE_URL cannot be used; it is left untouched
-├── StorageError        a write did not happen; nothing of it is half-written
-├── ServiceError        another system (amoCRM, Manus) did not do what it was asked
-└── UsageError          a command was given something it cannot work with
+├── StorageError        a write did not happen; it was rolled back as a whole
+├── ServiceError        a call to another system (amoCRM, Manus) failed
+└── UsageError          a command's argument cannot be used
 """
 
 import errno
@@ -24,7 +24,7 @@ _OS_REASONS = {
 
 
 class OtvetError(Exception):
-    """The base of everything that Otvet raises on purpose."""
+    """The base of all errors that Otvet raises on purpose."""
 
 
 class SettingsError(OtvetError):
@@ -36,11 +36,11 @@ class DatabaseUnfit(OtvetError):
 
 
 class StorageError(OtvetError):
-    """The write was rolled back as a whole; the sender should send again."""
+    """The write was rolled back as a whole; the caller may retry."""
 
 
 class UsageError(OtvetError):
-    """A command's argument is wrong. ``exit_code`` is what the command line returns."""
+    """A command's argument is wrong. ``exit_code``: the command's exit status."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
@@ -48,11 +48,11 @@ class UsageError(OtvetError):
 
 
 class ServiceError(OtvetError):
-    """Another system failed us.
+    """A call to another system failed.
 
     permanent: the same request will fail again, so it is not repeated.
     ambiguous: the request may have been carried out although no answer came.
-    status: the HTTP status, where there was one.
+    status: the HTTP status, or None without an answer.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ServiceError(OtvetError):
 
 
 def os_reason(error: Exception) -> str:
-    """Why the system refused something, in the interface's language; its own texts are English where none is known."""
+    """The reason of an operating system's error, in the interface's language if it is a known one."""
     if not isinstance(error, OSError):
         return type(error).__name__
     known = _OS_REASONS.get(error.errno or 0)

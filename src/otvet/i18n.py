@@ -1,6 +1,6 @@
-"""The languages that Otvet speaks: message ids are English, catalogues are in ``locale/``.
+"""Translations: message ids are English, catalogues are in ``locale/``.
 
-The interface speaks ``OTVET_LANG`` (Russian by default); a reply speaks the client's language.
+The interface is in the language of ``OTVET_LANG`` (Russian by default), a reply in the client's language.
 """
 
 import gettext
@@ -17,9 +17,8 @@ LANGUAGES = ("ru", "en")
 DEFAULT_LANGUAGE = "ru"
 LOCALE = Path(__file__).with_name("locale")
 
-logging.getLogger("dotenv").setLevel(
-    logging.CRITICAL
-)  # of a line that it cannot read the settings speak, in a sentence
+# The settings themselves report a line of .env that cannot be read.
+logging.getLogger("dotenv").setLevel(logging.CRITICAL)
 
 _CYRILLIC = re.compile(r"[\u0400-\u04FF]")
 _LATIN = re.compile(r"[A-Za-z]")
@@ -27,20 +26,20 @@ _LATIN = re.compile(r"[A-Za-z]")
 
 @cache
 def translations(language: str) -> gettext.NullTranslations:
-    """The catalogue of a language; English needs none, its texts are the message ids."""
+    """The catalogue of a language; English needs none, because its texts are the message ids."""
     return gettext.translation("otvet", LOCALE, languages=[language], fallback=language == "en")
 
 
 def translator(language: str) -> Callable[[str], str]:
-    """A function that says a message in that language."""
+    """A function that translates a message into that language."""
     return translations(language).gettext
 
 
 @cache
 def interface_language() -> str:
-    """What ``OTVET_LANG`` asks for, from the environment or ``.env``; a wrong value is reported by the settings.
+    """The language of ``OTVET_LANG`` in the environment or ``.env``; the settings report a wrong value.
 
-    Read here and not from the settings, because the texts of ``--help`` are needed before those are loaded.
+    Not taken from the settings, because ``--help`` needs its texts before the settings are loaded.
     """
     wanted = os.environ.get("OTVET_LANG") or _in_env_file() or DEFAULT_LANGUAGE
     return wanted if wanted in LANGUAGES else DEFAULT_LANGUAGE
@@ -49,27 +48,27 @@ def interface_language() -> str:
 def _in_env_file() -> str | None:
     try:
         return dotenv_values(".env").get("OTVET_LANG")
-    except UnicodeDecodeError:  # the settings say so, in a sentence
+    except UnicodeDecodeError:  # the settings report it
         return None
 
 
 def _(message: str) -> str:
-    """Say a message in the interface's language."""
+    """Translate a message into the interface's language."""
     return translations(interface_language()).gettext(message)
 
 
 def ngettext(one: str, many: str, count: int) -> str:
-    """Say a message about ``count`` things in the interface's language."""
+    """Translate a message about ``count`` things into the interface's language."""
     return translations(interface_language()).ngettext(one, many, count)
 
 
 def N_(message: str) -> str:  # noqa: N802 - gettext's own name for it
-    """Mark a message for the catalogue; it is said later."""
+    """Mark a message for the catalogue; it is translated later."""
     return message
 
 
 def language_of(text: str, otherwise: str = DEFAULT_LANGUAGE) -> str:
-    """The language to answer a client in: Russian if there is any Cyrillic, English if only Latin letters."""
+    """The language of a reply to this text: Russian if it has any Cyrillic letter, English if only Latin ones."""
     if _CYRILLIC.search(text):
         return "ru"
     if _LATIN.search(text):

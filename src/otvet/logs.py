@@ -1,4 +1,4 @@
-"""The log: structlog over the standard library, one line an event, readable or JSON; no secret ever reaches it."""
+"""The log: structlog over the standard library, one line for each event, for people or as JSON."""
 
 import logging
 import sys
@@ -8,9 +8,9 @@ import structlog
 
 
 def set_up(form: str, least: int = logging.INFO) -> None:
-    """Once at start; ``least`` is the lowest level that is written.
+    """Set up the log, once at start. least: the lowest level that is written.
 
-    Events and their values are ours: what clients write is never logged. Below INFO other libraries would log it.
+    No event holds a client's words or a secret; below INFO other libraries would log them.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -21,7 +21,7 @@ def set_up(form: str, least: int = logging.INFO) -> None:
     last: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form == "json"
-        # The default would print every local variable of every frame: clients' words, and tokens.
+        # The default prints every local variable of every frame, with clients' words and tokens.
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -43,7 +43,7 @@ def set_up(form: str, least: int = logging.INFO) -> None:
     for name in ("uvicorn", "uvicorn.error", "dbos"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    logging.getLogger("uvicorn.access").disabled = True  # its lines hold the webhook's secret
+    logging.getLogger("uvicorn.access").disabled = True  # its lines contain the webhook's secret
     for noisy in ("httpx2", "httpcore2", "httpx", "alembic", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -1,1 +1,1 @@
-"""The connection to the amoCRM account: made, kept alive, and watched."""
+"""The connection to the amoCRM account: set-up, consent, tokens, and the watch over it."""

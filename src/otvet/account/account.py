@@ -19,14 +19,14 @@ from otvet.storage.rate_limits import SharedLimit
 
 
 def vault_of(settings: Settings) -> Vault:
-    """What seals the secrets in the database; SettingsError if its key file cannot be used."""
+    """The vault that encrypts the secrets in the database; SettingsError if its key file cannot be used."""
     if settings.secret_key:
         return Vault(settings.secret_key.get_secret_value())
     return Vault(key_in(settings.key_file))
 
 
 def keys_of(settings: Settings) -> Keys | None:
-    """The keys of an own integration, where they are set."""
+    """The keys of the company's own integration, if they are set."""
     if settings.amocrm_client_id is None or settings.amocrm_client_secret is None:
         return None
     secret = settings.amocrm_client_secret.get_secret_value()
@@ -39,7 +39,7 @@ def redirect_url(public_url: str) -> str:
 
 
 def token_source(settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database) -> TokenSource | None:
-    """The long-lived token where one is set, else the tokens of a consent; None if amoCRM is not connected."""
+    """The long-lived token if one is set, else the tokens of the consent; None if amoCRM is not connected."""
     if settings.amocrm_base_url is None:
         return None
     if settings.amocrm_token is not None:
@@ -52,14 +52,14 @@ def token_source(settings: Settings, clock: Clock, http: httpx2.AsyncClient, dat
 
 
 RENEWED_WITHIN_SECONDS = 20.0
-"""So long a command that is broken off waits for a renewal that has begun."""
+"""How long an interrupted command waits for a renewal in flight."""
 
 
 @asynccontextmanager
 async def tokens(
     settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database
 ) -> AsyncIterator[TokenSource | None]:
-    """The same for a command: a renewal that has begun comes to its end, also if the command is broken off."""
+    """Like token_source(), for a command: on exit, also when interrupted, it waits for a renewal in flight."""
     source = token_source(settings, clock, http, database)
     try:
         yield source
@@ -71,7 +71,7 @@ async def tokens(
 def client(
     settings: Settings, clock: Clock, http: httpx2.AsyncClient, database: Database, source: TokenSource | None
 ) -> AmoClient | None:
-    """The account's client behind its limit and its gate; None without a token."""
+    """The account's client with its rate limit and its gate; None without a token source."""
     if settings.amocrm_base_url is None or source is None:
         return None
     outage = partial(outages.check, database)
@@ -79,6 +79,6 @@ def client(
 
 
 def limit(settings: Settings, clock: Clock, database: Database) -> SharedLimit:
-    """The account's calls, of all processes together."""
-    # Spread over the second: calls that leave all at once may be held up and meet those of the next second.
+    """The rate limit of the account's calls, shared by all processes."""
+    # Spread over the second: a burst may be delayed on its way and meet the calls of the next second.
     return SharedLimit(database, clock, "amocrm", 1, seconds=1 / settings.amocrm_calls_a_second)

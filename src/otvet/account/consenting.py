@@ -1,4 +1,4 @@
-"""The answers to the consents that were asked for: checked, and their codes exchanged at once."""
+"""Checks amoCRM's answer to a request for consent and exchanges its code for tokens at once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet.account import consents, tokens
 from otvet.account.consents import Answer
-from otvet.account.keeping import keep_surely
+from otvet.account.renewal import write_until_stored
 from otvet.account.vault import OtherKey, Vault
 from otvet.amocrm import oauth
 from otvet.amocrm.addresses import host_of
@@ -38,9 +38,9 @@ GIVEN = N_("The account {name} is connected.")
 
 
 class Consenting:
-    """Takes the answers to what was asked for, in whichever process they come in.
+    """Takes amoCRM's answers to requests for consent; every process can take every answer.
 
-    vault: asked for only then, so that no key file is made where none is needed.
+    vault: called only when it is needed, so that no key file is made without need.
     """
 
     def __init__(self, database: Database, clock: Clock, http: httpx2.AsyncClient, vault: Callable[[], Vault]) -> None:
@@ -50,9 +50,9 @@ class Consenting:
         self._vault = vault
 
     async def take(self, state: str, code: str, referer: str, error: str = "") -> Answer:
-        """amoCRM's answer, as it came with the browser: the code is exchanged at once.
+        """Take the answer that the browser brings from amoCRM.
 
-        Only the account that was asked for is spoken to, whatever ``referer`` says.
+        Only the account of the request is called, whatever ``referer`` says.
         """
         now = self._clock.now()
         row = await self._database.write(lambda connection: consents.take(connection, state, now))
@@ -63,11 +63,13 @@ class Consenting:
             log.info("amoCRM gave its consent", account=row.base_url)
         else:
             log.warning("the consent came to nothing", reason=answer.sentence)
-        await keep_surely(self._database, self._clock, lambda connection: consents.note(connection, state, answer))
+        await write_until_stored(
+            self._database, self._clock, lambda connection: consents.note(connection, state, answer)
+        )
         return answer
 
     async def _answer(self, row: Row[Any], code: str, referer: str, error: str) -> Answer:
-        """Also what went wrong is an answer: somebody waits for one."""
+        """The result for the person who waits; a failure is a result too."""
         if error or not code:
             return Answer(False, _(DENIED))
         if referer and host_of(referer) != host_of(row.base_url):
@@ -82,7 +84,7 @@ class Consenting:
         return await self.exchange(row.base_url, Keys(row.client_id, secret, row.redirect_url), code)
 
     async def exchange(self, base_url: str, keys: Keys, code: str) -> Answer:
-        """The code for the first pair; it is kept before it is used."""
+        """Exchange the code for the first pair of tokens; the pair is stored before it is used."""
         try:
             vault = self._vault()
             pair = await oauth.exchange_code(self._http, base_url, keys, code)
@@ -92,9 +94,9 @@ class Consenting:
                 tokens.keep_consent(connection, vault, base_url, keys, pair, now)
                 consents.remember_code(connection, base_url, keys.client_id, code)
 
-            await keep_surely(self._database, self._clock, keep)
+            await write_until_stored(self._database, self._clock, keep)
             account = await AmoClient(self._http, base_url, pair.access, None).account()
-            await keep_surely(
+            await write_until_stored(
                 self._database,
                 self._clock,
                 lambda connection: own_account.learn(connection, base_url, account.id, account.subdomain),

@@ -1,6 +1,6 @@
-"""What the watch has seen of the account, for all processes and for people: one row a subject."""
+"""The state of the account's subjects: what the watch found, one row for each, and what a step of connecting found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -31,15 +31,35 @@ State = Literal["good", "warning", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How a subject was found, with a sentence that says what to do where it is not good."""
+    """The state in which the watch found a subject; unless it is good, the sentence says what to do."""
 
     state: State
     sentence: str
     looked_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step of connecting found. Holds no token.
+
+    next: what the person has to do; empty if nothing. copied: an address to copy, to be shown whole.
+    """
+
+    name: str
+    state: State
+    sentence: str
+    next: str = ""
+    copied: str = ""
+
+
+def worst(steps: Sequence[Step]) -> State:
+    """The worst state of all steps."""
+    states = {step.state for step in steps}
+    return "bad" if "bad" in states else "warning" if "warning" in states else "good"
+
+
 def keep(connection: Connection, found: Mapping[str, tuple[State, str]], now: datetime) -> None:
-    """In place of what was seen before."""
+    """Store what the watch found, in place of what it found before."""
     for subject, (state, sentence) in sorted(found.items()):
         values = {"state": state, "sentence": sentence, "looked_at": now}
         statement = insert(connection.dialect.name, watched).values(subject=subject, **values)
@@ -47,19 +67,19 @@ def keep(connection: Connection, found: Mapping[str, tuple[State, str]], now: da
 
 
 def seen(connection: Connection) -> dict[str, Seen]:
-    """What was seen last, by subject; empty before the first look."""
+    """What the watch found last, by subject; empty before its first check."""
     rows = connection.execute(sa.select(watched)).all()
     return {row.subject: Seen(row.state, row.sentence, row.looked_at) for row in rows}
 
 
 def moment(connection: Connection, name: str) -> datetime | None:
-    """A moment that is kept of the account, such as LAST_DELIVERY."""
+    """A stored moment, such as LAST_DELIVERY; None if there is none."""
     text = keyvalue.recall(connection, name)
     return datetime.fromisoformat(text) if text else None
 
 
 def for_metrics(connection: Connection) -> dict[str, Any]:
-    """The same as numbers; what is not known is left out."""
+    """What seen() gives, as numbers, and the stored moments; unknown ones are left out."""
     rows = seen(connection)
     worth = {"good": 1.0, "warning": 0.5, "bad": 0.0}
     numbers: dict[str, Any] = {
@@ -73,5 +93,5 @@ def for_metrics(connection: Connection) -> dict[str, Any]:
 
 
 def note_moment(connection: Connection, name: str, at: datetime | None) -> None:
-    """Keep a moment, or forget it."""
+    """Store a moment; None deletes it."""
     keyvalue.note(connection, name, at.isoformat() if at else "")

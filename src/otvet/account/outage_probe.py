@@ -1,4 +1,4 @@
-"""The lookout: sees whether amoCRM takes calls again, so that a closed gate does not wait for the next reply."""
+"""Tries whether amoCRM takes calls again, so that a closed gate opens without waiting for the next reply."""
 
 from collections.abc import Awaitable, Callable
 
@@ -15,8 +15,8 @@ from otvet.turns import changes
 log = structlog.get_logger(__name__)
 
 
-class Lookout:
-    """Looks after amoCRM's gate. opened: called in each process when the gate was opened by any of them."""
+class OutageProbe:
+    """Reopens amoCRM's gate. opened: called in each process after any process has opened the gate."""
 
     def __init__(
         self, database: Database, clock: Clock, amocrm: AmoClient, opened: Callable[[], Awaitable[None]]
@@ -28,7 +28,7 @@ class Lookout:
         self._was_closed = False
 
     async def look(self) -> None:
-        """Try a call if the gate is closed and its pause is over. A job of one process for all."""
+        """If the gate is closed and its pause is over, try a call. One process runs this for all."""
         await self.notice()
         now = self._clock.now()
         if self._was_closed and await self._database.write(lambda connection: outages.claim_probe(connection, now)):

@@ -1,15 +1,17 @@
-"""The token of each call, where an administrator has given the consent: renewed before it ends, by one of all."""
+"""The token for each call after an administrator's consent; one process renews it for all before it expires."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 import httpx2
 import structlog
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 from otvet.account import tokens
-from otvet.account.keeping import keep_surely
 from otvet.account.tokens import Kept
 from otvet.account.vault import Vault
 from otvet.amocrm import oauth
@@ -17,10 +19,13 @@ from otvet.amocrm.answers import AmoError
 from otvet.amocrm.client import Limiter
 from otvet.amocrm.token import Keys, Pair
 from otvet.clock import Clock
-from otvet.errors import SettingsError
+from otvet.errors import SettingsError, StorageError
 from otvet.i18n import N_, _
 from otvet.storage import outages
 from otvet.storage.database import Database
+from otvet.storage.engines import first_line
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -28,16 +33,18 @@ NEAR_THE_END = timedelta(seconds=30)
 TOO_FRESH_TO_RENEW = timedelta(minutes=10)  # amoCRM refuses it for another reason than its age
 LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 10.0
+TRIES = 60  # of a write, one a second
 
 NO_CONSENT = N_("There is no consent of the account {account} for this integration yet. Give it with: otvet connect")
+LOST = N_("what amoCRM gave could not be stored: {reason}")
 BEING_RENEWED = N_("The token for amoCRM is being renewed; this passes by itself.")
 
 
 class Tokens:
-    """The TokenSource of one account and one integration. For the event loop of the service or of a command.
+    """The TokenSource of one account and one integration.
 
-    http: asked for ``base_url`` only; no redirect is followed.
-    limiter: spaces these calls among the account's others; None where nothing else calls.
+    http: calls ``base_url`` only and follows no redirect.
+    limiter: the rate limit that these calls share with the account's others; None if there are no others.
     """
 
     def __init__(
@@ -60,7 +67,7 @@ class Tokens:
         self._renewal: asyncio.Task[bool] | None = None
 
     async def look(self) -> Kept | None:
-        """The kept pair of this account and integration, or None; SettingsError if it cannot be opened."""
+        """The stored pair of this account and integration, or None; SettingsError if it cannot be decrypted."""
         found = await self._database.read(lambda connection: tokens.kept(connection, self._vault))
         mine = found and (found.base_url, found.client_id) == (self._base_url, self._keys.client_id)
         return found if mine else None
@@ -69,12 +76,12 @@ class Tokens:
         return (await self._kept()).access
 
     async def prepare(self) -> None:
-        """Renew the pair if it is time to, and wait for whoever does so if it has ended."""
+        """Renew the pair if it is time to. If it has expired and another process renews it, wait for that."""
         deadline = self._clock.monotonic() + PATIENCE_SECONDS
         while True:
             pair = await self._kept()
             now = self._clock.now()
-            # Issued later than now: the clock was set back since.
+            # A pair issued later than now: the clock was set back since.
             if pair.issued_at <= now < pair.renew_at:
                 return
             ended = now >= pair.expires_at - NEAR_THE_END
@@ -95,7 +102,7 @@ class Tokens:
             await self._clock.sleep(LOOK_SECONDS)
 
     async def renew(self, refused: str) -> bool:
-        """amoCRM does not take the token before its time, or another process has brought a new one."""
+        """See TokenSource. amoCRM withdrew the token early, or another process has renewed it already."""
         deadline = self._clock.monotonic() + PATIENCE_SECONDS
         while True:
             pair = await self._kept()
@@ -112,21 +119,21 @@ class Tokens:
             await self._clock.sleep(LOOK_SECONDS)
 
     async def finish(self, until: float) -> None:
-        """Before a stop: a pair that amoCRM has given is not thrown away. until: by the monotonic clock."""
+        """Before a stop, wait for a renewal in flight, so that its pair is stored. until: by the monotonic clock."""
         if self._renewal is not None:
             await asyncio.wait([self._renewal], timeout=max(0, until - self._clock.monotonic()))
 
     async def _kept(self) -> Kept:
         try:
             pair = await self.look()
-        except SettingsError as error:  # without its key a pair is as good as none, and only a person can mend that
+        except SettingsError as error:  # a pair without its key is useless, and only a person can bring the key
             raise _gone(str(error)) from error
         if pair is None:
             raise _gone(_(NO_CONSENT).format(account=self._base_url))
         return pair
 
     async def _renew_once(self, pair: Kept) -> bool:
-        """False if somebody else is at it. Goes on although the caller is cancelled: half of it must not be done."""
+        """False if another process has the claim. A cancelled caller does not stop the renewal halfway."""
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._renew(pair))
         return await asyncio.shield(self._renewal)
@@ -145,7 +152,7 @@ class Tokens:
         return True
 
     async def _claim(self, version: int) -> bool:
-        """The place among the calls comes first: in a backlog the claim would lapse before the call."""
+        """Claim the renewal. The rate limit is waited for first: in a backlog the claim would lapse before the call."""
         if self._limiter is not None:
             now = self._clock.now()
             if not await self._database.read(lambda connection: tokens.is_free(connection, version, now)):
@@ -168,7 +175,21 @@ class Tokens:
 
     async def _commit(self, version: int, new: Pair) -> bool:
         replace = partial(tokens.replace, vault=self._vault, version=version, new=new, now=self._clock.now())
-        return await keep_surely(self._database, self._clock, replace)
+        return await write_until_stored(self._database, self._clock, replace)
+
+
+async def write_until_stored(database: Database, clock: Clock, write: Callable[[Connection], T]) -> T:
+    """Commit what amoCRM has given: there is no second copy. Retries once a second for a minute; then AmoError."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return await database.write(write)
+        except (StorageError, DBAPIError) as error:
+            reason = first_line(error.orig if isinstance(error, DBAPIError) else error)
+            if not tries_left:
+                raise AmoError(_(LOST).format(reason=reason), reason="unavailable") from error
+            log.error("what amoCRM gave is not stored yet", reason=reason)
+            await clock.sleep(1)
+    raise AssertionError
 
 
 def _refuses_all(error: AmoError) -> bool:

@@ -1,10 +1,10 @@
-"""How replies reach the client: what each way needs in amoCRM, looked at and made as far as amoCRM lets it be made."""
+"""What each delivery method needs in amoCRM: checks it, makes it where amoCRM allows, else guides a person."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from otvet.account.steps import Step
+from otvet.account.health import Step
 from otvet.amocrm import salesbots
 from otvet.amocrm.addresses import host_of
 from otvet.amocrm.answers import AmoError
@@ -27,7 +27,7 @@ NO_SUCH_FIELD = N_(
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """One thing to do in amoCRM; ``copied`` is to be pasted there as it is."""
+    """One thing to do in amoCRM. ``copied``: a text to paste there as it is."""
 
     text: str
     copied: str = ""
@@ -35,14 +35,14 @@ class Click:
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What a person has to do in amoCRM, in this order."""
+    """The clicks that a person has to make in amoCRM, in this order."""
 
     heading: str
     clicks: Sequence[Click]
 
 
 def as_notes() -> Step:
-    """The way that needs nothing."""
+    """The step for notes, which need nothing."""
     return Step(_(NAME), "good", _("as notes in the deal: staff see them, and copy them into the client's chat"))
 
 
@@ -50,7 +50,7 @@ def as_notes() -> Step:
 
 
 async def find_field(database: Database, amocrm: AmoClient, chosen: int | None) -> int:
-    """The deal's field that the bot reads: the chosen one, else the one that was made, else a new one.
+    """The id of the deals' field that the bot reads: the chosen one, else the one made before, else a new one.
 
     AmoError if there is none and none can be made.
     """
@@ -68,12 +68,12 @@ async def find_field(database: Database, amocrm: AmoClient, chosen: int | None) 
 
 
 def marker(field_id: int) -> str:
-    """What stands for the field's text in a bot's message."""
+    """The placeholder for the field's text in a bot's message."""
     return f"{{{{lead.cf.{field_id}}}}}"
 
 
 def guide_to_bot(field_id: int) -> Guide:
-    """How the bot is made that sends what stands in the field."""
+    """How to make the bot that sends the field's text."""
     return Guide(
         _("The bot that sends the replies. It is made in amoCRM, once:"),
         (
@@ -92,7 +92,7 @@ HOW_TO_SEE_THE_NUMBER = N_(
 
 
 async def bots(amocrm: AmoClient) -> Sequence[Bot]:
-    """The account's bots; none where it does not tell."""
+    """The account's bots; empty if amoCRM does not list them."""
     try:
         return await salesbots.bots(amocrm)
     except ServiceError:
@@ -100,7 +100,7 @@ async def bots(amocrm: AmoClient) -> Sequence[Bot]:
 
 
 async def check_bot(amocrm: AmoClient, bot_id: int, field_id: int) -> Step:
-    """Whether the bot is there. What its steps are, amoCRM does not tell."""
+    """Whether the bot exists and its field is a text area. amoCRM does not tell a bot's steps."""
     name = _(NAME)
     told = _("into the client's chat by the Salesbot {bot}; its message has to be {marker}").format(
         bot=bot_id, marker=marker(field_id)
@@ -109,7 +109,7 @@ async def check_bot(amocrm: AmoClient, bot_id: int, field_id: int) -> Step:
         found = await salesbots.bot(amocrm, bot_id)
         kind = await salesbots.field_type(amocrm, field_id)
     except AmoError as error:
-        # What amoCRM's errors are explained with speaks of deals and notes.
+        # The error's own sentence is about deals and notes.
         reason = f"HTTP {error.status}" if error.status else error
         sentence = _("{told}. Whether the bot is there cannot be seen from here ({reason})")
         return Step(name, "warning", sentence.format(told=told, reason=reason), _("Write to a channel to try it."))
@@ -127,7 +127,7 @@ async def check_bot(amocrm: AmoClient, bot_id: int, field_id: int) -> Step:
 
 
 def no_bot_yet(field_id: int) -> Step:
-    """The field is there, the bot's number is not known."""
+    """The step for a field without a bot: the bot's number is not known yet."""
     told = _("as notes in the deal, until the Salesbot's number is known; its message has to be {marker}")
     sentence = told.format(marker=marker(field_id))
     return Step(
@@ -139,7 +139,7 @@ def no_bot_yet(field_id: int) -> Step:
 
 
 def guide_to_widget(address: str) -> Guide:
-    """How a bot is made that asks this address for the reply, and sends it."""
+    """How to make a bot that requests the reply at this address and sends it."""
     request = {
         "handler": "widget_request",
         "params": {"url": address, "data": {"message": "{{message_text}}", "lead": "{{lead.id}}"}},
@@ -157,7 +157,7 @@ def guide_to_widget(address: str) -> Guide:
 
 
 def by_widget() -> Step:
-    """What can be said of it before the first bot has asked."""
+    """The step for the method widget, before the first bot has requested a reply."""
     return Step(_(NAME), "good", _("to the Salesbot that asks for them; a client's message shows whether it asks"))
 
 
@@ -165,7 +165,7 @@ def by_widget() -> Step:
 
 
 def by_talk(base_url: str) -> Step:
-    """What the account needs for it; no call tells whether it has that."""
+    """The step for Kommo's call: what the account needs for it. No call tells whether the account has that."""
     name = _(NAME)
     needs = _(
         "into the client's chat by Kommo's Chats API add-on. It is on the plans Pro and Enterprise (500 messages a "

@@ -1,4 +1,4 @@
-"""The steps of connecting an account, each a function that gives what it found. Who asks and shows is elsewhere."""
+"""The steps of connecting an account. Each is a function that returns what it found; it asks and prints nothing."""
 
 import secrets
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from otvet.account.steps import Step
+from otvet.account.health import Step
 from otvet.account.watch import lasting
 from otvet.amocrm.addresses import HERE, is_exposed
 from otvet.amocrm.answers import AmoError
@@ -30,7 +30,7 @@ AMOCRMS_PATIENCE = 2.0  # seconds; a slower answer counts as a failure there
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a token opens: ``account`` is None where it opens nothing."""
+    """The account that a token belongs to. ``account``: None if the token does not work."""
 
     account: Account | None
     steps: tuple[Step, ...]
@@ -43,9 +43,9 @@ class Checked:
 async def check_token(
     database: Database, amocrm: AmoClient, base_url: str, ends: datetime | None, clock: Clock, *, renewed: bool
 ) -> Checked:
-    """Whether the token works, for how long, and what its owner may do. The account is known from then on.
+    """Check whether the token works, for how long, and its owner's rights; store the account.
 
-    ends: when a person has to bring another one. renewed: whether it is renewed by itself.
+    ends: when a person has to bring another token. renewed: whether Otvet renews the token by itself.
     """
     try:
         account = await amocrm.account()
@@ -87,13 +87,13 @@ _NEEDED_RIGHTS = (
 
 
 def _may(rights: Mapping[str, Any], place: str, right: str) -> bool:
-    """D is denied; the other letters allow it for some or all of the account."""
+    """Whether a right is not denied. D is denied; the other letters allow it for a part or all of the account."""
     there = rights.get(place)
     return not isinstance(there, Mapping) or there.get(right, "A") != "D"
 
 
 async def _filters(amocrm: AmoClient) -> Step | None:
-    """Whether amoCRM gives the deals that are asked for, or whichever; None where it does not tell.
+    """Whether amoCRM filters lists of deals by id for this account; None if it does not tell.
 
     Sources: https://www.amocrm.ru/developers/content/crm_platform/account-info and .../filters-api
     """
@@ -112,7 +112,7 @@ async def _filters(amocrm: AmoClient) -> Step | None:
 
 
 def public_address(typed: str) -> str:
-    """This server's address of what a person types, ``otvet.example.com`` too; UsageError says why it is none."""
+    """This server's address from what a person typed, also ``otvet.example.com``; UsageError if it is no address."""
     text = typed.strip().rstrip("/")
     address = text if "://" in text else f"https://{text}"
     try:
@@ -130,7 +130,7 @@ def public_address(typed: str) -> str:
 
 
 def name_of_server(public_url: str) -> Step | None:
-    """What is wrong with the public address by itself, or None.
+    """The step for an address that amoCRM does not take because of its name; None if it takes it.
 
     Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-format
     """
@@ -144,7 +144,7 @@ def name_of_server(public_url: str) -> Step | None:
 
 
 def answers_at_hand(folder: Path, *, with_ai: bool) -> Step:
-    """Whether there is anything of the owner's to answer clients from; the examples that came with Otvet are not."""
+    """Whether the owner has written answers; the examples that came with Otvet do not count."""
     from otvet.responders.knowledge.passages import read_folder  # the search's libraries are not needed to count
 
     name = _("Knowledge")
@@ -162,7 +162,7 @@ def answers_at_hand(folder: Path, *, with_ai: bool) -> Step:
 async def try_delivery(http: httpx2.AsyncClient, destination: str, here: str, secret: str, clock: Clock) -> Step:
     """Post a trial delivery to the public address, as amoCRM would post a message.
 
-    here: the same at this machine's own address, asked where the public one does not answer.
+    here: the webhook at this machine's own address, tried if the public one does not answer.
     """
     name, nonce = _("Way here"), secrets.token_urlsafe(24)
     shown = destination.removesuffix(secret)
@@ -195,7 +195,7 @@ async def try_delivery(http: httpx2.AsyncClient, destination: str, here: str, se
 
 
 async def _takes_trials(http: httpx2.AsyncClient, address: str, secret: str) -> bool:
-    """Whether it is this very Otvet that listens there."""
+    """Whether this same Otvet listens at the address."""
     nonce = secrets.token_urlsafe(24)
     try:
         return _signed(await _post_trial(http, address, nonce)) == trial.signature(secret, nonce)

@@ -1,4 +1,4 @@
-"""The step that has amoCRM post its messages here, and what is remembered of the webhooks that it made."""
+"""The step that subscribes this server to amoCRM's messages, and the record of the webhooks that it made."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
-from otvet.account.steps import Step
+from otvet.account.health import Step
 from otvet.amocrm.answers import AmoError
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.hooks import Subscription, subscribe
@@ -31,7 +31,7 @@ PLAN = N_(
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A webhook that was subscribed from here. refused: events that the account did not take at ``asked_at``."""
+    """A webhook that Otvet subscribed. refused: the events that the account did not take at ``asked_at``."""
 
     base_url: str
     destination: str
@@ -42,9 +42,9 @@ class Ours:
 async def subscribe_webhook(
     database: Database, amocrm: AmoClient, base_url: str, destination: str, now: datetime, *, reached: bool
 ) -> list[Step]:
-    """Have amoCRM post the messages to ``destination``; where it refuses, says where to click.
+    """Have amoCRM post the messages to ``destination``; if it refuses, the step says where to click.
 
-    reached: whether a trial delivery came back from there. The webhooks of former addresses are removed only then.
+    reached: whether a trial delivery came back. Only then are the webhooks of former addresses removed.
     """
     ours = await database.read(recall)
     here = next((one for one in ours if (one.base_url, one.destination) == (base_url, destination)), None)
@@ -77,7 +77,7 @@ def _subscribed(made: Subscription, destination: str) -> Step:
 def _refused(error: AmoError, destination: str) -> Step:
     name, by_hand = _("Webhook"), _(BY_HAND)
     if error.reason in ("payment", "forbidden"):
-        # The paid period may be good: amoCRM says the same of what the plan does not include.
+        # amoCRM gives this status for what the plan lacks too, so the paid period may be good.
         reason = _(NOT_PAID) if error.reason == "payment" else error
         sentence = _("amoCRM does not let this token subscribe it ({reason})").format(reason=reason)
         return Step(name, "bad", sentence, f"{_(PLAN)} {by_hand}", destination)
@@ -87,7 +87,7 @@ def _refused(error: AmoError, destination: str) -> Step:
 
 
 async def _remove(amocrm: AmoClient, destination: str) -> Step:
-    """Two webhooks would bring every message twice, one of them to an address that answers no more."""
+    """Remove the webhook of a former address: it would bring every message twice, or to a server that is gone."""
     name = _("Former webhook")
     try:
         await amocrm.unsubscribe(destination)
@@ -100,7 +100,7 @@ async def _remove(amocrm: AmoClient, destination: str) -> Step:
 
 
 def recall(connection: Connection) -> Sequence[Ours]:
-    """The webhooks that were subscribed from here and not removed yet."""
+    """The webhooks that Otvet subscribed and has not removed yet."""
     kept = json.loads(keyvalue.recall(connection, NAME) or "[]")
     return [
         Ours(one["base_url"], one["destination"], tuple(one["refused"]), datetime.fromisoformat(one["asked_at"]))

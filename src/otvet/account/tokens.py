@@ -1,8 +1,8 @@
-"""The account's OAuth tokens as they are kept: encrypted, and with who may renew them.
+"""The account's OAuth tokens in the database: encrypted, with the claim of the process that renews them.
 
-A refresh token can be used once. So a process claims the renewal in one commit, asks amoCRM without any transaction
-open (``renewal``), and commits the new pair before anything else is done with it. Who dies between amoCRM's answer and
-that commit has lost the pair, and a person has to consent again; the token in use is good for some hours yet, because
+A refresh token can be used once. So a process claims the renewal in one commit, calls amoCRM without an open
+transaction (``renewal``), and commits the new pair before it uses it. A process that dies between amoCRM's answer and
+that commit has lost the pair, and a person has to consent again. The token in use is then good for some hours, because
 it is renewed when a quarter of its life is left.
 """
 
@@ -23,21 +23,21 @@ tokens = sa.Table(
     "tokens",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("base_url", sa.Text, nullable=False),  # whose tokens they are; nobody else is ever sent them
+    sa.Column("base_url", sa.Text, nullable=False),  # the account; the tokens are sent to no other address
     sa.Column("client_id", sa.Text, nullable=False),
     sa.Column("redirect_url", sa.Text, nullable=False),
-    sa.Column("access_token", sa.Text, nullable=False),  # both sealed
+    sa.Column("access_token", sa.Text, nullable=False),  # both are encrypted
     sa.Column("refresh_token", sa.Text, nullable=False),
     sa.Column("issued_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime, nullable=False),
-    sa.Column("version", sa.BigInteger, nullable=False),  # one higher with every pair
-    sa.Column("claimed_until", UtcDateTime),  # until then nobody else renews
-    sa.Column("refusal", sa.Text),  # why there will be no next pair
+    sa.Column("version", sa.BigInteger, nullable=False),  # grows by one with every pair
+    sa.Column("claimed_until", UtcDateTime),  # until then no other process renews
+    sa.Column("refusal", sa.Text),  # why amoCRM gives no next pair
 )
 
 AMOCRM = "amocrm"
 CLAIM = timedelta(seconds=2 * CALL_SECONDS)
-"""How long a process has for a renewal; after one that failed, how long all of them leave amoCRM alone."""
+"""The claim's lease: how long a process has for a renewal, and how long all processes wait after a failed one."""
 
 LEFT_OF_LIFE = 4  # renewed when a quarter is left
 REFRESH_LIFE = timedelta(days=90)  # "3 months" in amoCRM's documentation
@@ -47,7 +47,7 @@ _GET = sa.select(tokens).where(tokens.c.name == AMOCRM)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A pair as it is kept. ``refusal``: a sentence, where amoCRM will not give the next one."""
+    """The stored pair. ``refusal``: amoCRM's reason for giving no next one, as a sentence."""
 
     base_url: str
     client_id: str
@@ -70,7 +70,7 @@ class Kept:
 
 
 def kept(connection: Connection, vault: Vault) -> Kept | None:
-    """The pair that is kept; SettingsError if it is sealed with another key."""
+    """The stored pair; SettingsError if it was encrypted with another key."""
     row = connection.execute(_GET).one_or_none()
     if row is None:
         return None
@@ -88,7 +88,7 @@ def kept(connection: Connection, vault: Vault) -> Kept | None:
 
 
 def keep_consent(connection: Connection, vault: Vault, base_url: str, keys: Keys, pair: Pair, now: datetime) -> None:
-    """The first pair of a consent, in place of whatever was kept; what waited for a consent goes on."""
+    """Store the first pair of a consent in place of the pair before, and open the gate that a refused token closed."""
     values = {
         "base_url": base_url,
         "client_id": keys.client_id,
@@ -113,35 +113,35 @@ def _pair(vault: Vault, pair: Pair, now: datetime) -> dict[str, Any]:
 
 
 def forget_refusal(connection: Connection) -> None:
-    """At a start: the secret key may be another one by now, so the next pair is asked for once more."""
+    """At a start, allow a renewal again: the secret key may have changed since amoCRM refused one."""
     connection.execute(tokens.update().where(tokens.c.name == AMOCRM).values(refusal=None))
 
 
 def claim(connection: Connection, version: int, now: datetime) -> bool:
-    """Whether the caller is the one who renews this pair."""
+    """Claim the renewal of this pair; False if another process has the claim."""
     moment = database_time(connection, now)
     mine = tokens.update().where(_is_free(version, moment))
     return connection.execute(mine.values(claimed_until=moment + CLAIM)).rowcount == 1
 
 
 def is_free(connection: Connection, version: int, now: datetime) -> bool:
-    """Whether a claim of this pair could be made now."""
+    """Whether the renewal of this pair can be claimed now."""
     free = sa.exists().where(_is_free(version, database_time(connection, now)))
     return bool(connection.scalar(sa.select(free)))
 
 
 def _is_free(version: int, moment: datetime) -> sa.ColumnElement[bool]:
     claimed = tokens.c.claimed_until
-    # Far later than a claim made now would end: the clock was set back since. One that another process made while this
-    # one waited for the row ends a little later only, and holds.
+    # A claim that ends far later than one made now: the clock was set back since. A claim that another process made
+    # while this one waited for the row ends only a little later, and holds.
     free = sa.or_(claimed.is_(None), claimed <= moment, claimed > moment + 2 * CLAIM)
     return sa.and_(_is(version), tokens.c.refusal.is_(None), free)
 
 
 def replace(connection: Connection, vault: Vault, version: int, new: Pair, now: datetime) -> bool:
-    """The next pair in place of this one; False if a new consent has come in between.
+    """Store the next pair in place of this one; False if a new consent has come in between.
 
-    Also after the claim has lapsed: whoever took it over cannot have got a pair for the same refresh token.
+    Holds after the claim has lapsed too: the process that took it over cannot get a pair for the same refresh token.
     """
     values = {**_pair(vault, new, now), "version": version + 1}
     if not connection.execute(tokens.update().where(_is(version)).values(values)).rowcount:
@@ -151,7 +151,7 @@ def replace(connection: Connection, vault: Vault, version: int, new: Pair, now: 
 
 
 def refuse(connection: Connection, version: int, sentence: str) -> None:
-    """amoCRM will give no next pair for this one."""
+    """Store amoCRM's refusal: it gives no next pair for this one."""
     connection.execute(tokens.update().where(_is(version)).values(refusal=sentence, claimed_until=None))
 
 

@@ -1,4 +1,4 @@
-"""Secrets at rest: what the database keeps of them can be read with the installation's key only.
+"""Encrypts the secrets in the database with the installation's key.
 
 The key is ``OTVET_SECRET_KEY``, else a file beside the database that is made at the first use.
 """
@@ -20,15 +20,15 @@ from otvet.settings.checks import LEAST_SECRET
 
 log = structlog.get_logger(__name__)
 
-FOR_OTHERS = 0o077  # the bits of a mode that let anybody but the owner in
+FOR_OTHERS = 0o077  # the bits of a file mode that give rights to others than the owner
 
 
 class OtherKey(SettingsError):
-    """It was sealed with another key than the present one."""
+    """The text was encrypted with another key than the present one."""
 
 
 class Vault:
-    """Seals and opens texts with one key."""
+    """Encrypts and decrypts texts with one key."""
 
     def __init__(self, key: str) -> None:
         # The key is a passphrase of any form; Fernet wants 32 bytes. It is long and random, so no slow hash is needed.
@@ -39,7 +39,7 @@ class Vault:
         return self._fernet.encrypt(text.encode()).decode()
 
     def open(self, sealed: str) -> str:
-        """The text; OtherKey if it was sealed with another key."""
+        """The decrypted text; OtherKey if it was encrypted with another key."""
         try:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken:
@@ -52,7 +52,7 @@ class Vault:
 
 
 def key_in(file: Path) -> str:
-    """The key in the file, which is made if it is not there, for its owner alone; SettingsError if it cannot be."""
+    """The key in the file; the file is made if there is none. SettingsError if it cannot be made or read."""
     try:
         if not file.exists():
             _make(file)
@@ -70,7 +70,7 @@ def key_in(file: Path) -> str:
 
 
 def bring(file: Path, place: Path) -> bool:
-    """The key file copied to where another database's is looked for; False where another key is in that place."""
+    """Copy the key file to the place of another database's key file; False if another key is there."""
     key = file.read_text("utf-8")
     if not place.exists():
         _write(place, key)
@@ -78,12 +78,12 @@ def bring(file: Path, place: Path) -> bool:
 
 
 def _make(file: Path) -> None:
-    """One for all processes that start at the same moment."""
+    """Make the key file; of several processes that start at once, the first one's key stays."""
     _write(file, secrets.token_urlsafe(32) + "\n")
 
 
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all, for its owner alone, and never over one that is there."""
+    """Write the file atomically, readable by its owner only; an existing file stays."""
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -97,12 +97,12 @@ def _write(file: Path, text: str) -> None:
 
 
 def _close_to_others(file: Path) -> None:
-    """A file that was copied or written by hand is often open to everybody on the machine."""
+    """Take the rights of others away: a file copied or written by hand is often readable by everybody."""
     if os.name != "posix" or not file.stat().st_mode & FOR_OTHERS:
         return
     try:
         file.chmod(0o600)
-    except OSError:  # somebody else's, or on a volume that is mounted to be read only
+    except OSError:  # it belongs to another user, or the volume is read-only
         log.warning("the key file can be read by others than its owner: give it the mode 0600", file=str(file))
     else:
         log.warning("the key file could be read by others; now it has the mode 0600", file=str(file))

@@ -1,7 +1,7 @@
-"""The watch over the account: every ten minutes one of all processes looks whether Otvet would still hear and be heard.
+"""The watch over the account: every ten minutes one process checks that messages still come in and replies go out.
 
-Most integrations die quietly: a token ends, a webhook is switched off. What is found is kept in ``watched``, where
-``otvet check``, ``GET /ready`` and the metrics read it.
+Most integrations die quietly: a token expires, a webhook is switched off. The findings are stored in ``watched``, where
+``otvet check``, ``GET /ready`` and the metrics read them.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from otvet.storage.database import Database
 log = structlog.get_logger(__name__)
 
 WARN_BEFORE = timedelta(days=30)
-WARN_BEFORE_CONSENT_ENDS = timedelta(days=14)  # a pair that is renewed every day never gets there
+WARN_BEFORE_CONSENT_ENDS = timedelta(days=14)  # a pair that is renewed every day never gets that old
 SILENCE = timedelta(hours=24)
 SILENCE_IN_WORKING_HOURS = timedelta(hours=8)
 
@@ -62,11 +62,12 @@ NOTHING_YET = N_("nothing has come from amoCRM yet: write to one of the connecte
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What the watch is over.
+    """What the watch checks.
 
-    destination: the address that amoCRM should post to, if there is one. silence: how long it may last, or none for
-    the usual time; zero: for ever. hours: when clients write; None: always. zone: the company's, in which moments are
-    told; None is the machine's.
+    destination: the address that amoCRM should post to; None if there is none.
+    silence: how long nothing may come before a warning; None: the usual time; zero: never warn.
+    hours: when clients write; None: always.
+    zone: the time zone of moments in sentences; None: the machine's.
     """
 
     base_url: str
@@ -79,7 +80,7 @@ class Watched:
         return moment.astimezone(self.zone).strftime("%d.%m.%Y %H:%M")
 
     def is_silent(self, since: datetime, now: datetime) -> bool:
-        """Whether nothing came for so long that something may be wrong."""
+        """Whether the silence is longer than allowed."""
         usual, lasted = SILENCE, now - since
         if self.hours:
             usual, lasted = SILENCE_IN_WORKING_HOURS, self.hours.open_for(since, now)
@@ -88,7 +89,7 @@ class Watched:
 
 
 class Watch:
-    """Looks after one account."""
+    """Watches one account."""
 
     def __init__(
         self, database: Database, clock: Clock, amocrm: AmoClient, source: TokenSource, inbox: Inbox, over: Watched
@@ -101,9 +102,9 @@ class Watch:
         self._over = over
 
     async def exchange(self) -> None:
-        """Tell the others what this process's inbox heard, and the inbox what any process learnt of the account.
+        """Store when this process's inbox last got a delivery, and tell the inbox what is known of the account.
 
-        For every process: both are in its memory.
+        Every process runs this: its inbox is in its own memory.
         """
         heard, base_url = self._inbox.last_delivery_at, self._over.base_url
         if heard is not None:
@@ -111,7 +112,7 @@ class Watch:
         self._inbox.account = await self._database.read(lambda connection: own_account.expected(connection, base_url))
 
     async def look(self) -> None:
-        """Look at everything, mend what can be mended, and save what was found. A job of one process for all."""
+        """Check all subjects, repair what can be repaired, store the findings. One process runs this for all."""
         await self.exchange()
         token, ends = await self._token()
         found = {TOKEN: token}
@@ -136,7 +137,7 @@ class Watch:
         """How the token is, and when a person has to bring another one, where that is known."""
         outage = await self._database.read(lambda connection: outages.current(connection))
         ends = await self._ends()
-        if outage is not None:  # whether it opens is the lookout's to see, which asks no more often than it may
+        if outage is not None:  # only the outage probe calls in it, which keeps to the pauses
             return ("bad", outage.sentence), ends
         try:
             account = await self._amocrm.account()
@@ -160,7 +161,7 @@ class Watch:
             return None
 
     async def _lasting(self) -> tuple[State, str]:
-        """The token works: for how long?"""
+        """The state of a token that works, by how long it still lasts."""
         pair = await self._source.look() if isinstance(self._source, Tokens) else None
         if pair is not None and pair.refusal is not None:
             return "bad", pair.refusal
@@ -192,7 +193,7 @@ class Watch:
 
 
 def lasting(ends: datetime | None, now: datetime, *, renewed: bool) -> tuple[State, str]:
-    """How a token that works is, by when it ends. renewed: it is renewed by itself long before."""
+    """The state of a token that works, by when it ends. renewed: Otvet renews it long before by itself."""
     if ends is None:
         return "good", _(VALID)
     if ends - now < (WARN_BEFORE_CONSENT_ENDS if renewed else WARN_BEFORE):

@@ -1,1 +1,1 @@
-"""Everything that speaks amoCRM's language: events, REST, ways to deliver."""
+"""amoCRM's interfaces: webhook events, the REST API, OAuth, and the calls that deliver a reply."""

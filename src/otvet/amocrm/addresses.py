@@ -1,4 +1,4 @@
-"""Addresses of accounts: what a person types, where amoCRM asks for consent, and which hosts are the same account."""
+"""The addresses of accounts: read as a person types them, their hosts, and amoCRM's page for the consent."""
 
 from urllib.parse import urlencode, urlsplit
 
@@ -10,9 +10,9 @@ HERE = ("127.0.0.1", "localhost", "::1")
 
 
 def account_address(typed: str) -> str:
-    """The account's address of ``example``, ``example.amocrm.ru`` or any page of it; UsageError if it is none.
+    """The account's address from ``example``, ``example.amocrm.ru`` or any of its pages; UsageError if it is none.
 
-    The token is sent there, so it must be amoCRM's; a stand-in on this machine is taken too.
+    The token is sent to this address, so it must be amoCRM's; a stand-in on this machine is accepted too.
     """
     text = typed.strip().rstrip("/")
     if text.isascii() and text.replace("-", "").isalnum():
@@ -35,7 +35,7 @@ def account_address(typed: str) -> str:
 
 
 def host_of(address: str) -> str:
-    """The host (with the port, where one is named) of an address, or of a host alone."""
+    """The host of an address, with the port if it has one; ``address`` may be a host alone."""
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
         return parts.netloc.rpartition("@")[2].lower()
@@ -44,23 +44,23 @@ def host_of(address: str) -> str:
 
 
 def subdomain_of(base_url: str) -> str | None:
-    """The account's name in its address; None for what is no address of amoCRM's, such as a stand-in."""
+    """The account's name in its address; None for an address that is not amoCRM's, such as a stand-in."""
     name, _dot, zone = host_of(base_url).partition(".")
     return name if zone in ZONES else None
 
 
 def is_exposed(url: str) -> bool:
-    """Whether what is sent there crosses a network unencrypted."""
+    """Whether a request to this address crosses a network unencrypted."""
     parts = urlsplit(url)
     return parts.scheme == "http" and parts.hostname not in HERE
 
 
 def consent_page(base_url: str, client_id: str, state: str) -> str:
-    """Where an administrator allows the integration to use the account.
+    """The page on which an administrator allows the integration to use the account.
 
     Source: https://www.amocrm.ru/developers/content/oauth/step-by-step
     """
     zone = host_of(base_url).partition(".")[2]
     home = f"https://www.{zone}" if zone in ZONES else base_url
-    # post_message: amoCRM comes back in the window that was opened, and not in the one that opened it.
+    # post_message: amoCRM redirects the window that shows the page, not the window that opened it.
     return f"{home}/oauth?" + urlencode({"client_id": client_id, "state": state, "mode": "post_message"})

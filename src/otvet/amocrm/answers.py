@@ -1,10 +1,10 @@
-"""What an answer of amoCRM's API means. No I/O.
+"""Reads the answers of amoCRM's API. No I/O.
 
-AmoError (a ServiceError)
-    permanent    the request is wrong for amoCRM and stays so: validation, not_found
-    needs a person before the same request can succeed: unauthorized, payment, forbidden, banned;
-        of these payment and forbidden are permanent where amoCRM was asked back and takes other calls
-    passes by itself: rate_limited, unavailable, network
+The reasons of an AmoError (a ServiceError):
+    permanent: validation, not_found
+    a person must act before the request can succeed: unauthorized, payment, forbidden, banned
+        (payment and forbidden are permanent if amoCRM takes other calls)
+    temporary: rate_limited, unavailable, network
 """
 
 import json
@@ -29,7 +29,7 @@ Reason = Literal[
 ]
 _WRITING = ("POST", "PATCH", "PUT", "DELETE")
 DETAIL_LENGTH = 200  # characters of amoCRM's own explanation that a sentence may hold
-ECHO_LENGTH = 8  # so many characters in common with a note are taken for a quotation of it
+ECHO_LENGTH = 8  # this many characters in common with a note count as a quotation of it
 _SENTENCES: dict[Reason, str] = {
     "validation": N_(
         "amoCRM refused the request ({detail}). Repeating it will not help: do it by hand in amoCRM and show "
@@ -79,7 +79,7 @@ WRONG_SHAPE = (IndexError, KeyError, TypeError, ValueError)
 
 
 class AmoError(ServiceError):
-    """amoCRM did not do what it was asked; ``reason`` says why, the message says what to do about it.
+    """A call to amoCRM failed; ``reason`` says why, the message says what to do about it.
 
     The message holds neither the token nor anything a client wrote.
     Source: https://www.amocrm.ru/developers/content/crm_platform/error-codes
@@ -99,6 +99,7 @@ class AmoError(ServiceError):
 
 
 def id_of_first(data: Mapping[str, Any] | None, name: str) -> int:
+    """The id of the first entry that amoCRM made."""
     try:
         return int((data or {})["_embedded"][name][0]["id"])
     except WRONG_SHAPE:
@@ -108,11 +109,11 @@ def id_of_first(data: Mapping[str, Any] | None, name: str) -> int:
 def read_answer(
     method: str, status: int, body: bytes, private: str = "", *, lenient: bool = False
 ) -> Mapping[str, Any] | None:
-    """What an answer says: its data, None for "there is none" (204), or the AmoError that is raised.
+    """The data of an answer, or None if there is none (204); raises the AmoError that the answer stands for.
 
-    The body is judged by itself: amoCRM's gateways answer with HTML pages, whatever was asked for.
-    private: what the request said and an error must not repeat.
-    lenient: an answer that says no more than "accepted" has no data.
+    The content type is ignored: amoCRM's gateways answer any request with HTML pages.
+    private: the text of the request that an error must not repeat.
+    lenient: a success without a JSON body counts as an answer without data.
     """
     if status == 204:
         return None
@@ -160,7 +161,7 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def _detail(problem: Mapping[str, Any], private: str) -> str:
-    """amoCRM's own words on what is wrong: the first mistake with its place, else the whole problem."""
+    """amoCRM's explanation: the first validation error with its field, else the text about the whole request."""
     try:
         mistake = problem["validation-errors"][0]["errors"][0]
         place, words = str(mistake["path"]), str(mistake["detail"])
@@ -176,11 +177,12 @@ def _without_echo(words: str, private: str) -> str:
 
 
 def not_data(method: str, status: int = 200) -> AmoError:
+    """The error for an answer that does not have the documented form."""
     return AmoError(_(_NOT_DATA), reason="unavailable", ambiguous=method in _WRITING, status=status)
 
 
 def embedded(data: Mapping[str, Any] | None, name: str) -> Sequence[Mapping[str, Any]]:
-    """The entries of a list; none where amoCRM says that there are none."""
+    """The entries of a list; empty if amoCRM answered that there are none."""
     try:
         entries = data["_embedded"][name] if data else ()
         return [entry for entry in entries if isinstance(entry, dict)]
@@ -189,7 +191,7 @@ def embedded(data: Mapping[str, Any] | None, name: str) -> Sequence[Mapping[str,
 
 
 def network_error(method: str, error: httpx2.RequestError) -> AmoError:
-    """An AmoError of a call that had no answer; ``ambiguous`` if it may have been carried out all the same."""
+    """The error for a call without an answer; ``ambiguous`` if amoCRM may have carried the call out."""
     sent = not isinstance(error, _BEFORE_SENDING)
     return AmoError(
         _(_SENTENCES["network"]).format(detail=type(error).__name__),

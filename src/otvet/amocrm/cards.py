@@ -1,4 +1,4 @@
-"""What amoCRM's cards say, in the few words that Otvet keeps of them. No I/O.
+"""Reads amoCRM's cards of deals, contacts and talks, and picks what Otvet stores of them. No I/O.
 
 Sources: https://www.amocrm.ru/developers/content/crm_platform/leads-api, .../contacts-api, .../talks-api
 """
@@ -10,16 +10,16 @@ from typing import Any
 from otvet.amocrm.events import LARGEST_ID, LEAD_TYPES
 
 WON, LOST = 142, 143
-"""The two last stages of every pipeline have the same ids everywhere."""
+"""The ids of the two last stages, the same in every pipeline."""
 
 _DATES = {"date": "%d.%m.%Y", "birthday": "%d.%m.%Y", "date_time": "%d.%m.%Y %H:%M"}
-_FAR = 250_000_000_000  # seconds that no calendar has
+_FAR = 250_000_000_000  # seconds, beyond the last date of datetime
 
 Card = Mapping[str, Any]
 
 
 def lead_of_talk(talk: Card | None) -> int | None:
-    """The deal that a conversation is about."""
+    """The id of the deal that a talk is about."""
     if talk is None:
         return None
     if str(talk.get("entity_type") or "") in LEAD_TYPES and (lead := _id(talk.get("entity_id"))):
@@ -28,18 +28,18 @@ def lead_of_talk(talk: Card | None) -> int | None:
 
 
 def contact_of_talk(talk: Card | None) -> int | None:
-    """Whom a conversation is with."""
+    """The id of the contact that a talk is with."""
     return _id((talk or {}).get("contact_id"))
 
 
 def leads_of_contact(contact: Card | None) -> list[int]:
-    """All deals of a contact, the newest first: ids grow."""
+    """The ids of all deals of a contact, the newest first, because ids grow."""
     ids = {id_ for entry in embedded(contact or {}, "leads") if (id_ := _id(entry.get("id")))}
     return sorted(ids, reverse=True)
 
 
 def newest_open(leads: Sequence[Card], contact_id: int) -> int | None:
-    """The open deal of a contact that was made last; a deal that does not name the contact is not theirs."""
+    """The id of the contact's newest open deal; deals that do not name the contact are left out."""
     theirs = [
         (_id(lead.get("created_at")) or 0, id_)
         for lead in leads
@@ -53,7 +53,7 @@ def is_open(lead: Card) -> bool:
 
 
 def contacts_of(lead: Card) -> list[int]:
-    """The deal's contacts."""
+    """The ids of the deal's contacts."""
     return [id_ for entry in embedded(lead, "contacts") if (id_ := _id(entry.get("id")))]
 
 
@@ -65,10 +65,10 @@ def deal(
     chosen: str,
     zone: tzinfo,
 ) -> dict[str, Any]:
-    """A deal as it is kept.
+    """A deal in the form in which it is stored.
 
-    pipelines, stages: names by id, of stages by the pipeline's id and their own. chosen: which further fields are
-    kept, as ``chosen_names`` reads it.
+    pipelines: names by id. stages: names by the pipeline's id and the stage's. chosen: the further fields to store, as
+    ``chosen_names`` reads them.
     """
     pipeline, stage = _id(lead.get("pipeline_id")), _id(lead.get("status_id"))
     return {
@@ -88,7 +88,7 @@ def deal(
 
 
 def contact(card: Card, chosen: str, zone: tzinfo) -> dict[str, Any]:
-    """A contact as it is kept: ``name``, ``phone``, ``email`` (the first of each, or None), and chosen fields."""
+    """A contact in the form in which it is stored: ``name``, the first ``phone`` and ``email``, the chosen fields."""
     return {
         "name": _words(card.get("name")) or None,
         "phone": _first(card, "PHONE"),
@@ -98,19 +98,19 @@ def contact(card: Card, chosen: str, zone: tzinfo) -> dict[str, Any]:
 
 
 def chosen_names(text: str) -> frozenset[str]:
-    """Names and ids with ; between them (or commas, where there is no ;), in the form in which they are compared."""
+    """Names and ids, separated by ; (or by commas if there is no ;), in the form in which they are compared."""
     return frozenset(filter(None, map(plain, text.split(";" if ";" in text else ","))))
 
 
 def plain(text: object) -> str:
-    """A name as it is compared: case, ё and space do not matter."""
+    """A name in the form in which it is compared: case, ё and space do not matter."""
     return " ".join(str(text).casefold().replace("ё", "е").split())
 
 
 def fields(card: Card, chosen: Collection[str], zone: tzinfo) -> list[list[str]]:
-    """(name, value) of those of a card's own fields that were chosen by name, id or code.
+    """(name, value) of the custom fields of a card that were chosen by name, id or code.
 
-    zone: the account's; amoCRM keeps a date as the moment at which it begins there.
+    zone: the account's time zone; amoCRM stores a date as the moment at which the day begins there.
     """
     found = []
     for field in _fields(card):
@@ -127,7 +127,7 @@ def embedded(card: Card, name: str) -> list[Card]:
 
 
 def names(entries: Sequence[Card]) -> Iterator[tuple[int, str]]:
-    """(id, name) of things that have both."""
+    """(id, name) of the entries that have both."""
     for entry in entries:
         if (id_ := _id(entry.get("id"))) and (name := _words(entry.get("name"))):
             yield id_, name
@@ -139,7 +139,7 @@ def _fields(card: Card) -> list[Card]:
 
 
 def _value(field: Card, zone: tzinfo) -> str:
-    """A field's values as text, with commas between several."""
+    """A field's values as text, separated by commas."""
     texts = [_shown(value, str(field.get("field_type") or ""), zone) for value in _values(field)]
     return ", ".join(filter(None, texts))
 
@@ -158,7 +158,7 @@ def _shown(value: Any, kind: str, zone: tzinfo) -> str:
 
 
 def _first(card: Card, code: str) -> str | None:
-    """The first value of one of the fields that every account has."""
+    """The first value of a built-in field, such as PHONE."""
     values = [value for field in _fields(card) if field.get("field_code") == code for value in _values(field)]
     return next((words for value in values if (words := _words(value))), None)
 

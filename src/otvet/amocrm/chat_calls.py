@@ -1,7 +1,7 @@
-"""The calls that bring a reply into the client's chat: a Salesbot's, and Kommo's own for talks.
+"""The calls that bring a reply into the client's chat: by a Salesbot, or by Kommo's own call for talks.
 
-Most of them are in Kommo's documentation and in public integrations, not in amoCRM's: docs/delivery.md says which.
-Every function raises AmoError, or what the client's gate raises.
+Most of them are documented by Kommo or seen in public integrations, not documented by amoCRM: see docs/delivery.md.
+Every function raises AmoError, or the error of the client's gate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ FIELDS_ON_A_PAGE = 250
 PAGES = 20
 EVENTS = 100
 OUTGOING = "outgoing_chat_message"
-ROBOT = 0  # who did it, where no user did
-CONTACT, LEAD = 1, 2  # amoCRM's numbers for what a bot is run for
+ROBOT = 0  # the author of an event that no user caused
+CONTACT, LEAD = 1, 2  # the entity that a bot is run for, as amoCRM numbers them
 
 _FIELD_GONE = N_(
     "amoCRM does not take the reply into the deal's field {field} ({detail}). See that the field is there and is a "
@@ -55,7 +55,7 @@ _NOT_WAITING = N_("The Salesbot does not wait for the reply any more: its time w
 
 
 async def find_or_make_field(amocrm: AmoClient) -> int:
-    """The id of the deals' text area for replies; it is made when there is none with our code or our name.
+    """The id of the deals' text area for replies; it is made if no field has Otvet's code or name.
 
     Source: https://www.amocrm.ru/developers/content/crm_platform/custom-fields
     """
@@ -64,7 +64,7 @@ async def find_or_make_field(amocrm: AmoClient) -> int:
         wanted = {"type": "textarea", "name": _(FIELD_NAME), "code": FIELD_CODE}
         async with amocrm.slot() as slot:
             await slot.call("POST", "/api/v4/leads/custom_fields", body=[wanted])
-        found = await _find_field(amocrm)  # another process may have made one too: all take the first
+        found = await _find_field(amocrm)  # another process may have made one too; all processes take the first
     if found is None:
         raise AmoError(_(_NO_FIELD).format(name=_(FIELD_NAME)), reason="unavailable")
     return found
@@ -89,7 +89,7 @@ def _is_named_so(field: Mapping[str, Any]) -> bool:
 
 
 async def write_field(slot: Slot, lead_id: int, field_id: int, text: str) -> None:
-    """Put the text where the bot reads it; doing it twice changes nothing.
+    """Write the text into the field that the bot reads; a second time changes nothing.
 
     Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
     """
@@ -97,29 +97,30 @@ async def write_field(slot: Slot, lead_id: int, field_id: int, text: str) -> Non
     try:
         await slot.call("PATCH", f"/api/v4/leads/{lead_id:d}", body=body, private=text)
     except AmoError as error:
-        if not error.permanent or error.reason == "not_found":  # that is the deal, not the field
+        if not error.permanent or error.reason == "not_found":  # the deal is missing, not the field
             raise
         raise _refused(_FIELD_GONE, error, field=field_id) from error
 
 
 class Bots:
-    """Runs a Salesbot, by whichever of the two addresses the account has. A run cannot be taken back.
+    """Runs a Salesbot at the newer or the older of two addresses. A run cannot be undone.
 
-    has_v4: whether it has the newer one; None while that is not known. The older one may take a bot that is not there.
+    has_v4: whether the account has the newer address; None while that is unknown. The older address may accept a bot
+    that does not exist.
     """
 
     def __init__(self) -> None:
         self.has_v4: bool | None = None
 
     async def run(self, slot: Slot, bot_id: int, lead_id: int, contact_id: int | None = None) -> None:
-        """Start the bot in a deal, or for one of the deal's contacts.
+        """Start the bot for a deal, or for one of the deal's contacts.
 
-        Run for a deal, the bot is taken to write into the chat that was active last (unverified), so in a deal with
-        several contacts it is run for the one who asked.
+        For a deal the bot writes into the chat that was active last (unverified). So in a deal with several contacts
+        it is run for the contact who asked.
         Sources: https://developers.kommo.com/reference/launch-a-salesbot and, for the older address,
         https://developers.kommo.com/reference/launch-salesbot (that amoCRM has both is not verified)
         """
-        known = self.has_v4  # what others find out meanwhile is not about this call
+        known = self.has_v4  # another call may change it during this one
         try:
             if known is False:
                 kind = CONTACT if contact_id else LEAD
@@ -146,7 +147,7 @@ def _not_run(bot_id: int, error: AmoError) -> AmoError:
 
 
 async def send_message(slot: Slot, talk_id: str, text: str) -> str | None:
-    """Kommo's message into a talk; gives its id. It cannot be taken back.
+    """Send a message into a talk by Kommo's call; returns its id. It cannot be undone.
 
     Source: https://developers.kommo.com/changelog (2026-07-08; that amoCRM has it too is not verified)
     """
@@ -165,9 +166,9 @@ async def send_message(slot: Slot, talk_id: str, text: str) -> str | None:
 
 
 async def go_on(slot: Slot, return_url: str, data: Mapping[str, Any], shown: Sequence[str]) -> None:
-    """Let a bot go on that waits for a reply. It cannot be taken back.
+    """Let a bot that waits for a reply go on. It cannot be undone.
 
-    return_url: one that was found to be the account's own; only its path is used.
+    return_url: checked to be the account's own; only its path is used.
     shown: texts of at most 80 characters that the bot sends at once.
     Source: https://developers.kommo.com/reference/salesbot-widget-block-execution-confirmation
     """
@@ -185,9 +186,7 @@ async def go_on(slot: Slot, return_url: str, data: Mapping[str, Any], shown: Seq
 
 
 async def sent_since(amocrm: AmoClient, lead_id: int, since: datetime) -> set[str]:
-    """The ids of the chat messages that robots sent in a deal since a moment, as far as its events tell.
-
-    What people sent is left out: it says nothing of ours.
+    """The ids of the chat messages that robots sent in a deal since a moment, by the deal's events.
 
     Source: https://www.amocrm.ru/developers/content/crm_platform/events-and-notes
     """
@@ -207,7 +206,7 @@ async def sent_since(amocrm: AmoClient, lead_id: int, since: datetime) -> set[st
 
 
 def _message_in(event: Any, lead_id: int, since: datetime) -> str | None:
-    """The message that an event is about, if it is one asked for: where filters are ignored, there are others too."""
+    """The id of the event's message; None for an event not asked for, because some accounts ignore the filters."""
     try:
         asked_for = (
             event["type"] == OUTGOING

@@ -1,4 +1,4 @@
-"""amoCRM's REST API, version 4: the few calls that Otvet makes. What an answer means is in ``answers``."""
+"""The calls that Otvet makes to amoCRM's REST API, version 4. ``answers`` reads their answers."""
 
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -15,11 +15,13 @@ from otvet.i18n import N_, _
 
 Read = Callable[[int], Awaitable[Mapping[str, Any] | None]]
 
-TIMEOUT = httpx2.Timeout(connect=5, read=15, write=15, pool=2)  # seconds; what was made sure of before must still hold
+TIMEOUT = httpx2.Timeout(
+    connect=5, read=15, write=15, pool=2
+)  # seconds; short, so that checks before a call still hold
 PAGE = 50  # notes in one request of find_note
 PAGES = 2
 
-_THIS_ONLY = ("payment", "forbidden")  # amoCRM says so also where it takes other calls
+_THIS_ONLY = ("payment", "forbidden")  # amoCRM may refuse one call so and take others
 _NOT_THIS = N_(
     "amoCRM takes other calls, but not this one (HTTP {status}). Give the token's owner the rights to this deal and "
     "its tasks, and see whether the account's plan includes what was asked for."
@@ -28,7 +30,7 @@ _RENEWED = N_("The token for amoCRM was renewed in between; the request is made 
 
 
 class Limiter(Protocol):
-    """What spaces the calls."""
+    """A rate limit."""
 
     async def acquire(self) -> object:
         """Wait until a call may start."""
@@ -39,7 +41,7 @@ class Limiter(Protocol):
 class Account:
     """The account that the token belongs to.
 
-    subdomain: its name in the address. user_id: whose rights the token has.
+    subdomain: its name in the address. user_id: the user whose rights the token has.
     """
 
     id: int
@@ -60,7 +62,7 @@ class Hook:
 class AmoClient:
     """One account's API.
 
-    http: asked for ``base_url`` only, and never follows a redirect, so the token stays with that host.
+    http: calls ``base_url`` only and never follows a redirect, so the token stays with that host.
     base_url: the account's address without a path, such as ``https://example.amocrm.ru``.
     token: a long-lived one, or what gives the token of each call.
     limiter: None when nothing but this client could use up the limit, as in a single check.
@@ -101,14 +103,14 @@ class AmoClient:
             raise not_data("GET") from None
 
     async def user(self, user_id: int) -> Mapping[str, Any] | None:
-        """A user of the account with ``rights``; external integrations may not ask for it.
+        """A user of the account with ``rights``; amoCRM may refuse it to external integrations.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/users-api
         """
         return await self._get(f"/api/v4/users/{user_id:d}")
 
     async def hook(self, destination: str) -> Hook | None:
-        """The account's webhook to exactly this address. Administrators only.
+        """The account's webhook with exactly this address, or None. Administrators only.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-api
         """
@@ -121,7 +123,7 @@ class AmoClient:
         return next((one for one in hooks if one.destination == destination), None)
 
     async def subscribe(self, destination: str, events: Sequence[str]) -> Hook:
-        """Have exactly these events sent to the address; the events it was subscribed to before are replaced.
+        """Subscribe the address to exactly these events, in place of those before.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-api
         """
@@ -133,28 +135,28 @@ class AmoClient:
             raise not_data("POST") from None
 
     async def unsubscribe(self, destination: str) -> None:
-        """Have nothing sent to the address any more.
+        """Delete the webhook with this address.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-api
         """
         await self._request("DELETE", "/api/v4/webhooks", body={"destination": destination}, private=destination)
 
     async def lead(self, lead_id: int) -> Mapping[str, Any] | None:
-        """A deal with the ids of its contacts under ``_embedded``; None when there is none.
+        """A deal with the ids of its contacts under ``_embedded``; None if there is no such deal.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
         """
         return await self.get(f"/api/v4/leads/{lead_id:d}", {"with": "contacts"})
 
     async def contact(self, contact_id: int) -> Mapping[str, Any] | None:
-        """A contact with the ids of its deals under ``_embedded``; None when there is none.
+        """A contact with the ids of its deals under ``_embedded``; None if there is no such contact.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/contacts-api
         """
         return await self._get(f"/api/v4/contacts/{contact_id:d}", {"with": "leads"})
 
     async def talk(self, talk_id: int) -> Mapping[str, Any] | None:
-        """A conversation and what it is about (``entity_type``, ``entity_id``, both may be null), or None.
+        """A talk with the entity that it is about (``entity_type``, ``entity_id``, both may be null), or None.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/talks-api
         """
@@ -166,14 +168,14 @@ class AmoClient:
             raise
 
     async def leads(self, lead_ids: Sequence[int]) -> Sequence[Mapping[str, Any]]:
-        """Those of these deals (at most 250) that there are for this token, as ``lead`` gives them.
+        """The deals of these ids (at most 250), as ``lead`` gives them; those that the token may not see are left out.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
         """
         return await self._these("leads", lead_ids, "contacts", self.lead)
 
     async def contacts(self, contact_ids: Sequence[int]) -> Sequence[Mapping[str, Any]]:
-        """Those of these contacts (at most 250) that there are for this token, as ``contact`` gives them.
+        """The contacts of these ids (at most 250), as ``contact`` gives them; those the token may not see are left out.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/contacts-api
         """
@@ -187,7 +189,7 @@ class AmoClient:
         cards = embedded(data, what)
         if all(card.get("id") in ids for card in cards):
             return cards
-        # An account whose plan has no API filters ignores them without a word, so the list says nothing of ours.
+        # A plan without API filters ignores them silently, so the list is of other cards.
         return [card for id_ in ids if (card := await _if_allowed(one, id_)) is not None]
 
     async def pipelines(self) -> Sequence[Mapping[str, Any]]:
@@ -198,17 +200,17 @@ class AmoClient:
         return embedded(await self._get("/api/v4/leads/pipelines"), "pipelines")
 
     def with_limiter(self, limiter: Limiter | None) -> Self:
-        """The same account, with calls that wait for their place in another way."""
+        """A copy of this client with another rate limiter."""
         other = copy.copy(self)
         other._limiter = limiter
         return other
 
     @asynccontextmanager
     async def slot(self, *, ignore_outage: bool = False) -> AsyncIterator["Slot"]:
-        """Wait until a call may start; the block then makes one that cannot be taken back.
+        """Wait until a call may start; the block then makes one that cannot be undone.
 
-        The wait comes first, so that the block can check right before its call that the call is still wanted.
-        ignore_outage: the caller looks for an outage itself in that check.
+        The wait comes first, so that the block can check right before its call whether the call is still wanted.
+        ignore_outage: the block itself looks for an outage.
         """
         await self._take_slot(ignore_outage)
         yield Slot(self)
@@ -258,11 +260,11 @@ class AmoClient:
         return None
 
     async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
-        """Any data; None when there is none."""
+        """The data of any path; None if there is none."""
         return await self._request("GET", path, query=query, ask_back=True)
 
     async def _get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
-        """Data without which replies can be written and sent: nobody is asked back for a refusal of it."""
+        """Like get(), for data that replies can do without: a refusal is not followed by a call for the account."""
         return await self._request("GET", path, query=query)
 
     async def _request(
@@ -283,7 +285,7 @@ class AmoClient:
         token = await self._tokens.token()
         answer = await self._send(token, method, path, query, body)
         if answer.status_code == 401 and await self._tokens.renew(token):
-            if has_slot:  # what the caller checked before may not hold any more
+            if has_slot:  # the caller has to repeat its check
                 raise AmoError(_(_RENEWED), reason="unavailable")
             await self._take_slot_and_look(ignore_outage)
             answer = await self._send(await self._tokens.token(), method, path, query, body)
@@ -293,7 +295,7 @@ class AmoClient:
             if not ask_back or error.reason not in _THIS_ONLY:
                 raise
             refusal = error
-        await self.account()  # raises what holds for everything
+        await self.account()  # raises if the refusal holds for every call
         sentence = _(_NOT_THIS).format(status=refusal.status)
         raise AmoError(sentence, reason=refusal.reason, permanent=True, status=refusal.status) from refusal
 
@@ -331,7 +333,7 @@ class AmoClient:
 
 
 class Slot:
-    """The right to make one call that cannot be taken back; ``AmoClient.slot`` gives it."""
+    """The right to make one call that cannot be undone; see ``AmoClient.slot``."""
 
     def __init__(self, client: AmoClient) -> None:
         self._client = client
@@ -340,7 +342,7 @@ class Slot:
     async def call(
         self, method: str, path: str, *, body: Any = None, private: str = "", lenient: bool = True
     ) -> Mapping[str, Any] | None:
-        """Make the call. lenient: an answer that says no more than that it was accepted is enough."""
+        """Make the call. lenient: see answers.read_answer."""
         if self._used:
             raise RuntimeError("a slot is for one call")
         self._used = True
@@ -349,9 +351,9 @@ class Slot:
         )
 
     async def add_note(self, lead_id: int, text: str) -> int:
-        """Write a note that the sales team sees in the deal; gives its id.
+        """Write a note that the sales team sees in the deal; returns its id.
 
-        amoCRM has no idempotency key for it: after an ambiguous error look for it with ``find_note``.
+        amoCRM has no idempotency key for notes: after an ambiguous error look for the note with ``find_note``.
         Source: https://www.amocrm.ru/developers/content/crm_platform/events-and-notes
         """
         note = {"note_type": "common", "params": {"text": text}}
@@ -359,7 +361,7 @@ class Slot:
         return id_of_first(await self.call("POST", path, body=[note], private=text, lenient=False), "notes")
 
     async def add_task(self, lead_id: int, text: str, due: datetime, responsible_user_id: int | None) -> int:
-        """Make a task in the deal, for its responsible user if none is named; gives its id.
+        """Make a task in the deal, for the deal's responsible user if none is given; returns its id.
 
         Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
         """
@@ -371,7 +373,7 @@ class Slot:
 
 
 async def _if_allowed(one: Read, id_: int) -> Mapping[str, Any] | None:
-    """A card, or None where the token may not see it: a list would leave it out too."""
+    """A card, or None if the token may not see it."""
     try:
         return await one(id_)
     except AmoError as error:

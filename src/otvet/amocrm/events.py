@@ -1,4 +1,4 @@
-"""What a delivery says: bytes in, typed events out, the raw event kept beside them. No I/O.
+"""Reads a webhook delivery: bytes in, typed events out, each with its raw event. No I/O.
 
 Source: https://www.amocrm.ru/developers/content/crm_platform/webhooks-format and captures of live deliveries.
 """
@@ -15,11 +15,11 @@ from otvet.amocrm.form import Unreadable, parse
 MEDIA_KINDS = ("contact", "file", "video", "picture", "voice", "audio", "sticker", "location")
 MESSAGE_KINDS = ("text", *MEDIA_KINDS)
 UNKNOWN_KIND = "unknown"
-EMPTY_TEXT = "Пустое сообщение"  # amoCRM's own words for a message with an attachment only
+EMPTY_TEXT = "Пустое сообщение"  # amoCRM's text of a message with an attachment only
 
 TEMPLATE_REVIEW = "chat_template_review"
 
-# Everything else that amoCRM posts to the same address; counted and left alone.
+# All other entities that amoCRM posts to the same address; counted and ignored.
 KNOWN_ENTITIES = frozenset(
     ("leads", "contacts", "companies", "customers", "task", "talk", "unsorted", "catalogs", "message", TEMPLATE_REVIEW)
 )
@@ -31,23 +31,23 @@ CLIENT_AUTHORS = ("external", "contact", "client", "")
 
 LARGEST_ID = 2**63 - 1
 LONGEST_NAME = 200
-LONGEST_QUOTE = 40  # of a name that is theirs in a sentence or a counter of ours
+LONGEST_QUOTE = 40  # characters of a name from the body in a sentence or a counter
 RETRY_WINDOW = timedelta(hours=2)  # amoCRM's last repetition comes 95 minutes after the event
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # a message has no moment before it ...
 AHEAD = timedelta(days=1)  # ... and none that is further in the future
 
-_OF_AN_ENTRY = frozenset(("id", "chat_id", "text"))  # names that only an entry has, not a list of entries
+_OF_AN_ENTRY = frozenset(("id", "chat_id", "text"))  # names in an entry, never in a list of entries
 
 
 @dataclass(frozen=True, slots=True)
 class MessageEvent:
     """One message of a chat.
 
-    key: tells a repeated delivery: amoCRM's own id, or one made of the content where there is none.
-    also_key: a second key under which the same message may have been stored, or None.
-    lead_id: the deal, or None when the event names none; a contact's id is never taken for one.
-    chat_ref: the chat; where the event has no chat id, its talk or its contact.
-    kind: text, or what the attachment is; text may be empty then.
+    key: the idempotency key: amoCRM's own id, or a digest of the content if there is none.
+    also_key: a second key under which this message may have been stored, or None.
+    lead_id: the deal; None if the event names none. A contact's id is never taken for a deal's.
+    chat_ref: the chat; if the event has no chat id, its talk or its contact.
+    kind: "text", or the kind of the attachment; the text may then be empty.
     """
 
     key: str
@@ -67,12 +67,12 @@ class MessageEvent:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """All that one webhook call said.
+    """The content of one webhook call.
 
-    ignored: other events by entity and action, such as {"leads.update": 1}.
-    problems: why a part of the body (or all of it) could not be understood; empty when all could.
-    account_id, subdomain: the account that it names, where it does.
-    changed_leads, changed_contacts: whose cards say something else from now on.
+    ignored: counts of other events by entity and action, such as {"leads.update": 1}.
+    problems: why parts of the body, or all of it, could not be read; empty if all could.
+    account_id, subdomain: the account that the body names, or None.
+    changed_leads, changed_contacts: the ids of the cards that have changed.
     """
 
     messages: tuple[MessageEvent, ...] = ()
@@ -85,7 +85,7 @@ class Delivery:
 
 
 def read_delivery(body: bytes, now: datetime) -> Delivery:
-    """Understand a webhook's body; never raises, because amoCRM disables a hook that answers with errors."""
+    """Read a webhook's body; never raises, because amoCRM disables a hook that answers with errors."""
     try:
         data = parse(body)
     except Unreadable as error:
@@ -126,7 +126,7 @@ def read_delivery(body: bytes, now: datetime) -> Delivery:
 
 
 def _entries(data: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any] | str]]:
-    """(entity, action, entry), whatever the indices are called; a value that is no object comes as a string."""
+    """(entity, action, entry) with any names of the indices; a value that is no object comes as a string."""
     for entity, actions in data.items():
         if entity in ABOUT_THE_ACCOUNT:
             continue
@@ -142,7 +142,7 @@ def _entries(data: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, A
 
 
 def _unwrapped(entry: Mapping[str, Any] | str) -> str:
-    """The entity of an entry that came without one; the template-review hook looks alike but names no chat."""
+    """The entity of an entry that came without one; a template-review entry looks alike but names no chat."""
     if isinstance(entry, str):
         return ""
     if entry.get("chat_id") or entry.get("talk_id"):
@@ -151,7 +151,7 @@ def _unwrapped(entry: Mapping[str, Any] | str) -> str:
 
 
 def _listed(entries: Any) -> Iterator[Mapping[str, Any] | str]:
-    """The entries of an action; a lone entry may stand there itself."""
+    """The entries of an action; in place of a list there may be a single entry."""
     if not isinstance(entries, dict):
         yield str(entries)
     elif not entries:
@@ -230,11 +230,10 @@ def _content(entry: Mapping[str, Any]) -> tuple[str, str]:
 def _keys(
     entry: Mapping[str, Any], content: tuple[Any, ...], created_at: datetime | None, now: datetime, seen: Counter[str]
 ) -> tuple[str, str | None]:
-    """The message's own id where there is one.
+    """(key, also_key) of a message: its own id if it has one.
 
-    Otherwise a digest of what it says and when, with a count for equal ones of the same body. Without a time, a
-    repetition can only be told from the client saying it again by amoCRM's retry window: it is looked for in this
-    window and the one before.
+    Else a digest of its content and time, with a count for equal messages in one body. Without a time, only amoCRM's
+    retry window tells a repeated delivery from a client's repeated words: the second key is that of the window before.
     """
     if id_ := _name(entry, "id"):
         return id_, None
@@ -256,7 +255,7 @@ def _digest(*parts: Any) -> str:
 
 
 def _moment(value: Any, now: datetime) -> datetime | None:
-    """Unix seconds (or milliseconds); None when it is no moment that a message can have."""
+    """The moment of Unix seconds (or milliseconds); None if no message can have it."""
     try:
         seconds = float(value)
         if seconds > 1e11:
@@ -280,7 +279,7 @@ def _text(entry: Mapping[str, Any], name: str) -> str:
 
 
 def _name(entry: Mapping[str, Any], name: str) -> str:
-    """An id as text; one that no index could hold is replaced by its digest."""
+    """An id as text; its digest if it is too long for an index."""
     value = _text(entry, name)
     return value if len(value) <= LONGEST_NAME else _digest(value)
 

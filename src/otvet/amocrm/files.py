@@ -1,7 +1,7 @@
-"""What a client attached, fetched from amoCRM's own file servers and from nowhere else.
+"""Fetches clients' attachments from amoCRM's file servers only.
 
-The link comes with an unsigned webhook, so it is taken for a stranger's: no token goes with the request, the host has
-to be one of amoCRM's, its addresses public, every redirect is checked anew, and what comes is cut off at a limit.
+The link comes with an unsigned webhook, so it is not trusted: the request has no token, the host must be amoCRM's and
+its addresses public, every redirect is checked anew, and the size is limited.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx2
 
-# Where attachments were seen: amojo for chats, drive-* for files; the endings are the vendor's three zones.
+# The hosts at which attachments were seen: amojo for chats, drive-* for files, in the vendor's three domains.
 HOSTS = re.compile(r"(amojo|drive-[a-z0-9-]{1,40})\.(amocrm\.ru|amocrm\.com|kommo\.com)")
 MOST_REDIRECTS = 3
 LARGEST = 20 * 1024 * 1024  # bytes; OpenAI's own limit is 25 MB
@@ -22,11 +22,11 @@ Resolve = Callable[[str], Awaitable[list[str]]]
 
 
 class NotFetched(Exception):
-    """There is no such file for us; the message says why and quotes nothing of the link."""
+    """The file was not fetched; the message says why and quotes nothing of the link."""
 
 
 async def addresses_of(host: str) -> list[str]:
-    """What a name resolves to."""
+    """The IP addresses of a host."""
     found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_rest, address in found]
 
@@ -34,7 +34,7 @@ async def addresses_of(host: str) -> list[str]:
 class Files:
     """Fetches attachments.
 
-    is_host: whether a host may be asked. scheme, is_public: as below for the real ones; tests have a stand-in.
+    is_host: whether a host is allowed. is_host, resolve and scheme are replaced in tests, for a stand-in.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Files:
         return bytes(content)
 
     async def _check(self, address: httpx2.URL) -> None:
-        """What is asked is what is looked at here: the same parser has read it."""
+        """Raise NotFetched for an address that is not allowed; httpx requests exactly this parsed address."""
         if address.scheme != self._scheme or address.userinfo or not self._is_host(address.host):
             raise NotFetched("not an address of amoCRM's files")
         if self._scheme == "https" and address.port not in (None, 443):
@@ -96,6 +96,6 @@ class Files:
             found = await self._resolve(address.host)
         except OSError:
             raise NotFetched("its host is not found") from None
-        # A name may be made to point into our own network; TLS would fail there, but nothing is even tried.
+        # A host name may point into our own network; TLS would fail there, but no connection is even tried.
         if not found or not all(ipaddress.ip_address(address).is_global for address in found):
             raise NotFetched("its host is not on the internet")

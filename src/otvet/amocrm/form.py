@@ -1,4 +1,4 @@
-"""A webhook's body, as text, to nested mappings: PHP's bracket form, and JSON as a courtesy. No I/O."""
+"""Parses a webhook's body into nested mappings: a form with PHP's brackets, or JSON. No I/O."""
 
 import json
 import re
@@ -14,18 +14,18 @@ DEEPEST = 16
 LONGEST_REMEMBERED = 200
 
 Path = tuple[str, ...]
-_ENCODED = re.compile("(?:%[0-9A-Fa-f]{2})+")  # a run at once: a letter may take several bytes
+_ENCODED = re.compile("(?:%[0-9A-Fa-f]{2})+")  # a whole run, because a letter may take several bytes
 
 
 class Unreadable(ValueError):
-    """The body is not what amoCRM sends; the message says why."""
+    """The body does not have amoCRM's form; the message says why."""
 
 
 def parse(body: bytes) -> Mapping[str, Any]:
     """``message[add][0][text]=hi`` becomes {"message": {"add": {"0": {"text": "hi"}}}}; values are strings.
 
-    The content type is ignored: relays set it wrongly. Lists of a JSON body become mappings by index, so that both
-    forms read alike. What no database can hold (NUL, lone surrogates) is replaced.
+    The content type is ignored, because relays set it wrongly. Lists of a JSON body become mappings by index, so that
+    both forms read alike. Characters that no database can hold (NUL, lone surrogates) are replaced.
     """
     text = body.removeprefix(BOM_UTF8).decode(errors="replace").replace("\x00", "\ufffd").strip()
     if text.startswith(("{", "[")):
@@ -49,7 +49,7 @@ def parse(body: bytes) -> Mapping[str, Any]:
 
 
 def _decoded(text: str) -> str:
-    """A key or a value without its encoding. Bytes that are no UTF-8 are replaced; a stray % stands for itself."""
+    """A percent-decoded key or value. Bytes that are no UTF-8 are replaced; a stray % stays."""
     if "%" not in text:
         return text.replace("+", " ")
     return _ENCODED.sub(_decoded_run, text.replace("+", "%20")).replace("\x00", "\ufffd")
@@ -60,7 +60,7 @@ def _decoded_run(run: re.Match[str]) -> str:
 
 
 def _place(encoded_key: str) -> tuple[Path, str]:
-    """Where a field belongs: the path of the object that holds it, and its name there ("" for the next free one)."""
+    """The path of the object that holds a field, and the field's name in it ("" for the next free index)."""
     key = _decoded(encoded_key)
     head, bracket, rest = key.partition("[")
     if not bracket or not rest.endswith("]"):
@@ -69,7 +69,7 @@ def _place(encoded_key: str) -> tuple[Path, str]:
     return (head, *between), name
 
 
-# The same few keys come with every delivery: decoding them is most of the work.
+# Every delivery has the same few keys, and decoding them is most of the work.
 _remembered_place = lru_cache(maxsize=8192)(_place)
 
 
@@ -77,7 +77,7 @@ def _object_at(root: dict[str, Any], path: Path) -> dict[str, Any]:
     node = root
     for part in path:
         child = node.get(part)
-        if not isinstance(child, dict):  # a scalar in the way of an object gives way: messages are objects
+        if not isinstance(child, dict):  # an object replaces a scalar under its name: messages are objects
             child = node[part] = {}
         node = child
     return node
@@ -95,7 +95,7 @@ def _parse_json(text: str) -> Mapping[str, Any]:
 
 
 def _plain(value: Any, depth: int, fields: Iterator[int]) -> Any:
-    """Text and mappings of it, as a form would give them; ``fields`` counts the values, and what holds them."""
+    """A JSON value as nested mappings of strings, as a form gives them; ``fields`` counts values and containers."""
     if depth < 0:
         raise Unreadable("nested too deeply")
     if next(fields) > MOST_FIELDS:
@@ -114,7 +114,7 @@ def _storable(text: str) -> str:
 
 
 def build(data: Mapping[str, Any]) -> bytes:
-    """The inverse of ``parse``: a body as amoCRM posts it, brackets and all percent-encoded. Lists count from 0."""
+    """The inverse of ``parse``: a body as amoCRM posts it, percent-encoded. The indices of lists begin with 0."""
     return urlencode(list(_flat("", data))).encode()
 
 

@@ -1,4 +1,4 @@
-"""The webhook's subscription: the events that are wanted, as many of them as the account takes."""
+"""Subscribes the webhook to the wanted events, as many of them as the account takes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from otvet.amocrm.client import AmoClient, Hook
 NEEDED = "add_message"
 WANTED = (
     NEEDED,
-    "add_outgoing_message",  # only where the account is new enough, as these two
+    "add_outgoing_message",  # this and the next two only in newer accounts
     "add_talk",
     "update_talk",
     "update_lead",
@@ -21,7 +21,7 @@ WANTED = (
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """How the hook is now. ``refused``: events that are wanted and that the account does not take."""
+    """The webhook after subscribe(). ``refused``: the wanted events that the account does not take."""
 
     hook: Hook
     refused: tuple[str, ...]
@@ -29,10 +29,9 @@ class Subscription:
 
 
 async def subscribe(amocrm: AmoClient, destination: str, without: Sequence[str] = ()) -> Subscription:
-    """See to it that the account posts what is wanted to ``destination``; changes nothing that is right.
+    """Subscribe ``destination`` to the wanted events that it lacks; other events that a person has ticked stay.
 
-    without: events that the account is known to refuse. What a person has ticked besides is kept. AmoError if even
-    NEEDED is refused.
+    without: events that the account is known to refuse. AmoError if amoCRM refuses even NEEDED.
     """
     found = await amocrm.hook(destination)
     present = found.events if found else ()
@@ -46,10 +45,10 @@ async def subscribe(amocrm: AmoClient, destination: str, without: Sequence[str] 
     except AmoError as error:
         if not _is_about_the_events(error):
             raise
-        # It does not say which one it does not know, so each is tried by itself, on top of what is there already.
+        # amoCRM does not say which event it refuses, so each is tried by itself, in addition to the present ones.
         base = found if found is not None and works else await amocrm.subscribe(destination, _first(NEEDED, present))
         hook, refused = await _add(amocrm, base, lacking)
-    if hook.disabled:  # whether amoCRM enables a hook that is subscribed once more is not documented
+    if hook.disabled:  # it is not documented whether a second subscription enables a hook
         await amocrm.unsubscribe(destination)
         hook = await amocrm.subscribe(destination, hook.events)
     return Subscription(hook, (*without, *refused), hook != found)

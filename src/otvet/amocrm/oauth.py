@@ -1,4 +1,4 @@
-"""amoCRM's OAuth: a code, or a refresh token, given for a new pair of tokens. One call, and nothing is kept here.
+"""amoCRM's OAuth call: exchanges a code or a refresh token for a new pair of tokens. Stores nothing.
 
 Source: https://www.amocrm.ru/developers/content/oauth/step-by-step
 """
@@ -26,15 +26,15 @@ CODE_REFUSED = N_(
 
 
 async def exchange_code(http: httpx2.AsyncClient, base_url: str, keys: Keys, code: str) -> Pair:
-    """The first pair of a consent; AmoError says what to do."""
+    """Exchange a consent's code for the first pair; AmoError says what to do."""
     refused = _(CODE_REFUSED).format(redirect_url=keys.redirect_url)
     return await _ask(http, base_url, keys, {"grant_type": "authorization_code", "code": code}, refused)
 
 
 async def refresh(http: httpx2.AsyncClient, base_url: str, keys: Keys, refresh_token: str) -> Pair:
-    """The next pair. AmoError "unauthorized": the refresh token is used up or withdrawn, a person has to consent.
+    """Exchange the refresh token for the next pair. AmoError "unauthorized": a person has to consent again.
 
-    After an error without an answer it is not known whether amoCRM used the token up.
+    After an error without an answer it is unknown whether the refresh token is used up.
     """
     given = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     return await _ask(http, base_url, keys, given, _(CONSENT_GONE))
@@ -55,7 +55,7 @@ async def _ask(http: httpx2.AsyncClient, base_url: str, keys: Keys, given: dict[
     except httpx2.RequestError as error:
         raise network_error("POST", error) from error
     if answer.status_code in (400, 401):
-        # Which of the mistakes it is, amoCRM says in words only.
+        # amoCRM tells the different mistakes apart in words only.
         raise AmoError(refused, reason="unauthorized", status=answer.status_code)
     return _pair(read_answer("POST", answer.status_code, answer.content, private=repr(about)) or {})
 

@@ -1,6 +1,6 @@
-"""The account's Salesbots, and the field that one of them reads, as far as amoCRM tells of them.
+"""Reads the account's Salesbots, and the type of the field that a Salesbot reads.
 
-The addresses of bots are in Kommo's documentation; that amoCRM has them too is not verified.
+Kommo documents the addresses of bots; that amoCRM has them too is not verified.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ MOST = 250  # bots on a page
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """A Salesbot; ``active`` is None where amoCRM does not say whether it is switched on."""
+    """A Salesbot. ``active``: whether it is switched on; None if amoCRM does not say."""
 
     id: int
     name: str
@@ -23,7 +23,7 @@ class Bot:
 
 
 async def bot(amocrm: AmoClient, bot_id: int) -> Bot | None:
-    """None when there is no such bot. AmoError also where the account does not tell of its bots.
+    """The bot of this id, or None. AmoError also if the account does not give its bots.
 
     Source: https://developers.kommo.com/reference/get-salesbot-by-id
     """
@@ -32,7 +32,7 @@ async def bot(amocrm: AmoClient, bot_id: int) -> Bot | None:
 
 
 async def bots(amocrm: AmoClient) -> Sequence[Bot]:
-    """Those of the account; AmoError where it does not tell.
+    """All bots of the account. AmoError also if the account does not give its bots.
 
     Source: public integrations; only the single bot is documented.
     """
@@ -44,7 +44,7 @@ async def bots(amocrm: AmoClient) -> Sequence[Bot]:
 
 
 async def field_type(amocrm: AmoClient, field_id: int) -> str | None:
-    """What kind of field of the deals it is, such as ``textarea``; None when there is no such field.
+    """The type of a deals' field, such as ``textarea``; None if there is no such field.
 
     Source: https://www.amocrm.ru/developers/content/crm_platform/custom-fields
     """

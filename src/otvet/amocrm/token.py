@@ -1,4 +1,4 @@
-"""Where a token comes from and when it ends. No I/O: what keeps OAuth's pairs is ``otvet.account.tokens``."""
+"""Tokens: the source of each call's token, and when a token expires. No I/O; ``account.tokens`` stores the pairs."""
 
 import base64
 import json
@@ -11,28 +11,28 @@ from otvet.errors import SettingsError
 from otvet.i18n import _
 
 CALL_SECONDS = 20.0
-"""For all of a call for tokens; another process takes over after twice as long."""
+"""The time limit of a call for tokens; another process may take over after twice this time."""
 
 
 class TokenSource(Protocol):
-    """Gives the token of each call. Every method raises AmoError where only a person can bring a new one."""
+    """Gives the token of each call. Every method raises AmoError if only a person can bring a new token."""
 
     async def prepare(self) -> None:
-        """Before a call takes its place: see to it that the token will be good then. May take as long as a call."""
+        """Make sure that the token will be valid for the next call; renewing it takes a call of its own."""
         ...
 
     async def token(self) -> str:
-        """The token to send now, without a call."""
+        """The present token; makes no call."""
         ...
 
     async def renew(self, refused: str) -> bool:
-        """amoCRM answered 401 to this token; True if there is another one by now."""
+        """Get another token, after amoCRM answered 401 to ``refused``; True if there is one."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """An integration of one's own: ``redirect_url`` must stand in its settings letter by letter."""
+    """The keys of the company's own integration; ``redirect_url`` must equal the address in its settings."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -41,7 +41,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What amoCRM gave: ``seconds`` is how long ``access`` lives. ``refresh`` can be used once, within three months."""
+    """A pair of tokens. ``access`` lives for ``seconds``; ``refresh`` can be used once, within three months."""
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
@@ -49,7 +49,7 @@ class Pair:
 
 
 class FixedToken:
-    """A long-lived token: it can be replaced by a person only."""
+    """The source of a long-lived token, which only a person can replace."""
 
     def __init__(self, token: str) -> None:
         self._token = usable(token)
@@ -65,18 +65,15 @@ class FixedToken:
 
 
 def usable(token: str) -> str:
-    """The token as it is; SettingsError if no header can bear it."""
+    """The token unchanged; SettingsError if no HTTP header can hold it."""
     if not re.fullmatch(r"[!-~]+", token):
-        # An HTTP library would name the whole header in its complaint, and that ends in the log.
+        # The HTTP library's error would quote the whole header, and would be logged.
         raise SettingsError(_("OTVET_AMOCRM_TOKEN has a character that no token has; copy it again."))
     return token
 
 
 def ends_at(token: str) -> datetime | None:
-    """When a token says that it ends: the claim ``exp`` of a JWT. The signature is amoCRM's to check, not ours.
-
-    None for what is no JWT, or says nothing of it.
-    """
+    """When a token expires: the claim ``exp`` of a JWT, unverified; None if there is no such claim."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

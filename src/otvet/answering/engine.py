@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 
 from otvet.answering.workflow_file import open_file
 from otvet.errors import OtvetError
-from otvet.storage.engines import IDLE_TRANSACTION_MS, impatient
+from otvet.storage.engines import IDLE_TRANSACTION_MS, with_timeouts
 
 log = structlog.get_logger(__name__)
 
@@ -277,7 +277,7 @@ def _config(url: str, me: str) -> DBOSConfig:
     if make_url(url).get_backend_name() == "sqlite":
         config["system_database_engine"] = open_file(url)
     else:
-        config["system_database_url"] = impatient(make_url(url)).render_as_string(hide_password=False)
+        config["system_database_url"] = with_timeouts(make_url(url)).render_as_string(hide_password=False)
     return config
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from otvet.account import tokens
 from otvet.account.consenting import Consenting
-from otvet.account.outage_probe import Lookout
+from otvet.account.outage_probe import OutageProbe
 from otvet.account.renewal import Tokens
 from otvet.account.watch import Watch
 from otvet.amocrm.token import TokenSource
@@ -57,7 +57,7 @@ class Service:
     amocrm_http: httpx2.AsyncClient
     answering: Answering
     delivery: Delivery
-    lookout: Lookout | None  # none while amoCRM is not connected
+    outage_probe: OutageProbe | None  # none while amoCRM is not connected
     watch: Watch | None  # none while amoCRM is not connected
     source: TokenSource | None
     consenting: Consenting
@@ -89,15 +89,15 @@ class Service:
         every("report", 600, self._report)
         if self.deals:
             every("read-deals", 5, self.deals.look)
-        if self.lookout:
-            every("look-out", 15, self.lookout.look)
+        if self.outage_probe:
+            every("look-out", 15, self.outage_probe.look)
         if self.watch:
             every("watch", 600, self.watch.look)
 
     async def _exchange_with_others(self) -> None:
         """Tell the other processes what this one knows, and learn what they know: outages, the watch's findings."""
-        if self.lookout:
-            await self.lookout.notice()
+        if self.outage_probe:
+            await self.outage_probe.notice()
         if self.watch:
             await self.watch.exchange()
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from otvet.account import account
 from otvet.account.consenting import Consenting
-from otvet.account.outage_probe import Lookout
+from otvet.account.outage_probe import OutageProbe
 from otvet.account.watch import Watch, Watched
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.files import Files
@@ -27,7 +27,7 @@ from otvet.app.policies import answer_policy, delivery_options, writing_options
 from otvet.app.service import Service
 from otvet.clock import Clock, SystemClock
 from otvet.deals import known
-from otvet.deals.background import Yielding
+from otvet.deals.background import LowPriorityLimiter
 from otvet.deals.reading import Deals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import DeliveryMethod, DeliveryOptions, build_methods
@@ -61,15 +61,15 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     clock = clock or SystemClock()
     model = models.from_settings(settings, clock)
     options, policy = delivery_options(settings), answer_policy(settings)
-    lock = single_instance.hold(settings.sqlite_path) if settings.is_sqlite else None
+    lock = single_instance.lock(settings.sqlite_path) if settings.is_sqlite else None
     database = Database(settings.database_url)
     upgrade.prepare(database, clock.now())
     with database.writes.begin() as connection:
-        name = keyvalue.recall_or_make(connection, "name", bytes_of_chance=6)
+        name = keyvalue.recall_or_make(connection, "name", entropy_bytes=6)
         secret = (
             settings.webhook_secret.get_secret_value()
             if settings.webhook_secret
-            else keyvalue.recall_or_make(connection, "webhook_secret", bytes_of_chance=24)
+            else keyvalue.recall_or_make(connection, "webhook_secret", entropy_bytes=24)
         )
     certificates = httpx2.create_ssl_context()  # reads the certificates once for both clients
     http, amocrm_http = _http(certificates, CONNECTIONS), _http(certificates, AMOCRM_CONNECTIONS)
@@ -107,7 +107,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         voice,
         worker,
     )
-    lookout = Lookout(database, clock, amocrm, answering.amocrm_is_back) if amocrm else None
+    outage_probe = OutageProbe(database, clock, amocrm, answering.amocrm_is_back) if amocrm else None
     finder = Finder(database, clock, background, worker.put)
     pause = timedelta(minutes=settings.manager_pause_minutes)
     adopt = told_twice.adopt if settings.amocrm_client_secret else None
@@ -132,7 +132,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         amocrm_http=amocrm_http,
         answering=answering,
         delivery=delivery,
-        lookout=lookout,
+        outage_probe=outage_probe,
         watch=watch,
         source=source,
         consenting=Consenting(database, clock, amocrm_http, partial(account.vault_of, settings)),
@@ -205,7 +205,7 @@ def writers(
 
 def _masker(database: Database) -> Masker:
     with database.writes.begin() as connection:
-        return Masker(keyvalue.recall_or_make(connection, "mask_key", bytes_of_chance=24).encode())
+        return Masker(keyvalue.recall_or_make(connection, "mask_key", entropy_bytes=24).encode())
 
 
 def _keys(settings: Settings) -> tuple[str, ...]:
@@ -218,5 +218,7 @@ def _background_client(
     settings: Settings, clock: Clock, database: Database, amocrm: AmoClient | None
 ) -> AmoClient | None:
     """A client for background calls to the account, which lets replies go first."""
-    limit = Yielding(account.limit(settings, clock, database), clock, patience=1 / settings.amocrm_calls_a_second)
+    limit = LowPriorityLimiter(
+        account.limit(settings, clock, database), clock, patience=1 / settings.amocrm_calls_a_second
+    )
     return amocrm.with_limiter(limit) if amocrm else None

@@ -1,1 +1,1 @@
-"""What is done from the terminal, a module each; `cli.py` only names the options."""
+"""The terminal's commands, a module for each; `cli.py` defines their options."""

@@ -1,4 +1,4 @@
-"""``otvet ask``: what the knowledge folder has for a question, and what would be answered. Sends and stores nothing."""
+"""``otvet ask``: the knowledge folder's passages for a question, and the local answer. Sends and stores nothing."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ MOST_SHOWN = 5
 def ask(settings: Settings, texts: Sequence[str]) -> None:
     """Print the passages found for a client's messages, best first, and the local answer to them.
 
-    As in the running service, examples are left out once amoCRM is connected.
+    Once amoCRM is connected, the examples are left out, as in the service.
     """
     folder = settings.knowledge_dir
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Questions in the terminal, or the option that was to be given in place of the answer."""
+"""Asks questions in the terminal; without a person there, names the option to give instead of the answer."""
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -13,13 +13,13 @@ from otvet.errors import OtvetError, UsageError
 from otvet.i18n import _
 
 Check = Callable[[str], str]
-"""An answer as it is to be taken; OtvetError says why it cannot be."""
+"""Returns an answer in the form in which it is used; raises OtvetError if it cannot be used."""
 
 YES, NO = ("y", "yes", "д", "да"), ("n", "no", "н", "нет", "")
 
 
 def agrees(console: Console, question: str) -> bool:
-    """Asked until it is yes or no, in either language; nothing typed is no. EOFError where nobody is there."""
+    """Ask until the answer is yes or no, in either language; an empty answer is no. EOFError without a terminal."""
     prompt = Text(_("{question} (y/n): ").format(question=question))
     while (answer := console.input(prompt).strip().lower()) not in YES + NO:
         console.print(_("please answer y or n"))
@@ -27,20 +27,20 @@ def agrees(console: Console, question: str) -> bool:
 
 
 class Asking:
-    """unattended: nobody is there to answer."""
+    """Asks questions. unattended: no person is there to answer."""
 
     def __init__(self, console: Console, *, unattended: bool) -> None:
         self._console = console
         self.unattended = unattended
 
     def ask(self, question: str, option: str, *, hidden: bool = False, check: Check = str) -> str:
-        """An answer that is needed; UsageError names the option where nobody is there."""
+        """Ask for a required answer; if unattended, a UsageError names the option."""
         if self.unattended:
             raise UsageError(_("give {option}").format(option=option), exit_code=2)
         return self._until_taken(lambda: _typed(question, hide_input=hidden), check)
 
     def may_ask(self, question: str, check: Check = str) -> str:
-        """An answer that may be left out."""
+        """Ask for an optional answer; empty if there is none."""
         if self.unattended:
             return ""
         return self._until_taken(
@@ -48,7 +48,7 @@ class Asking:
         )
 
     def choose(self, question: str, answers: Sequence[str]) -> int:
-        """Which of the answers, counted from 0; the first is the usual one. Asked until it is one of them."""
+        """Ask which of the answers is chosen, counted from 0; the first is the default."""
         self._console.print(f"\n[bold]{question}[/]")
         self.number_them(answers)
         numbers = [str(at) for at in range(1, len(answers) + 1)]
@@ -61,17 +61,17 @@ class Asking:
         return numbers.index(self._until_taken(lambda: _typed(_("Your choice"), default="1"), check))
 
     def number(self, question: str) -> int | None:
-        """A number, or nothing."""
+        """Ask for an optional number."""
         answer = self.may_ask(question, _above_zero)
         return int(answer) if answer else None
 
     def number_them(self, lines: Sequence[str]) -> None:
-        """A numbered list that stays one, however narrow the window is."""
+        """Print a numbered list, whose lines wrap beside their numbers in a narrow window."""
         for number, line in enumerate(lines, 1):
             self.beside(f"  {number}. ", line)
 
     def beside(self, mark: str, line: str) -> None:
-        """A line after a mark, with all that it is wrapped into."""
+        """Print a line that wraps beside its mark."""
         grid = Table.grid()
         grid.add_column()
         grid.add_column(overflow="fold")
@@ -79,7 +79,7 @@ class Asking:
         self._console.print(grid)
 
     def _until_taken(self, typed: Callable[[], str], check: Check) -> str:
-        """One mistake must not cost what was entered before it."""
+        """Ask again after a wrong answer, so that earlier answers are not lost."""
         while True:
             try:
                 return check(typed())
@@ -101,7 +101,7 @@ def _typed(question: str, *, hide_input: bool = False, default: str | None = Non
 
 @contextmanager
 def _ending_on_ctrl_c() -> Iterator[None]:
-    """asyncio's own handler would cancel the task, which cannot hear of it while it waits for a key."""
+    """Let Ctrl-C end the prompt: asyncio's handler would only cancel the task, which is blocked by the prompt."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

@@ -34,14 +34,14 @@ SIGNS = {"good": "[green]✓[/]", "note": "[yellow]–[/]", "bad": "[red]✗[/]"
 Sign = Literal["good", "note", "bad"]
 
 CREDITS_A_REPLY = 50
-"""What an ordinary task was seen to cost; a short answer costs less, one in a long task more."""
+"""The observed cost of an ordinary task; a short answer costs less, an answer in a long task more."""
 
 LOW_CREDITS = 10 * CREDITS_A_REPLY
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. "note" is something left out on purpose; "bad" is something to mend."""
+    """One line of the report. "note": something that may be left out on purpose; "bad": something to repair."""
 
     subject: str
     sign: Sign
@@ -49,7 +49,7 @@ class Finding:
 
 
 def run(settings: Settings) -> bool:
-    """Print the findings; False when something is bad."""
+    """Print the findings; False if one is bad."""
     console = Console()
     with console.status(_("asking the services...")):
         findings = asyncio.run(_all(settings))
@@ -81,7 +81,7 @@ def _database(settings: Settings) -> Finding:
         return Finding(name, "note", _("{url}: not made yet; the first start makes it").format(url=settings.shown_url))
     database = Database(settings.database_url)
     try:
-        version = database.look(upgrade.version)
+        version = database.read_now(upgrade.version)
     except OtvetError as error:
         return Finding(name, "bad", str(error))
     finally:
@@ -109,7 +109,7 @@ def _knowledge(settings: Settings) -> Finding:
 
 
 def _instructions(settings: Settings) -> Finding:
-    """A file that is named but not used is bad: the assistant works, but not as it was told."""
+    """The instructions file. A file that is set but cannot be used is bad: the assistant would work without it."""
     name, file = _("Instructions"), settings.instructions_file
     named = "instructions_file" in settings.model_fields_set
     if named and not file.exists():
@@ -124,7 +124,7 @@ def _instructions(settings: Settings) -> Finding:
     if not text:
         return Finding(name, "note", _("nothing is written in {file}: built-in words are used").format(file=file))
     tokens, most = int(TOKENIZER.count(text)), TOKEN_LIMIT - QUESTION_FLOOR
-    if settings.manus_api_key and tokens > most:  # they are never cut: no room is left for a question
+    if settings.manus_api_key and tokens > most:  # instructions are never cut, so no room is left for a question
         sentence = _(
             "{file} takes about {tokens} tokens, and Manus at most {most}: move facts into the knowledge folder"
         )
@@ -133,7 +133,7 @@ def _instructions(settings: Settings) -> Finding:
 
 
 def _delivery(settings: Settings) -> Iterator[Finding]:
-    """A line only if the service does not start with them."""
+    """The settings of delivery; a line only if the service would not start with them."""
     try:
         policies.delivery_options(settings)
     except SettingsError as error:
@@ -175,7 +175,7 @@ async def _manus(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[
     except ServiceError as error:
         yield Finding(name, "bad", str(error))
         return
-    with contextlib.suppress(ServiceError):  # what is not told needs no mending
+    with contextlib.suppress(ServiceError):  # without the list there is nothing to report
         if connectors := await api.connectors():
             sentence = _(
                 "the account has connectors ({names}), which a client's words might reach: use one without any"
@@ -184,7 +184,7 @@ async def _manus(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[
 
 
 async def _model(settings: Settings) -> Finding:
-    """It is asked for a few words: only that shows whether the key, the name and the parameters are right."""
+    """The chat model. It gets a short request: only this shows whether the key, the name and the parameters work."""
     name, clock = _("Another model"), SystemClock()
     try:
         model = models.from_settings(settings, clock)

@@ -1,4 +1,4 @@
-"""What ``otvet check`` says of the amoCRM account: looked at now, and nothing is changed."""
+"""The part of ``otvet check`` about the amoCRM account. It changes nothing."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ import httpx2
 from sqlalchemy.engine import Connection
 
 from otvet.account import account, health
+from otvet.account.health import State
 from otvet.account.renewal import Tokens
-from otvet.account.steps import State
 from otvet.account.watch import BY_HAND, EXPOSED, HOOKED, NO_ADDRESS, STAYS_OFF, lasting
 from otvet.amocrm.addresses import is_exposed
 from otvet.amocrm.client import AmoClient
@@ -26,7 +26,7 @@ from otvet.storage.outages import Outage
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What the database says beside the account itself."""
+    """What the database holds about the account."""
 
     outage: Outage | None
     secret: str | None
@@ -34,7 +34,7 @@ class _Stored:
 
 
 async def look(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[tuple[str, State, str]]:
-    """(subject, how it is, a sentence) for each subject."""
+    """(subject, state, sentence) for each subject."""
     name = _("amoCRM")
     if not settings.amocrm_connected:
         yield name, *_not_connected(settings)
@@ -88,7 +88,7 @@ async def _connected(
 
 
 async def _read(settings: Settings, database: Database) -> _Stored | None:
-    """None where there is no database of today's schema yet."""
+    """The stored values; None without a database of the latest schema."""
     if settings.is_sqlite and not settings.sqlite_path.exists():
         return None
 

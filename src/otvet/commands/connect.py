@@ -1,4 +1,4 @@
-"""``otvet connect``: asks what is not given, takes the steps of ``otvet.account``, and shows what works."""
+"""``otvet connect``: asks for missing values, runs the steps of ``otvet.account``, and shows what works."""
 
 import asyncio
 import logging
@@ -14,8 +14,8 @@ from rich.text import Text
 
 from otvet import logs
 from otvet.account import account, setup
+from otvet.account.health import Step, worst
 from otvet.account.renewal import Tokens
-from otvet.account.steps import Step, worst
 from otvet.account.subscribing import subscribe_webhook
 from otvet.amocrm.addresses import account_address, host_of
 from otvet.amocrm.client import AmoClient
@@ -56,7 +56,7 @@ IN_THE_CHAT = N_("Connected. Write to one of the account's channels, and the rep
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What was given on the command line; None is asked for, unless ``unattended``."""
+    """The options of the command line; a missing value is asked for, unless ``unattended``."""
 
     account: str | None = None
     token: str | None = field(default=None, repr=False)
@@ -71,13 +71,13 @@ class Answers:
 
 
 def connect(settings: Settings, answers: Answers) -> bool:
-    """Lead through it; False when something is left that does not work."""
-    logs.set_up("console", logging.ERROR)  # what is to be said is said in the dialogue
+    """Run the dialogue; False if something does not work in the end."""
+    logs.set_up("console", logging.ERROR)  # the dialogue itself reports everything
     return asyncio.run(Dialogue(settings, answers, SystemClock()).run())
 
 
 class Dialogue:
-    """One run of the command. What works is written to ``.env``; running it again changes nothing that is right."""
+    """One run of the command. Working settings are written to ``.env``; another run changes nothing that is right."""
 
     def __init__(self, settings: Settings, answers: Answers, clock: Clock) -> None:
         self._settings = settings
@@ -96,7 +96,7 @@ class Dialogue:
         before = self._settings.amocrm_base_url
         self._check_options()
         self._learn(amocrm_base_url=self._account())
-        # What lets into one account is never shown to another.
+        # The keys of one account are never sent to another.
         self._same_account = before is None or host_of(before) == host_of(self._base_url)
         self._learn_way()
         self._learn_public_url()
@@ -138,7 +138,7 @@ class Dialogue:
     # What is asked
 
     def _check_options(self) -> None:
-        """A mistake in them is said before anything is asked or done."""
+        """Report a wrong option before anything is asked or done."""
         given = {"public_url": self._answers.public_url, "reply_via": self._answers.reply_via}
         load_settings(**{name: value.strip() for name, value in given.items() if value})
 
@@ -170,7 +170,7 @@ class Dialogue:
         self._learn_secret()
 
     def _learn_secret(self) -> None:
-        """Beside a token: what Salesbots that ask for replies sign with."""
+        """Learn the integration's secret, with which Salesbots that ask for replies sign."""
         if self._answers.client_secret:
             self._learn(amocrm_client_secret=self._answers.client_secret)
 
@@ -193,7 +193,7 @@ class Dialogue:
             self._learn(public_url=given.strip().rstrip("/"))
 
     def _learn(self, **values: str) -> None:
-        """Settings as if they stood in ``.env`` already; checked as those are."""
+        """Take over and check settings as if they stood in ``.env``."""
         self._learnt |= values
         self._settings = load_settings(**{**_given(self._settings), **self._learnt})
 
@@ -227,7 +227,7 @@ class Dialogue:
         if self._settings.webhook_secret:
             return self._settings.webhook_secret.get_secret_value()
         return await database.write(
-            lambda connection: keyvalue.recall_or_make(connection, "webhook_secret", bytes_of_chance=24)
+            lambda connection: keyvalue.recall_or_make(connection, "webhook_secret", entropy_bytes=24)
         )
 
     async def _settle_replies(self, database: Database, client: AmoClient, secret: str) -> None:
@@ -257,7 +257,7 @@ class Dialogue:
         self._steps += [way, *hooks, await self._server(http)]
 
     async def _server(self, http: httpx2.AsyncClient) -> Step:
-        """Whether the server that runs knows the account."""
+        """Whether the running server knows the account."""
         name, settings = _("Server"), self._settings
         ready = await _ready(http, settings.public_url) or await _ready(http, settings.local_url)
         if ready is None:
@@ -270,7 +270,7 @@ class Dialogue:
     # What is written and shown
 
     def _write_down(self) -> None:
-        """Only what was seen to work gets there."""
+        """Write the learnt settings to ``.env``; they are known to work."""
         changed = env_file.update(Path(".env"), self._learnt)
         self._changed += [name for name in changed if name not in self._changed]
 
@@ -309,7 +309,7 @@ class Dialogue:
 
 
 async def _ready(http: httpx2.AsyncClient, address: str | None) -> dict[str, object] | None:
-    """What the server at the address says of itself; None where none answers."""
+    """The answer of ``GET /ready`` at the address; None without one."""
     try:
         answer = (await http.get(f"{address}/ready")).json()
     except (httpx2.RequestError, httpx2.InvalidURL, ValueError):
@@ -318,7 +318,7 @@ async def _ready(http: httpx2.AsyncClient, address: str | None) -> dict[str, obj
 
 
 def _token(given: str) -> str:
-    """The token as amoCRM gave it; UsageError if it is none."""
+    """The token without surrounding words; UsageError if it is no token."""
     token = given.strip().removeprefix("Bearer").strip()
     if not token:
         raise UsageError(_("the token is empty; give --token"), exit_code=2)
@@ -328,5 +328,5 @@ def _token(given: str) -> str:
 
 
 def _given(settings: Settings) -> dict[str, object]:
-    """What differs from the defaults, so that it can be checked again together with what is new."""
+    """The settings that are set, to be checked again together with new ones."""
     return {name: getattr(settings, name) for name in settings.model_fields_set}

@@ -1,4 +1,4 @@
-"""The part of ``otvet connect`` that brings an administrator's consent, where there is none that works."""
+"""The part of ``otvet connect`` that gets an administrator's consent, unless there is one that works."""
 
 import sys
 import webbrowser
@@ -10,8 +10,8 @@ from rich.console import Console
 from otvet.account import account, consents
 from otvet.account.consenting import Consenting
 from otvet.account.consents import Answer, Asked
+from otvet.account.health import Step
 from otvet.account.renewal import Tokens
-from otvet.account.steps import Step
 from otvet.account.tokens import Kept
 from otvet.account.vault import OtherKey
 from otvet.amocrm.token import Keys
@@ -28,9 +28,10 @@ KEY_IS_GONE = N_(
 
 
 class Consent:
-    """code: the one of the integration's window, in place of the browser. browser: whether a page may be opened.
+    """Gets a consent.
 
-    steps: what was found. was_sealed_otherwise: the tokens of before cannot be read with the present key.
+    code: the code from the integration's window; None: the browser is used. browser: whether a page may be opened.
+    steps: what it found. was_sealed_otherwise: the stored tokens cannot be decrypted with the present key.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Consent:
         self.was_sealed_otherwise = False
 
     async def is_there(self, source: Tokens) -> bool:
-        """Whether there are tokens; a consent is asked for where there are none, or amoCRM gives no new ones."""
+        """Whether there are tokens. If there are none, or amoCRM gives no new ones, a consent is asked for."""
         name, pair = _("Consent"), await self._kept(source)
         good = pair is not None and pair.refusal is None
         if good and not await self._has_a_new_code():
@@ -82,7 +83,7 @@ class Consent:
         return good
 
     async def _kept(self, source: Tokens) -> Kept | None:
-        """The pair of before. What was sealed with a key that is lost is worth no more than none."""
+        """The stored pair; None if there is none, or if it was encrypted with another key."""
         try:
             return await source.look()
         except OtherKey:
@@ -134,7 +135,7 @@ class Consent:
             return False
 
     async def _heard(self, asked: Asked) -> Answer:
-        """The running server takes amoCRM's answer; it is looked for in the database."""
+        """Wait until the running server has stored amoCRM's answer in the database."""
         ends = self._clock.monotonic() + consents.GOOD_FOR.total_seconds()
         with self._console.status(_("waiting for the consent...")):
             while self._clock.monotonic() < ends:
@@ -146,7 +147,7 @@ class Consent:
 
 
 async def _take_pasted(taking: Consenting, asked: Asked, pasted: str) -> Answer:
-    """A code by itself, or the address that the browser was sent to."""
+    """Take a code alone, or the address to which amoCRM redirected the browser."""
     if "code=" not in pasted:
         return await taking.take(asked.state, pasted, "")
     query = {name: values[0] for name, values in parse_qs(urlsplit(pasted).query).items()}

@@ -1,12 +1,12 @@
-"""The question of ``otvet connect`` how replies are to reach the client, and what the answer takes."""
+"""The part of ``otvet connect`` that asks how replies reach the client, and sets that method up."""
 
 from dataclasses import dataclass, field
 
 from rich.console import Console
 
 from otvet.account import reply_setup
+from otvet.account.health import Step
 from otvet.account.reply_setup import Guide
-from otvet.account.steps import Step
 from otvet.amocrm.answers import AmoError
 from otvet.amocrm.client import AmoClient
 from otvet.commands.asking import Asking
@@ -34,7 +34,7 @@ WHERE_THE_SECRET_IS = N_("The integration's secret key, from the tab Keys and sc
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What was given on the command line. via: as in OTVET_REPLY_VIA."""
+    """The options of the command line. via: as in OTVET_REPLY_VIA."""
 
     via: str | None = None
     salesbot_id: int | None = None
@@ -42,7 +42,10 @@ class Wanted:
 
 
 class Replies:
-    """learnt: the settings that were seen to work. steps: what was found. reach_the_client: not as notes only."""
+    """Sets up the delivery method.
+
+    learnt: the settings that work. steps: what it found. reach_the_client: not only notes are written.
+    """
 
     def __init__(self, settings: Settings, wanted: Wanted, asking: Asking, console: Console) -> None:
         self._settings = settings
@@ -54,7 +57,7 @@ class Replies:
         self.reach_the_client = False
 
     async def settle(self, database: Database, amocrm: AmoClient, base_url: str, secret: str) -> None:
-        """Ask for the way, where that is open, and see to what it needs. secret: the webhook's."""
+        """Ask for the method, unless it is set, and set up what it needs. secret: the webhook's."""
         via, is_chosen_now = self._via()
         ways = set(ways_in(load_settings(reply_via=via).reply_via).values())
         ready = True
@@ -71,7 +74,7 @@ class Replies:
         self.reach_the_client = ready and ways != {NOTE}
 
     def _via(self) -> tuple[str, bool]:
-        """The way, and whether it is said in this run."""
+        """The method, and whether it was chosen in this run."""
         if self._wanted.via:
             return self._wanted.via, True
         if self._asking.unattended or "reply_via" in self._settings.model_fields_set:
@@ -93,7 +96,7 @@ class Replies:
         return self._took(await reply_setup.check_bot(amocrm, bot_id, field_id), bot_id)
 
     async def _ask_for_bot(self, amocrm: AmoClient, field_id: int) -> bool:
-        """Until it is one that is there, or none."""
+        """Ask for the bot's number until the bot exists, or the answer is empty."""
         self._asking.may_ask(_("When the bot is saved, press Enter"))
         if not self._asking.unattended:
             await self._list_bots(amocrm)
@@ -132,7 +135,7 @@ class Replies:
         return True
 
     def _show(self, guide: Guide) -> None:
-        """What is to be copied stands on lines of its own, whole."""
+        """Print the guide; a text to copy is on lines of its own, unwrapped."""
         self._console.print(f"\n[bold]{guide.heading}[/]")
         for number, click in enumerate(guide.clicks, 1):
             self._asking.beside(f"  {number}. ", click.text)

@@ -1,4 +1,4 @@
-"""``otvet copy-database FROM TO``: a history moved from one database to another, usually SQLite to PostgreSQL."""
+"""``otvet copy-database FROM TO``: copies a history to another database, usually from SQLite to PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,12 +22,12 @@ from otvet.storage.database import Database
 from otvet.storage.engines import metadata
 
 ROWS_AT_ONCE = 1000
-OF_ONE_PLACE = frozenset(("processes", "rate_places", "gates", "consents", "watched"))  # they say nothing of the past
+OF_ONE_PLACE = frozenset(("processes", "rate_places", "gates", "consents", "watched"))  # no history
 MADE_BY_EVERY_START = frozenset(("installation", "counters"))
 
 
 def copy(source_url: str, target_url: str) -> None:
-    """Copy everything in one transaction of the target, which must be empty; counts are compared at the end."""
+    """Copy all tables in one transaction; the target must be empty, and the counts must agree at the end."""
     source_settings, target_settings = load_settings(database_url=source_url), load_settings(database_url=target_url)
     if source_settings.is_sqlite and not source_settings.sqlite_path.exists():
         raise UsageError(_("there is no database {file}").format(file=source_settings.sqlite_path))
@@ -35,7 +35,7 @@ def copy(source_url: str, target_url: str) -> None:
     locks = ExitStack()
     try:
         _keep_others_out(locks, source_settings, target_settings)
-        if source.look(upgrade.version) != upgrade.LATEST:
+        if source.read_now(upgrade.version) != upgrade.LATEST:
             raise UsageError(
                 _("{url} is not of this version; start and stop Otvet with it first").format(
                     url=source_settings.shown_url
@@ -66,16 +66,16 @@ def copy(source_url: str, target_url: str) -> None:
 
 
 def _keep_others_out(locks: ExitStack, source: Settings, target: Settings) -> None:
-    """What a server stored in the source meanwhile would stay behind; raises DatabaseUnfit if one runs."""
-    if source.is_sqlite and (lock := single_instance.hold_if_there(source.sqlite_path)):
+    """Lock both files: a running server could store more in the source. DatabaseUnfit if one runs."""
+    if source.is_sqlite and (lock := single_instance.lock_if_there(source.sqlite_path)):
         locks.enter_context(lock)
     if target.is_sqlite and target.sqlite_path != source.sqlite_path:
-        locks.enter_context(single_instance.hold(target.sqlite_path))
+        locks.enter_context(single_instance.lock(target.sqlite_path))
 
 
 @contextmanager
 def _snapshot(database: Database, *, to_write: bool = False) -> Iterator[Connection]:
-    """A transaction that sees one moment of all tables. On SQLite every transaction does."""
+    """A transaction with a snapshot of all tables; on SQLite every transaction is one."""
     engine = database.writes if to_write else database.reads
     if not database.is_sqlite:
         engine = engine.execution_options(isolation_level="REPEATABLE READ")
@@ -100,10 +100,10 @@ def _tables() -> Iterator[sa.Table]:
 
 
 def _bring_key(source: Settings, target: Settings, *, has_tokens: bool) -> Iterator[str]:
-    """The tokens are read with a key that is not in the database; what was done about it, a sentence each."""
+    """Copy the key file with which the tokens are decrypted; yields sentences about the result."""
     file, place = source.key_file, target.key_file
     if source.secret_key or not (has_tokens or file.exists()):
-        return  # the key is the same wherever the database is, or there is none
+        return  # the key is a setting, or there is none
     try:
         brought = vault.bring(file, place)
     except (OSError, UnicodeDecodeError) as error:
@@ -139,7 +139,7 @@ def _refuse_unless_empty(connection: Connection, url: str) -> None:
 
 def _copy_table(reading: Connection, writing: Connection, table: sa.Table, progress: Progress) -> int:
     total = reading.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-    task = progress.add_task(table.name, total=max(total, 1))  # of none, the bar would stay at 0%
+    task = progress.add_task(table.name, total=max(total, 1))  # with a total of 0 the bar would stay at 0%
     rows = iter(reading.execution_options(yield_per=ROWS_AT_ONCE).execute(sa.select(table)).mappings())
     while some := [dict(row) for row in islice(rows, ROWS_AT_ONCE)]:
         writing.execute(table.insert(), some)
@@ -160,7 +160,7 @@ def _check_counts(connection: Connection, counts: dict[str, int]) -> None:
 
 
 def _number_on(connection: Connection) -> None:
-    """PostgreSQL's sequences do not see ids that were given."""
+    """Set PostgreSQL's sequences behind the copied ids: an INSERT with an id does not move them."""
     if connection.dialect.name != "postgresql":
         return
     for table in _tables():

@@ -1,4 +1,4 @@
-"""``otvet forget``: a client's data erased from the terminal."""
+"""``otvet forget``: erases a client's data."""
 
 import asyncio
 import sqlite3
@@ -25,14 +25,14 @@ TIMEOUT_SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """One of the two is given."""
+    """The client to erase: all contacts of a deal, or one contact."""
 
     lead_id: int | None = None
     contact_id: int | None = None
 
 
 def forget(settings: Settings, who: Who, *, agreed: bool) -> None:
-    """Erase a client; asks first unless ``agreed``. Says what is left to do by hand."""
+    """Erase a client's data, after a question unless ``agreed``, and print what is left to do by hand."""
     if who.lead_id is not None and who.contact_id is not None:
         raise UsageError(_("both a deal and a contact are given; give one of the two"), exit_code=2)
     if who.lead_id is None and who.contact_id is None:
@@ -40,18 +40,18 @@ def forget(settings: Settings, who: Who, *, agreed: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     database = view.open_database(settings)
     try:
-        whose = database.look(
+        found = database.read_now(
             lambda connection: erasure.find(connection, lead_id=who.lead_id, contact_id=who.contact_id)
         )
-        if whose is None:
+        if found is None:
             raise UsageError(_("nothing is known of this client"))
-        if len(whose.contacts) > 1:
+        if len(found.contacts) > 1:
             several = _(
                 "more than one contact wrote in this deal; all of them are erased, or one with --contact: {ids}"
             )
-            console.print(several.format(ids=", ".join(map(str, sorted(whose.contacts)))))
+            console.print(several.format(ids=", ".join(map(str, sorted(found.contacts)))))
         question = _("{messages} messages in {conversations} conversations will be erased for good. Go on?")
-        counts = {"messages": len(whose.messages), "conversations": len(whose.conversations | whose.shared)}
+        counts = {"messages": len(found.messages), "conversations": len(found.conversations | found.shared)}
         if not agreed and not _agrees(console, question.format(**counts)):
             raise UsageError(_("nothing was erased"))
     finally:
@@ -67,7 +67,7 @@ def forget(settings: Settings, who: Who, *, agreed: bool) -> None:
 
 
 def out_of_reach(settings: Settings, erased: erasure.Erased, *, compacted: bool) -> Iterator[str]:
-    """What is to be done by hand, a sentence each."""
+    """Sentences about the data that has to be deleted by hand."""
     yield _("amoCRM itself: delete the contact, the deals, their notes and tasks there")
     if erased.tasks_left:
         yield _("these tasks at Manus: {tasks}").format(tasks=", ".join(erased.tasks_left))
@@ -105,11 +105,11 @@ async def _erase(settings: Settings, who: Who) -> erasure.Erased | None:
 
 
 def _compact(settings: Settings) -> bool:
-    """Rewrite a SQLite file, so that nothing of it is left in its free space; not while a server needs it."""
+    """Rewrite the SQLite file, so that its free space holds nothing; False if it cannot be done, as with a server."""
     if not settings.is_sqlite:
         return False
     try:
-        lock = single_instance.hold_if_there(settings.sqlite_path)
+        lock = single_instance.lock_if_there(settings.sqlite_path)
     except DatabaseUnfit:
         return False
     try:

@@ -1,4 +1,4 @@
-"""What a person does to turns and conversations from the terminal; a running server notices within seconds."""
+"""The commands that change turns and conversations; a running server notices within seconds."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,7 +42,7 @@ AS_SET = "default"  # the mode of OTVET_MODE
 
 
 def pause(settings: Settings, lead_id: int, minutes: float | None) -> None:
-    """Leave a deal to people."""
+    """Pause the assistant in a deal."""
     until = pause_end(datetime.now(UTC), minutes)
     _set(settings, lead_id, until)
     if minutes:
@@ -65,7 +65,7 @@ def _set(settings: Settings, lead_id: int, until: datetime | None) -> None:
 
 
 def mode(settings: Settings, lead_id: int, wanted: str) -> None:
-    """How the assistant works in a deal: one of MODES, or as set for all."""
+    """Set the assistant's mode in a deal: one of MODES, or AS_SET."""
     known = (*MODES, AS_SET)
     if wanted not in known:
         sentence = _("there is no mode {mode}; the modes are: {modes}")
@@ -92,31 +92,31 @@ def reject(settings: Settings, turn_id: int) -> None:
     with _writing(settings) as connection:
         if (why_not := drafts.reject(connection, turn_id, datetime.now(UTC))) is not None:
             raise UsageError(why_not)
-    Console().print(_("turn {turn}: the draft is dropped, nothing is sent").format(turn=turn_id))
+    Console().print(_("question {turn}: the draft is dropped, nothing is sent").format(turn=turn_id))
 
 
 def retry(settings: Settings, turn_id: int) -> None:
-    """Have a turn answered that ended without a reply."""
+    """Retry a turn that ended without a reply."""
     with _writing(settings) as connection:
         if why_not := staff.still_kept(connection, turn_id, connected=settings.amocrm_connected):
             raise UsageError(why_not)
         answers = staff.retry(connection, turn_id, datetime.now(UTC))
         if answers is None:
-            raise UsageError(_("the turn {turn} is not one that can be tried again").format(turn=turn_id))
+            raise UsageError(_("the question {turn} cannot be tried again").format(turn=turn_id))
         told = _when_taken_up(connection)
     Console().print(told.format(turn=answers))
 
 
 def _when_taken_up(connection: Connection) -> str:
-    """A sentence about a {turn} that the server has to go on with."""
+    """The sentence that says when the server takes up a {turn}."""
     if heartbeats.alive(connection, datetime.now(UTC)):
-        return _("turn {turn}: the running server takes it up within seconds")
-    return _("turn {turn}: no server is running; it is taken up as soon as the server runs (make run)")
+        return _("question {turn}: the running server takes it up within seconds")
+    return _("question {turn}: no server is running; it is taken up as soon as the server runs (make run)")
 
 
 @contextmanager
 def _writing(settings: Settings) -> Iterator[Connection]:
-    """One transaction; nothing of it stays where an error ends it."""
+    """A transaction, rolled back after an error."""
     database = view.open_database(settings)
     try:
         with database.writes.begin() as connection:
@@ -126,16 +126,16 @@ def _writing(settings: Settings) -> Iterator[Connection]:
 
 
 def show(settings: Settings, state: str | None) -> None:
-    """List turns: those in a state, or those that a person has to see to."""
+    """List the turns in a state, or those that need a person."""
     states = (state,) if state else NEEDS_STAFF
     if not set(states) <= set(State):
-        sentence = _("a turn has no state {state}; the states are: {states}")
+        sentence = _("there is no state {state}; the states are: {states}")
         raise UsageError(sentence.format(state=state, states=", ".join(State)), exit_code=2)
     database = view.open_database(settings)
     try:
-        rows, asked = database.look(lambda connection: _listed(connection, states))
-        aside = 0 if state else database.look(quarantined)
-        held_back = None if state else database.look(_held_back)
+        rows, asked = database.read_now(lambda connection: _listed(connection, states))
+        aside = 0 if state else database.read_now(quarantined)
+        held_back = None if state else database.read_now(_held_back)
     finally:
         database.close()
     console = Console()
@@ -143,7 +143,7 @@ def show(settings: Settings, state: str | None) -> None:
         console.print(whole(_table(rows, settings)))
         _show_drafts(console, rows, asked)
     elif not aside:
-        console.print(_("no such turns") if state else _("nothing is waiting for a person"))
+        console.print(_("no such questions") if state else _("nothing is waiting for a person"))
     if aside:
         told = ngettext(
             "{count} delivery of amoCRM was not understood or could not be stored, and nobody is answered for it: see "
@@ -171,13 +171,13 @@ def _held_back(connection: Connection) -> tuple[int, str] | None:
 
 
 def _listed(connection: Connection, states: Sequence[str]) -> tuple[Sequence[Turn], dict[int, str]]:
-    """The turns, and of those that are drafts what the client asked."""
+    """The turns, and the client's question for each draft."""
     rows = turn_.listed(connection, states, MOST_SHOWN)
     return rows, {row.id: view.asked(connection, row.id) for row in rows if row.state == State.DRAFT}
 
 
 def _show_drafts(console: Console, rows: Sequence[Turn], asked: Mapping[int, str]) -> None:
-    """What a manager has to have read before a draft is approved."""
+    """Print the drafts with their questions, for a manager to approve."""
     drafts = [row for row in rows if row.state == State.DRAFT]
     for row in drafts:
         title = _("Draft {turn}, deal {lead}").format(turn=row.id, lead=row.lead_id or "?")
@@ -187,14 +187,14 @@ def _show_drafts(console: Console, rows: Sequence[Turn], asked: Mapping[int, str
         console.print(told, soft_wrap=True)
     if drafts:
         how = _(
-            "To send a draft: otvet approve TURN; with another text: otvet approve TURN --text TEXT; "
-            "to drop it: otvet reject TURN"
+            "To send a draft: otvet approve NUMBER; with another text: otvet approve NUMBER --text TEXT; "
+            "to drop it: otvet reject NUMBER"
         )
         console.print(Text(f"\n{how}"))
 
 
 def _table(rows: Sequence[Turn], settings: Settings) -> Table:
-    table = Table(_("Turn"), _("Deal"), _("State"), _("Since"), _("Why"))
+    table = Table(_("Question"), _("Deal"), _("State"), _("Since"), _("Why"))
     for row in rows:
         since = wording.when(row.closed_at or row.last_message_at, settings)
         why = Text(wording.printable(wording.reason(row.reason) or ""))
@@ -207,7 +207,7 @@ def show_gaps(settings: Settings, days: int, limit: int) -> None:
     database = view.open_database(settings)
     try:
         since = datetime.now(UTC) - timedelta(days=days)
-        found = database.look(lambda connection: gaps.listed(connection, since, limit))
+        found = database.read_now(lambda connection: gaps.listed(connection, since, limit))
     finally:
         database.close()
     console = Console()

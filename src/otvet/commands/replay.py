@@ -1,4 +1,4 @@
-"""``otvet replay``: what the assistant would answer today to what clients wrote before. Nothing is sent or stored."""
+"""``otvet replay``: writes past replies anew, with today's instructions and knowledge. Sends and stores nothing."""
 
 import asyncio
 import difflib
@@ -41,7 +41,7 @@ from otvet.turns.turn import OPEN, turns
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A turn as it was asked then, and what was replied."""
+    """A past turn: its context at that time, and its reply."""
 
     turn_id: int
     asked_at: datetime
@@ -52,13 +52,13 @@ class Past:
 
 def replay(settings: Settings, lead_id: int | None, last: int, *, agreed: bool) -> None:
     """Write the newest ``last`` replies anew and show them beside the old ones."""
-    logs.set_up(settings.log_format, logging.ERROR)  # what else there is to say stands in the tables
+    logs.set_up(settings.log_format, logging.ERROR)  # the tables report the rest
     console = Console()
     database = view.open_database(settings)
     try:
-        past = database.look(lambda connection: _past(connection, settings, lead_id, last))
+        past = database.read_now(lambda connection: _past(connection, settings, lead_id, last))
         if not past:
-            raise UsageError(database.look(lambda connection: _why_nothing(connection, lead_id)))
+            raise UsageError(database.read_now(lambda connection: _why_nothing(connection, lead_id)))
         outside = [wording.writer(name) for name, key in _costly(settings).items() if key]
         question = _("{count} questions will be put to {names}, which may cost money. Go on?")
         if (
@@ -88,13 +88,13 @@ def _confirmed(console: Console, question: str) -> bool:
 
 
 def _costly(settings: Settings) -> dict[str, object]:
-    """The responders that are asked and cost money, and whether they are set up."""
+    """The responders that cost money, each with its key or model; None if it is not set up."""
     known: dict[str, object] = {"manus": settings.manus_api_key, "openai": settings.openai_model}
     return {name: known[name] for name in settings.responder_order if name in known}
 
 
 def _past(connection: Connection, settings: Settings, lead_id: int | None, last: int) -> list[Past]:
-    """The newest turns with a reply, oldest first, each as it stood when the client had asked."""
+    """The newest turns with a reply, oldest first, each with the context at the time of its question."""
     answered = sa.select(turns.c.id).join(conversations).where(turns.c.reply.is_not(None))
     answered = answered.where(turns.c.state.not_in(OPEN))
     if lead_id is not None:
@@ -122,7 +122,7 @@ def _past(connection: Connection, settings: Settings, lead_id: int | None, last:
 async def _write_anew(console: Console, settings: Settings, database: Database, past: Sequence[Past]) -> None:
     clock = SystemClock()
     model = models.from_settings(settings, clock)
-    database.start()  # the limits of calls are shared with a server that runs beside
+    database.start()  # the rate limits, shared with a running server, are written
     counts = {"same": 0, "changed": 0, "refused": 0}
     try:
         async with httpx2.AsyncClient(timeout=20) as http:
@@ -168,7 +168,7 @@ def _show(console: Console, settings: Settings, one: Past, written: Written, *, 
 
 
 def _compared(then: str, now: str) -> tuple[Text, Text]:
-    """Both texts, in which the words that went are red and those that came are green."""
+    """Both texts, with the removed words in red and the added ones in green."""
     before, after = re.findall(r"\s+|\S+", then), re.findall(r"\s+|\S+", now)
     went, came = Text(), Text()
     for change, a, b, c, d in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():

@@ -27,7 +27,7 @@ def show(settings: Settings) -> None:
     """Print the totals of the database."""
     database = open_database(settings)
     try:
-        numbers = database.look(stats.read)
+        numbers = database.read_now(stats.read)
     finally:
         database.close()
     table = Table(show_header=False)

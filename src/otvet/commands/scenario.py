@@ -14,9 +14,9 @@ FIRST_LEAD = 900_000_000  # far above the ids that an account has today
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One deal of the scene: the deliveries that concern it, and what must have come of them.
+    """One deal of the scene: its deliveries and the expected result.
 
-    saved: messages of the client and of managers; replies: ours.
+    saved: the number of messages from the client and managers. replies: the number of replies.
     """
 
     title: str
@@ -27,7 +27,7 @@ class Case:
 
 
 def scene(now: datetime) -> list[Case]:
-    """A scene with leads of its own: every call gives new ones."""
+    """A scene with new lead ids at every call."""
     first = FIRST_LEAD + int(now.timestamp() * 10) % 90_000_000
     stage = _Stage(int(now.timestamp()))
     twice = form.build({"message": {"add": [stage.message(first + 2, "Здравствуйте! Как можно оплатить заказ?")]}})

@@ -1,4 +1,4 @@
-"""``otvet selftest``: the scene played to the database layer alone, without HTTP, in a temporary database."""
+"""``otvet selftest``: plays the scene to the database layer only, without HTTP, in a temporary database."""
 
 import tempfile
 from datetime import UTC, datetime
@@ -21,10 +21,10 @@ from otvet.turns.turn import turns
 
 
 def run() -> bool:
-    """Print a table; False when anything is not as it must be."""
+    """Print a table; False if a result is not as expected."""
     now = datetime.now(UTC)
     cases = scene(now)
-    table = Table(_("Deal"), _("What was played"), _("Saved"), _("Turns"), "")
+    table = Table(_("Deal"), _("What was played"), _("Saved"), _("Questions"), "")
     good = True
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{Path(folder) / 'selftest.db'}")
@@ -35,7 +35,7 @@ def run() -> bool:
                     with database.writes.begin() as connection:
                         store(connection, [Received(body, read_delivery(body, now), now)])
         for case in cases:
-            saved, owed = database.look(lambda connection, case=case: _found(connection, case))  # type: ignore[misc]
+            saved, owed = database.read_now(lambda connection, case=case: _found(connection, case))  # type: ignore[misc]
             right = saved == case.saved and owed == case.replies
             good &= right
             mark = "[green]✓[/]" if right else "[red]✗[/]"

@@ -1,4 +1,4 @@
-"""``otvet serve``: the service on its address until it is told to stop."""
+"""``otvet serve``: runs the service until it is told to stop."""
 
 import contextlib
 import errno
@@ -23,16 +23,16 @@ from otvet.settings.settings import Settings
 from otvet.web.application import create
 
 GRACE_SECONDS = 5  # for requests that are being answered
-COLLECT_AFTER = (1000, 10, 50)  # with a thousand turns under way, the whole takes a third of a second: it comes seldom
+COLLECT_AFTER = (1000, 10, 50)  # with 1,000 turns in flight a full collection takes a third of a second: make it rare
 NO_ADDRESS_OF_OURS = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL))
-STOP_SECONDS = 19.0  # to the end of the process; no more than 20 are promised
+STOP_SECONDS = 19.0  # to the end of the process; the documentation promises 20
 
 
 def serve(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C. Raises OtvetError with one line if it cannot start."""
     logs.set_up(settings.log_format)
     listener = _listen(settings.host, settings.port)
-    # 0 asked for any free port; from here on the real one is shown.
+    # Port 0 means any free port; from here on the settings have the real one.
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     service = wire(settings)
     config = uvicorn.Config(
@@ -45,16 +45,16 @@ def serve(settings: Settings) -> None:
     )
     server = _Server(config, service)
     _introduce(service)
-    for told in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when it has stopped in peace
+    for told in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again after a normal stop
         signal.signal(told, lambda _number, _frame: None)
     gc.collect()
-    gc.freeze()  # what is loaded now stays: the collector need not go through it while a webhook waits
+    gc.freeze()  # what is loaded now stays loaded: the collector need not check it while a webhook waits
     gc.set_threshold(*COLLECT_AFTER)
     server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """From the moment it is told to stop it has STOP_SECONDS for everything."""
+    """A server that ends within STOP_SECONDS after it is told to stop."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -68,14 +68,14 @@ class _Server(uvicorn.Server):
 
 
 def _end_in_any_case() -> None:
-    """A disk or a database that hangs must not keep the process: what is open goes on as after a kill."""
+    """End the process even if a disk or a database hangs; open turns are taken up again as after a kill."""
     timer = threading.Timer(STOP_SECONDS, os._exit, (1,))
     timer.daemon = True
     timer.start()
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Before anything else is begun, so that a taken port is one clear line."""
+    """Bind the port before anything else, so that a port in use gives one clear line."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with contextlib.ExitStack() as on_failure:
@@ -89,7 +89,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _why_not(error: OSError | UnicodeError) -> str:
-    """The system's own texts are English, and do not say which setting is meant."""
+    """A sentence that names the setting; the system's own texts are in English and do not."""
     number = getattr(error, "errno", None)
     if isinstance(error, (socket.gaierror, UnicodeError)) or number in NO_ADDRESS_OF_OURS:
         return _("OTVET_HOST: this machine has no address {host}; give 127.0.0.1, or 0.0.0.0 for all that it has")
@@ -101,7 +101,7 @@ def _why_not(error: OSError | UnicodeError) -> str:
 
 
 def _introduce(service: Service) -> None:
-    """What a person needs to know at start: the address, and what is and is not configured."""
+    """Print the address, and what is and is not configured."""
     settings = service.settings
     lines = [
         (_("Webhook for amoCRM"), settings.webhook_url(service.webhook_secret)),

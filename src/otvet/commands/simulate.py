@@ -1,4 +1,4 @@
-"""``otvet simulate``: plays amoCRM against the running server over HTTP and looks at what came of it."""
+"""``otvet simulate``: plays amoCRM against the running server over HTTP and checks the result."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +30,13 @@ ENDED_UNSAID = (State.DRAFT, State.HANDED, State.CANCELLED)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the server has for a case, and whether it is what must be."""
+    """The server's result for a case."""
 
     case: Case
     saved: int
     replies: Sequence[dict[str, Any]]
     turns: Mapping[int, str]
-    """What the client said, by turn, and the turn's state."""
+    """The states of the client's turns, by id."""
 
     @property
     def settled(self) -> bool:
@@ -46,12 +46,12 @@ class Outcome:
 
     @property
     def unsaid(self) -> set[int]:
-        """The turns that ended, for now or for good, with nothing said to the client."""
+        """The turns that ended, for now or for good, without a reply to the client."""
         return {id_ for id_, state in self.turns.items() if state in ENDED_UNSAID}
 
     @property
     def drafted(self) -> bool:
-        """Whether a manager has to say first whether it is sent."""
+        """Whether a reply is a draft that waits for a manager."""
         return State.DRAFT in self.turns.values()
 
     @property
@@ -90,7 +90,7 @@ class Server:
         return found
 
     def why(self, turn_id: int) -> str | None:
-        """Why a turn ended as it did, as a sentence."""
+        """The reason of a turn's end, as a sentence."""
         answer = self._http.get(f"/api/turns/{turn_id}")
         return answer.json()["why"] if answer.is_success else None
 
@@ -122,7 +122,7 @@ def _secret(settings: Settings, address: str) -> str:
         raise not_running(address)
     database = Database(settings.database_url)
     try:
-        secret = database.look(lambda connection: keyvalue.recall(connection, "webhook_secret"))
+        secret = database.read_now(lambda connection: keyvalue.recall(connection, "webhook_secret"))
     finally:
         database.close()
     if secret is None:
@@ -135,12 +135,12 @@ def not_running(address: str) -> UsageError:
 
 
 def one_message(settings: Settings, text: str, lead_id: int, base_url: str | None, *, live: bool) -> bool:
-    """Send one message of a client and print the reply; False when none came."""
+    """Send one message of a client and print the reply; False without a reply."""
     return _play(settings, [single(datetime.now(UTC), lead_id, text)], base_url, live=live)
 
 
 def whole_scene(settings: Settings, base_url: str | None, *, live: bool) -> bool:
-    """Play the whole scene and print a table; False when anything is not as it must be."""
+    """Play the whole scene and print a table; False if a result is not as expected."""
     return _play(settings, scene(datetime.now(UTC)), base_url, live=live)
 
 
@@ -202,7 +202,7 @@ def _table(server: Server, outcomes: list[Outcome]) -> Table:
 
 
 def _replies(outcome: Outcome, unsaid: Mapping[int, str | None]) -> Text:
-    """Each reply, and below it who wrote it and what became of it; and why there is none."""
+    """Each reply with its responder and delivery, and the reason of each turn without one."""
     text = Text()
     for one in outcome.replies:
         became = f"{wording.writer(one['metadata']['responder'])}: {wording.delivery(one['metadata'].get('delivery'))}"

@@ -1,6 +1,6 @@
-"""Typer's own words in the interface's language, and its errors as one line.
+"""Translates Typer's own words, and shows its errors as one line.
 
-Typer asks the standard library's gettext for a part of its words and writes the rest in English.
+Typer translates a part of its words with the standard library's gettext; the rest is English only.
 """
 
 import gettext
@@ -15,7 +15,7 @@ from otvet.i18n import LOCALE, N_, _, interface_language
 if TYPE_CHECKING:
     from rich.table import Table
 
-# What Typer itself looks up; named here so that the catalogue has them.
+# The words that Typer itself looks up, marked for the catalogue.
 TYPERS_OWN = (
     N_("Arguments"),
     N_("Options"),
@@ -29,14 +29,14 @@ TYPERS_OWN = (
 
 
 def speak() -> None:
-    """Have Typer find our catalogue."""
+    """Let Typer find our catalogue."""
     os.environ["LANGUAGE"] = interface_language()
     gettext.bindtextdomain("otvet", LOCALE)
     gettext.textdomain("otvet")
 
 
 class _Speaking:
-    """What Command and Group need to say differently."""
+    """The English words of Command and Group, translated."""
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         pieces = self.collect_usage_pieces(ctx)  # type: ignore[attr-defined]
@@ -50,27 +50,27 @@ class _Speaking:
 
 
 class Command(_Speaking, TyperCommand):
-    """A command that speaks the interface's language."""
+    """A command in the interface's language."""
 
 
 class Group(_Speaking, TyperGroup):
-    """A group of commands that speaks the interface's language."""
+    """A group of commands in the interface's language."""
 
 
 def whole(table: "Table") -> "Table":
-    """The table with its long words, such as addresses, over several lines; Rich would cut them off."""
+    """The table, with long words such as addresses wrapped; Rich would cut them off."""
     for column in table.columns:
         column.overflow = "fold"
     return table
 
 
 def is_help(error: typer.TyperException) -> bool:
-    """Whether this is no mistake: a bare ``otvet`` asks for the list of commands."""
+    """Whether this is no error: ``otvet`` without a command shows the list of commands."""
     return type(error).__name__ == "NoArgsIsHelpError"
 
 
 def explain(error: typer.TyperException) -> str:
-    """A mistake in the arguments, as one line with the next step."""
+    """An error in the arguments as one line with the next step."""
     name = type(error).__name__
     if name == "NoSuchOption":
         sentence = _("there is no option {name}").format(name=getattr(error, "option_name", ""))
@@ -86,7 +86,7 @@ def explain(error: typer.TyperException) -> str:
 
 
 def _unusable(parameter: Any) -> str:
-    """Which value cannot be used, and what it has to be where that is a number."""
+    """The sentence about a value that cannot be used; for a number with its limits."""
     is_option = any(name.startswith("-") for name in getattr(parameter, "opts", ()))
     name = parameter.opts[0] if is_option else getattr(parameter, "metavar", None) or "?"
     sentence = _("the value of {name} cannot be used").format(name=name)

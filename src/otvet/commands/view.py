@@ -1,4 +1,4 @@
-"""``otvet view``: what the database holds, for a person to read. Reads beside a running server and never writes."""
+"""``otvet view``: prints the database's content for people. It can run beside a server and never writes."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ QUESTION_SHOWN = 200
 
 
 def asked(connection: Connection, turn_id: int) -> str:
-    """What the client said in a turn, on one line and no longer than is needed to know it again."""
+    """The client's messages of a turn on one line, shortened."""
     said = connection.execute(
         sa.select(messages.c.content, messages.c.message_type, messages.c.metadata)
         .where(messages.c.turn_id == turn_id, messages.c.sender_type == "client")
@@ -43,14 +43,14 @@ def asked(connection: Connection, turn_id: int) -> str:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database to read; UsageError with the next step when there is none that this program understands."""
+    """The database to read; UsageError with the next step if there is none of the latest schema."""
     if settings.is_sqlite and not settings.sqlite_path.exists():
         raise UsageError(
             _("there is no database {file} here; start the server with: make run").format(file=settings.sqlite_path)
         )
     database = Database(settings.database_url)
     try:
-        version = database.look(upgrade.version)
+        version = database.read_now(upgrade.version)
     except OtvetError:
         database.close()
         raise
@@ -63,11 +63,11 @@ def open_database(settings: Settings) -> Database:
 
 
 def show(settings: Settings, lead_id: int | None) -> None:
-    """Print everything, or one deal."""
+    """Print all conversations, or one deal's."""
     database = open_database(settings)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        database.look(lambda connection: _show(connection, console, settings, lead_id))
+        database.read_now(lambda connection: _show(connection, console, settings, lead_id))
     finally:
         database.close()
 
@@ -88,7 +88,7 @@ def _show(connection: Connection, console: Console, settings: Settings, lead_id:
 
 def _show_clients(connection: Connection, console: Console) -> None:
     rows = connection.execute(sa.select(clients).order_by(clients.c.id)).all()
-    title, contact = _("Clients"), _("contact")  # not inside an f-string: nothing would find them for the catalogue
+    title, contact = _("Clients"), _("contact")  # not inside an f-string, where pybabel does not find them
     console.print(f"[bold]{title}: {len(rows)}[/]")
     for row in rows:
         facts = [row.name, row.phone, row.email, row.amocrm_contact_id and f"{contact} {row.amocrm_contact_id}"]
@@ -133,12 +133,12 @@ def _show_message(console: Console, settings: Settings, message: Row[Any]) -> No
 
 
 def indented(text: str) -> str:
-    """A text whose further lines cannot be taken for lines of ours."""
+    """The text with its further lines indented, so that they do not look like lines of the output."""
     return printable(text).replace("\n", "\n      ")
 
 
 def _show_draft(connection: Connection, console: Console, conversation_id: int) -> None:
-    """A draft is no message yet: nobody was told it."""
+    """Print the drafts, which are not among the messages."""
     waits = (turns.c.conversation_id == conversation_id, turns.c.state == State.DRAFT)
     for draft in connection.execute(sa.select(turns).where(*waits).order_by(turns.c.id)):
         line = Text("  ")

@@ -18,7 +18,7 @@ class Patient(Protocol):
         ...
 
 
-class Yielding:
+class LowPriorityLimiter:
     """A limit for background calls, which lets replies go first. patience: the longest wait for a slot, in seconds."""
 
     def __init__(self, limit: Patient, clock: Clock, patience: float) -> None:

@@ -10,7 +10,7 @@ MOST_TOGETHER = 50
 """amoCRM allows 250 in a call; fewer keep the answer small."""
 
 
-class Together:
+class CardBatcher:
     """Reads one kind of card in batches. one: reads a card, or None. many: reads the cards of these that exist.
 
     One call at a time: cards wanted meanwhile form the next batch.

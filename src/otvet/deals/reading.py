@@ -14,7 +14,7 @@ from otvet.amocrm.answers import AmoError
 from otvet.amocrm.client import AmoClient
 from otvet.clock import Clock
 from otvet.deals import background, known
-from otvet.deals.batching import Together
+from otvet.deals.batching import CardBatcher
 from otvet.errors import OtvetError, ServiceError
 from otvet.storage.database import Database
 
@@ -47,8 +47,8 @@ class Deals:
         self._max_age = max_age
         self._database = database
         self._clock = clock
-        self._leads = Together(amocrm.lead, amocrm.leads)
-        self._contacts = Together(amocrm.contact, amocrm.contacts)
+        self._leads = CardBatcher(amocrm.lead, amocrm.leads)
+        self._contacts = CardBatcher(amocrm.contact, amocrm.contacts)
         self._fields = fields
         self._zone = zone
         self._names = Names(amocrm, clock)

@@ -1,1 +1,1 @@
-"""What is checked, and hidden, before a text goes out. No I/O."""
+"""Checks a reply before it is sent, and masks personal data before a model sees it. No I/O."""

@@ -1,4 +1,4 @@
-"""A fact of a text, which can be true or false of the company, in a form that does not depend on how it is written."""
+"""The type of a fact in a text, such as a price or a time, in a form that does not depend on the spelling."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ class Fact:
     """One fact of a text.
 
     needs: the fact is known if the context has at least one key of every set.
-    gives: the keys that a context has when the fact stands in it.
+    gives: the keys that a context has if it contains the fact.
     """
 
     kind: str

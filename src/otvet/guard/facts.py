@@ -29,7 +29,7 @@ _CLAIMS = ("price", "percent", "code")
 
 
 def read(text: str) -> list[Fact]:
-    """The facts of a text, in their order. text: as ``fact.plain`` gives it."""
+    """The facts of a text, in their order. text: the result of ``fact.plain``."""
     found, rest = _before_numbers(text)
     return sorted([*found, *numbers.read(rest)], key=lambda fact: fact.start)
 
@@ -44,18 +44,18 @@ def _before_numbers(text: str) -> tuple[list[Fact], str]:
 
 
 def known(texts: Iterable[str]) -> Keys:
-    """The keys of everything that stands in these texts."""
+    """The keys of all facts and words with digits in these texts."""
     return frozenset().union(*map(_keys, texts))
 
 
 def claims(texts: Iterable[str]) -> Keys:
-    """The keys of prices, discounts and promo codes that a client's texts name, also as bare numbers."""
+    """The keys of the prices, discounts and promo codes in a client's texts, bare numbers included."""
     named = (fact.gives for text in texts for fact in read(text) if fact.kind in _CLAIMS)
     return frozenset().union(*named, *(numbers.haggled(_before_numbers(text)[1]) for text in texts))
 
 
 def known_for_long(texts: Iterable[str]) -> Keys:
-    """Like ``known``, for texts that stay from turn to turn, such as passages: their keys are cached."""
+    """Like ``known``, for texts that many questions share, such as passages: their keys are cached."""
     return frozenset().union(*map(_cached_keys, texts))
 
 

@@ -1,19 +1,19 @@
-"""What a check found in a reply."""
+"""The type of what a check found in a reply."""
 
 from dataclasses import dataclass
 
 KEY_KIND = "secret"
 LEAKS = frozenset(("empty", "instructions", KEY_KIND, "placeholder", "tag", "alphabet"))
-"""The kinds of findings that must not leave in any case; all others are facts that are not known."""
+"""The kinds of findings with which a reply is never sent; all other kinds are unknown facts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A piece of a reply that does not belong there.
 
-    kind: one of LEAKS; or the kind of a fact: quantity, price, percent, date, time, phone, link, email, code (promo),
-        account (or card), or number for one that counts nothing known.
-    text: the piece as it is written in the reply; of a secret only its kind.
+    kind: one of LEAKS, or the kind of a fact: quantity, price, percent, date, time, phone, link, email, code (promo),
+        account (or card), or number if it has no known unit.
+    text: the piece as it stands in the reply; for a secret only its kind.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""The one door to the checks of a reply: what must not be sent, and what to tell the responder. No I/O."""
+"""The entry to the checks of a reply: its findings, and the corrections for the responder. No I/O."""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,7 +20,7 @@ LEAKED = N_(
 
 
 def check(reply: str, context: Context, secrets: Iterable[str] = (), *, facts: bool = True) -> list[Finding]:
-    """Everything in a reply that does not belong there, each once: leaks first, then facts that are not known.
+    """The findings in a reply, each once: leaks first, then unknown facts.
 
     secrets: keys and passwords of this installation.
     facts: whether to compare the facts of the reply with the context.
@@ -29,7 +29,7 @@ def check(reply: str, context: Context, secrets: Iterable[str] = (), *, facts: b
 
 
 def sentences(findings: Sequence[Finding], language: str) -> tuple[str, ...]:
-    """The corrections for a responder that is to write again, in the client's language; empty without findings."""
+    """The corrections for a responder that writes the reply again, in the client's language; empty without findings."""
     translate = translator(language)
     pieces = [finding.text for finding in findings if not finding.is_leak]
     found = ", ".join(f"«{piece}»" if language == "ru" else f'"{piece}"' for piece in pieces)

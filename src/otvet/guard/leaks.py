@@ -1,4 +1,4 @@
-"""What a reply gives away or shows by mistake: instructions, keys, tags, blanks, foreign alphabets. No I/O."""
+"""Finds what a reply must not contain: instructions, keys, tags, blanks, foreign alphabets. No I/O."""
 
 import re
 import unicodedata
@@ -13,15 +13,15 @@ from otvet.responders.prompt import write_prompt
 from otvet.responders.sentences import cut
 
 LONG_RUN = 12
-"""Words in a row of the instructions that are a leak."""
+"""The number of words in a row from the instructions that is a leak."""
 
 SHORT_RUN = 5
-"""The shortest run of words that counts towards LEAKED: a leak may have other words in between."""
+"""The words of the shortest run that counts towards LEAKED: a leak may have other words in between."""
 
 _Gram = tuple[str, ...]
 
 LEAKED = 18
-"""Words in short runs that are a leak together; of short instructions, half of their words."""
+"""The number of words in short runs that is a leak; for short instructions, half of their words."""
 
 _SHOWN = 60  # characters of a leaked piece that are kept with the reply
 _SECRET_LENGTH = 6  # a shorter configured secret may be a word
@@ -46,7 +46,7 @@ _TAG = re.compile(
     r"|manager|findings?|history|system|assistant|passage|context)\b[^<>]{0,80}>?",
     re.IGNORECASE,
 )
-# Words for what belongs into a blank. A bracket that begins with one of the first is never meant for a client.
+# Words that name what belongs into a blank. A bracket that begins with one of the first ones is never for a client.
 _FILL_IN = (
     r"ваше?|имя|название|укажите|указать|вставьте|вставить|номер|дата|адрес|ссылка|сумма|цена|клиент"
     r"|your|name|insert|company|link|date|address|number|price|amount|client"
@@ -58,7 +58,7 @@ _SLOT_WORDS = (
     r"|заполн\w+|здесь|текст[ау]?"
     r"|names|customer|user|product|item|service|shop|store|manager|agent|city|time|day|sum|url|website|signature|here|text"
 )
-# What a model leaves for somebody else to fill in; ``always``: also where the conversation or the knowledge has it.
+# A blank that a model left to be filled in. ``always``: a leak even if the conversation or the knowledge has it.
 _BLANK = re.compile(
     rf"(?P<always>\{{\{{[^{{}}\n]{{1,40}}\}}\}}|\$?\{{[a-z_]{{2,30}}\}}|\[(?:{_FILL_IN})(?![^\W_])[^\[\]\n]{{0,40}}\])"
     rf"|\[(?=[^\[\]]*(?<![^\W_])(?:{_SLOT_WORDS})(?![^\W_]))[^\W\d][^\[\]\n\d,]{{1,40}}\](?!\()"
@@ -132,7 +132,7 @@ def _says_something(text: str) -> bool:
 
 
 def _blanks(text: str, context: Context) -> Iterator[str]:
-    """The pieces that are still to be filled in."""
+    """The blanks of a text."""
     known = "\n".join(_all_texts(context)).casefold()
     yield from placeholders(text)
     blanks = _BLANK.finditer(text)

@@ -1,6 +1,6 @@
 """Replaces personal data by placeholders before a text goes to an outside model, and restores it in the reply. No I/O.
 
-A placeholder is made from the value and the installation's secret alone. So it stays the same in every turn of a
+A placeholder depends only on the value and the installation's secret. So it stays the same for all questions of a
 conversation and for every spelling of the value, and nothing has to be stored. It is short and ASCII, because models
 count Cyrillic as more tokens and copy such a word exactly.
 """

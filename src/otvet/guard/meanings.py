@@ -1,4 +1,4 @@
-"""What a chain of numbers means: money, an amount, a count, a clock, a cell of a table."""
+"""Decides what a chain of numbers means: money, an amount, a count, a time of day, a cell of a table."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from otvet.guard.moments import hours, no_noun_follows
 from otvet.guard.number import Number, amounts, rounded
 
 SMALL = 10
-"""A smaller number without a unit is no fact: "two ways", "1." of a list."""
+"""A smaller number without a unit is no fact, such as "two ways" or "1." of a list."""
 BARE = ("number", "count", "loose")
 """The kinds of keys for a number without a unit."""
 HOME = "RUB"
@@ -56,7 +56,7 @@ def facts_of(text: str, chain: list[Number]) -> Iterator[Fact]:
 
 
 def _proves(number: Number) -> Iterator[str]:
-    """The kinds of bare numbers that it makes known: a percentage none, and a price or a length no count of things."""
+    """The kinds of bare numbers that a number makes known: a percentage none; a price or a length no count."""
     names = {name for name, _ in number.unit}
     if "percent" not in names:
         yield "number"
@@ -75,7 +75,7 @@ def _clock_hours(number: Number, *, exact: bool) -> Keys:
 
 
 def _meaning(text: str, number: Number, whole: tuple[int, int]) -> tuple[str, Keys, set[Key]]:
-    """The kind of a number's fact (empty if it is none), the keys it needs, and the keys it gives."""
+    """The kind of a number's fact (empty if it is no fact), the keys it needs, and the keys it gives."""
     if number.currency:
         return _money(number)
     if number.unit:

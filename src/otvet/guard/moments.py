@@ -1,4 +1,4 @@
-"""Finds dates and times of day in a text, Russian and English. text: as ``fact.lower`` gives it."""
+"""Finds dates and times of day in a text, Russian and English. text: the result of ``fact.lower``."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -113,7 +113,7 @@ def read(text: str) -> Iterator[Fact]:
 
 
 def no_noun_follows(text: str, end: int) -> bool:
-    """Whether no counted thing is named after a number that ends here."""
+    """Whether no noun for a counted thing follows the number that ends here."""
     word = _NEXT_WORD.match(text, end)
     return word is None or word[1] in _NO_NOUN or bool(_VERB.fullmatch(word[1]))
 
@@ -201,7 +201,7 @@ def _month(written: str) -> int:
 
 
 def _clock(text: str) -> Iterator[Fact]:
-    """The times of day that are written as such; each reader skips the finds of those before it."""
+    """The times of day that are written as such; each reader skips what the readers before it found."""
     for pattern, reader in _CLOCK_READERS:
         for match in pattern.finditer(text):
             yield from reader(text, match)

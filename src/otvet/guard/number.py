@@ -1,4 +1,4 @@
-"""A number as it stands in a text, with its unit and what it may amount to."""
+"""The type of a number in a text, with its unit and its possible values."""
 
 import re
 from collections.abc import Iterator

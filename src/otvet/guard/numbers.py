@@ -1,6 +1,6 @@
-"""Finds numbers in a text and what they count: money, percentages, quantities, or nothing that is named.
+"""Finds numbers in a text with their units: money, percentages, quantities, or none.
 
-The text is in lower case and without addresses and dates, which ``facts`` reads before.
+The text is in lower case and without addresses and dates, which ``facts`` has read before.
 """
 
 import re
@@ -72,7 +72,7 @@ def read(text: str) -> Iterator[Fact]:
 
 
 def implied(text: str) -> Iterator[Key]:
-    """The keys of numbers that a context says without a digit: within *a* week, free."""
+    """The keys of numbers that a context says without a digit, such as "within a week" or "free"."""
     for match in _IMPLIED.finditer(text):
         if not _RATE.search(text, max(0, match.start() - 12), match.start()):
             yield from amounts(1, units.amounts_of(match[1]))

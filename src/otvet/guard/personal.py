@@ -1,7 +1,7 @@
 """Finds personal data in a text: phones, e-mails, bank cards, and Russian passports, SNILS and INN. No I/O.
 
 The numbers of things - orders, parcels, articles, devices - are not personal. The check digit of a number, its shape
-and the words before it tell what it is.
+and the words before it tell its kind.
 """
 
 import re

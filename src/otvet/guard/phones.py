@@ -47,7 +47,7 @@ _SURELY_ITS_NUMBER = re.compile(
 )
 _CALL = re.compile(r"тел\b|телеф|звон|позвон|моб|whats|ватс|вотс|вайбер|viber|phone|call\b|cell", re.IGNORECASE)
 
-_WINDOW = 40  # characters before a number that say what it is
+_WINDOW = 40  # the characters before a number in which words for its kind are looked for
 
 
 class Phone(NamedTuple):
@@ -59,7 +59,7 @@ class Phone(NamedTuple):
 
 
 def find(text: str) -> Iterator[Phone]:
-    """The telephone numbers in their order, not overlapping; without numbers that a word before calls an order's."""
+    """The telephone numbers in their order, not overlapping; a word before a number may make it an order's instead."""
     position = 0
     for match in _candidates(text):
         if match.start() >= position and (phone := _phone(text, match)):
@@ -68,7 +68,7 @@ def find(text: str) -> Iterator[Phone]:
 
 
 def is_number_of_something(text: str, start: int, words: re.Pattern[str] = _NUMBER_OF) -> bool:
-    """Whether the words before ``start`` call the number there an order's, a parcel's or another thing's."""
+    """Whether the words before ``start`` say that the number belongs to an order, a parcel or another thing."""
     before = text[max(0, start - _WINDOW) : start]
     return bool(words.search(before)) and not _CALL.search(before)
 

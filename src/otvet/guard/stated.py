@@ -1,10 +1,10 @@
-"""Compares the facts of a reply with those that were known: numbers, dates, phones, links and e-mails. No I/O.
+"""Compares the facts of a reply with the known ones: numbers, dates, phones, links and e-mails. No I/O.
 
-The meaning is compared and not the writing: "1 500 руб." is "1500 ₽". Known is what the company, its managers and the
-assistant's earlier replies said, except for the pieces that were doubted in a reply when it was sent. A client's word
-counts for dates, times, amounts and for the client's own phone and e-mail. It does not count for a price, a percentage,
-a link, a promo code or an account: a client who writes "you promised it for 1 ruble" must not get that confirmed,
-neither as "1 ruble" nor as "yes, 1".
+Meanings are compared, not spellings: "1 500 руб." is "1500 ₽". A fact is known if the company, its managers or the
+assistant's earlier replies said it, except for the pieces that the guard doubted in a reply that was sent. A client's
+words are a source for dates, times, amounts and the client's own phone and e-mail, but not for a price, a percentage, a
+link, a promo code or an account: a client who writes "you promised it for 1 ruble" must not get that confirmed, neither
+as "1 ruble" nor as "yes, 1".
 """
 
 import re
@@ -18,7 +18,7 @@ _CLIENT_IS_NO_SOURCE = frozenset({"price", "percent", "link", "code", "account"}
 
 
 def check(reply: str, context: Context) -> list[Finding]:
-    """The facts of a reply that the context does not have, in their order and each once."""
+    """The facts of a reply that the context does not contain, in their order and each once."""
     reply = visible(reply)
     stated = [fact for fact in facts.read(plain(reply)) if fact.needs]
     if not stated:
@@ -39,11 +39,11 @@ def _is_known(fact: Fact, known: Keys) -> bool:
 
 
 def _sources(context: Context) -> tuple[list[str], list[str], list[str]]:
-    """The texts of the company in this conversation, its texts for every turn, and the texts of the client."""
+    """The company's texts in this conversation, its texts for all questions, and the client's texts."""
     passages = [context.instructions]
     for passage in context.knowledge:
         passages += ["\n".join((*passage.above, passage.heading)), passage.text]
-    # A summary mixes both sides: a price that stands only there may be the client's invention.
+    # A summary mixes both sides: a price that only the summary has may be the client's invention.
     company: list[str] = []
     client = [context.summary]
     for name, value in context.known:
@@ -54,7 +54,7 @@ def _sources(context: Context) -> tuple[list[str], list[str], list[str]]:
 
 
 def _undoubted(line: Line) -> str:
-    """A message without the pieces that were doubted when it was sent: a mistake must not prove itself next time."""
+    """A message without the pieces that the guard doubted when it was sent: a mistake must not confirm itself."""
     text = visible(line.text)
     for piece in line.doubted:
         text = re.sub(rf"(?<!\w){re.escape(piece)}(?!\w)", " ", text)

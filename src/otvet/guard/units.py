@@ -104,7 +104,7 @@ UNITS: tuple[tuple[str, float, str], ...] = (
 
 _COUNTED = "night times piece person lesson session floor module set pack bottle portion pair room bonus star page"
 COUNTED = frozenset(_COUNTED.split())
-"""Kinds of things that a reply often names in other words than a text does, so that the bare number is enough."""
+"""Kinds of things that a reply often names in other words than the knowledge does, so the bare number is enough."""
 
 _SHORT_THOUSAND = r"т(?=\.?\s?р(?:\b|уб))|т\.(?=\s?р)"
 # "5к", and "5 К" where no other meaning is possible, unlike "д. 5 к. 2" and "с 5 к 7".

@@ -1,1 +1,1 @@
-"""Whatever can write a reply."""
+"""The writers of replies."""

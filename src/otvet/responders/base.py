@@ -1,4 +1,4 @@
-"""What every writer of replies is given, and what it gives back."""
+"""The interface of all responders: the context they get, the reply they return, and their errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ Sender = Literal["client", "assistant", "manager"]
 class Line:
     """One message of a conversation, as a responder sees it.
 
-    words: the text is more than a name for media.
-    doubted: pieces of a reply of ours that stood nowhere when it was sent all the same.
+    words: False if the text is only a name for media, such as a picture.
+    doubted: the unknown facts in a reply of the assistant that was sent all the same.
     """
 
     sender: Sender
@@ -30,16 +30,16 @@ class Line:
 class Context:
     """All that a responder may know of a turn.
 
-    history: what was said before the question, oldest first, already bounded.
-    question: what the client said since our last reply, oldest first, never empty.
-    language: "ru" or "en", the client's.
-    known: of the client and the deal, as (name, value).
-    names: those in ``known`` whose values clients may choose themselves.
+    history: the messages before the question, oldest first, limited in number.
+    question: the client's messages since our last reply, oldest first, never empty.
+    language: the client's, "ru" or "en".
+    known: (name, value) facts about the client and the deal.
+    names: the names in ``known`` whose values clients may choose themselves.
     knowledge: the passages that fit the question, best first.
-    summary: of what was said before ``history``; empty when nothing was.
-    draft, findings: a reply that was refused and why, when it is to be written once more.
-    shared: somebody else writes in the deal too. None of that is told here, and what a responder itself remembers of
-        the conversation must not come into the reply.
+    summary: a summary of the messages before ``history``; empty if there are none.
+    draft, findings: a refused reply and the reasons, if the reply has to be written again.
+    shared: another client writes in the deal too. Their messages are left out here, and what the responder itself
+        remembers of the conversation must not come into the reply.
     """
 
     turn_id: int
@@ -59,18 +59,18 @@ class Context:
 
     @property
     def question_text(self) -> str:
-        """What the client asked, one line a message."""
+        """The question's texts, one message a line."""
         return "\n".join(line.text for line in self.question)
 
     @property
     def nothing_to_read(self) -> bool:
-        """Whether the client sent only voice, pictures and the like."""
+        """Whether the client sent only voice messages, pictures and the like."""
         return not any(line.words for line in self.question)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A text for the client and where it came from. ``details`` holds no words of the client."""
+    """A text for the client, with its responder. ``details`` holds no words of the client."""
 
     text: str
     responder: str
@@ -79,24 +79,24 @@ class Reply:
 
 
 class ResponderError(ServiceError):
-    """This responder has no reply for this turn; the next one is asked.
+    """The responder has no reply for this turn; the next responder is asked.
 
-    spent: what asking it has cost all the same, in its own unit.
+    spent: the cost of the failed attempt, in the responder's own unit.
     """
 
     spent: int = 0
 
 
 class Declined(ResponderError):
-    """The responder works, but writes no reply to these very words; nothing speaks against asking it the next time."""
+    """The responder works, but refuses to reply to this text; it can be asked the next question."""
 
 
 class NoVerdict(ResponderError):
-    """There is no reply, which does not tell whether the responder works: it was not asked, or had nothing to say."""
+    """There is no reply, and it is unknown whether the responder works: it was not asked, or had nothing to say."""
 
 
 class Unavailable(ResponderError):
-    """The responder will reply to nobody for a while. seconds: nobody needs to ask it before they are over."""
+    """The responder replies to no question for a while. seconds: how long it need not be asked."""
 
     def __init__(self, message: str, *, seconds: float) -> None:
         super().__init__(message)
@@ -104,19 +104,19 @@ class Unavailable(ResponderError):
 
 
 class Attempt(Protocol):
-    """A responder's attempt at a reply, with what it remembers of the turn and of the conversation across a crash.
+    """A responder's attempt at a reply, with the facts and the thread that it remembers across a crash.
 
-    Both are ids and states, never a client's words; both are committed when the call returns.
+    Both hold ids and states, never a client's words. A change is committed when the call returns.
     """
 
     started_at: datetime
-    """When this responder was first asked for this draft: a budget counts from here, also after a restart and when it
-    writes the draft anew."""
+    """When this responder was first asked for this draft. The budget counts from here, also after a restart and for a
+    second version of the draft."""
 
     facts: Mapping[str, Any]
-    """What the responder remembered of this draft; empty when it is asked for the first time.
+    """What the responder has remembered of this draft; empty for its first attempt.
 
-    ``task`` or ``asking`` among them say that a question was put, or may have been, and has to be paid for.
+    With ``task`` or ``asking`` among them a question was put, or may have been, and has to be paid for.
     """
 
     thread: str | None
@@ -134,7 +134,7 @@ class Attempt(Protocol):
 class Responder(Protocol):
     """A writer of replies.
 
-    outside: it is asked over the internet: personal data is masked, and what it writes is checked.
+    outside: an outside service writes the reply: personal data is masked, and the reply is checked.
     """
 
     name: str
@@ -146,13 +146,13 @@ class Responder(Protocol):
 
 
 class Summariser(Protocol):
-    """A responder that can also sum up the older part of a conversation; ``name`` is the responder's."""
+    """A responder that can also summarise the older part of a conversation; ``name`` is the responder's."""
 
     name: str
 
     async def summarise(self, lines: Sequence[Line], before: str, language: str) -> Reply:
         """A summary of ``before`` (the summary so far, may be empty) and of the ``lines`` after it, oldest first.
 
-        language: "ru" or "en". ResponderError when there is none.
+        language: "ru" or "en". ResponderError if no summary can be written.
         """
         ...

@@ -1,4 +1,4 @@
-"""A circuit breaker: a responder that fails again and again is left alone for a while, and no client waits for it."""
+"""A circuit breaker: a responder that keeps failing is not asked during a cool-down, so no client waits for it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,11 +27,11 @@ PAUSE_SECONDS = 60.0
 
 
 class Circuit:
-    """A Responder, and a Summariser, around others of one service. It counts the requests of this process alone.
+    """A Responder and Summariser that wraps those of one service. It counts the requests of this process only.
 
-    Every error counts, except Declined (the responder works), NoVerdict (it tells nothing) and StorageError (it is not
-    the responder's). Unavailable opens the circuit at once, for as long as it says.
-    An attempt begun before a crash is always let through: only the responder can bring it to its end.
+    Every error counts, except Declined (the responder works), NoVerdict (says nothing of the responder) and
+    StorageError (not the responder's fault). Unavailable opens the circuit at once, for its own number of seconds.
+    An attempt begun before a crash is always let through: only the responder can finish it.
     """
 
     def __init__(
@@ -52,23 +52,23 @@ class Circuit:
         self._pause = seconds
         self._failures = 0
         self._open_until: float | None = None
-        self._trial_is_under_way = False
+        self._trial_in_flight = False
         self._why = ""
 
     async def reply(self, context: Context, attempt: Attempt) -> Reply:
-        """Ask, or raise NoVerdict at once where the circuit is open."""
+        """Ask the responder; NoVerdict at once if the circuit is open."""
         with self._watched(begun=bool(attempt.facts)):
             return await self._responder.reply(context, attempt)
 
     async def summarise(self, lines: Sequence[Line], before: str, language: str) -> Reply:
-        """Ask for a summary in the same way; only for a circuit with a summariser."""
+        """Ask the summariser, which must be there; NoVerdict at once if the circuit is open."""
         assert self._summariser is not None
         with self._watched(begun=False):
             return await self._summariser.summarise(lines, before, language)
 
     @contextmanager
     def _watched(self, *, begun: bool) -> Iterator[None]:
-        """Let one request through and count how it ends; NoVerdict if it must not be made."""
+        """Let one request through and count its result; NoVerdict if the circuit is open."""
         was_closed = self._open_until is None
         on_trial = not (was_closed or begun)
         if on_trial:
@@ -84,7 +84,7 @@ class Circuit:
             self._open(error.seconds, str(error))
             raise
         except Exception as error:
-            # Requests under way when it opened, and those from before a crash, do not make the cool-down longer.
+            # A request in flight when the circuit opened, or begun before a crash, does not prolong the cool-down.
             if on_trial or (was_closed and self._open_until is None):
                 self._failed(error)
             raise
@@ -92,14 +92,14 @@ class Circuit:
             self._worked()
         finally:
             if on_trial:
-                self._trial_is_under_way = False
+                self._trial_in_flight = False
 
     def _begin_trial(self) -> None:
         assert self._open_until is not None
         left = self._open_until - self._clock.monotonic()
-        if left > 0 or self._trial_is_under_way:
+        if left > 0 or self._trial_in_flight:
             raise self._skipped(max(left, 0))
-        self._trial_is_under_way = True
+        self._trial_in_flight = True
 
     def _worked(self) -> None:
         self._failures = 0

@@ -1,4 +1,4 @@
-"""Markdown made into what a messenger shows as it is: plain text."""
+"""Turns Markdown into plain text for messengers."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from markdown_it.tree import SyntaxTreeNode
 
 
 class _Parser(MarkdownIt):
-    """CommonMark with tables; addresses stay as they were written, Cyrillic ones too."""
+    """CommonMark; addresses stay as they are written, Cyrillic ones too."""
 
     def normalizeLink(self, url: str) -> str:  # noqa: N802 - the library's name
         return url
@@ -17,11 +17,11 @@ class _Parser(MarkdownIt):
         return link
 
 
-# A line such as "[Delivery]: free" is no definition of a link here, and would vanish as one.
+# Without "reference": a line such as "[Delivery]: free" would vanish as the definition of a link.
 _PARSER = _Parser("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("reference")
 
-# In a sales chat "100*200*50" is a size, "> 500 ₽" a condition and "+ 500 ₽" a surcharge: these signs pass the parser
-# in disguise.
+# In a sales chat "100*200*50" is a size, "> 500 ₽" a condition and "+ 500 ₽" a surcharge: these signs are replaced
+# while the text is parsed.
 _KEPT = {"*": "\ue000", ">": "\ue001", "+": "\ue002"}
 _KEEP = re.compile(r"(?<=\w)\*(?=\w)|(?<!\S)[>+](?=\s?[\d=₽$€])")
 _RESTORE = str.maketrans({code: char for char, code in _KEPT.items()})
@@ -35,9 +35,9 @@ _FORMATTING = re.compile(r"</?(?:b|strong|i|em|u|s|p|span|div|code)>", re.IGNORE
 
 
 def plain_text(markdown: str) -> str:
-    """The words of a Markdown text: no marks, bullets as "• ", links as "text (address)".
+    """The text without Markdown's marks: bullets become "• ", links "text (address)".
 
-    What is struck through is left out: without its line an old price would stand there as a price.
+    Struck-out text is left out: without the line an old price would look like a price.
     """
     protected = _KEEP.sub(lambda match: _KEPT[match[0]], markdown.translate(_RESTORE).replace(_STRUCK, ""))
     text = _blocks(SyntaxTreeNode(_PARSER.parse(protected)).children)
@@ -56,7 +56,7 @@ def _blocks(nodes: Sequence[SyntaxTreeNode]) -> str:
 
 
 def _belongs_to(before: SyntaxTreeNode, node: SyntaxTreeNode) -> bool:
-    """Whether no empty line stands between: after a heading, and before a list that had none."""
+    """Whether there is no empty line between two blocks: after a heading, and before a list without one in Markdown."""
     if before.type == "heading":
         return True
     touches = before.map and node.map and before.map[1] == node.map[0]
@@ -113,5 +113,5 @@ def _link(text: str, address: str) -> str:
 
 
 def _signs(text: str) -> str:
-    """What two writings of a number or an address have in common."""
+    """A key that is equal for two spellings of a number or an address."""
     return "".join(filter(str.isalnum, text)).casefold()

@@ -1,9 +1,9 @@
-"""What a responder is told, within its number of tokens: decided here for all of them. Each renders its own envelope.
+"""Selects the parts of a prompt within a number of tokens, for all responders. Each renders them in its own form.
 
-What people wrote is data. It stands among our own tags and a model's roles, and nothing in it can open or close either.
-A model reads the text, and no parser does. So it is not only "</message>" that could pass for the end of a message, but
-all that looks like it, and what nobody sees must neither hide a tag nor carry words: invisible signs are left out.
-Entities such as "&lt;" stay, for nothing on the way makes a sign of them, and our own tags are never written so.
+People's words are data. They stand among our own tags and a model's roles, and nothing in them may open or close a tag
+or a role. A model reads the prompt, not a parser. So anything that looks like "</message>" could pass for the end of a
+message, and is escaped. Invisible characters could hide a tag or carry words, and are left out. Entities such as "&lt;"
+stay: nothing decodes them, and our own tags are never written so.
 """
 
 import re
@@ -14,34 +14,34 @@ from otvet.responders.base import Context, Line
 from otvet.responders.knowledge.passages import Passage
 
 KNOWN_SHARE = 0.25
-"""Of all tokens, for the facts about the client and the deal: the question and the conversation keep the others."""
+"""The share of all tokens for the facts about the client and the deal."""
 
 REFUSED_SHARE = 0.25
-"""Of all tokens, for a refused draft and for what was found in it, a half each."""
+"""The share of all tokens for a refused draft and its findings, half for each."""
 
 QUESTION_FLOOR = 600
-"""Tokens that are left to the question however long the instructions are."""
+"""The tokens that the question gets even with long instructions."""
 
 KNOWLEDGE_SHARE = 0.6
-"""Of the tokens that the question leaves, for the passages of the knowledge folder; the conversation has the others."""
+"""The passages' share of the tokens that the question leaves; the conversation gets the rest."""
 
 EARLIER_SHARE = 0.11
-"""Of all tokens, for what was said before the messages that fit: with a chat model, a summary of 200 words."""
+"""The share of all tokens for a summary of the messages that do not fit: with a chat model, 200 words."""
 
 LINE_CHARACTERS = 120
 """The length of a message in a digest."""
 
 SHORTENED = " […]"
 
-# Control signs, directions of writing, joiners, fillers, variants, and the letters of "tags" that no font shows.
+# Control characters, directions of writing, joiners, fillers, variation selectors, and Unicode's invisible tag letters.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff]"
 )
 
-# Only what looks like a tag is touched, so that "price < 100" stays; a mark above or across a sign does not hide one.
-# "<|" and "[INST]" open a turn in the formats of local models, whose servers may take them for their own.
+# Only a bracket that looks like a tag's is escaped, so "price < 100" stays; combining marks do not hide a tag.
+# "<|" and "[INST]" begin a message in the chat formats of local models, and a model's server may interpret them.
 _MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 _OPENING = re.compile(
     rf"[<\u2329\u27e8\u276e\u3008\u226e\ufe64\uff1c](?=[\s{_MARKS}]*(?:[/!?|\u2044\u2215\uff01\uff0f\uff1f\uff5c]|[^\W\d_]))"
@@ -60,10 +60,10 @@ _LANGUAGES = {"ru": "Russian", "en": "English"}
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """How a service counts tokens, guessed on the high side: for each kind of character, what one of them takes.
+    """An estimate, on the high side, of how a service counts tokens: the tokens of one character of each kind.
 
-    letter: a letter of an alphabet such as the Cyrillic. other: anything beyond, such as Chinese or an emoji.
-    around: what a message takes besides its text and the name of its sender: a tag and line breaks.
+    letter: a non-ASCII letter, such as a Cyrillic one. other: any other character, such as Chinese or an emoji.
+    around: the tokens of a message besides its text and its sender's name: a tag and line breaks.
     """
 
     ascii: float
@@ -76,7 +76,7 @@ class Tokenizer:
         return sum(self.ascii if char.isascii() else self.letter if char < "\u0600" else self.other for char in text)
 
     def beginning(self, text: str, room: float) -> str:
-        """As much of the text as ``room`` tokens hold."""
+        """The longest beginning of the text within ``room`` tokens."""
         for index, char in enumerate(text):
             room -= self.count(char)
             if room < 0:
@@ -88,7 +88,7 @@ class Tokenizer:
         return sum(self.count(f"{line.sender}{line.text}") + self.around for line in lines)
 
     def newest(self, lines: Sequence[Line], room: float) -> tuple[Line, ...]:
-        """The last of the messages, without a gap, that fit into ``room`` tokens."""
+        """The newest messages that fit into ``room`` tokens, without a gap."""
         fitting = 0
         for line in reversed(lines):
             room -= self.size([line])
@@ -100,12 +100,12 @@ class Tokenizer:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a responder is told of a turn. All texts of other people are escaped; ``passages`` are as they were.
+    """The parts of a turn's prompt. People's texts are escaped, except for ``passages``.
 
     known: the facts that fit, one a line.
-    draft, findings: a refused reply and why, when it is to be written once more.
-    question: its newest messages; only if the newest one alone is too long is it shortened.
-    earlier: a summary or digest of what was said before ``history``; empty when nothing was.
+    draft, findings: a refused reply and the reasons, if the reply has to be written again.
+    question: its newest messages that fit; the newest one is shortened if it alone does not fit.
+    earlier: a summary or digest of the messages before ``history``; empty if there are none.
     """
 
     tokenizer: Tokenizer
@@ -121,7 +121,7 @@ class Parts:
 
     @classmethod
     def fixed(cls, context: Context, tokenizer: Tokenizer, limit: float) -> "Parts":
-        """What has its own share of ``limit`` tokens: the instructions, never cut, the facts, a refused draft."""
+        """The parts with a share of their own: the facts and a refused draft; and the instructions, never cut."""
         half = limit * REFUSED_SHARE / 2
         return cls(
             tokenizer,
@@ -133,10 +133,10 @@ class Parts:
         )
 
     def filled(self, context: Context, taken: float) -> "Parts":
-        """With the question, the passages and the conversation, in the room that ``taken`` tokens leave.
+        """These parts with the question, the passages and the conversation, in the room that ``taken`` tokens leave.
 
-        Of the history, and then of the question, the oldest messages are left out whole, and a digest stands for the
-        history that is. Passages are left out whole, the least fitting first.
+        The oldest messages are left out whole, first of the history, then of the question; a digest replaces the
+        history that is left out. Passages are left out whole, the least fitting first.
         """
         room = self.limit - taken
         question = self._question(context.question, max(room, QUESTION_FLOOR))
@@ -170,7 +170,7 @@ class Parts:
         return self.tokenizer.count(f"{render_passage(passage)}\n")
 
     def _conversation(self, context: Context, room: float) -> tuple[str, tuple[Line, ...]]:
-        """What stands for the older part, and the newest messages that fit."""
+        """The digest of the older messages, and the newest messages that fit."""
         lines = escape_lines(context.history)
         history = self.tokenizer.newest(lines, room)
         if len(history) == len(lines) and not context.summary:
@@ -183,12 +183,12 @@ class Parts:
 
 
 def escape_for_prompt(text: str) -> str:
-    """The text with nothing in it that opens or closes a tag, or a turn of a chat format; else as it is seen."""
+    """The visible text, escaped so that nothing in it opens or closes a tag or a message of a chat format."""
     return _OPENING.sub("‹", _UNSEEN.sub("", text))
 
 
 def escape_line(text: str) -> str:
-    """The escaped text on one line, so that no part of it looks like the line after it."""
+    """The escaped text on one line, so that no part of it looks like a line of its own."""
     return " ".join(escape_for_prompt(text).split())
 
 
@@ -234,9 +234,9 @@ def summary_prompt(language: str) -> str:
 
 
 def digest(lines: Sequence[Line], before: str, characters: int) -> str:
-    """The older part of a conversation in short, without a model: ``before``, then the newest lines, each cut short.
+    """A digest of the older messages, made without a model: ``before``, then the newest lines, each cut short.
 
-    before: the summary or digest of what was said before the lines; it may take half of the ``characters``.
+    before: the summary or digest of the messages before the lines; it may take half of the ``characters``.
     """
     room_before = characters // 2 if lines else characters
     begun = before.strip() if len(before) <= room_before else shortened(before, room_before)

@@ -1,13 +1,13 @@
-"""Where a sentence ends: after "1 500 руб. Доставка", not after "ул. Садовая" or in "2.5 кг". No I/O."""
+"""Finds the ends of sentences: after "1 500 руб." before "Доставка", not after "ул." or inside "2.5 кг". No I/O."""
 
 import re
 
-# After these a dot never ends a sentence, for something belongs to them.
+# A dot after these never ends a sentence: a name or a number follows.
 _OPEN = (
     r"(?:ул|д|кв|оф|корп|стр|пр|просп|наб|пер|пл|тел|им|г|гр|ред|рис|ср|напр|т|св|ок"
     r"|mr|mrs|ms|dr|st|no|vs|e\.g|i\.e|approx)"
 )
-# After these it does if a new sentence follows, that is a capital letter.
+# A dot after these ends a sentence if a capital letter follows.
 _CLOSED = (
     r"(?:руб|р|коп|тыс|млн|шт|мин|ч|сек|мес|нед|дн|кг|л|м|см|мм|км|т\.\s?д|т\.\s?п|др|гг|экз|чел|раб"
     r"|a\.m|p\.m|inc|ltd|etc)"
@@ -22,7 +22,7 @@ _BEGINNING = re.compile(r"\s+[«\"“(\[•–—-]*\s*[A-ZА-ЯЁ\d]|\s*\Z|\s*\
 
 
 def cut(text: str, limit: int) -> str:
-    """The longest beginning of whole sentences within ``limit`` characters; of one too long, whole words."""
+    """The longest beginning within ``limit`` characters that ends with a sentence, else with a word."""
     if len(text) <= limit:
         return text
     ends = [end for end in _ends(text) if end <= limit]
@@ -40,7 +40,7 @@ def _ends(text: str) -> list[int]:
 def _ends_here(text: str, match: re.Match[str]) -> bool:
     before = text[: match.start()]
     if match[0].startswith("\n"):
-        # What a colon announces is still to come.
+        # The sentence goes on after a colon.
         return not before.rstrip().endswith((":", ","))
     if _LIST_MARK_BEFORE.search(before[-8:]):
         return False

@@ -1,4 +1,4 @@
-"""The last responder: says honestly that a person will answer. It promises no time and never fails."""
+"""The last responder: tells the client that a manager will reply. It promises no time and never fails."""
 
 from otvet.i18n import N_, translator
 from otvet.responders.base import Attempt, Context, Reply

@@ -1,1 +1,1 @@
-"""The database's schema: made, brought up to date, and taken over from the first version."""
+"""The database's schema: its migrations, and the take-over of a file of the first version."""

@@ -1,6 +1,6 @@
-"""A ``conversations.db`` of the system's first version, adopted: no row is lost, no value either.
+"""Takes over a ``conversations.db`` of the system's first version: no row and no value is lost.
 
-That version had three tables and no more. Its rows move into today's tables; each keeps its original beside it in
+That version had three tables. Their rows move into today's tables; each row keeps its original values in the column
 ``first_version``, because an id may have been text and a lead may have had several active conversations.
 """
 
@@ -26,20 +26,20 @@ _TELLING_COLUMNS = {
     "conversations": {"id", "client_id", "amocrm_lead_id"},
     "messages": {"id", "conversation_id", "sender_type", "content"},
 }
-_LARGEST_KEPT_ID = 2**62  # above there must be numbers for the rows that have none
+_LARGEST_KEPT_ID = 2**62  # the ids above are for rows without a number
 
 Old = Mapping[str, Any]
 
 
 def is_first_version(tables: Mapping[str, Set[str]]) -> bool:
-    """Whether a file with these tables, and their columns, is one: another program may have named its tables alike."""
+    """Whether these tables and columns are the first version's; another program may have tables of the same names."""
     return tables.keys() == _TELLING_COLUMNS.keys() and all(
         tables[table] >= columns for table, columns in _TELLING_COLUMNS.items()
     )
 
 
 def set_aside(path: Path, now: datetime) -> Path:
-    """Copy the file, with what its journal holds, beside itself."""
+    """Copy the file and its journal into a new file beside it."""
     copy = path.with_name(f"{path.name}.before-{now:%Y%m%d-%H%M%S}")
     make_private(copy)
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
@@ -48,7 +48,7 @@ def set_aside(path: Path, now: datetime) -> Path:
 
 
 def adopt(connection: Connection, upgrade: Callable[[Connection], None], now: datetime) -> None:
-    """Within the caller's transaction: put the old tables away, make today's, move every row."""
+    """In the caller's transaction: rename the old tables, make today's, move every row."""
     old = {table: _rows(connection, table) for table in FIRST_VERSION_TABLES}
     _put_away(connection)
     upgrade(connection)
@@ -61,7 +61,7 @@ def adopt(connection: Connection, upgrade: Callable[[Connection], None], now: da
 
 def _rows(connection: Connection, table: str) -> list[Old]:
     driver: Any = connection.connection.driver_connection
-    driver.text_factory = _text  # another program may have written what is not UTF-8
+    driver.text_factory = _text  # another program may have written other text than UTF-8
     try:
         return [dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}").mappings()]  # noqa: S608
     finally:
@@ -161,13 +161,13 @@ def _unknown_client(connection: Connection) -> int:
 
 
 def _closed_conversation(connection: Connection, now: datetime) -> int:
-    """For messages whose conversation the old file did not have."""
+    """Make a conversation for messages whose own conversation the old file does not have."""
     values = {"client_id": _unknown_client(connection), "status": "completed", "last_activity": now}
     return int(connection.execute(conversations.insert().values(**values)).inserted_primary_key[0])  # type: ignore[index]
 
 
 def _numbered(rows: list[Old]) -> list[int]:
-    """A new id for each row: a number stays what it was, anything else and a number's second row get a free one."""
+    """A new id for each row: a number stays, any other id and a repeated number become a free number."""
     taken: set[int] = set()
     ids: list[int | None] = []
     for row in rows:
@@ -187,7 +187,7 @@ def _by_old_id(rows: list[Old], ids: list[int]) -> dict[str | None, int]:
 
 
 def _key(old_id: Any) -> str | None:
-    """An old id to compare with others; a reference to a number may have been text."""
+    """An old id as text, because a reference to a number may be text."""
     return None if old_id is None else str(old_id)
 
 
@@ -215,7 +215,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _moment(value: Any, otherwise: datetime) -> datetime:
-    """ISO text (UTC where it names no zone) or unix seconds."""
+    """The moment of an ISO text (UTC if it has no zone) or of unix seconds."""
     try:
         seconds = float(value)
         return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)

@@ -1,4 +1,4 @@
-"""The database made ready at start: what it is, adopted, migrated; or left untouched with a clear error."""
+"""Prepares the database at a start: checks its owner, takes a first version over, migrates; or leaves it as it is."""
 
 import sqlite3
 import time
@@ -39,25 +39,25 @@ from otvet.turns import (
 )
 from otvet.widget import waiting  # noqa: F401
 
-# Imported for their tables: together they are the schema.
+# Several modules are imported only for their tables, so that the metadata has the whole schema.
 
 __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
 LATEST = "0011"
-"""The newest migration. Known here so that a start with nothing to do need not load Alembic."""
+"""The newest migration; a constant, so that a start with nothing to migrate does not load Alembic."""
 
 MOST_TRIES = 20
-PAUSE_SECONDS = 1.0  # in which those who work with the tables go on
+PAUSE_SECONDS = 1.0  # in which the processes that use the tables can go on
 
 _PASSES = (DEADLOCK, SERIALIZATION_FAILURE, LOCK_NOT_AVAILABLE)
-_MIGRATION_LOCK = 7_305_817_263  # any number that nobody else takes on the same PostgreSQL
+_MIGRATION_LOCK = 7_305_817_263  # any number that no other program locks on the same PostgreSQL
 _ALWAYS_OURS = {"alembic_version", "installation", "conversations", "messages"}
 
 
 def prepare(database: Database, now: datetime) -> None:
-    """Bring the database to the latest schema in one transaction; raises DatabaseUnfit and changes nothing."""
+    """Bring the database to the latest schema in one transaction; with a DatabaseUnfit nothing has changed."""
     shown = database.shown_url
     if database.is_sqlite:
         _check_file(Path(database.writes.url.database or ""), now)
@@ -77,7 +77,7 @@ def prepare(database: Database, now: datetime) -> None:
 
 
 def _wait_for_other_starts(connection: Connection) -> None:
-    """However long they migrate. Whoever works with the tables is not kept from them for longer than usual."""
+    """Wait for other migrations without a time limit; the limit for locks on tables is as before afterwards."""
     connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
     connection.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
@@ -88,7 +88,7 @@ def _cannot_be_opened(shown: str, cause: object) -> DatabaseUnfit:
 
 
 def _check_file(path: Path, now: datetime) -> None:
-    """Before anything is written: an empty file and our own are welcome, a first-version one is copied aside."""
+    """Before anything is written: accept an empty file or Otvet's own, copy a first version's aside, else raise."""
     if not path.parent.is_dir():
         raise DatabaseUnfit(_("the folder {folder} does not exist").format(folder=path.parent.absolute()))
     if not path.exists() or path.stat().st_size == 0:
@@ -114,7 +114,7 @@ def _check_file(path: Path, now: datetime) -> None:
 
 
 def _look_into(path: Path) -> tuple[dict[str, set[str]], str | None]:
-    """The columns of each table, and the schema's version; not even a journal is made beside the file."""
+    """The columns of each table, and the schema's version; makes no file, not even a journal."""
     journal = path.with_name(f"{path.name}-wal")
     alone = "" if journal.exists() and journal.stat().st_size else "&immutable=1"
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", uri=True)) as connection:
@@ -131,7 +131,7 @@ def _look_into(path: Path) -> tuple[dict[str, set[str]], str | None]:
 
 
 def _check_owner(shown: str, tables: Set[str], found: str | None, others: Set[str]) -> None:
-    """Raise DatabaseUnfit for tables of another program (``others`` could be in our way) or of a newer Otvet."""
+    """Raise DatabaseUnfit if the tables are another program's or a newer Otvet's. others: tables that could collide."""
     if others and not tables >= _ALWAYS_OURS:
         raise DatabaseUnfit(
             _("{file} belongs to another program (it has the tables {tables}); it was left untouched").format(
@@ -160,7 +160,7 @@ def _migrate(connection: Connection, shown: str, now: datetime) -> None:
 
 
 def version(connection: Connection) -> str | None:
-    """The schema that the database has, or None if it has none of ours."""
+    """The version of the database's schema; None if it has no schema of Otvet."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
@@ -168,7 +168,7 @@ def version(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    from alembic import command  # slow to import, and only needed when there is something to do
+    from alembic import command  # slow to import, and needed only for a migration
     from alembic.config import Config
 
     config = Config()

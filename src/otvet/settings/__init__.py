@@ -1,1 +1,1 @@
-"""What can be set: the settings themselves, how they are read, and the notations that some of them have."""
+"""The settings, how they are read, and the notations of some of them."""

@@ -1,4 +1,4 @@
-"""Which way a reply goes: into the deal as a note, or into the client's chat, by channel. No I/O."""
+"""The delivery methods by channel: as a note in the deal, or into the client's chat. No I/O."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -11,7 +11,7 @@ WAYS = (NOTE, SALESBOT, WIDGET, TALK)
 
 
 def ways_in(text: str) -> dict[str, str]:
-    """The ways of "telegram=salesbot, *=note", or of one word for all; ValueError when it is not of that form."""
+    """The methods of "telegram=salesbot, *=note", or of one word for all channels; ValueError for another form."""
     ways: dict[str, str] = {}
     for item in filter(None, (item.strip() for item in text.lower().split(","))):
         channel, equals, way = (piece.strip() for piece in item.partition("="))
@@ -26,11 +26,11 @@ def ways_in(text: str) -> dict[str, str]:
 
 
 def way_for(ways: Mapping[str, str], origin: str) -> str:
-    """How a reply reaches the client of a channel: as set for it, else for ``*``, else as a note."""
+    """The method for a channel: as set for it, else for ``*``, else a note."""
     return of_channel(ways, origin) or NOTE
 
 
 def of_channel(table: Mapping[str, Found], origin: str) -> Found | None:
-    """What a table with patterns such as ``instagram*`` has for a channel; the longest one that fits wins."""
+    """A channel's value in a table of patterns such as ``instagram*``; the longest pattern that fits wins."""
     fitting = [pattern for pattern in table if fnmatchcase(origin.lower(), pattern)]
     return table[max(fitting, key=len)] if fitting else None

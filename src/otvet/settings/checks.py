@@ -1,4 +1,4 @@
-"""What a setting's value must look like; each check gives the value as it is used, or ValueError with a sentence."""
+"""Checks of settings' values; each returns the value in the form in which it is used, or raises ValueError."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from otvet.settings.by_channel import WAYS, ways_in
 
 RESPONDERS = ("manus", "openai", "knowledge")
 AS_ALWAYS, SILENT = "answer", "silent"
-LEAST_SECRET = 16  # characters; a key file has to hold as many
+LEAST_SECRET = 16  # characters, in a setting or in the key file
 
 
 def database(url: str) -> str:
@@ -34,7 +34,7 @@ def database(url: str) -> str:
 
 
 def _address(value: str, *, example: str) -> str:
-    """Addresses are joined with paths, so a trailing slash is dropped here once."""
+    """An http or https address, without a trailing slash: paths are added to it."""
     sentence = _("give an address such as {example}").format(example=example)
     try:
         parts = urlsplit(value)
@@ -47,7 +47,7 @@ def _address(value: str, *, example: str) -> str:
 
 
 def secret_in_url(value: SecretStr | None) -> SecretStr | None:
-    """A secret that stands in an address."""
+    """A secret that is part of an address."""
     secret = value.get_secret_value() if value else ""
     if secret and not (len(secret) >= 16 and secret.isascii() and secret.replace("-", "").replace("_", "").isalnum()):
         raise ValueError(_("give at least 16 Latin letters, digits, - or _"))
@@ -55,14 +55,14 @@ def secret_in_url(value: SecretStr | None) -> SecretStr | None:
 
 
 def long_secret(value: SecretStr | None) -> SecretStr | None:
-    """A secret that nobody can guess."""
+    """A secret that is long enough."""
     if value and len(value.get_secret_value()) < LEAST_SECRET:
         raise ValueError(_("give at least 16 characters of chance, such as those of: openssl rand -base64 32"))
     return value
 
 
 def headers_in(text: str) -> dict[str, str]:
-    """The headers of "Name: value; Name: value"; ValueError when it is not of that form."""
+    """The headers of "Name: value; Name: value"; ValueError for another form."""
     headers = {}
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, _colon, value = (piece.strip() for piece in part.partition(":"))
@@ -103,7 +103,7 @@ def reply_via(value: str) -> str:
 
 
 def responders(value: str) -> str:
-    """The names of RESPONDERS that are to be asked, with commas between them."""
+    """Names of RESPONDERS, separated by commas."""
     names = [name.strip().lower() for name in value.split(",") if name.strip()]
     if not names or not set(names) <= set(RESPONDERS) or len(set(names)) < len(names):
         raise ValueError(
@@ -125,7 +125,7 @@ def hours(value: str) -> str:
 
 
 def out_of_hours(value: str) -> str:
-    """AS_ALWAYS, SILENT, or the text that a client is told. One word alone is a typing error, which nobody is told."""
+    """AS_ALWAYS, SILENT, or the text for the client. A single other word is taken for a typing error and refused."""
     value = value.strip()
     if value.lower() in (AS_ALWAYS, SILENT):
         return value.lower()

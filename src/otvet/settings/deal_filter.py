@@ -20,10 +20,10 @@ _NAME = re.compile(rf"""[^\S\n]*+(?: {_QUOTED} | ((?!["'«])[^,;\n]*?) )[^\S\n]*
 
 
 def read(text: str) -> dict[str, tuple[str, ...]]:
-    """The names and ids that are given for PIPELINE, STAGE, TAG and CHANNEL; none for those that are not mentioned.
+    """The names and ids for PIPELINE, STAGE, TAG and CHANNEL, by kind; a kind that is not mentioned is left out.
 
-    A name with a comma, a semicolon or a quotation mark in it stands in quotation marks; one inside them is doubled.
-    ValueError, with a sentence and an example, when the text cannot be understood.
+    A name with a comma, a semicolon or a quotation mark must be in quotation marks; a mark inside is doubled.
+    ValueError, with a sentence and an example, if the text cannot be read.
     """
     found: dict[str, tuple[str, ...]] = {}
     at = _end(_SPACE, text, 0)
@@ -41,17 +41,17 @@ def read(text: str) -> dict[str, tuple[str, ...]]:
 
 
 def write(names_of: Mapping[str, Collection[str]]) -> str:
-    """The text that ``read`` understands as these names."""
+    """The text from which ``read`` gets these names."""
     return "; ".join(f"{kind}: {', '.join(map(_quoted, names))}" for kind, names in names_of.items() if names)
 
 
 def _names(text: str, at: int) -> tuple[tuple[str, ...], int]:
-    """The names from ``at`` on to the next semicolon, line or end, and where that is."""
+    """The names from ``at`` up to the next semicolon, line or end, and that position."""
     names: list[str] = []
     separator = ","
     while separator == ",":
         match = _NAME.match(text, at)
-        if match is None:  # a quotation mark that is not closed, or words after the closing one
+        if match is None:  # an unclosed quotation mark, or words after a closing one
             raise _unreadable(text[at:])
         in_double, in_single, in_angles, plain, separator = match.groups()
         if in_double is not None:

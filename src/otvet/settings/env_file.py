@@ -15,9 +15,8 @@ from otvet.settings.settings import PREFIX
 def update(path: Path, values: Mapping[str, str]) -> list[str]:
     """Set settings in the file; returns the names of the variables that changed, and writes only if there are any.
 
-    values: by the setting's name, such as ``amocrm_token``; an empty value unsets it. All of them are changed in one
-    step, and afterwards only the file's owner can read it. Other lines stay as they are, except for empty lines
-    before a changed one.
+    values: by the setting's name, such as ``amocrm_token``; an empty value unsets it. The file is replaced as a whole,
+    and only its owner can read it afterwards. Other lines stay, except for empty lines before a changed one.
     """
     variables = _variables(values)
     path = path.resolve()  # the file behind a link is changed, not the link
@@ -34,7 +33,7 @@ def update(path: Path, values: Mapping[str, str]) -> list[str]:
 
 
 def shadowed(values: Mapping[str, str]) -> list[str]:
-    """The variables to which the environment gives another value, so that the value in the file has no effect."""
+    """The variables that have another value in the environment, so that the value in the file has no effect."""
     given = {name.upper(): value for name, value in os.environ.items()}
     return [name for name, value in _variables(values).items() if given.get(name, value) not in (value, "")]
 

@@ -1,4 +1,4 @@
-"""The settings read from the environment and ``.env``, with one line for whatever is wrong there."""
+"""Reads the settings from the environment and ``.env``; an error is one line."""
 
 import difflib
 from io import StringIO
@@ -25,14 +25,14 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(_(".env is not UTF-8 text; save it in that encoding")) from None
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-        if not problem["loc"]:  # of several that do not go together
+        if not problem["loc"]:  # settings that contradict each other
             raise SettingsError(_reason(problem)) from None
         name = PREFIX + str(problem["loc"][0]).upper()
         raise SettingsError(f"{name}: {_reason(problem)}") from None
 
 
 def misspelt() -> list[str]:
-    """A sentence for each OTVET_ variable that is no setting: most likely a typing error that changes nothing."""
+    """A sentence for each OTVET_ variable that is no setting: most likely a typing error."""
     known = {name.upper() for name in Settings.model_fields}
     sentences = []
     for name in sorted(given().keys() - known - old_names.ALL):
@@ -43,7 +43,7 @@ def misspelt() -> list[str]:
 
 
 def _refuse_broken_lines(file: Path) -> None:
-    """Raise SettingsError for a line that dotenv would leave out; it may hold a key, so it is not shown."""
+    """Raise SettingsError for a line that dotenv would ignore; the line may hold a key, so it is not shown."""
     if not file.is_file():
         return
     for binding in parse_stream(StringIO(file.read_text("utf-8"))):
@@ -56,7 +56,7 @@ def _refuse_broken_lines(file: Path) -> None:
             raise SettingsError(sentence.format(file=file, line=binding.original.line + empty_lines_before))
 
 
-# pydantic speaks English only; these are the mistakes that a settings file can hold.
+# pydantic's own messages are in English only; these are the errors that a settings file can cause.
 _REASONS = {
     "less_than_equal": N_("give at most {le}"),
     "greater_than_equal": N_("give at least {ge}"),

@@ -1,4 +1,4 @@
-"""The names of settings that are no more: understood for one version, and each told with what has taken its place."""
+"""Old names of settings: accepted for one more version, with a hint at the new setting."""
 
 import json
 import os
@@ -12,41 +12,41 @@ from otvet.settings import deal_filter
 from otvet.settings.settings import PREFIX, WEBHOOK_PATH
 
 Given = Mapping[str, str]
-"""What is set, by the variable's name in capitals without the prefix; empty values are not set."""
+"""The values that are set, by the variable's name in capitals without the prefix; an empty value counts as not set."""
 
 
 def given() -> dict[str, str]:
-    """Everything that begins with the prefix, in the environment and in ``.env``; the environment wins."""
+    """All variables with the prefix in the environment and in ``.env``; the environment wins."""
     both = [*dotenv_values(".env").items(), *os.environ.items()]
     named = {name.upper().removeprefix(PREFIX): value for name, value in both if name.upper().startswith(PREFIX)}
     return {name: value or "" for name, value in named.items()}
 
 
 def taken_over(given: Given) -> dict[str, str]:
-    """The values of today's settings, by field, that the old names give. A name of today that is set wins."""
+    """The values of today's settings, by field, from the old names. A setting's new name wins if it is set too."""
     values = {name: value(given) for name, value in _VALUES.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def hints(given: Given) -> list[str]:
-    """A sentence for each old name that is set: what to write in its place, or what happens without it."""
+    """A sentence for each old name that is set: the new setting, or what happens without one."""
     return [_hint(name, given) for name in sorted(ALL) if given.get(name, "").strip()]
 
 
 def webhook_path(given: Given) -> str | None:
-    """Where amoCRM may still deliver: the path of the webhook that was set in the version before."""
+    """The webhook's path in the version before, to which amoCRM may still deliver."""
     path = given.get("WEBHOOK_PATH", "").rstrip("/")
     return path if path.startswith("/") and path != WEBHOOK_PATH else None
 
 
 def salesbot_field(given: Given) -> int | None:
-    """The deal's field that a Salesbot reads, as it was set in the version before."""
+    """The id of the deal's field for a Salesbot, as set in the version before."""
     number = given.get("SALESBOT_FIELD_ID", "")
     return int(number) if number.isascii() and number.isdigit() else None
 
 
 def instead_of(name: str) -> str:
-    """The setting that has taken its place, or what happens without one."""
+    """The setting that replaces it, or what happens without one."""
     return f"`{PREFIX}{_MOVED[name].upper()}`" if name in _MOVED else _(_GONE[name])
 
 
@@ -66,7 +66,7 @@ def _hint(name: str, given: Given) -> str:
 
 
 def _in_quotes(value: str) -> str:
-    """As it can stand in ``.env``: a number sign after a space would begin a comment there."""
+    """The value in quotes for ``.env``, where a number sign after a space begins a comment."""
     if '"' not in value and "\\" not in value and "$" not in value:
         return f'"{value}"'
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
@@ -74,7 +74,7 @@ def _in_quotes(value: str) -> str:
 
 
 def _answer(which: str) -> Callable[[Given], str | None]:
-    """What four settings of names and ids, with ; or commas between them, are in one."""
+    """A function that joins four old settings, lists of names and ids, into one."""
 
     def value(given: Given) -> str | None:
         names_of = {kind: _names(given.get(f"{which}_{kind.upper()}S", "")) for kind in _KINDS}

@@ -1,4 +1,4 @@
-"""Settings: the environment or ``.env``, each with its meaning; ``docs/settings.md`` is generated from here."""
+"""All settings with their descriptions; ``docs/settings.md`` is generated from here."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ SALESBOT_PATH = "/webhook/salesbot"
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. A field's name in capitals after ``OTVET_`` is the variable's name."""
+    """All settings. A variable's name is ``OTVET_`` and the field's name in capitals."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
@@ -57,8 +57,8 @@ class Settings(BaseSettings):
         None,
         ge=0,
         description=N_(
-            "After so many hours without a delivery of amoCRM's there is a warning; 0: never. Where"
-            " OTVET_WORKING_HOURS is set, only those count. Empty: 24, or 8 working hours."
+            "Warn after this number of hours without a delivery from amoCRM; 0: never. If OTVET_WORKING_HOURS is"
+            " set, only working hours count. Empty: 24, or 8 working hours."
         ),
     )
     reply_via: Annotated[str, AfterValidator(checks.reply_via)] = Field(
@@ -178,17 +178,17 @@ class Settings(BaseSettings):
         ge=0,
         le=600,
         description=N_(
-            "A reply is written when the client has been silent for that many seconds, but no later than five times as"
-            " many after the first unanswered message."
+            "A reply is written when the client has sent nothing for this number of seconds, but no later than five"
+            " times this number after the first unanswered message."
         ),
     )
     stale_minutes: float = Field(
-        60, gt=0, description=N_("What a client wrote longer ago than that many minutes is left to a person.")
+        60, gt=0, description=N_("A message older than this number of minutes is left to a person.")
     )
     manager_pause_minutes: float = Field(
         30,
         ge=0,
-        description=N_("For how many minutes the assistant keeps still after a manager wrote; 0: only this once."),
+        description=N_("Minutes for which the assistant is silent after a manager wrote; 0: only for this question."),
     )
     replies_a_day: int = Field(
         50, ge=1, description=N_("How many replies a conversation is given within 24 hours at most.")
@@ -243,7 +243,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """``OTVET_PORT=`` in a .env means that it is not set."""
+        """An empty value, such as ``OTVET_PORT=`` in ``.env``, counts as not set."""
         return {name: value for name, value in values.items() if value != ""}
 
     @model_validator(mode="after")
@@ -260,17 +260,17 @@ class Settings(BaseSettings):
 
     @property
     def key_file(self) -> Path:
-        """Where the key of the secrets in the database is, when it is not set."""
+        """The file of the key for the secrets in the database, used if OTVET_SECRET_KEY is not set."""
         return self.sqlite_path.with_suffix(".key") if self.is_sqlite else Path("otvet.key")
 
     @property
     def quiet_max_seconds(self) -> float:
-        """A client who goes on writing waits no longer than this after the first unanswered message."""
+        """The longest wait after the first unanswered message for a client who goes on writing."""
         return 5 * self.quiet_seconds
 
     @property
     def openai_context_tokens(self) -> int:
-        """The tokens of a request's prompt and answer together."""
+        """The most tokens of a request, prompt and answer together."""
         return max(8000, 8 * self.openai_max_tokens)
 
     @property
@@ -284,7 +284,7 @@ class Settings(BaseSettings):
 
     @property
     def sqlite_path(self) -> Path:
-        """The SQLite file; only asked for when ``is_sqlite``."""
+        """The SQLite file; use it only if ``is_sqlite``."""
         return Path(make_url(self.database_url).database or "conversations.db")
 
     @property
@@ -294,7 +294,7 @@ class Settings(BaseSettings):
 
     @property
     def workflow_url(self) -> str:
-        """Where the workflow engine keeps its own state: beside the SQLite file, or in the same PostgreSQL."""
+        """The workflow engine's own database: a file beside the SQLite file, or the same PostgreSQL."""
         if not self.is_sqlite:
             return self.database_url
         path = self.sqlite_path
@@ -302,18 +302,18 @@ class Settings(BaseSettings):
 
     @property
     def local_url(self) -> str:
-        """How this machine reaches the service."""
+        """The service's address on this machine."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def webhook_url(self, secret: str) -> str:
-        """The address to enter in amoCRM."""
+        """The webhook's address to enter in amoCRM."""
         return f"{self.public_url or self.local_url}{WEBHOOK_PATH}/{secret}"
 
     def webhook_url_here(self, secret: str) -> str:
-        """The same address as this machine reaches it."""
+        """The webhook's address on this machine."""
         return f"{self.local_url}{WEBHOOK_PATH}/{secret}"
 
     def salesbot_url(self, secret: str) -> str:
-        """The address that a Salesbot's step widget_request asks."""
+        """The address that a Salesbot's step widget_request calls."""
         return f"{self.public_url or self.local_url}{SALESBOT_PATH}/{secret}"

@@ -1,4 +1,4 @@
-"""Working hours: when somebody is there, in the company's own time. No I/O."""
+"""The company's working hours, in its own time zone. No I/O."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ _A_DAY = 24 * 60
 
 
 def zone_of(name: str) -> tzinfo:
-    """The time zone of that name; ValueError with a sentence when there is none."""
+    """The time zone of that name; ValueError with a sentence if there is none."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -36,7 +36,7 @@ def zone_of(name: str) -> tzinfo:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """opened: (weekday from 0, minutes after its midnight at which work begins, at which it ends)."""
+    """opened: for each span the weekday from 0, and its begin and end in minutes after midnight."""
 
     opened: Sequence[tuple[int, int, int]]
     zone: tzinfo
@@ -45,7 +45,7 @@ class Hours:
         return any(begin <= now < end for begin, end in self._around(now))
 
     def opening(self, now: datetime) -> datetime:
-        """This moment, if somebody is there, else when the next working hours begin."""
+        """This moment if it is in working hours, else the begin of the next ones."""
         if self.open_at(now):
             return now
         today = now.astimezone(self.zone).date()
@@ -53,16 +53,16 @@ class Hours:
         return min(begin for day in days for begin, _end in self._on(day) if begin > now)
 
     def closed_since(self, now: datetime) -> datetime:
-        """When the last working hours before this moment ended."""
+        """The end of the last working hours before this moment."""
         return max(end for _begin, end in self._around(now) if end <= now)
 
     def open_for(self, begin: datetime, end: datetime) -> timedelta:
-        """How much of the time between two moments was working time."""
+        """The working time between two moments."""
         first, last = (moment.astimezone(self.zone).date() for moment in (begin, end))
         days = (first + timedelta(days=at) for at in range(-1, (last - first).days + 1))  # -1: work beyond midnight
         total, counted = timedelta(0), begin
         for opens, closes in sorted(span for day in days for span in self._on(day)):
-            opens, closes = max(opens, counted), min(closes, end)  # hours may be given twice
+            opens, closes = max(opens, counted), min(closes, end)  # spans may overlap
             if closes > opens:
                 total += closes - opens
                 counted = closes
@@ -81,12 +81,12 @@ class Hours:
 
 
 def _moment(midnight: datetime, minutes: int) -> datetime:
-    """By the clock on the wall, also on the day on which the clock is changed."""
+    """The moment at a local time of day, right also on a day on which the clocks change."""
     return (midnight + timedelta(minutes=minutes)).astimezone(UTC)
 
 
 def read(text: str, zone: tzinfo) -> Hours | None:
-    """ "пн-пт 09:00-18:00; сб 10:00-15:00"; None for an empty text. ValueError when it cannot be understood."""
+    """Read "пн-пт 09:00-18:00; сб 10:00-15:00"; None for an empty text, ValueError for one that cannot be read."""
     opened = [one for part in re.split(r"[;\n]", text.lower()) if part.strip() for one in _part(part)]
     return Hours(tuple(sorted(set(opened))), zone) if opened else None
 

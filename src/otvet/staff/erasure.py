@@ -40,7 +40,7 @@ NEEDLE = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Whose:
+class ClientData:
     """The rows of a client, or of all clients of a deal.
 
     contacts: the clients' contact ids in amoCRM. conversations: the clients' own. shared: conversations in which
@@ -68,7 +68,7 @@ class Erased:
     tasks_left: list[str] = field(default_factory=list)
 
 
-def find(connection: Connection, *, lead_id: int | None = None, contact_id: int | None = None) -> Whose | None:
+def find(connection: Connection, *, lead_id: int | None = None, contact_id: int | None = None) -> ClientData | None:
     """All rows of a contact, or of every client who wrote in a deal, also in other deals. None: nothing is known."""
     in_deal = conversations.c.amocrm_lead_id == lead_id if lead_id is not None else sa.false()
     contacts = {contact_id} if contact_id is not None else _contacts_of(connection, in_deal)
@@ -82,7 +82,7 @@ def find(connection: Connection, *, lead_id: int | None = None, contact_id: int 
         return None
     turns_ = _turns_of(connection, whole, said)
     replies = sa.select(messages.c.id).where(messages.c.turn_id.in_(turns_), messages.c.sender_type == "assistant")
-    return Whose(
+    return ClientData(
         contacts=frozenset(contacts),
         clients=ids,
         conversations=whole,
@@ -146,7 +146,7 @@ def _chat_ref(row: Row[Any]) -> str | None:
     return f"contact:{row.amocrm_contact_id}" if row.amocrm_contact_id else None
 
 
-def erase(connection: Connection, whose: Whose, now: datetime) -> Erased:
+def erase(connection: Connection, whose: ClientData, now: datetime) -> Erased:
     """Overwrite all of these rows. Can be repeated for rows that were written meanwhile."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA secure_delete=ON")  # what is freed is overwritten with zeros
@@ -169,7 +169,7 @@ def erase(connection: Connection, whose: Whose, now: datetime) -> Erased:
     return erased
 
 
-def tasks(connection: Connection, whose: Whose) -> frozenset[str]:
+def tasks(connection: Connection, whose: ClientData) -> frozenset[str]:
     """The ids of the client's tasks at Manus, as far as they are stored."""
     here = threads.c.conversation_id.in_(whose.conversations | whose.shared)
     stored = connection.scalars(sa.select(threads.c.thread).where(threads.c.responder == "manus", here))
@@ -225,7 +225,7 @@ async def _delete_tasks(manus: ManusApi | None, ids: Collection[str]) -> list[st
     return left
 
 
-def _needles(connection: Connection, whose: Whose) -> frozenset[str]:
+def _needles(connection: Connection, whose: ClientData) -> frozenset[str]:
     """The texts by which the client can be found in a body that was not understood."""
     said = sa.select(
         messages.c.content,

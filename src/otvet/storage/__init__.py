@@ -1,1 +1,1 @@
-"""What is stored and how: engines, the writer, and the tables of no other room."""
+"""The database: engines, the writer, and the tables that belong to no other room."""

@@ -1,4 +1,4 @@
-"""Counts of what leaves no row of its own: repeated deliveries, events that are not ours."""
+"""Counts of events that leave no row of their own, such as repeated deliveries."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ counters = sa.Table(
 
 
 def add(connection: Connection, counts: Mapping[str, int]) -> None:
-    """Add to the totals; in the order of their names, so that two processes never wait for each other in a ring."""
+    """Add to the totals, in the order of their names, so that two processes never deadlock."""
     rows = [{"name": name, "value": count} for name, count in sorted(counts.items()) if count]
     if rows:
         statement = insert(connection.dialect.name, counters)
@@ -25,5 +25,5 @@ def add(connection: Connection, counts: Mapping[str, int]) -> None:
 
 
 def totals(connection: Connection) -> dict[str, int]:
-    """Every total by its name."""
+    """All totals by name."""
     return {row.name: row.value for row in connection.execute(sa.select(counters))}

@@ -1,4 +1,4 @@
-"""The conversations' database: one engine to read, one writer whose commits are shared, SQLite or PostgreSQL.
+"""The conversations' database, SQLite or PostgreSQL: an engine to read, and a writer that commits in batches.
 
 Everything the running service writes goes through ``Database.write``; see ``storage.writer``.
 """
@@ -17,7 +17,7 @@ from otvet.storage.engines import first_line, make_engine, write_refused
 from otvet.storage.writer import Writer
 
 MOST_READERS = 4
-MOST_READERS_ON_SQLITE = 2  # they wait for no network, and more threads only take the processor from each other
+MOST_READERS_ON_SQLITE = 2  # reads wait for no network, so more threads would only compete for the processor
 
 Result = TypeVar("Result")
 
@@ -27,7 +27,7 @@ def _each(connection: Connection, functions: Sequence[Callable[[Connection], Any
 
 
 class Database:
-    """The conversations' database, as the service and the commands use it."""
+    """The database as the service and the commands use it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -41,11 +41,11 @@ class Database:
 
     @property
     def shown_url(self) -> str:
-        """The address as the user gave it, without its password and without what is added to it here."""
+        """The address as the user gave it, without its password."""
         return make_url(self.url).render_as_string(hide_password=True)
 
     def start(self) -> None:
-        """Begin to take writes; call it on the event loop that will wait for them."""
+        """Start the writer; call it on the event loop that will wait for the writes."""
         self.writer.start()
 
     async def stop(self) -> None:
@@ -58,11 +58,11 @@ class Database:
         self.writes.dispose()
 
     async def write(self, function: Callable[[Connection], Result]) -> Result:
-        """Run ``function`` in a transaction; when this returns, what it did is committed."""
+        """Run ``function`` in a transaction; it is committed when this returns."""
         return cast(Result, await self.writer.submit(_each, function))
 
     async def write_alone(self, function: Callable[[Connection], Result]) -> Result:
-        """Run ``function`` in a transaction of its own: for a write that locks out other processes until it ends."""
+        """Run ``function`` in a transaction of its own, for a write that locks out other processes until its commit."""
         if self.is_sqlite:
             return await self.write(function)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._write_alone, function)
@@ -75,11 +75,11 @@ class Database:
             raise write_refused(error) from error
 
     async def read(self, function: Callable[[Connection], Result]) -> Result:
-        """Run ``function`` beside the writer."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self.look, function)
+        """Run ``function`` in a read transaction on a reader's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, function)
 
-    def look(self, function: Callable[[Connection], Result]) -> Result:
-        """Run ``function`` beside the writer, for code without an event loop."""
+    def read_now(self, function: Callable[[Connection], Result]) -> Result:
+        """Like read(), but on the caller's thread, for code without an event loop."""
         try:
             with self.reads.connect() as connection:
                 return function(connection)

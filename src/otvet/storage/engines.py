@@ -1,4 +1,4 @@
-"""Engines for SQLite and PostgreSQL, and the column types and statements that both know."""
+"""Engines for SQLite and PostgreSQL, and column types and statements for both."""
 
 import contextlib
 import json
@@ -34,9 +34,9 @@ Json = sa.JSON().with_variant(JSONB(), "postgresql")
 
 IDLE_TRANSACTION_MS = 5000
 LOCK_SECONDS = 1.5  # amoCRM waits 2 s for the answer; a 503 in time is better than none
-WAL_PAGES = 8000  # 32 MB before a commit has to wait for a checkpoint; a quiet second makes one anyway
+WAL_PAGES = 8000  # 32 MB before a commit has to wait for a checkpoint; the writer also makes one when it is idle
 
-# A server that is silent is taken for gone within seconds; the kernel alone would wait for a quarter of an hour. Names
+# With these a silent server counts as gone within seconds; the kernel alone would wait for a quarter of an hour. Names
 # and units are libpq's: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 PATIENCE = {
     "connect_timeout": "3",
@@ -52,12 +52,12 @@ DEADLOCK, SERIALIZATION_FAILURE, LOCK_NOT_AVAILABLE = "40P01", "40001", "55P03"
 
 
 def insert(dialect: str, table: sa.Table) -> Any:
-    """The dialect's own INSERT, which knows ON CONFLICT; both dialects spell it alike."""
+    """The dialect's own INSERT, which has ON CONFLICT; both dialects spell it alike."""
     return (postgresql if dialect == "postgresql" else sqlite).insert(table)
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """A moment in UTC; SQLite keeps it as readable text without a zone."""
+    """A moment in UTC; SQLite stores it as readable text without a zone."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -70,7 +70,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
 
 
 def _sqlite_text(value: datetime | None) -> str | None:
-    """As SQLAlchemy's own type writes it, in a third of the time."""
+    """The text that SQLAlchemy's own type writes, in a third of the time."""
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds") if value is not None else None
 
 
@@ -79,29 +79,29 @@ def _in_utc(value: datetime | None) -> datetime | None:
 
 
 _readable_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-"""One encoder for all that is written: ``json.dumps`` would make one for each value."""
+"""One encoder for all values: ``json.dumps`` would make one for each."""
 
 
 def make_private(file: Path) -> None:
-    """Make the SQLite file, empty and readable by its owner alone, unless it exists: clients' words come into it.
+    """Make an empty SQLite file that only its owner can read, because it will hold clients' words.
 
     SQLite gives its journals the mode of the file. An existing file keeps its mode and is not even opened: closing it
     would drop the locks of this process.
     """
-    with contextlib.suppress(OSError):  # SQLite says itself what is wrong, or there is a file already
+    with contextlib.suppress(OSError):  # the file exists, or SQLite itself will say what is wrong
         os.close(os.open(os.path.realpath(file), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def make_engine(url: str, *, read_only: bool = False) -> Engine:
-    """An engine that writes, or one that cannot.
+    """An engine for the database.
 
-    On SQLite a writing transaction takes the lock when it begins: one that turned from reading to writing midway
-    could be refused without waiting. A read-only engine neither makes the file nor blocks the writer.
+    On SQLite a writing transaction takes the lock when it begins: a transaction that starts to write midway could be
+    refused without waiting. read_only: the engine cannot write, does not make the file and does not block the writer.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         engine = sa.create_engine(
-            _without_long_waits(impatient(parsed.set(drivername="postgresql+psycopg"))),
+            _without_long_waits(with_timeouts(parsed.set(drivername="postgresql+psycopg"))),
             json_serializer=_readable_json,
             pool_pre_ping=True,
             hide_parameters=True,
@@ -125,7 +125,7 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we begin ourselves, so that DDL is part of a transaction too
+        connection.isolation_level = None  # BEGIN is our own, so that DDL is part of a transaction too
         if not read_only:
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA journal_mode=WAL")
@@ -139,15 +139,15 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
     return engine
 
 
-def impatient(url: URL) -> URL:
-    """The address of PostgreSQL with the timeouts of PATIENCE; options that the address gives itself win."""
+def with_timeouts(url: URL) -> URL:
+    """PostgreSQL's address with the timeouts of PATIENCE; the address's own options win."""
     return url.update_query_dict({name: value for name, value in PATIENCE.items() if name not in url.query})
 
 
 def _without_long_waits(url: URL) -> URL:
-    """Limits for a process that hangs in the middle of a write: it must not keep the others from those rows.
+    """The address with limits for a process that hangs in the middle of a write: it must not block the others' writes.
 
-    They stand before the address's own options, so that these win.
+    The limits stand before the address's own options, so that those win.
     """
     given = url.query.get("options", "")
     own = given if isinstance(given, str) else " ".join(given)
@@ -157,12 +157,12 @@ def _without_long_waits(url: URL) -> URL:
 
 
 def write_refused(error: Exception) -> StorageError:
-    """The error for a write that the database did not take, with the first line of its cause."""
+    """The error for a write that the database refused, with the first line of its cause."""
     cause = first_line(error.orig if isinstance(error, DBAPIError) else error)
     return StorageError(_("the database did not take the write: {cause}").format(cause=cause))
 
 
 def first_line(error: object) -> str:
-    """A driver's complaint as one line; PostgreSQL's go on with hints and quotations."""
+    """The first line of a driver's error; PostgreSQL's go on with hints and quotations."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The processes that share the work on one database, and which of them are alive."""
+"""The heartbeats of the processes that share one database: which of them are alive."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from otvet.storage.engines import UtcDateTime, insert, metadata
 
 BEAT_SECONDS = 5.0
-DEAD_AFTER = timedelta(seconds=20)  # four beats in vain; with the sweep that makes less than 30 s to a takeover
+DEAD_AFTER = timedelta(seconds=20)  # four missed beats; with the sweep's interval a take-over comes within 30 s
 FORGOTTEN_AFTER = timedelta(days=1)
 
 processes = sa.Table(
@@ -21,7 +21,7 @@ processes = sa.Table(
 
 
 def beat(connection: Connection, me: str, now: datetime) -> None:
-    """Say that this process is alive."""
+    """Store a heartbeat of this process."""
     moment = database_time(connection, now)
     statement = insert(connection.dialect.name, processes).values(id=me, seen_at=moment)
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": moment}))
@@ -29,7 +29,7 @@ def beat(connection: Connection, me: str, now: datetime) -> None:
 
 
 def leave(connection: Connection, me: str) -> None:
-    """Say that this process stops."""
+    """Delete this process's heartbeat, because it stops."""
     connection.execute(processes.delete().where(processes.c.id == me))
 
 
@@ -37,18 +37,18 @@ _ALIVE = sa.select(processes.c.id).where(processes.c.seen_at > sa.bindparam("sin
 
 
 def alive(connection: Connection, now: datetime) -> Sequence[str]:
-    """The processes that were heard of lately."""
+    """The ids of the living processes."""
     since = database_time(connection, now) - DEAD_AFTER
     return connection.scalars(_ALIVE, {"since": since}).all()
 
 
 def forget_others(connection: Connection, me: str) -> None:
-    """On a SQLite file this process has for itself, every other one is dead."""
+    """Delete all other heartbeats: on a SQLite file only this process can be alive."""
     connection.execute(processes.delete().where(processes.c.id != me))
 
 
 def database_time(connection: Connection, now: datetime) -> datetime:
-    """One clock for all machines: PostgreSQL's; a SQLite file has one process, so its own will do."""
+    """The time by one clock for all machines: PostgreSQL's. A SQLite file has one process, so its own clock will do."""
     if connection.dialect.name != "postgresql":
         return now
     moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()

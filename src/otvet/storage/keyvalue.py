@@ -1,4 +1,4 @@
-"""What this installation is and must not forget: the webhook's secret and a name of its own."""
+"""Values of this installation by name, such as the webhook's secret."""
 
 import secrets
 
@@ -16,13 +16,13 @@ installation = sa.Table(
 
 
 def recall(connection: Connection, name: str) -> str | None:
-    """A kept value, or None."""
+    """The stored value, or None."""
     return connection.scalar(sa.select(installation.c.value).where(installation.c.name == name))
 
 
-def recall_or_make(connection: Connection, name: str, bytes_of_chance: int) -> str:
-    """A kept value; the first caller makes it at random, also when several ask at once."""
-    made = {"name": name, "value": secrets.token_urlsafe(bytes_of_chance)}
+def recall_or_make(connection: Connection, name: str, entropy_bytes: int) -> str:
+    """The stored value; the first caller makes it at random, and of several at once one wins."""
+    made = {"name": name, "value": secrets.token_urlsafe(entropy_bytes)}
     connection.execute(insert(connection.dialect.name, installation).values(made).on_conflict_do_nothing())
     value = recall(connection, name)
     assert value is not None
@@ -30,6 +30,6 @@ def recall_or_make(connection: Connection, name: str, bytes_of_chance: int) -> s
 
 
 def note(connection: Connection, name: str, value: str) -> None:
-    """Keep a value, in place of the one before."""
+    """Store a value, in place of the one before."""
     statement = insert(connection.dialect.name, installation).values(name=name, value=value)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

@@ -1,7 +1,7 @@
-"""Statements for the hot path: their text is made once for each dialect, and their values go straight to the driver.
+"""Statements for the hot path: compiled once for each dialect, their values go straight to the driver.
 
-For a row, SQLAlchemy's own execution costs more than the database's work on it. Lists are a single value, so the text
-does not depend on their length and the driver finds the statement that it has prepared before.
+SQLAlchemy's own execution of a row costs more than the database's work on it. A list is one value, so the text does not
+depend on its length, and the driver can reuse the statement that it has prepared.
 """
 
 import json
@@ -16,7 +16,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 
 class Prepared:
-    """A statement with named values. Results are the driver's own: a moment of SQLite comes as text.
+    """A statement with named values. Its rows hold the driver's own values: on SQLite a moment comes as text.
 
     columns: for an INSERT, the columns that every row gives.
     """
@@ -27,12 +27,12 @@ class Prepared:
         self._ready: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {}
 
     def rows(self, connection: Connection, **values: Any) -> Sequence[Any]:
-        """Run it once; gives the rows that it returns."""
+        """Run it once and return its rows."""
         text, bind = self._for(connection.dialect)
         return connection.exec_driver_sql(text, bind(values)).all()
 
     def run(self, connection: Connection, many: Sequence[Mapping[str, Any]]) -> None:
-        """Run it for each mapping of values."""
+        """Run it once for each mapping of values."""
         if many:
             text, bind = self._for(connection.dialect)
             connection.exec_driver_sql(text, [bind(values) for values in many])
@@ -46,7 +46,7 @@ class Prepared:
 
 
 def _binder(compiled: SQLCompiler, dialect: Dialect) -> Callable[[Mapping[str, Any]], Any]:
-    """A function from named values to what the driver takes: a tuple for SQLite, a mapping for PostgreSQL."""
+    """A function that turns named values into the driver's parameters: a tuple for SQLite, a mapping for PostgreSQL."""
     names = list(compiled.positiontup or compiled.binds)
     converts = [compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
     parts = list(zip(names, converts, strict=True))
@@ -62,7 +62,7 @@ def _binder(compiled: SQLCompiler, dialect: Dialect) -> Callable[[Mapping[str, A
 
 
 class among(sa.ColumnElement[bool]):  # noqa: N801 - reads as a function, as SQLAlchemy's own do
-    """``column IN values`` where the values are one parameter of this name: a list."""
+    """``column IN values``, where the values are one parameter: a list under this name."""
 
     inherit_cache = False
     type = sa.Boolean()
@@ -72,7 +72,7 @@ class among(sa.ColumnElement[bool]):  # noqa: N801 - reads as a function, as SQL
         self.values: sa.BindParameter[Any] = sa.bindparam(name, type_=_Listed(column.type))
 
     def self_group(self, against: Any = None) -> Any:
-        """It is a condition as it stands: SQLite would find no index for ``(...) = 1``."""
+        """No ``(...) = 1`` around the condition: SQLite would use no index for it."""
         return self
 
 
@@ -88,7 +88,7 @@ def _json_array(element: among, compiler: SQLCompiler, **how: Any) -> str:
 
 
 class _Listed(sa.types.TypeDecorator[Collection[Any]]):
-    """A list as one value: an array for PostgreSQL, JSON for SQLite."""
+    """A list as one parameter: an array for PostgreSQL, JSON for SQLite."""
 
     impl = sa.Text
     cache_ok = True

@@ -1,4 +1,4 @@
-"""Limits that all processes share: how often a service may be called. The places are kept in the database."""
+"""Rate limits that all processes share: each reserved call is a row with its moment."""
 
 import zlib
 from datetime import datetime, timedelta
@@ -34,10 +34,10 @@ _TAKE = places.insert()
 
 
 class SharedLimit:
-    """At most ``count`` calls within any ``seconds``, over all processes on the database, in the order of asking.
+    """At most ``count`` calls within any ``seconds``, over all processes on the database, first come, first served.
 
-    Every caller is given a moment of its own; it waits for it outside of any transaction. Where many calls are
-    allowed, a process takes a twentieth of them at once, so that the limit costs few commits.
+    Each caller reserves a moment of its own and waits for it outside of any transaction. If many calls are allowed, a
+    process reserves a twentieth of them at once, so that the limit costs few commits.
     """
 
     def __init__(self, database: Database, clock: Clock, name: str, count: int, seconds: float) -> None:
@@ -51,7 +51,7 @@ class SharedLimit:
         self._in_hand_until = 0.0
 
     async def acquire(self, patience: float | None = None) -> bool:
-        """Wait for a place; False, at once and without one, if it is further away than ``patience`` seconds."""
+        """Wait until a call is allowed; False at once if that is more than ``patience`` seconds away."""
         if self._in_hand > 0 and self._clock.monotonic() < self._in_hand_until:
             self._in_hand -= 1
             return True
@@ -77,8 +77,8 @@ class SharedLimit:
         return wait
 
     def _next(self, connection: Connection, now: datetime) -> datetime:
-        """The first moment at which no more than ``count - 1`` calls lie within the window before."""
-        # A clock that was set back must not keep everybody waiting for the time in between.
+        """The first moment with no more than ``count - 1`` calls in the window before it."""
+        # After a clock was set back, moments far in the future must not make all callers wait.
         values = {"mine": self._name, "latest": now + self._window * 1000, "count": self._count}
         newest = connection.scalars(_NEWEST, values).all()
         return now if len(newest) < self._count else max(now, newest[-1] + self._window)

@@ -1,7 +1,7 @@
-"""What the responders spend on each day (by UTC): a ceiling a day keeps the bill known.
+"""What the responders spend on each day (by UTC), and the ceiling for a day.
 
-What a question is expected to cost is booked before it is put, and corrected when the cost is known. So of many at once
-no more are put than the ceiling leaves room for, and what a crash leaves behind is a booking that ends with its day.
+A question's expected cost is booked before it is put and corrected when the real cost is known. So many questions at
+once do not exceed the ceiling, and a crash leaves only a booking that ends with its day.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from otvet.i18n import N_, _
 from otvet.storage.engines import insert, metadata
 
 UNITS = {"manus": "credits", "openai": "tokens"}
-"""What each responder counts, as its replies' details and its facts name it; the others cost nothing."""
+"""The unit of each responder, as its replies' details and its facts name it; the other responders cost nothing."""
 
 EXPECTED = {"manus": 50, "openai": 4000}
-"""What a question is taken to cost until that is known, and for good where it is never told.
+"""The expected cost of a question; it stays booked if the real cost is never known.
 
 An ordinary task of Manus was seen to cost some 50 credits (unverified).
 """
@@ -34,9 +34,9 @@ spending = sa.Table(
 
 
 def book(connection: Connection, day: date, responder: str, ceiling: int | None) -> str | None:
-    """Count what a question is expected to cost, unless the ceiling is reached: then gives a sentence that says so.
+    """Book a question's expected cost; if the ceiling is reached, return a sentence that says so.
 
-    One statement, so that nobody else's booking comes between the look and the counting.
+    One statement, so that no other booking comes between the check and the booking.
     """
     statement = insert(connection.dialect.name, spending)
     below = None if ceiling is None else spending.c.amount < ceiling
@@ -51,7 +51,7 @@ def book(connection: Connection, day: date, responder: str, ceiling: int | None)
 
 
 def add(connection: Connection, amounts: Mapping[tuple[date, str], int]) -> None:
-    """Add to what was spent, by day and responder; in their order, so that two processes never wait in a ring."""
+    """Add to what was spent, by day and responder, in this order, so that two processes never deadlock."""
     rows = [{"day": day, "responder": name, "amount": amount} for (day, name), amount in sorted(amounts.items())]
     if rows:
         statement = insert(connection.dialect.name, spending)
@@ -62,5 +62,5 @@ def add(connection: Connection, amounts: Mapping[tuple[date, str], int]) -> None
 
 
 def on(connection: Connection, day: date) -> dict[str, int]:
-    """What each responder spent on that day, with what is booked for questions that are under way."""
+    """What each responder spent on that day, with the bookings of questions in flight."""
     return {row.responder: row.amount for row in connection.execute(sa.select(spending).filter_by(day=day))}

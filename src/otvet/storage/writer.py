@@ -1,7 +1,7 @@
-"""The writer: the one thread of this process that writes, whose commits are shared.
+"""The writer: the one thread of this process that writes, a batch in each commit.
 
-It takes what has queued up, carries it out in one transaction, and answers only when that is committed. Under load many
-writes share one sync to the disk; on SQLite our own threads never wait for each other's lock either.
+It takes the queued writes, runs them in one transaction, and answers the callers after the commit. Under load many
+writes share one sync to the disk; on SQLite the process's own threads never wait for each other's lock.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 MOST_SHARING_A_COMMIT = 512
 MOST_OTHERS_AT_ONCE = 32
-LEAST_OTHERS_AT_ONCE = 8  # what is urgent waits no longer than for these
+LEAST_OTHERS_AT_ONCE = 8  # an urgent write waits for no more than these
 MOST_WAITING = 20_000
 MOST_TRIES = 8
 LONGEST_BACKOFF_SECONDS = 0.05
@@ -48,14 +48,14 @@ class _Job:
 
 
 class Writer:
-    """The only thread of this process that writes. Start it on the event loop that will wait for it."""
+    """Runs writes in batches on its own thread. Start it on the event loop that will wait for the writes."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._urgent: deque[_Job] = deque()  # taken from the queue, and not yet begun
+        self._urgent: deque[_Job] = deque()  # taken from the queue, not begun
         self._others: deque[_Job] = deque()
-        self._urgent_put = self._urgent_taken = 0  # each changed by one thread only
+        self._urgent_put = self._urgent_taken = 0  # each is changed by one thread only
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -64,20 +64,20 @@ class Writer:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Carry out what is queued, then end."""
+        """Run the queued writes, then end the thread."""
         self._jobs.put(None)
         with ThreadPoolExecutor(1) as alone:  # the loop's own pool may be closed by now
             await asyncio.get_running_loop().run_in_executor(alone, self._thread.join)
 
     @property
     def waiting(self) -> int:
-        """How many writes wait for a commit."""
+        """The number of writes that wait for a commit."""
         return self._jobs.qsize() + len(self._urgent) + len(self._others)
 
     def submit(self, work: Work, item: Any, *, urgent: bool = False) -> "asyncio.Future[Any]":
-        """Queue an item; ``work`` gets all items that wait for it at the same time together.
+        """Queue an item; ``work`` gets all its items that wait at the same time as one batch.
 
-        urgent: an HTTP answer waits for it. Urgent items go before all others, in a commit without them.
+        urgent: an HTTP answer waits for it. Urgent items go first, in a commit of their own.
         """
         if self._loop is None:
             raise RuntimeError("the writer was not started")
@@ -103,7 +103,7 @@ class Writer:
                 dirty = True
 
     def _take(self, patience: float | None) -> bool:
-        """Move queued jobs to their line, waiting for one if both lines are empty; False when it is time to end."""
+        """Move queued jobs to their lines, waiting for one if both lines are empty; False when the thread must end."""
         while not (self._urgent or self._others) or not self._jobs.empty():
             job = self._jobs.get(timeout=patience)
             if job is None:
@@ -117,11 +117,11 @@ class Writer:
         return [jobs.popleft() for _ in range(min(most, len(jobs)))]
 
     def _commit(self, batch: list[_Job]) -> int:
-        """Carry out a batch and answer it; gives how many jobs were done, the rest has to be tried again."""
+        """Commit a batch and answer its callers; returns how many jobs were done, the rest has to be retried."""
         done = len(batch)
         try:
             done = self._transact(batch)
-        except Exception as error:  # the thread must outlive whatever a write met
+        except Exception as error:  # the thread must outlive every failed write
             if not isinstance(error, DBAPIError):
                 log.exception("a write failed in an unexpected way")
             for job in batch:
@@ -135,15 +135,15 @@ class Writer:
         for tries_left in reversed(range(MOST_TRIES)):
             try:
                 with self._engine.begin() as connection:
-                    done = self._together(connection, batch)
+                    done = self._run_groups(connection, batch)
             except OperationalError as error:
-                # Disk full, locked, server gone: nothing of it can stand. But where PostgreSQL undid it for the sake
-                # of another process, it may simply be run again, at a moment of its own.
+                # Disk full, locked, server gone: the batch has failed. But a batch that PostgreSQL rolled back in
+                # favour of another process can simply be run again, after a random pause.
                 if not tries_left or getattr(error.orig, "sqlstate", None) not in (DEADLOCK, SERIALIZATION_FAILURE):
                     raise
                 time.sleep(random.uniform(0, LONGEST_BACKOFF_SECONDS))  # noqa: S311 - no secret
             except Exception:
-                # One of them is at fault, or another process wrote the same row just now: a second look finds it.
+                # One job is at fault, or another process has just written the same row: run one by one, only it fails.
                 with self._engine.begin() as connection:
                     _one_by_one(connection, batch)
                 return len(batch)
@@ -151,8 +151,8 @@ class Writer:
                 return done
         raise AssertionError("the last try returns or raises")
 
-    def _together(self, connection: Connection, batch: list[_Job]) -> int:
-        """Carry the batch out until an urgent job comes; gives how many jobs were done."""
+    def _run_groups(self, connection: Connection, batch: list[_Job]) -> int:
+        """Run the batch until an urgent job comes; returns how many jobs were done."""
         done = 0
         for group in _alike(batch):
             if done and not batch[0].urgent and self._urgent_put != self._urgent_taken:
@@ -163,7 +163,7 @@ class Writer:
         return done
 
     def _settle(self) -> None:
-        """In a quiet moment, move the journal into the SQLite file, so that a plain copy of it is whole."""
+        """When idle, move the journal into the SQLite file, so that a plain copy of the file is complete."""
         if self._engine.dialect.name != "sqlite":
             return
         try:
@@ -172,7 +172,7 @@ class Writer:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
                 connection.close()
-        except Exception as error:  # a reader may be in the way; the next quiet moment comes
+        except Exception as error:  # a reader may block it; the writer will be idle again
             log.debug("checkpoint postponed", reason=str(error))
 
 
@@ -198,7 +198,7 @@ def _one_by_one(connection: Connection, batch: list[_Job]) -> None:
 
 def _answer(batch: list[_Job]) -> None:
     for job in batch:
-        if job.future.done():  # the caller went away; what it asked for is written all the same
+        if job.future.done():  # the caller was cancelled; its write is committed all the same
             continue
         if isinstance(job.outcome, Exception):
             job.future.set_exception(job.outcome)

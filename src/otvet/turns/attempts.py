@@ -56,7 +56,7 @@ class TakenOver(StorageError):
     """Another process owns the turn, because this process seemed dead. Nothing was stored; this process must stop."""
 
 
-TAKEN_OVER = N_("another process has taken the turn over")
+TAKEN_OVER = N_("another process has taken the question over")
 
 
 class Attempt:

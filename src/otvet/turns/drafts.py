@@ -15,7 +15,7 @@ from otvet.turns.changes import join, move, note
 from otvet.turns.queue import waiting_turn
 from otvet.turns.turn import OPEN, Reason, State, Turn, get, turns
 
-NO_DRAFT = N_("the turn {turn} is no draft that waits for a manager")
+NO_DRAFT = N_("the question {turn} has no draft that waits for a manager")
 WROTE_ON = N_("the client has written on since the draft {turn}; a new one is being written")
 
 MOST_REDRAFTS = 2

@@ -16,8 +16,8 @@ from otvet.turns.queue import UNKNOWN, waiting_turn
 from otvet.turns.turn import IN_HAND, SELECTED, Reason, State, Turn, get, turns
 
 STILL_KEPT = N_(
-    "the turn {turn} is kept because amoCRM is not connected: connect it with otvet connect, start the server again, "
-    "then try this once more"
+    "the question {turn} is kept because amoCRM is not connected: connect it with otvet connect, start the server"
+    " again, then try this once more"
 )
 
 

@@ -235,7 +235,7 @@ async def turn(request: Request, turn_id: int) -> dict[str, Any]:
 
     found: dict[str, Any] | None = await request.app.state.service.database.read(look)
     if found is None:
-        raise HTTPException(404, _("there is no turn {turn}").format(turn=turn_id))
+        raise HTTPException(404, _("there is no question {turn}").format(turn=turn_id))
     return found
 
 
@@ -261,7 +261,7 @@ async def retry(request: Request, turn_id: int) -> dict[str, Any]:
         raise HTTPException(409, why_not)
     answers = await service.database.write(lambda connection: staff.retry(connection, turn_id, now))
     if answers is None:
-        raise HTTPException(409, _("the turn {turn} is not one that can be tried again").format(turn=turn_id))
+        raise HTTPException(409, _("the question {turn} cannot be tried again").format(turn=turn_id))
     service.worker.put([answers])
     return {"turn_id": answers, "state": "under way"}  # another turn if the client has written on meanwhile
 

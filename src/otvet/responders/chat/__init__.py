@@ -1,1 +1,1 @@
-"""Any model with chat completions as a writer of replies."""
+"""A responder for any model with chat completions."""

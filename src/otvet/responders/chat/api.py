@@ -18,17 +18,17 @@ from otvet.responders.chat.messages import Message
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
-_NO_CREDIT = "insufficient_quota"  # as a type it stands for all reasons, as a code it is the older way
+_NO_CREDIT = "insufficient_quota"  # as the error's type; older answers have it as the code
 _FILTERED = "content_filter"
 
 
 class OpenAiModel:
     """A Model at an endpoint.
 
-    api_key: sent as ``Authorization: Bearer``, unless ``headers`` hold an Authorization; None: neither.
-    temperature: None: not sent. Models that do not take it are found out and spared it.
+    api_key: sent as ``Authorization: Bearer``, unless ``headers`` have an Authorization; None: not sent.
+    temperature: None: not sent. It is left out too once the model has refused it.
     extra: further fields of the request; they win over ours.
-    trust: whose certificates are accepted; None: those that the system accepts.
+    trust: the certificates to accept; None: the system's.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class OpenAiModel:
     async def _try(
         self, client: "AsyncOpenAI", messages: Sequence[Message], max_tokens: int, seconds: float
     ) -> "tuple[object, APIStatusError | None]":
-        """The JSON of the answer, or the refusal."""
+        """The JSON of the answer, or the error of a refusal."""
         import openai
 
         failure: ResponderError
@@ -92,10 +92,10 @@ class OpenAiModel:
             failure = unreachable(error)
         except ValueError:  # not JSON, or not even text
             failure = not_a_model(200)
-        raise failure  # out here, so that no traceback holds what the service said
+        raise failure  # outside of the except blocks, so that no traceback holds the service's words
 
     def _give_in(self, error: "APIStatusError") -> bool:
-        """Do without what this model does not take, from now on; False if there is nothing to change."""
+        """From now on leave out the parameter that the model refused; False if there is none to leave out."""
         if error.status_code != 400:
             return False
         if error.param == "max_tokens" and self._limit == "max_tokens":

@@ -1,7 +1,7 @@
-"""The official OpenAI client: loaded when it is first needed, and speaking to the one address that it was given.
+"""The official OpenAI client: loaded when it is first needed, and limited to the one address that it is given.
 
-It reads variables (OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS ...) that are meant for other programs, and perhaps for another
-service, and it follows redirects. Both would take a key or a client's words where they do not belong.
+By itself it reads variables (OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS ...) that are meant for other programs, and follows
+redirects. Both could send a key or a client's words to another service.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ MOST_CONNECTIONS = 2000
 
 
 class Client:
-    """AsyncOpenAI, for all calls to an address.
+    """AsyncOpenAI for all calls to one address.
 
-    api_key: sent as ``Authorization: Bearer``; None where the address needs none.
-    trust: whose certificates are accepted; None: those that the system accepts.
+    api_key: sent as ``Authorization: Bearer``; None if the address needs none.
+    trust: the certificates to accept; None: the system's.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class Client:
         """The client, opened if it is not."""
         async with self._opening:
             if self._client is None:
-                # Loading takes a third of a second, in which the webhook must go on.
+                # In a thread: loading takes a third of a second and must not block the webhook.
                 self._client = await asyncio.to_thread(self._open)
             return self._client
 
     @property
     def headers(self) -> dict[str, Any]:
-        """What each call must bring: without a key no Authorization, which the client would make up."""
+        """The headers of each call: without a key they remove the Authorization that the client would make up."""
         from openai import Omit
 
         return {} if self._api_key else {"Authorization": Omit()}
@@ -64,10 +64,10 @@ class Client:
             http_client=httpx2.AsyncClient(
                 verify=self._trust or httpx2.create_ssl_context(),
                 follow_redirects=False,
-                # A question that waits for a connection spends its budget; one that waits for an answer costs little.
+                # Many connections: a question that waits for one spends its budget, while an open one costs little.
                 limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=20),
             ),
         )
         client.organization = client.project = client.admin_api_key = None
-        client._custom_headers = {}  # there is no public way to leave out those of the environment
+        client._custom_headers = {}  # there is no public way to leave out the environment's headers
         return client

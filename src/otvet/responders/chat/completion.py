@@ -1,7 +1,7 @@
-"""A chat completion as its JSON tells it: the text for the client and what it cost, or why there is none.
+"""Reads the JSON of a chat completion: the text for the client and its cost, or the reason why there is none.
 
-A reason is a sentence for the operator. The service's own message is left out on purpose: it can quote what a client
-wrote, or a part of the key.
+A reason is a sentence for the operator. The service's own message is left out on purpose: it can quote the client's
+words or a part of the key.
 """
 
 import math
@@ -16,7 +16,7 @@ from otvet.responders.base import Declined, ResponderError
 from otvet.responders.chat.messages import TOKENIZER
 from otvet.responders.markdown import plain_text
 
-# Models that think aloud: with both tags, or with the closing one alone where the prompt held the opening one.
+# Thoughts of models that think aloud: between two tags, or before the closing tag if the prompt had the opening one.
 _THOUGHTS = re.compile(r"\A.*</(?:think|thinking|thought)>|<(?:think|thinking|thought)>.*\Z", re.DOTALL | re.IGNORECASE)
 _OUR_TAGS = re.compile(r"</?(?:manager|review|known|summary|knowledge|passage|message)\b[^<>\n]*>", re.IGNORECASE)
 
@@ -35,11 +35,11 @@ _USAGE = {"prompt_tokens": "prompt_tokens", "completion_tokens": "completion_tok
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model wrote.
+    """A model's text.
 
-    model: as the service names it, which may say more than was asked for.
-    tokens: ``tokens``, and ``prompt_tokens`` and ``completion_tokens`` as far as they were told; ``estimated`` stands
-    beside them where the service does not count.
+    model: the service's own name of it, which may be longer than the name in the settings.
+    tokens: ``tokens``, and ``prompt_tokens`` and ``completion_tokens`` if the service gives them; ``estimated`` is set
+        if the service does not count.
     """
 
     text: str
@@ -47,14 +47,14 @@ class Completion:
     tokens: Mapping[str, int] = field(default_factory=dict)
 
     def after(self, tokens: int) -> Self:
-        """This completion with the ``tokens`` added that a call before it has cost for nothing."""
+        """This completion with the ``tokens`` of a failed call before it added."""
         return replace(self, tokens={**self.tokens, "tokens": self.tokens["tokens"] + tokens}) if tokens else self
 
 
 def read_completion(body: object, prompt_tokens: float = 0) -> Completion:
-    """Understand the answer of a chat-completions endpoint; ResponderError when it holds no text for a client.
+    """Read the answer of a chat-completions endpoint; ResponderError if it has no text for a client.
 
-    prompt_tokens: an estimate of the question's, for a service that does not count.
+    prompt_tokens: an estimate of the prompt's tokens, for a service that does not count.
     """
     answer = _mapping(body)
     tokens = _tokens(answer, prompt_tokens)
@@ -68,14 +68,14 @@ def read_completion(body: object, prompt_tokens: float = 0) -> Completion:
 
 
 def for_client(text: str) -> str:
-    """The words alone: no thoughts, none of our tags, no Markdown. It may be empty."""
+    """The text without thoughts, our tags and Markdown; it may be empty."""
     return plain_text(_OUR_TAGS.sub("", _THOUGHTS.sub("", text))).strip()
 
 
 def by_status(status: int, *, out_of_credit: bool = False) -> ResponderError:
     """The error for an HTTP status that is no success.
 
-    out_of_credit: the service said that this is why, whatever the status (OpenAI says so with a 429).
+    out_of_credit: the service gave this as the reason; OpenAI does so with a 429.
     """
     if out_of_credit or status in _REFUSALS:
         return ResponderError(_(_REFUSALS[402 if out_of_credit else status]), permanent=True, status=status)
@@ -91,12 +91,12 @@ def by_status(status: int, *, out_of_credit: bool = False) -> ResponderError:
 
 
 def not_a_model(status: int | None = None) -> ResponderError:
-    """Something answered, but not as a chat-completions endpoint does: a proxy's page, or a wrong address."""
+    """The error for an answer that is no chat completion, such as a proxy's page or that of a wrong address."""
     return ResponderError(_("What answered is no model's service; check its address and the proxy."), status=status)
 
 
 def unreachable(error: BaseException) -> ResponderError:
-    """No answer came because of the connection; ``error`` is why."""
+    """The error for a failed connection; ``error`` is the cause."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -107,7 +107,7 @@ def unreachable(error: BaseException) -> ResponderError:
 
 
 def too_late(seconds: float) -> ResponderError:
-    """The time that the setting allows is over; what the model has written by then may have to be paid for."""
+    """The error for a used-up budget; the model may have written a part that has to be paid for."""
     text = _("The model did not answer within {seconds} seconds.")
     return ResponderError(text.format(seconds=f"{round(seconds, 1):g}"), ambiguous=True)
 
@@ -143,7 +143,7 @@ def _must_be_finished(reason: object, message: Mapping[str, Any]) -> None:
 
 
 def _fault(answer: Mapping[str, Any]) -> ResponderError:
-    """A success without choices: some services report a fault of the model behind them so, with its status inside."""
+    """The error for a success without choices: some services report the model's own error so, its status inside."""
     error = _mapping(answer.get("error"))
     if not error:
         return not_a_model(200)
@@ -152,14 +152,14 @@ def _fault(answer: Mapping[str, Any]) -> ResponderError:
 
 
 def _content(content: object) -> str:
-    """A string, or parts of which those with text count."""
+    """The text of a message's content: a string, or a list of parts."""
     if isinstance(content, list):
         return "".join(str(_mapping(part).get("text") or "") for part in content)
     return content if isinstance(content, str) else ""
 
 
 def _tokens(answer: Mapping[str, Any], prompt_tokens: float) -> dict[str, int]:
-    """What the answer has cost, also one that is of no use."""
+    """The tokens of the answer, also of a useless one."""
     usage = _mapping(answer.get("usage"))
     counts = {ours: usage.get(theirs) for theirs, ours in _USAGE.items()}
     told = {name: count for name, count in counts.items() if isinstance(count, int)}

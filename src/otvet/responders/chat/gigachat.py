@@ -1,6 +1,6 @@
 """GigaChat through its own client, an extra: ``pip install "otvet[gigachat]"``. It is loaded with the first question.
 
-The client signs in at another address, for a token of 30 minutes, and renews it by itself.
+The client gets a token for 30 minutes at another address and renews it by itself.
 Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api
 """
 
@@ -19,7 +19,7 @@ from otvet.responders.chat.messages import Message
 
 
 class Client(Protocol):
-    """What is used of ``gigachat.GigaChat``."""
+    """The part of ``gigachat.GigaChat`` that is used."""
 
     async def achat(self, payload: dict[str, Any]) -> Any:
         """The completion, as a pydantic model."""
@@ -30,10 +30,10 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A client and what it raises.
+    """A client and its errors.
 
-    refusal: an answer that is no success; it has a ``status_code``.
-    late, broken: of the HTTP library below it; every ``late`` is a ``broken`` too.
+    refusal: for an answer that is no success; it has a ``status_code``.
+    late, broken: the HTTP library's errors for a time-out and a failed connection; each ``late`` is a ``broken`` too.
     """
 
     client: Client
@@ -43,14 +43,14 @@ class Library:
 
 
 class GigaChatModel:
-    """A Model that is GigaChat's.
+    """A Model of GigaChat.
 
     credentials: the authorization key of the project, not its secret.
-    scope: GIGACHAT_API_PERS, GIGACHAT_API_B2B or GIGACHAT_API_CORP, as the contract is.
-    base_url: None: where the client library asks.
+    scope: GIGACHAT_API_PERS, GIGACHAT_API_B2B or GIGACHAT_API_CORP, depending on the contract.
+    base_url: None: the client library's default.
     extra: further fields of the request; they win over ours.
-    trust: whose certificates are accepted.
-    load: gives the Library, from the options of ``gigachat.GigaChat``.
+    trust: the certificates to accept.
+    load: makes the Library from the options of ``gigachat.GigaChat``.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class GigaChatModel:
         self._opening = asyncio.Lock()
 
     async def complete(self, messages: Sequence[Message], *, max_tokens: int, seconds: float) -> object:
-        """See Model; ``seconds`` is for the caller to keep, the client has one time-out for all calls."""
+        """See Model. The caller enforces ``seconds``: the client has one time-out for all calls."""
         async with self._opening:
             if self._library is None:
                 self._library = await asyncio.to_thread(self._load, **self._options)
@@ -96,11 +96,11 @@ class GigaChatModel:
             failure = too_late(seconds)
         except library.broken as error:
             failure = unreachable(error)
-        except (ValueError, TypeError, KeyError):  # the client does not catch what is not the JSON it expects
+        except (ValueError, TypeError, KeyError):  # the client does not handle unexpected JSON
             failure = not_a_model(200)
         else:
             return answer
-        raise failure  # out here, so that no traceback holds what the service said
+        raise failure  # outside of the except blocks, so that no traceback holds the service's words
 
     async def aclose(self) -> None:
         """See Model."""
@@ -115,6 +115,6 @@ def _load(**options: Any) -> Library:
     from gigachat.exceptions import ResponseError
 
     given = {name: value for name, value in options.items() if value is not None}
-    # A reply waits as long as its budget says; the client would give up earlier.
+    # The reply's budget limits the call; the client's default time-out is shorter.
     client = GigaChat(**given, timeout=600, max_retries=0)
     return Library(client, ResponseError, httpx.TimeoutException, httpx.HTTPError)

@@ -1,6 +1,6 @@
-"""A chat model's messages: what it is told, in the order it is told, within a number of tokens.
+"""Composes the messages for a chat model, within a number of tokens.
 
-A client's words stand in ``user`` messages, a manager's in a tag.
+A client's words are in ``user`` messages, a manager's in a tag.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,10 +20,10 @@ from otvet.responders.prompt_parts import (
 )
 
 SUMMARY_TOKENS = 400
-"""What a summary may take of an answer."""
+"""The most tokens of a summary."""
 
 TOKENIZER = Tokenizer(ascii=0.3, letter=0.5, other=1.5, around=8.4)
-"""On the high side of today's tokenizers."""
+"""A guess on the high side of today's tokenizers."""
 
 _EARLIER = "[…]"
 _AROUND_MESSAGE = 4.0  # the role and the marks around it
@@ -47,14 +47,14 @@ Message = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The messages for a model, and which passages it was given."""
+    """The messages for a model, and the passages in them."""
 
     messages: tuple[Message, ...]
     passages: tuple[Passage, ...]
 
 
 def compose(context: Context, limit: float) -> Conversation:
-    """Everything for a reply within ``limit`` estimated tokens; longer instructions are told all the same."""
+    """The messages that ask for a reply, within ``limit`` estimated tokens; instructions are never cut."""
     fixed = Parts.fixed(context, TOKENIZER, limit)
     frame = [_system(fixed), _user(_EARLIER), *_rewriting(fixed)]
     taken = sum(TOKENIZER.count(message["content"]) + _AROUND_MESSAGE for message in frame)
@@ -90,7 +90,7 @@ def _user(text: str) -> Message:
 
 
 def _rewriting(parts: Parts) -> list[Message]:
-    """The refused draft and what is wrong with it, when it is to be written once more."""
+    """The refused draft and its findings, if the reply has to be written again."""
     if not parts.findings:
         return []
     findings = "\n".join(f"- {finding}" for finding in parts.findings)
@@ -100,7 +100,7 @@ def _rewriting(parts: Parts) -> list[Message]:
 
 
 def _joined(lines: Iterable[Line]) -> list[Message]:
-    """One message for what one side said in a row; some models take nothing but alternating roles, a user's first."""
+    """One message for each side's lines in a row: some models accept only alternating roles, the user's first."""
     messages: list[Message] = []
     for line in lines:
         role = "user" if line.sender == "client" else "assistant"

@@ -1,4 +1,4 @@
-"""The model that the settings name, ready to be asked."""
+"""Makes the chat responder from the settings."""
 
 import json
 import ssl
@@ -19,9 +19,9 @@ from otvet.settings.settings import Settings
 def from_settings(
     settings: Settings, clock: Clock, load_gigachat: Callable[..., Library] | None = None
 ) -> ChatResponder | None:
-    """The responder, or None when no model is named. SettingsError when what belongs to it is missing or wrong.
+    """The responder, or None if no model is set. SettingsError if one of its other settings is missing or wrong.
 
-    load_gigachat: gives GigaChat's client; None: the package's own, which is an extra.
+    load_gigachat: makes GigaChat's client; None: the package's own, which is an extra.
     """
     if settings.openai_model is None:
         if settings.openai_base_url is not None:
@@ -50,7 +50,7 @@ TEMPERATURE = 0.2  # facts, not ideas; OTVET_OPENAI_EXTRA may give another
 
 def _openai(settings: Settings) -> Model:
     if settings.openai_base_url is None:
-        # No address is assumed: words meant for a server of one's own must not go elsewhere.
+        # There is no default address: words meant for the company's own server must not go elsewhere.
         raise SettingsError(_("OTVET_OPENAI_MODEL is set; set OTVET_OPENAI_BASE_URL too"))
     temperature, extra = _extra(settings)
     return OpenAiModel(
@@ -82,7 +82,7 @@ def _gigachat(settings: Settings, scope: str, load: Callable[..., Library] | Non
 
 
 def _extra(settings: Settings) -> tuple[float | None, dict[str, Any]]:
-    """The temperature, None where none is to be sent, and the further fields of the request."""
+    """The temperature (None: not sent), and the further fields of the request."""
     extra = dict(json.loads(settings.openai_extra)) if settings.openai_extra else {}
     return extra.pop("temperature", TEMPERATURE), extra
 
@@ -92,7 +92,7 @@ def _secret(value: Any) -> str | None:
 
 
 def _trust(file: Path | None) -> ssl.SSLContext:
-    """The system's certificates, and those of the file beside them."""
+    """The system's certificates and those of the file."""
     context = ssl.create_default_context()
     if file is not None:
         try:

@@ -1,4 +1,4 @@
-"""Replies written by any model that speaks chat completions: everything is told anew each time, in one call."""
+"""Replies by any model with chat completions: one call with the whole conversation for each reply."""
 
 import asyncio
 import math
@@ -12,14 +12,14 @@ from otvet.responders.chat.completion import Completion, read_completion, too_la
 from otvet.responders.chat.messages import SUMMARY_TOKENS, TOKENIZER, Message, compose, compose_summary
 
 RETRY_SECONDS = 1.0
-"""The pause before the second and last call, when the first one failed in passing."""
+"""The pause before the second and last call, after a temporary failure of the first one."""
 
 
 class Model(Protocol):
     """A model behind one client library."""
 
     async def complete(self, messages: Sequence[Message], *, max_tokens: int, seconds: float) -> object:
-        """One call, and the JSON that came back as it is; ResponderError when none did."""
+        """Make one call and return the JSON of its answer unchanged; ResponderError if there is none."""
         ...
 
     async def aclose(self) -> None:
@@ -31,10 +31,10 @@ class ChatResponder:
     """A Responder, and a Summariser, that asks a Model.
 
     budget_seconds: the time for one reply, or for one summary.
-    max_tokens: what an answer may take; with models that think aloud, their thoughts included.
-    context_tokens: what the model takes, prompt and answer together.
+    max_tokens: the most tokens of an answer, a model's thoughts included.
+    context_tokens: the most tokens of prompt and answer together.
 
-    Nothing is remembered in the attempt: a question that a crash interrupted is asked once more.
+    The attempt remembers nothing: a question that a crash interrupted is asked again.
     """
 
     name = "openai"
@@ -56,7 +56,7 @@ class ChatResponder:
         self._context_tokens = context_tokens
 
     async def reply(self, context: Context, attempt: Attempt) -> Reply:
-        """Ask once, and once more if that failed in passing and there is time."""
+        """See Responder."""
         begun = self._clock.monotonic()
         told = compose(context, self._context_tokens - self._max_tokens)
         completion = await self._ask(told.messages, self._max_tokens, attempt.started_at)
@@ -70,17 +70,17 @@ class ChatResponder:
     async def summarise(self, lines: Sequence[Line], before: str, language: str) -> Reply:
         """See Summariser."""
         messages = compose_summary(lines, before, language, self._context_tokens - SUMMARY_TOKENS)
-        # Of a model that thinks aloud the thoughts count too.
+        # The thoughts of a model that thinks aloud count too.
         max_tokens = max(SUMMARY_TOKENS, self._max_tokens)
         completion = await self._ask(messages, max_tokens, self._clock.now())
         return Reply(completion.text, self.name, completion.model, completion.tokens)
 
     async def aclose(self) -> None:
-        """Close the connections; no reply may be under way."""
+        """Close the connections; no call may be in flight."""
         await self._model.aclose()
 
     async def _ask(self, messages: Sequence[Message], max_tokens: int, since: datetime) -> Completion:
-        """One call, and one more if that failed in passing and there is time. The tokens are those of both."""
+        """Make one call, and one more after a temporary failure if there is time; the tokens of both are added."""
         try:
             return await self._call(messages, max_tokens, since)
         except ResponderError as error:
@@ -100,7 +100,7 @@ class ChatResponder:
             raise too_late(self._budget)
         prompt_tokens = sum(TOKENIZER.count(message["content"]) for message in messages)
         try:
-            # A client's own time-outs are for each read, and an answer can trickle in.
+            # The client's own time-outs are for each read, and an answer can come in many small reads.
             async with asyncio.timeout(left):
                 body = await self._model.complete(messages, max_tokens=max_tokens, seconds=left)
         except (TimeoutError, ResponderError) as failure:

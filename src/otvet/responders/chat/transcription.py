@@ -7,18 +7,18 @@ from otvet.errors import SettingsError
 from otvet.i18n import _
 from otvet.responders.chat.client import Client
 
-LONGEST = 4000  # characters of a text that are kept
+LONGEST = 4000  # characters; a longer text is cut
 
-# By how a file begins: amoCRM names an M4A file .ogg, and the endpoints go by the name.
+# The kinds of files by their first bytes: amoCRM names an M4A file .ogg, and endpoints trust the name.
 _BEGINNINGS = ((b"OggS", "ogg"), (b"ID3", "mp3"), (b"fLaC", "flac"), (b"\x1aE\xdf\xa3", "webm"))
 
 
 class NotTranscribed(Exception):
-    """No text came of it; the message says why and quotes nothing."""
+    """There is no text; the message says why and quotes nothing."""
 
 
 def kind_of(content: bytes) -> str | None:
-    """The ending for what a sound file holds; None when it is none that is known."""
+    """The file name's ending for a sound file's format; None if the format is unknown."""
     for beginning, kind in _BEGINNINGS:
         if content.startswith(beginning):
             return kind
@@ -32,7 +32,7 @@ def kind_of(content: bytes) -> str | None:
 
 
 class Transcription:
-    """An endpoint and its model. api_key: None for a server of one's own that needs none."""
+    """An endpoint and its model. api_key: None if the server needs none."""
 
     def __init__(self, base_url: str, model: str, api_key: str | None) -> None:
         if api_key and not (api_key.isascii() and api_key.isprintable()):
@@ -41,7 +41,7 @@ class Transcription:
         self._client = Client(base_url, api_key, max_retries=1)
 
     async def text_of(self, content: bytes) -> str:
-        """What is said in a sound file; the caller sets how long it may take. Raises NotTranscribed."""
+        """The words in a sound file; the caller limits the time. Raises NotTranscribed."""
         kind = kind_of(content)
         if kind is None:
             raise NotTranscribed("it is no sound file that is known")
@@ -60,5 +60,5 @@ class Transcription:
         return text.strip()[:LONGEST]
 
     async def aclose(self) -> None:
-        """Close what is open."""
+        """Close the connections."""
         await self._client.aclose()

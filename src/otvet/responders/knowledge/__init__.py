@@ -1,1 +1,1 @@
-"""The knowledge folder: what it says, how it is searched, and the local answer from it."""
+"""The knowledge folder: its passages, the search over them, and the local answer."""

@@ -1,4 +1,4 @@
-"""From a written text to search terms: Russian and English words without their endings."""
+"""Turns a text into search terms: Russian and English words without their endings."""
 
 import re
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""Manus as a writer of replies."""
+"""A responder that asks Manus."""

@@ -1,4 +1,4 @@
-"""Alembic's entry point: migrate on the connection that was handed over, inside its transaction."""
+"""Alembic's entry point: migrates on the caller's connection, inside its transaction."""
 
 from alembic import context
 

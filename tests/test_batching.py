@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from otvet.amocrm.answers import AmoError
-from otvet.deals.batching import MOST_TOGETHER, Card, Together
+from otvet.deals.batching import MOST_TOGETHER, Card, CardBatcher
 
 THERE = 1000
 
@@ -33,7 +33,7 @@ class Account:
 
     def want(self, *card_ids: int) -> list[Card | BaseException | None]:
         async def all_of_them() -> list[Card | BaseException | None]:
-            cards = Together(self.one, self.many)
+            cards = CardBatcher(self.one, self.many)
             return await asyncio.gather(*(cards.get(card_id) for card_id in card_ids), return_exceptions=True)
 
         return asyncio.run(all_of_them())
@@ -63,7 +63,7 @@ def test_everybody_hears_of_a_failure_and_the_next_call_is_made() -> None:
     account = Account(fails=refused)
 
     async def twice() -> tuple[list[Card | BaseException | None], Card | None]:
-        cards = Together(account.one, account.many)
+        cards = CardBatcher(account.one, account.many)
         first = await asyncio.gather(cards.get(1), cards.get(2), return_exceptions=True)
         account.fails = None
         return first, await cards.get(1)
@@ -81,7 +81,7 @@ def test_who_waits_when_it_stops_is_let_go() -> None:
             begun.set()
             await asyncio.Event().wait()
 
-        cards = Together(never, never)  # type: ignore[arg-type]
+        cards = CardBatcher(never, never)  # type: ignore[arg-type]
         waiting = asyncio.create_task(cards.get(1))
         await begun.wait()
         await cards.stop()
