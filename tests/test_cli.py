@@ -277,13 +277,24 @@ def test_the_scripts_at_the_root_are_the_commands(script: str, tmp_path: Path) -
     assert f"otvet {SCRIPTS[script]}" in result.stdout
 
 
+def alone(script: str, folder: Path, *python: str) -> subprocess.CompletedProcess[str]:
+    """A script at the root of a folder that has no environment of its own."""
+    (folder / "tools").mkdir()
+    for name in (script, "tools/__init__.py", "tools/environment.py"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    command = [*python, script, "--help"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment(folder))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_runs_with_any_python_that_has_otvet(script: str, tmp_path: Path) -> None:
+    result = alone(script, tmp_path, sys.executable)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"otvet {SCRIPTS[script]}" in result.stdout
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_script_without_an_environment_tells_how_to_get_it(script: str, tmp_path: Path) -> None:
-    (tmp_path / "tools").mkdir()
-    for name in (script, "tools/__init__.py", "tools/environment.py"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    result = subprocess.run(
-        ["/usr/bin/env", "python3", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    result = alone(script, tmp_path, sys.executable, "-S")
     assert result.returncode == 1
     assert "make run" in one_line(result.stderr)

@@ -1,5 +1,6 @@
-"""For the scripts at the root: run Otvet in the project's environment, whichever Python they were started with."""
+"""For the scripts at the root: run Otvet with the Python that runs them, or else in the project's environment."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -8,7 +9,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def otvet(*arguments: str) -> None:
-    """Become ``otvet ARGUMENTS``, or say in one line how to get the environment. Does not return."""
+    """Run ``otvet ARGUMENTS``, or say in one line how to install it. Does not return."""
+    if importlib.util.find_spec("otvet") is not None:
+        from otvet.cli import main
+
+        main(list(arguments))
     program = ROOT / ".venv" / "bin" / "otvet"
     if not program.exists():
         sys.exit("Otvet is not installed yet. Run: make run   (Otvet ещё не установлен. Выполните: make run)")
