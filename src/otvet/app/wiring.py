@@ -64,13 +64,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     lock = single_instance.lock(settings.sqlite_path) if settings.is_sqlite else None
     database = Database(settings.database_url)
     upgrade.prepare(database, clock.now())
-    with database.writes.begin() as connection:
-        name = keyvalue.recall_or_make(connection, "name", entropy_bytes=6)
-        secret = (
-            settings.webhook_secret.get_secret_value()
-            if settings.webhook_secret
-            else keyvalue.recall_or_make(connection, "webhook_secret", entropy_bytes=24)
-        )
+    name, secret = _name_and_secret(settings, database)
     certificates = httpx2.create_ssl_context()  # reads the certificates once for both clients
     http, amocrm_http = _http(certificates, CONNECTIONS), _http(certificates, AMOCRM_CONNECTIONS)
     me = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
@@ -112,14 +106,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     pause = timedelta(minutes=settings.manager_pause_minutes)
     adopt = told_twice.adopt if settings.amocrm_client_secret else None
     inbox = Inbox(database, clock, partial(worker.put, new=True), pause, adopt)
-    watch = None
-    if amocrm and source and settings.amocrm_base_url:
-        destination = settings.webhook_url(secret) if settings.public_url else None
-        silence = None if settings.silence_hours is None else timedelta(hours=settings.silence_hours)
-        watched = Watched(
-            settings.amocrm_base_url, destination, silence, working_hours.read(settings.working_hours, zone), zone
-        )
-        watch = Watch(database, clock, amocrm, source, inbox, watched)
+    watch = Watch(database, clock, amocrm, source, inbox, _watched(settings, secret)) if amocrm and source else None
     return Service(
         me=me,
         settings=settings,
@@ -142,6 +129,27 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         model=model,
         voice=voice,
         lock=lock,
+    )
+
+
+def _name_and_secret(settings: Settings, database: Database) -> tuple[str, str]:
+    """The installation's name, and the secret in the webhook's address."""
+    with database.writes.begin() as connection:
+        name = keyvalue.recall_or_make(connection, "name", entropy_bytes=6)
+        if settings.webhook_secret:
+            return name, settings.webhook_secret.get_secret_value()
+        return name, keyvalue.recall_or_make(connection, "webhook_secret", entropy_bytes=24)
+
+
+def _watched(settings: Settings, secret: str) -> Watched:
+    """What the watch looks after, in a connected account."""
+    zone = working_hours.zone_of(settings.timezone)
+    return Watched(
+        settings.amocrm_base_url or "",
+        settings.webhook_url(secret) if settings.public_url else None,
+        None if settings.silence_hours is None else timedelta(hours=settings.silence_hours),
+        working_hours.read(settings.working_hours, zone),
+        zone,
     )
 
 
