@@ -295,14 +295,14 @@ def test_a_message_that_named_the_deal_meanwhile_wins(database: Database) -> Non
         search.client_writes("first", message_id="m-1")
 
         async def play(finder: Finder) -> None:
-            ask = finder._ask
+            ask = finder._lead_and_contact
 
             async def slowly(one: Any) -> Any:
                 answer = await ask(one)
                 search.client_writes("second", LEAD, message_id="m-2")
                 return answer
 
-            finder._ask = slowly  # type: ignore[method-assign]
+            finder._lead_and_contact = slowly  # type: ignore[method-assign]
             await finder.look()
 
         search.run(play)

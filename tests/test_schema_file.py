@@ -38,4 +38,5 @@ def test_every_table_has_its_sentence_and_columns_have_the_comments_of_the_code(
         r"^CREATE TABLE (\w+)", text, re.MULTILINE
     )
     assert "    amocrm_lead_id BIGINT, -- none: the deal is not known yet\n" in text
-    assert re.search(r"^    conversation_id INTEGER NOT NULL, -- Where the chat was last seen\. ", text, re.MULTILINE)
+    where = "The conversation where the chat was last seen"
+    assert re.search(rf"^    conversation_id INTEGER NOT NULL, -- {where}\. ", text, re.MULTILINE)
