@@ -133,6 +133,7 @@ def test_a_managers_message_is_never_answered(tmp_path: Path) -> None:
             assert [one["sender_type"] for one in server.messages(LEAD)] == ["manager", "manager"]
 
 
+@pytest.mark.slow
 def test_a_note_that_amocrm_took_without_saying_so_is_not_written_twice(tmp_path: Path) -> None:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)

@@ -405,6 +405,7 @@ def text_of(value: Any) -> Any:
     st.lists(odd(message()), max_size=6),
 )
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_whatever_the_rows_hold_none_is_lost(
     file: Path, client_rows: list[Old], conversation_rows: list[Old], message_rows: list[Old]
 ) -> None:

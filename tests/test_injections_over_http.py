@@ -220,6 +220,7 @@ def test_the_words_of_a_client_are_told_as_such(
 
 
 @each_attempt
+@pytest.mark.slow
 def test_asked_once_more_they_still_are_no_orders(
     obeyed: list[Left], outside: Outside, number: int, attempt: Attempt
 ) -> None:

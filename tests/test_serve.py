@@ -76,7 +76,7 @@ class Hurried(Otvet):
     program = (
         sys.executable,
         "-c",
-        "from otvet import app\n"
+        "from otvet.app import service as app\n"
         "from otvet.settings.loading import load_settings\n"
         "from otvet.commands import serve\n"
         "serve.GRACE_SECONDS, app.FINISH_SECONDS = 0.5, 1\n"
