@@ -273,14 +273,18 @@ class Play:
         return await self.senders[server].send(body, number)
 
     async def _kill(self) -> None:
-        while not await self._over_within(self.options.kill_every * self._dice.uniform(0.5, 1.5)):
+        pause = self.options.kill_every
+        while not await self._over_within(pause * self._dice.uniform(0.5, 1.5)):
             server = self._dice.choice(self.servers)
             self._living.remove(server)
             await asyncio.to_thread(server.kill)
             async with self._killed:
                 self.kills += 1
                 self._killed.notify_all()
+            begun = time.monotonic()
             await self._start(server)
+            # On a machine that takes long for a start, nothing would ever be answered between two kills.
+            pause = max(self.options.kill_every, (time.monotonic() - begun) / 2)
 
     async def _disturb(self, app: Faults, path: str, share: float) -> None:
         """Have a share of the requests go wrong, each time in another way, until all is delivered."""
