@@ -295,7 +295,7 @@ def test_amocrm_is_never_called_more_often_than_it_allows_by_all_together(
         list(threads.map(ask, islice(cycle(three), len(asked)), asked))
     wait_until_answered(database, asked)
     assert found(database, asked, amo) == []
-    # amoCRM allows 7 a second. A busy machine holds calls up and lets them go together, but none comes before its moment.
+    # amoCRM allows 7 a second. A busy machine holds calls up and lets them go together, but none comes too early.
     at = sorted(entry["at"] for entry in amo.log)
     early = [number for number, moment in enumerate(at) if number > 7 * (moment - at[0]) + 2 * 7]
     assert early == []
