@@ -19,8 +19,12 @@ test test-slow: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.installed-dev ## Install what is needed and run the tests, a few minutes
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=10 -m "not slow" $(ARGS)
 
+# Each of these starts several servers by itself.
+test-slow: WORKERS := 2
 test-slow: $(VENV)/.installed-dev ## Run the slow rest of the tests: kills at every point, chaos, several processes
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=10 -m slow $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=10 -m slow $(ARGS) || { \
+	  echo "What failed beside the others is run once more, with the machine to itself:"; \
+	  $(BIN)/pytest --last-failed --last-failed-no-failures none -m slow $(ARGS); }
 
 check: $(VENV)/.installed-dev ## Format, lint, types, layers and generated files: what CI asks besides the tests
 	$(BIN)/ruff format --check .
