@@ -1,8 +1,8 @@
 """For the scripts at the root: run Otvet with the Python that runs them, or else in the project's environment."""
 
-import importlib.util
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def otvet(*arguments: str) -> None:
     """Run ``otvet ARGUMENTS``, or say in one line how to install it. Does not return."""
-    if importlib.util.find_spec("otvet") is not None:
+    if any(metadata.distributions(name="otvet")):
         from otvet.cli import main
 
         main(list(arguments))
