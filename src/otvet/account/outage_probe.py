@@ -1,4 +1,4 @@
-"""Tries whether amoCRM takes calls again, so that a closed gate opens without waiting for the next reply."""
+"""Tries whether amoCRM takes calls again, so that an outage ends without waiting for the next reply."""
 
 from collections.abc import Awaitable, Callable
 
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 class OutageProbe:
-    """Reopens amoCRM's gate. opened: called in each process after any process has opened the gate."""
+    """Ends an outage. opened: called in each process after any process has ended the outage."""
 
     def __init__(
         self, database: Database, clock: Clock, amocrm: AmoClient, opened: Callable[[], Awaitable[None]]
@@ -28,14 +28,14 @@ class OutageProbe:
         self._was_closed = False
 
     async def look(self) -> None:
-        """If the gate is closed and its pause is over, try a call. One process runs this for all."""
+        """In an outage whose pause is over, try a call. One process runs this for all."""
         await self.notice()
         now = self._clock.now()
         if self._was_closed and await self._database.write(lambda connection: outages.claim_probe(connection, now)):
             await self._try()
 
     async def notice(self) -> None:
-        """Tell this process when the gate has been opened.
+        """Tell this process when the outage has ended.
 
         For every process: the replies that wait are in its memory.
         """

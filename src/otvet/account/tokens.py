@@ -88,7 +88,7 @@ def kept(connection: Connection, vault: Vault) -> Kept | None:
 
 
 def keep_consent(connection: Connection, vault: Vault, base_url: str, keys: Keys, pair: Pair, now: datetime) -> None:
-    """Store the first pair of a consent in place of the pair before, and open the gate that a refused token closed."""
+    """Store the first pair of a consent in place of the pair before, and end the outage that a refused token began."""
     values = {
         "base_url": base_url,
         "client_id": keys.client_id,

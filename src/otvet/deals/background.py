@@ -1,4 +1,4 @@
-"""Background calls to amoCRM: they let deliveries go first, and a refusal that holds for every call closes the gate."""
+"""Background calls to amoCRM: deliveries go first, and a refusal that holds for every call begins an outage."""
 
 from typing import Protocol
 
@@ -14,7 +14,7 @@ class Patient(Protocol):
     """A limit that can refuse a slot which is too far in the future."""
 
     async def acquire(self, patience: float | None = None) -> bool:
-        """See limits.SharedLimit."""
+        """See rate_limits.SharedLimit."""
         ...
 
 
