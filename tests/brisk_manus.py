@@ -12,10 +12,3 @@ def hurry() -> None:
     """Put the numbers of the environment, if it has any, in place of the product's."""
     manus.POLL_SECONDS = float(os.environ.get("MANUS_POLL_SECONDS", manus.POLL_SECONDS))
     manus.CALLS_A_MINUTE = int(os.environ.get("MANUS_CALLS_A_MINUTE", manus.CALLS_A_MINUTE))
-
-
-if __name__ == "__main__":
-    from otvet import cli  # it takes the language from the environment when it is loaded
-
-    hurry()
-    cli.main()

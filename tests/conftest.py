@@ -111,9 +111,9 @@ def postgres_url(postgres: databases.Postgres) -> Iterator[str]:
 @pytest.fixture
 def prepared_postgres_url(postgres: databases.Postgres) -> Iterator[str]:
     """A database with today's schema."""
-    url = postgres.create(databases.PREPARED)
+    url = postgres.lend()
     yield url
-    postgres.drop(url)
+    postgres.give_back(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

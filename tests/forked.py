@@ -65,12 +65,14 @@ class Forked:
 def become(folder: str, environment: Mapping[str, str], stdin: str, stdout: str, stderr: str) -> None:
     """Turn a copy into a process as ``subprocess.Popen`` would begin it; the last three are paths of files."""
     from otvet.commands.terminal import speak
+    from tests import brisk_manus
 
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
     speak()
+    brisk_manus.hurry()
     if "HURRY" in environment:
         hurry()
     for number, path in enumerate((stdin, stdout, stderr)):

@@ -25,7 +25,6 @@ from otvet.commands import serve
 from otvet.settings.loading import load_settings
 from otvet.settings.settings import SALESBOT_PATH, WEBHOOK_PATH
 from otvet.web import application
-from tests import brisk_manus
 from tests.forked import become
 
 
@@ -103,5 +102,4 @@ def run(folder: str, log: str, environment: Mapping[str, str]) -> None:
     how = signal.Signals[os.environ.get("KILL_WITH", "SIGKILL")]
     where, first = os.environ.get("KILL_WHERE", ""), os.environ.get("KILL_FROM", "")
     watch(Points(int(os.environ["KILL_AT"]), where, first, how))
-    brisk_manus.hurry()
     serve.serve(load_settings())

@@ -25,7 +25,6 @@ Value = TypeVar("Value")
 
 PROGRAM = Path(sys.executable).with_name("otvet")
 SECRET = "secret-of-the-tests"
-BRISK = Path(__file__).with_name("brisk_manus.py")
 PATIENCE_SECONDS = 60
 COMMAND_SECONDS = 120
 
@@ -82,9 +81,7 @@ class Otvet:
         return self
 
     def _begin(self) -> "subprocess.Popen[bytes] | Forked":
-        hurried = any(name.startswith("MANUS_") for name in self.environment)
-        program = (sys.executable, str(BRISK), "serve") if hurried else self.program
-        if program is None:
+        if self.program is None:
             if "OTVET_DATABASE_URL" not in self.environment:
                 _prepare(self.folder)
             self.log.write_bytes(b"")
@@ -92,7 +89,7 @@ class Otvet:
             return Forked(forked.run, ["serve"], str(self.folder), self.environment, *output)
         with self.log.open("wb") as output:
             return subprocess.Popen(
-                program, cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
+                self.program, cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
             )
 
     def _ready(self) -> bool:

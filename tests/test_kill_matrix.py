@@ -304,14 +304,6 @@ def matrix(
     return killed, wrong
 
 
-def test_a_kill_at_every_eighth_point(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Other points on another day."""
-    points = count(1 + datetime.now(UTC).toordinal() % EIGHTH, EIGHTH)
-    killed, wrong = matrix(tmp_path, databases("sqlite", tmp_path, request)[:2], points)
-    assert wrong == {}
-    assert len(killed) >= LEAST_POINTS // EIGHTH
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kill_at_any_point(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:

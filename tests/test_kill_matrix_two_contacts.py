@@ -7,7 +7,6 @@ written in their deal before, so a Salesbot is run for the contact and not for t
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -186,22 +185,6 @@ class ContactsChain(ChatChain):
 
 
 CHAINS = {way: type(f"By{way.title()}", (ContactsChain,), {"way": way}) for way in WAYS}
-
-
-def test_a_kill_at_every_eighth_point_whatever_the_way(tmp_path: Path) -> None:
-    """Each way has a share of them, and other points on another day."""
-    begin = 1 + datetime.now(UTC).toordinal() % EIGHTH
-
-    def one(number: int, way: str) -> tuple[set[int], dict[int, list[str]]]:
-        folder = tmp_path / way
-        folder.mkdir()
-        points = count(begin + EIGHTH * number, EIGHTH * len(WAYS))
-        return matrix(folder, [f"sqlite:///{folder / 'chain-0' / 'conversations.db'}"], points, CHAINS[way])
-
-    with ThreadPoolExecutor(len(WAYS)) as threads:
-        found = list(threads.map(one, range(len(WAYS)), WAYS))
-    assert [wrong for _killed, wrong in found] == [{}] * len(WAYS)
-    assert sum(len(killed) for killed, _wrong in found) >= LEAST_POINTS // EIGHTH
 
 
 @pytest.mark.slow

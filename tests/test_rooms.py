@@ -17,6 +17,7 @@ MOST_LINES = 420
 MAKES_THE_SCHEMA = "schema"  # takes rows over from older versions, before anybody else is there
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """The program's files, by their path in the package."""
     return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
@@ -64,7 +65,7 @@ def written(module: ast.Module) -> Iterator[str]:
         else:
             continue
         for subject in subjects:
-            if (name := names.get(ast.unparse(subject))) is not None:
+            if isinstance(subject, ast.Name | ast.Attribute) and (name := names.get(ast.unparse(subject))) is not None:
                 yield name
 
 
@@ -91,8 +92,9 @@ def tables_named(module: ast.Module) -> Iterator[tuple[str, str]]:
                     yield known, variables()[one.name]
                 for variable, table in variables().items():
                     yield f"{known}.{variable}", table
-        elif isinstance(node, ast.Assign) and (name := ast.unparse(node.targets[0])) in variables():
-            yield name, variables()[name]
+        elif isinstance(node, ast.Assign):
+            names = (one.id for one in node.targets if isinstance(one, ast.Name))
+            yield from ((name, variables()[name]) for name in names if name in variables())
 
 
 def test_a_write_elsewhere_is_seen() -> None:
