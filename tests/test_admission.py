@@ -48,7 +48,7 @@ def answered(stage: Stage, *turn_ids: int) -> list[str]:
 
 
 def a_stage(database: Database, rule: Policy, **more: Any) -> Stage:
-    stage = Stage(database, Writer("template", "Written."), **more)
+    stage = Stage(database, Writer("knowledge", "Written."), **more)
     stage.policy = rule
     return stage
 

@@ -24,15 +24,17 @@ from otvet.conversations.pauses import set_pause
 from otvet.conversations.tables import FOR_GOOD, messages
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import DeliveryOptions
+from otvet.delivery.staff_task import StaffTasks
 from otvet.intake.inbox import Received, store
 from otvet.responders.base import Attempt, Context, Reply, ResponderError
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.storage import heartbeats, outages
 from otvet.storage.database import Database
 from otvet.storage.writer import Writer as DatabaseWriter
-from otvet.turns import drafts, queue, sending, staff
+from otvet.turns import drafts, handoffs, queue, sending, staff
 from otvet.turns import turn as turn_
 from otvet.turns.attempts import attempts
+from otvet.turns.handoffs import Handoff
 from otvet.turns.policy import UNSURE_FOR, Policy, Wait
 from otvet.turns.turn import NEEDS_STAFF, Reason, State, turns
 from tests import in_hand
@@ -67,7 +69,7 @@ class Stage:
         self.database = database
         self.clock = FakeClock()
         self.delays: Delays | None = None
-        self.responders = responders or (Writer("template", "A manager will answer."),)
+        self.responders = responders or (Writer("knowledge", "Yes, we have it."),)
         self.policy = Policy()
         self.options = WritingOptions()
         self.delivery_options = DeliveryOptions()
@@ -77,6 +79,7 @@ class Stage:
         self.me = "this process"
         self.limiter: Limiter | None = None
         self.delivery: Delivery
+        self.staff_tasks: StaffTasks
         self.outage_probe: OutageProbe
         self._amo = amo
         self._count = 0
@@ -143,6 +146,14 @@ class Stage:
 
         asyncio.run(whole())
 
+    def tell_staff(self) -> None:
+        """As the engine has it done every few seconds."""
+
+        async def look(_answering: Answering) -> None:
+            await self.staff_tasks.look()
+
+        self.run(look)
+
     def client(self, http: httpx2.AsyncClient) -> AmoClient:
         assert self._amo is not None
         gate = partial(outages.check, self.database)
@@ -170,6 +181,9 @@ class Stage:
             self.me,
             delays=self.delays,
         )
+        self.staff_tasks = StaffTasks(
+            self.database, self.clock, client, installation_name="test", policy=self.policy
+        )
         if client:
             self.outage_probe = OutageProbe(self.database, self.clock, client, answering.amocrm_is_back)
         return answering
@@ -184,6 +198,12 @@ class Stage:
     def said(self) -> list[str]:
         query = sa.select(messages.c.content).where(messages.c.sender_type == "assistant").order_by(messages.c.id)
         return list(self.database.read_now(lambda connection: connection.scalars(query).all()))
+
+
+def handoff(database: Database, turn_id: int) -> Handoff:
+    found = database.read_now(lambda connection: handoffs.of_turn(connection, turn_id))
+    assert found is not None
+    return found
 
 
 async def write(answering: Answering, turn_id: int) -> None:
@@ -314,7 +334,7 @@ def test_history_has_the_managers_words_and_not_the_question(database: Database)
 
 
 def test_the_next_responder_is_asked_when_one_has_no_reply(database: Database) -> None:
-    stage = Stage(database, Writer("manus", None), Writer("template", "A manager will answer."))
+    stage = Stage(database, Writer("manus", None), Writer("knowledge", "A manager will answer."))
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
@@ -333,7 +353,7 @@ def test_a_responder_with_a_bug_costs_its_own_reply_only(database: Database) -> 
         async def reply(self, context: Context, attempt: Attempt) -> Reply:
             raise ZeroDivisionError
 
-    stage = Stage(database, Broken("manus", None), Writer("template", "A manager will answer."))
+    stage = Stage(database, Broken("manus", None), Writer("knowledge", "A manager will answer."))
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
@@ -358,7 +378,7 @@ def test_a_second_turn_waits_for_the_one_in_hand(database: Database) -> None:
         await waiting
 
     stage.run(play)
-    assert stage.said() == [in_hand.WRITTEN_ALREADY.text, "A manager will answer."]
+    assert stage.said() == [in_hand.WRITTEN_ALREADY.text, "Yes, we have it."]
 
 
 def test_other_conversations_do_not_wait(database: Database) -> None:
@@ -643,6 +663,7 @@ def test_a_client_who_asks_for_a_person_gets_one(database: Database) -> None:
             assert await answering.answer(turn) == State.SENT
 
         stage.run(play)
+        stage.tell_staff()
         (task,) = amo.tasks(LEAD)
         assert "Позовите" in task["text"]
         assert len(amo.notes(LEAD)) == 1
@@ -1075,8 +1096,11 @@ def test_a_task_of_a_crashed_attempt_is_not_made_again(database: Database) -> No
             assert await answering.answer(turn) == State.SENT
 
         stage.run(play)
-        assert (len(amo.notes(LEAD)), len(amo.tasks(LEAD))) == (1, 1)
-        assert stage.clock.monotonic() >= UNSURE_FOR.total_seconds()
+        for _look in range(3):
+            stage.tell_staff()  # the first call's answer is lost, and the second look comes too early
+            assert (len(amo.notes(LEAD)), len(amo.tasks(LEAD))) == (1, 1)
+            stage.clock.advance(UNSURE_FOR.total_seconds())
+        assert handoff(database, turn).task_id == amo.tasks(LEAD)[0]["id"]
 
 
 # Gates
@@ -1109,18 +1133,19 @@ def test_no_task_is_made_when_the_gate_closes_before_it(database: Database) -> N
         stage = Stage(database, amo=amo)
         (turn,) = stage.client_writes("operator")
         limiter = Waiting()
-        limiter.during = lambda: close_gate(stage, "banned") if limiter.places == 4 else None
+        limiter.during = lambda: close_gate(stage, "banned") if limiter.places == 3 else None
         stage.limiter = limiter
-
-        async def play(answering: Answering) -> None:
-            looking = asyncio.create_task(stage.look_out())
-            assert await answering.answer(turn) == State.SENT
-            looking.cancel()
-
-        stage.run(play)
+        assert stage.answer(turn) == State.SENT
+        stage.tell_staff()
+        assert amo.tasks(LEAD) == []
+        stage.tell_staff()  # it is left to the end of the outage
         calls = [(one["method"], one["path"].rsplit("/", 1)[1]) for one in amo.log]
-        assert calls[:4] == [("POST", "notes"), ("GET", "tasks"), ("GET", str(LEAD)), ("GET", "account")]
-        assert calls[4:] == [("GET", "tasks"), ("GET", str(LEAD)), ("POST", "tasks")]
+        assert calls == [("POST", "notes"), ("GET", str(LEAD))]
+        with database.writes.begin() as connection:
+            outages.end(connection)
+        stage.clock.advance(60)
+        stage.tell_staff()
+        assert len(amo.tasks(LEAD)) == 1
 
 
 def test_a_closed_gate_takes_no_place(database: Database) -> None:
@@ -1259,7 +1284,7 @@ def test_a_reply_that_was_never_sent_is_not_told_as_said(database: Database) -> 
     assert ended == [State.FAILED, State.SENT, State.SENT]
     told = [[(line.sender, line.text) for line in context.history] for context in stage.responders[0].asked]
     first, second = (("client", f"question {number}") for number in (0, 1))
-    assert told == [[], [first], [first, second, ("assistant", "A manager will answer.")]]
+    assert told == [[], [first], [first, second, ("assistant", "Yes, we have it.")]]
 
 
 def test_what_a_paused_client_says_is_one_entry_that_grows_until_a_manager_answers(database: Database) -> None:

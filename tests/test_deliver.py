@@ -43,7 +43,7 @@ def amo() -> Iterator[AmoStandin]:
 
 
 def with_salesbot(database: Database, amo: AmoStandin, text: str = "Delivery costs 300 roubles.") -> Stage:
-    stage = Stage(database, Writer("template", text), amo=amo)
+    stage = Stage(database, Writer("knowledge", text), amo=amo)
     stage.delivery_options = DeliveryOptions(
         via={"*": "salesbot"}, note=False, salesbot_id=BOT, field_id=amo.chats.add_bot(BOT)
     )
@@ -51,7 +51,7 @@ def with_salesbot(database: Database, amo: AmoStandin, text: str = "Delivery cos
 
 
 def with_talks(database: Database, amo: AmoStandin, text: str = "Delivery costs 300 roubles.") -> Stage:
-    stage = Stage(database, Writer("template", text), amo=amo)
+    stage = Stage(database, Writer("knowledge", text), amo=amo)
     stage.delivery_options = DeliveryOptions(via={"*": "talk"}, note=False)
     amo.chats.talks[TALK] = LEAD
     return stage

@@ -34,7 +34,7 @@ def amo() -> Any:
 
 
 def drafting(database: Database, amo: AmoStandin, **how: Any) -> Stage:
-    stage = Stage(database, Writer("template", "Delivery costs 300 roubles."), amo=amo)
+    stage = Stage(database, Writer("knowledge", "Delivery costs 300 roubles."), amo=amo)
     stage.policy = replace(stage.policy, mode="draft")
     stage.delivery_options = DeliveryOptions(**how)
     return stage
@@ -281,7 +281,7 @@ def test_without_amocrm_a_draft_waits_here(database: Database) -> None:
 def test_the_terminal_shows_what_was_asked_and_the_draft(
     database: Database, amo: AmoStandin, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage = Stage(database, Writer("template", "[bold]300[/bold] roubles\x1b[31m.\nOr more."), amo=amo)
+    stage = Stage(database, Writer("knowledge", "[bold]300[/bold] roubles\x1b[31m.\nOr more."), amo=amo)
     stage.policy = replace(stage.policy, mode="draft")
     (turn,) = stage.client_writes("[red]How much[/red]\x1b[31m is it?\n" + "Tell me. " * 50)
     assert answered(stage, turn) == State.DRAFT

@@ -135,7 +135,7 @@ def amo() -> Iterator[AmoStandin]:
 
 
 def waiting(database: Database, amo: AmoStandin, text: str = "Delivery costs 300 roubles.", **how: Any) -> Stage:
-    stage = Stage(database, Writer("template", text), amo=amo)
+    stage = Stage(database, Writer("knowledge", text), amo=amo)
     stage.delivery_options = DeliveryOptions(via={"*": "widget"}, note=False, **how)
     return stage
 

@@ -229,6 +229,17 @@ def retry(turn: Turn) -> None:
 
 @app.command(
     cls=Command,
+    help=_("Take a question off the list of those that need a person.\n\nExample: otvet done 17"),
+)
+def done(turn: Turn) -> None:
+    from otvet.commands import operate
+    from otvet.settings.loading import load_settings
+
+    operate.done(load_settings(), _number(turn))
+
+
+@app.command(
+    cls=Command,
     help=_(
         "List what clients ask and the knowledge folder does not say, the most frequent first.\n\n"
         "Examples: otvet gaps; otvet gaps --days 7"

@@ -259,6 +259,19 @@ class AmoClient:
             raise not_data("GET") from None
         return None
 
+    async def completed_tasks(self, ids: Sequence[int], *, missing: bool = False) -> set[int]:
+        """Those of these tasks that are completed; missing: also those that are not there any more.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
+        """
+        query: dict[str, str | int] = {f"filter[id][{number}]": id_ for number, id_ in enumerate(ids)}
+        data = await self.get("/api/v4/tasks", {**query, "limit": PAGE})
+        try:
+            found = {int(task["id"]): bool(task["is_completed"]) for task in data["_embedded"]["tasks"]} if data else {}
+        except WRONG_SHAPE:
+            raise not_data("GET") from None
+        return {id_ for id_ in ids if found.get(id_, missing)}
+
     async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
         """The data of any path; None if there is none."""
         return await self._request("GET", path, query=query, ask_back=True)
@@ -370,6 +383,13 @@ class Slot:
             task["responsible_user_id"] = responsible_user_id
         made = await self.call("POST", "/api/v4/tasks", body=[task], private=text, lenient=False)
         return id_of_first(made, "tasks")
+
+    async def change_task(self, task_id: int, text: str) -> None:
+        """Set the text of a task.
+
+        Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
+        """
+        await self.call("PATCH", f"/api/v4/tasks/{task_id}", body={"text": text}, private=text, lenient=True)
 
 
 async def _if_allowed(one: Read, id_: int) -> Mapping[str, Any] | None:

@@ -27,7 +27,7 @@ from otvet.delivery.recheck import Outcome, check
 from otvet.responders.base import Context, Reply
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.storage.database import Database
-from otvet.turns import changes, drafts, facts, human_request, policy, queue
+from otvet.turns import changes, drafts, facts, handoffs, human_request, policy, queue, staff
 from otvet.turns import turn as turns
 from otvet.turns.attempts import WRITINGS, StoredAttempts, TakenOver
 from otvet.turns.policy import Go, Policy, Rewrite, Step, Verdict, Wait
@@ -244,8 +244,8 @@ class Answering:
         if gathered is None:
             return
         told, attempts = gathered
-        if human_request.asks_for_person(told.question, self._options.person_phrases):
-            await self._database.write(lambda connection: self._store_human_request(connection, told))
+        if why := human_request.why_staff(told, self._options.person_phrases):
+            await self._database.write(lambda connection: self._store_own(connection, told, why))
             return
         told, known = await context.with_knowledge(told, self._knowledge)
         written = await self._writer.write(told, attempts)
@@ -266,23 +266,35 @@ class Answering:
     def _attempts(self, connection: Connection, turn: Turn, draft: int) -> StoredAttempts:
         return StoredAttempts(connection, self._database, self._clock, turn, draft, self._options.ceilings)
 
-    def _store_human_request(self, connection: Connection, told: Context) -> None:
-        """The client asks for a person: store the reply to the client and the summary for staff."""
-        turn = self._unwritten_turn(connection, told.turn_id)
-        if turn is not None and drafts.write_down(connection, turn, self._me, human_request.reply(told)):
-            summary = human_request.summary(told) or Reason.ASKED
-            drafts.ask_for_person(connection, turn, self._me, Reason.ASKED, summary)
+    def _store_own(self, connection: Connection, told: Context, why: Reason) -> None:
+        """What the client writes is for a person: store the reply that says so."""
+        self._store_promise(connection, told, human_request.reply(told, why), why)
 
     def _store(
         self, connection: Connection, told: Context, attempts: StoredAttempts, written: Written, gap: bool
     ) -> None:
         attempts.save(connection)  # even if the turn has changed: they were paid for
+        doubts = human_request.doubts(written.draft, [one.text for one in written.doubts]) if written.doubts else ""
+        if written.reply.responder == Writer.TEMPLATE:
+            why = Reason.DOUBTED if doubts else Reason.MEDIA if told.nothing_to_read else Reason.NOT_KNOWN
+            self._store_promise(connection, told, written.reply, why, doubts, gap=gap)
+            return
         turn = self._unwritten_turn(connection, told.turn_id)
         if turn is None or not drafts.write_down(connection, turn, self._me, written.reply, gap=gap):
             return
-        if written.doubts:
-            summary = human_request.doubts(told, written.draft, [one.text for one in written.doubts])
-            drafts.ask_for_person(connection, turn, self._me, Reason.DOUBTED, summary)
+        if human_request.promises_person(written.reply.text):
+            drafts.ask_for_person(connection, turn, self._me, Reason.PROMISED, human_request.summary(told))
+
+    def _store_promise(
+        self, connection: Connection, told: Context, reply: Reply, why: Reason, doubts: str = "", *, gap: bool = False
+    ) -> None:
+        """Store a reply that says only that a person will answer; a client who knows that is not told again."""
+        turn = self._unwritten_turn(connection, told.turn_id)
+        if turn is None or not drafts.write_down(connection, turn, self._me, reply, gap=gap):
+            return
+        drafts.ask_for_person(connection, turn, self._me, why, human_request.summary(told, doubts))
+        if handoffs.client_knows(connection, turn):
+            staff.leave_to_staff(connection, turn, self._me, why, self._clock.now())
 
     async def _deliver(self, turn: Turn) -> Outcome:
         """Deliver, now or as soon as amoCRM takes it. None: the turn rests, or belongs to another process."""

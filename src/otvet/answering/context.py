@@ -14,8 +14,8 @@ from sqlalchemy.engine import Connection, Row
 from otvet.amocrm import cards
 from otvet.answering.instructions import Instructions
 from otvet.conversations.elsewhere import Asker, asker, elsewhere
-from otvet.conversations.history import Ids, history, ids_of, people
-from otvet.conversations.tables import clients, conversations, messages
+from otvet.conversations.history import Ids, history, ids_of, people, question
+from otvet.conversations.tables import clients, conversations
 from otvet.conversations.transcript import spoken
 from otvet.i18n import N_, language_of, translator
 from otvet.responders.base import Context, Line
@@ -60,11 +60,6 @@ WEEKDAYS = (
     N_("Sunday"),
 )
 
-_ASKED = (
-    sa.select(messages)
-    .where(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "client")
-    .order_by(messages.c.timestamp, messages.c.id)
-)
 _DEAL = (
     sa.select(conversations.c.deal, clients.c.name.label("last"))
     .join(clients)
@@ -93,7 +88,7 @@ def build(
     to them. The summary is left out, because it covers all contacts.
     """
     turn_id: int = turn.id
-    asked = connection.execute(_ASKED, {"turn": turn_id}).all()
+    asked = question(connection, turn_id)
     writers = people(connection, turn.deal)
     shared = len(writers) > 1
     asker_ids = _ids_of_asker(asked, writers)
@@ -153,7 +148,7 @@ def _ids_of_asker(asked: Sequence[Row[Any]], writers: Sequence[Ids]) -> Ids:
 
 def summary_of_question(connection: Connection, turn_id: int) -> str:
     """A turn's question in short, for the person who answers it."""
-    rows = connection.execute(_ASKED, {"turn": turn_id}).all()
+    rows = question(connection, turn_id)
     language = language_of("\n".join(row.content for row in rows))
     return human_request.in_short([as_line(row, language) for row in rows])
 

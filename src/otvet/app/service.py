@@ -24,6 +24,7 @@ from otvet.clock import Clock
 from otvet.deals.reading import Deals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import FIELD
+from otvet.delivery.staff_task import StaffTasks
 from otvet.errors import StorageError
 from otvet.intake import own_account
 from otvet.intake.deal_finder import Finder
@@ -57,6 +58,7 @@ class Service:
     amocrm_http: httpx2.AsyncClient
     answering: Answering
     delivery: Delivery
+    staff_tasks: StaffTasks
     outage_probe: OutageProbe | None  # none while amoCRM is not connected
     watch: Watch | None  # none while amoCRM is not connected
     source: TokenSource | None
@@ -87,6 +89,8 @@ class Service:
         every("find-deals", 3, self.finder.look)
         every("forget-finished", 600, self.worker.forget_finished)
         every("report", 600, self._report)
+        every("tell-staff", 3, self.staff_tasks.look)
+        every("completed-tasks", 60, self.staff_tasks.look_at_completed)
         if self.deals:
             every("read-deals", 5, self.deals.look)
         if self.outage_probe:

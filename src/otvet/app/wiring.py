@@ -31,6 +31,7 @@ from otvet.deals.background import LowPriorityLimiter
 from otvet.deals.reading import Deals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import DeliveryMethod, DeliveryOptions, build_methods
+from otvet.delivery.staff_task import StaffTasks
 from otvet.guard.masking import Masker
 from otvet.intake.deal_finder import Finder
 from otvet.intake.inbox import Inbox
@@ -119,6 +120,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         amocrm_http=amocrm_http,
         answering=answering,
         delivery=delivery,
+        staff_tasks=StaffTasks(database, clock, amocrm, installation_name=name, policy=policy),
         outage_probe=outage_probe,
         watch=watch,
         source=source,

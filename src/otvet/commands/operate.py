@@ -15,15 +15,17 @@ from otvet.commands.terminal import whole
 from otvet.conversations.conversation import set_mode
 from otvet.conversations.pauses import pause_end, set_pause
 from otvet.conversations.tables import MODES
+from otvet.conversations.transcript import SENDERS
 from otvet.errors import UsageError
 from otvet.i18n import N_, _, ngettext
 from otvet.intake.quarantine import quarantined
 from otvet.settings.settings import Settings
-from otvet.staff import gaps, wording
+from otvet.staff import gaps, wording, worklist
+from otvet.staff.worklist import Entry
 from otvet.storage import heartbeats, outages
-from otvet.turns import drafts, staff
+from otvet.turns import drafts, handoffs, staff
 from otvet.turns import turn as turn_
-from otvet.turns.turn import NEEDS_STAFF, OPEN, State, Turn, turns
+from otvet.turns.turn import OPEN, State, turns
 
 STATES = {
     State.WAITING: N_("waiting"),
@@ -107,6 +109,14 @@ def retry(settings: Settings, turn_id: int) -> None:
     Console().print(told.format(turn=answers))
 
 
+def done(settings: Settings, turn_id: int) -> None:
+    """Take a question off the list: a person has seen to it."""
+    with _writing(settings) as connection:
+        if not handoffs.mark_done(connection, turn_id, datetime.now(UTC)):
+            raise UsageError(_("the question {turn} is not on the list").format(turn=turn_id))
+    Console().print(_("question {turn}: off the list").format(turn=turn_id))
+
+
 def _when_taken_up(connection: Connection) -> str:
     """The sentence that says when the server takes up a {turn}."""
     if heartbeats.alive(connection, datetime.now(UTC)):
@@ -127,20 +137,19 @@ def _writing(settings: Settings) -> Iterator[Connection]:
 
 def show(settings: Settings, state: str | None) -> None:
     """List the turns in a state, or those that need a person."""
-    states = (state,) if state else NEEDS_STAFF
-    if not set(states) <= set(State):
+    if state and state not in set(State):
         sentence = _("there is no state {state}; the states are: {states}")
         raise UsageError(sentence.format(state=state, states=", ".join(State)), exit_code=2)
     database = view.open_database(settings)
     try:
-        rows, asked = database.read_now(lambda connection: _listed(connection, states))
+        rows, asked = database.read_now(lambda connection: _listed(connection, state))
         aside = 0 if state else database.read_now(quarantined)
         held_back = None if state else database.read_now(_held_back)
     finally:
         database.close()
     console = Console()
     if rows:
-        console.print(whole(_table(rows, settings)))
+        console.print(whole(_table(rows, asked, settings)))
         _show_drafts(console, rows, asked)
     elif not aside:
         console.print(_("no such questions") if state else _("nothing is waiting for a person"))
@@ -170,19 +179,23 @@ def _held_back(connection: Connection) -> tuple[int, str] | None:
     return (count, outage.sentence) if outage and count else None
 
 
-def _listed(connection: Connection, states: Sequence[str]) -> tuple[Sequence[Turn], dict[int, str]]:
-    """The turns, and the client's question for each draft."""
-    rows = turn_.listed(connection, states, MOST_SHOWN)
-    return rows, {row.id: view.asked(connection, row.id) for row in rows if row.state == State.DRAFT}
+def _listed(connection: Connection, state: str | None) -> tuple[Sequence[Entry], dict[int, str]]:
+    """The turns in a state, or those that need a person; and what the client asked in each that needs one."""
+    if state is None:
+        rows = worklist.listed(connection, datetime.now(UTC), MOST_SHOWN)
+        return rows, {row.turn.id: view.asked(connection, row.turn.id) for row in rows}
+    found = turn_.listed(connection, (state,), MOST_SHOWN)
+    drafted = {one.id: view.asked(connection, one.id) for one in found if one.state == State.DRAFT}
+    return [Entry(one, None, one.closed_at or one.last_message_at) for one in found], drafted
 
 
-def _show_drafts(console: Console, rows: Sequence[Turn], asked: Mapping[int, str]) -> None:
+def _show_drafts(console: Console, rows: Sequence[Entry], asked: Mapping[int, str]) -> None:
     """Print the drafts with their questions, for a manager to approve."""
-    drafts = [row for row in rows if row.state == State.DRAFT]
+    drafts = [row.turn for row in rows if row.turn.state == State.DRAFT]
     for row in drafts:
         title = _("Draft {turn}, deal {lead}").format(turn=row.id, lead=row.lead_id or "?")
         told = Text("\n").append(title, "bold")
-        told.append("\n  ").append(_(view.SENDERS["client"]), view.COLOURS["client"]).append(f": {asked[row.id]}")
+        told.append("\n  ").append(_(SENDERS["client"]), view.COLOURS["client"]).append(f": {asked[row.id]}")
         told.append("\n  ").append(_("draft"), view.COLOURS["assistant"]).append(f": {view.indented(row.reply or '')}")
         console.print(told, soft_wrap=True)
     if drafts:
@@ -193,12 +206,14 @@ def _show_drafts(console: Console, rows: Sequence[Turn], asked: Mapping[int, str
         console.print(Text(f"\n{how}"))
 
 
-def _table(rows: Sequence[Turn], settings: Settings) -> Table:
-    table = Table(_("Question"), _("Deal"), _("State"), _("Since"), _("Why"))
+def _table(rows: Sequence[Entry], asked: Mapping[int, str], settings: Settings) -> Table:
+    table = Table(_("Question"), _("Deal"), _("State"), _("Since"), _("Why"), _("The client's words"))
     for row in rows:
-        since = wording.when(row.closed_at or row.last_message_at, settings)
-        why = Text(wording.printable(wording.reason(row.reason) or ""))
-        table.add_row(str(row.id), str(row.lead_id or "?"), _(STATES[row.state]), since, why)
+        turn = row.turn
+        state = N_("a person has to answer") if row.handoff else STATES[turn.state]
+        why, words = (Text(wording.printable(text or "")) for text in (row.why, asked.get(turn.id)))
+        since = wording.when(row.since, settings)
+        table.add_row(str(turn.id), str(turn.lead_id or "?"), _(state), since, why, words)
     return table
 
 

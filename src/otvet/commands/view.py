@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Row
 from otvet.conversations.messages import of_lead
 from otvet.conversations.pauses import paused_until
 from otvet.conversations.tables import clients, conversations, messages
-from otvet.conversations.transcript import spoken
+from otvet.conversations.transcript import SENDERS, spoken
 from otvet.errors import OtvetError, UsageError
 from otvet.i18n import N_, _, interface_language
 from otvet.schema import upgrade
@@ -23,7 +23,6 @@ from otvet.staff.wording import delivery, printable, when, writer
 from otvet.storage.database import Database
 from otvet.turns.turn import DELIVERY, State, delivery_of, turns
 
-SENDERS = {"client": N_("client"), "assistant": N_("assistant"), "manager": N_("manager")}
 STATUSES = {"active": N_("active"), "completed": N_("completed")}
 COLOURS = {"client": "cyan", "assistant": "green", "manager": "yellow"}
 

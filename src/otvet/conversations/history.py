@@ -115,6 +115,34 @@ def history(
     return connection.execute(statement, values | _person(person) if person else values).all()[::-1]
 
 
+_QUESTION = (
+    sa.select(messages)
+    .where(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "client")
+    .order_by(messages.c.timestamp, messages.c.id)
+)
+_LAST_SAID = (
+    sa.select(messages)
+    .where(
+        messages.c.conversation_id == sa.bindparam("conversation"),
+        sa.or_(messages.c.chat_ref == sa.bindparam("chat"), sa.func.coalesce(messages.c.chat_ref, "") == ""),
+        ~NEVER_SAID,
+    )
+    .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
+    .limit(sa.bindparam("most"))
+)
+
+
+def question(connection: Connection, turn_id: int) -> Sequence[Row[Any]]:
+    """The client's messages of a turn, oldest first."""
+    return connection.execute(_QUESTION, {"turn": turn_id}).all()
+
+
+def last_said(connection: Connection, conversation_id: int, chat_ref: str, most: int) -> Sequence[Row[Any]]:
+    """The newest messages of a chat, whoever wrote them, oldest first."""
+    here = {"conversation": conversation_id, "chat": chat_ref, "most": most}
+    return connection.execute(_LAST_SAID, here).all()[::-1]
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The channel and the sender of the last message of a turn.

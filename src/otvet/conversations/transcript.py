@@ -5,6 +5,7 @@ from typing import Any
 
 from otvet.i18n import N_, translator
 
+SENDERS = {"client": N_("client"), "assistant": N_("assistant"), "manager": N_("manager")}
 KIND_NAMES = {
     "contact": N_("contact card"),
     "file": N_("file"),

@@ -20,7 +20,6 @@ from otvet.delivery.into_chat import IntoChat
 from otvet.delivery.methods import DeliveryMethod, DeliveryOptions, Salesbot
 from otvet.delivery.notes import Notes
 from otvet.delivery.recheck import NOT_OURS, SURE_FOR_SECONDS, Checked, Outcome, check, check_again
-from otvet.delivery.staff_task import StaffTask
 from otvet.errors import OtvetError
 from otvet.i18n import N_, _
 from otvet.settings.by_channel import SALESBOT, way_for
@@ -167,7 +166,7 @@ class Delivery:
         if turn.sent_attempt_at is not None:
             note_id = await amocrm.find_note(turn.deal, self._notes.draft_marker(turn))
             if note_id is not None:
-                return await self._drafted(turn, note_id, amocrm)
+                return await self._drafted(turn, note_id)
         chat = await self._database.read(lambda connection: self._method_for(connection, turn)[0])
         if verdict == Go(Step.SEND) and chat is not None:
             begun = await self._check(turn.id, has_slot=False)
@@ -179,7 +178,7 @@ class Delivery:
                     now = begun.checked.turn
                     if now is not None and begun.checked.verdict == Go(Step.SHOW_DRAFT):
                         note_id = await self._write_note(begun, slot, self._notes.draft(now))
-                        return None if note_id is None else await self._drafted(now, note_id, amocrm)
+                        return None if note_id is None else await self._drafted(now, note_id)
                     if now is not None and begun.checked.verdict == Go(Step.SEND) and now.way is None:
                         return await self._as_note(begun, slot, amocrm)
         now = begun.checked.turn
@@ -227,13 +226,13 @@ class Delivery:
         turn = begun.checked.turn
         assert turn is not None
         note_id = await self._write_note(begun, slot, self._notes.reply(turn))
-        return None if note_id is None else await self._sent(turn, note_id, amocrm)
+        return None if note_id is None else await self._sent(turn, note_id)
 
     async def _note_again(self, turn: Turn, amocrm: AmoClient) -> Outcome:
         """Send the note unless it is there already: after a crash or a time-out amoCRM may have it."""
         note_id = turn.note_id or await amocrm.find_note(turn.deal, self._notes.marker(turn))
         if note_id is not None:
-            return await self._sent(turn, note_id, amocrm)
+            return await self._sent(turn, note_id)
         async with amocrm.slot() as slot:
             with self._in_flight.track():
                 now = self._clock.now()
@@ -251,14 +250,12 @@ class Delivery:
             return None
         return await slot.add_note(turn.deal, text)
 
-    async def _drafted(self, turn: Turn, note_id: int, amocrm: AmoClient) -> Outcome:
-        """Staff have the draft: store that. Their task is made now, not after the approval."""
-        if turn.summary is not None and not await self._task(amocrm).make(turn, note_id, self._notes.marker(turn)):
-            return None
+    async def _drafted(self, turn: Turn, note_id: int) -> Outcome:
+        """Staff have the draft: store that."""
 
         def write(connection: Connection) -> bool:
             self._pause_if_asked(connection, turn)
-            return drafts.show(connection, turn, self._me, note_id)
+            return drafts.show(connection, turn, self._me, note_id, self._clock.now())
 
         shown = await self._database.write(write)
         log.info("a draft waits for a manager", turn=turn.id, lead=turn.lead_id)
@@ -294,9 +291,7 @@ class Delivery:
                 if note_id is None:
                     return None
         if not missing:
-            return await self._sent(turn, note_id, amocrm)
-        if turn.summary is not None and not await self._task(amocrm).make(turn, note_id, self._notes.marker(turn)):
-            return None
+            return await self._sent(turn, note_id)
 
         def write(connection: Connection) -> None:
             sending.fail(connection, turn, self._me, turn.reason or "", self._clock.now())
@@ -320,11 +315,8 @@ class Delivery:
                 begun = Begun(Checked(turn, Go(Step.SEND)), self._clock.monotonic())
                 return await self._write_note(begun, slot, self._notes.besides(turn, missing))
 
-    async def _sent(self, turn: Turn, note_id: int | None, amocrm: AmoClient) -> Outcome:
-        """The client's chat or the deal has the reply: make the task for staff if there is one, and end the turn."""
-        wanted = turn.summary is not None and not turn.approved
-        if wanted and not await self._task(amocrm).make(turn, note_id, self._notes.marker(turn)):
-            return None
+    async def _sent(self, turn: Turn, note_id: int | None) -> Outcome:
+        """The client's chat or the deal has the reply: end the turn."""
 
         def write(connection: Connection) -> None:
             sending.mark_sent(connection, turn, self._me, note_id, self._clock.now())
@@ -334,9 +326,6 @@ class Delivery:
         self.hurry()
         log.info("replied", turn=turn.id, lead=turn.lead_id, responder=turn.responder, note=note_id)
         return State.SENT
-
-    def _task(self, amocrm: AmoClient) -> StaffTask:
-        return StaffTask(self._database, self._clock, amocrm, self._me, self._policy)
 
     def _pause_if_asked(self, connection: Connection, turn: Turn) -> None:
         if turn.responder == Writer.HUMAN_REQUEST and not sending.manager_wrote(connection, turn.id):
@@ -354,7 +343,7 @@ class Delivery:
         match checked.verdict:
             case Go(Step.SHOW_DRAFT):
                 self._pause_if_asked(connection, turn)
-                return State.DRAFT if drafts.show(connection, turn, self._me, None) else None
+                return State.DRAFT if drafts.show(connection, turn, self._me, None, now) else None
             case Go(Step.KEEP):
                 if not sending.keep(connection, turn, self._me, now):
                     return Wait(now)
@@ -390,5 +379,5 @@ class Delivery:
             return Wait()
         reason = str(error) if error.permanent else _(GAVE_UP).format(reason=error)
         if turn.state == State.ANSWERING:  # a draft waits for a manager even without its note
-            return State.DRAFT if drafts.show(connection, turn, self._me, None) else None
+            return State.DRAFT if drafts.show(connection, turn, self._me, None, now) else None
         return State.FAILED if sending.fail(connection, turn, self._me, reason, now) else None

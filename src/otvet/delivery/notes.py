@@ -2,10 +2,14 @@
 
 from otvet.i18n import N_, _
 from otvet.turns.human_request import CHECK_FIRST
+from otvet.turns.reasons import reason
 from otvet.turns.sending import marker
-from otvet.turns.turn import Turn
+from otvet.turns.turn import OWN_PROMISES, Turn
 
 DRAFT = N_("DRAFT of a reply, not sent to the client yet. To send it: otvet approve {turn}")
+NOT_ANSWERED = N_(
+    "The assistant has not answered the client: {why}.\n\n{summary}\n\nWhat to do: answer the client in the chat."
+)
 NOT_TOLD = N_("The client did not get this reply. {reason}\n\n{text}")
 
 
@@ -20,7 +24,12 @@ class Notes:
         return marker(self._installation_name, turn.id)
 
     def reply(self, turn: Turn) -> str:
-        return f"{turn.reply}{_remarks(turn)}\n\n[{self.marker(turn)}]"
+        """The reply itself; where it says only that a person will answer, what that person has to know."""
+        if turn.responder in OWN_PROMISES and turn.summary is not None:
+            told = _(NOT_ANSWERED).format(why=reason(turn.reason), summary=turn.summary)
+        else:
+            told = f"{turn.reply}{_remarks(turn)}"
+        return f"{told}\n\n[{self.marker(turn)}]"
 
     def draft_marker(self, turn: Turn) -> str:
         """The marker of a draft: another one for each draft of a turn, and never the marker of the reply."""

@@ -34,6 +34,7 @@ from otvet.storage.database import Database
 from otvet.storage.engines import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, metadata
 from otvet.turns import (
     attempts,  # noqa: F401
+    handoffs,  # noqa: F401
     parts,  # noqa: F401
     turn,  # noqa: F401
 )
@@ -45,7 +46,7 @@ __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0011"
+LATEST = "0012"
 """The newest migration; a constant, so that a start with nothing to migrate does not load Alembic."""
 
 MOST_TRIES = 20

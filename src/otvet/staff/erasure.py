@@ -27,7 +27,7 @@ from otvet.intake.quarantine import quarantine, remove_quarantined
 from otvet.responders.manus.api import NOT_FOUND, ManusApi, ManusError
 from otvet.storage.database import Database
 from otvet.turns import attempts as attempts_
-from otvet.turns import parts
+from otvet.turns import handoffs, parts
 from otvet.turns.attempts import attempts, threads
 from otvet.turns.changes import erase_turns
 from otvet.turns.turn import State, turns
@@ -161,6 +161,7 @@ def erase(connection: Connection, whose: ClientData, now: datetime) -> Erased:
     attempts_.erase(connection, whose.turns, whose.conversations | whose.shared)
     parts.erase(connection, whose.turns)
     erase_turns(connection, whose.turns, now)
+    handoffs.close_erased(connection, whose.turns, now)
     waiting.forget_chats(connection, whose.chats, whose.conversations | whose.shared)
     erase_messages(connection, whose.messages)
     erase_chats(connection, whose.conversations, whose.chats)

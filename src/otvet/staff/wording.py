@@ -8,6 +8,7 @@ from typing import Any
 from otvet.i18n import N_, _
 from otvet.settings import working_hours
 from otvet.settings.settings import Settings
+from otvet.turns.reasons import reason as reason
 
 DELIVERIES = {
     "sent": N_("sent as note {note_id}"),
@@ -24,29 +25,6 @@ WRITERS = {
     "handover": N_("the reply to who asks for a person"),
     "hours": N_("the out-of-hours text"),
 }
-REASONS = {
-    "amocrm_not_connected": N_("amoCRM is not connected"),
-    "manager": N_("a manager or another bot answers here"),
-    "paused": N_("the assistant is paused in this conversation"),
-    "stale": N_("it came too late to be answered without a person"),
-    "ceiling": N_("the conversation has had as many replies as a day allows"),
-    "erased": N_("the client's data was erased"),
-    "no_deal": N_("the message names no deal, and none was found in amoCRM: look for it by the client's name"),
-    "pipeline_left_out": N_("by the settings, the assistant does not answer in this pipeline"),
-    "stage_left_out": N_("by the settings, the assistant does not answer in this stage"),
-    "tags_left_out": N_("by the settings, the assistant does not answer in deals with these tags"),
-    "channel_left_out": N_("by the settings, the assistant does not answer in this channel"),
-    "out_of_hours": N_("it came out of working hours"),
-    "asked": N_("the client asked for a person"),
-    "doubted": N_("the reply that was written could not be checked, so a person has to answer"),
-    "off": N_("the assistant is switched off in this conversation"),
-    "rejected": N_("a manager rejected the draft"),
-}
-
-
-def reason(code: str | None) -> str | None:
-    """The sentence for a turn's reason. amoCRM's refusals are sentences already and returned as they are."""
-    return _(REASONS[code]) if code in REASONS else code
 
 
 def writer(responder: str | None) -> str:

@@ -83,9 +83,18 @@ def _updating(columns: frozenset[str], unless: Conditions, *, owned: bool) -> sa
     return turns.update().where(*here).values({name: sa.bindparam(name) for name in columns})
 
 
+_joined = turns.alias("joined")
+
+
 def join(connection: Connection, source: int, target: int, **values: Any) -> None:
-    """Move the messages of one turn to another, and delete the first turn. values: columns to set in the other turn."""
+    """Move the messages of one turn to another, and delete the first turn. values: columns to set in the other turn.
+
+    A question that is left to staff stays so.
+    """
     move_messages(connection, source, target)
+    left = sa.select(_joined.c.handoff_id).where(_joined.c.id == source).scalar_subquery()
+    kept = sa.func.coalesce(turns.c.handoff_id, left)
+    connection.execute(turns.update().where(turns.c.id == target).values(handoff_id=kept))
     attempts.forget(connection, source)  # of a draft that nobody will see
     connection.execute(turns.delete().where(turns.c.id == source))
     if values:
@@ -125,6 +134,16 @@ def open_turn(connection: Connection, conversation_id: int, chat_ref: str, now: 
 def touch(connection: Connection, turn_ids: Collection[int], now: datetime) -> None:
     """Note that the client wrote on in these turns."""
     _TOUCH.run(connection, [{"turn": id_, "at": now} for id_ in sorted(turn_ids)])
+
+
+def set_handoff(connection: Connection, turn_id: int, handoff_id: int | None) -> None:
+    """Set the hand-off that a turn belongs to."""
+    connection.execute(turns.update().where(turns.c.id == turn_id).values(handoff_id=handoff_id))
+
+
+def move_handoff(connection: Connection, from_handoff: int, to_handoff: int) -> None:
+    """Move the turns of one hand-off to another."""
+    connection.execute(turns.update().where(turns.c.handoff_id == from_handoff).values(handoff_id=to_handoff))
 
 
 def name_chat(connection: Connection, turn_id: int, chat_ref: str) -> None:

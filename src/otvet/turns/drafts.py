@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from otvet.conversations.messages import remove_reply
 from otvet.i18n import N_, _
 from otvet.responders.base import Reply
-from otvet.turns import parts
+from otvet.turns import handoffs, parts
 from otvet.turns.changes import join, move, note
 from otvet.turns.queue import waiting_turn
 from otvet.turns.turn import OPEN, Reason, State, Turn, get, turns
@@ -66,9 +66,12 @@ def take_back(connection: Connection, turn: Turn, me: str) -> bool:
     return True
 
 
-def show(connection: Connection, turn: Turn, me: str, note_id: int | None) -> bool:
+def show(connection: Connection, turn: Turn, me: str, note_id: int | None, now: datetime) -> bool:
     """answering -> draft: the reply waits for a manager. note_id: the note that shows it."""
-    return move(connection, turn, State.DRAFT, me=me, note_id=note_id, sent_attempt_at=None)
+    if not move(connection, turn, State.DRAFT, me=me, note_id=note_id, sent_attempt_at=None):
+        return False
+    handoffs.add_if_needed(connection, turn, now)
+    return True
 
 
 _other = turns.alias("other")

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from otvet.conversations.transcript import SENDERS
 from otvet.i18n import N_, _, translator
 from otvet.responders.base import Context, Line, Reply
+from otvet.turns.turn import Reason, Writer
 
 PHRASES = (
     "позовите менеджера; позовите оператора; позовите человека; позовите кого-нибудь; соедините с менеджером;"
@@ -30,8 +32,16 @@ FILLERS = frozenset(
 )
 """Words that are left out before phrases are looked for."""
 
-RESPONDER = "handover"
-REPLY = N_("I have passed your question on to a manager, who will reply to you here.")
+REPLIES = {
+    Reason.ASKED: (
+        N_("We are passing your question on to a manager, who will reply to you here."),
+        Writer.HUMAN_REQUEST,
+    ),
+    Reason.ANGRY: (
+        N_("We are sorry about this. We are passing your message on to a manager, who will reply to you here."),
+        Writer.COMPLAINT,
+    ),
+}
 DOUBTS = N_("The assistant's draft was not sent because of this in it: {found}\nDraft: {draft}")
 CHECK_FIRST = N_("Check this before you rely on it: {found}")
 SUMMARY_LINES = 5
@@ -48,28 +58,41 @@ def asks_for_person(question: Sequence[Line], phrases: str = PHRASES) -> bool:
     return False
 
 
-def reply(context: Context) -> Reply:
+def why_staff(context: Context, phrases: str) -> Reason | None:
+    """Why what the client writes is for a person, and for no responder; None if it is not."""
+    if asks_for_person(context.question, phrases):
+        return Reason.ASKED
+    return None
+
+
+def reply(context: Context, why: Reason) -> Reply:
     """The reply to the client, in the client's language."""
-    return Reply(translator(context.language)(REPLY), RESPONDER)
+    text, writer = REPLIES[why]
+    return Reply(translator(context.language)(text), writer)
 
 
-def summary(context: Context) -> str:
-    """The last lines of the conversation, for the person who takes over."""
-    return in_short([*context.history, *context.question])
+def promises_person(text: str) -> bool:
+    """Whether a model's reply says that a person of the company will see to it."""
+    return False
+
+
+def summary(context: Context, doubts: str = "") -> str:
+    """The last lines of the conversation, for the person who takes over, below what was found in a refused draft."""
+    return "\n\n".join(filter(None, (doubts, in_short([*context.history, *context.question]) or "-")))
 
 
 def in_short(lines: Sequence[Line]) -> str:
     """The last SUMMARY_LINES lines, each cut to SUMMARY_CHARACTERS, newest last."""
-    return "\n".join(f"{line.sender}: {_cut(line.text)}" for line in lines[-SUMMARY_LINES:])
+    return "\n".join(f"{_(SENDERS[line.sender])}: {cut(line.text)}" for line in lines[-SUMMARY_LINES:])
 
 
-def doubts(context: Context, draft: str, found: Sequence[str]) -> str:
-    """For the person who answers in the assistant's place: the refused draft, what was found, and the last lines."""
-    told = _(DOUBTS).format(found="; ".join(found), draft=draft)
-    return f"{told}\n\n{summary(context)}"
+def doubts(draft: str, found: Sequence[str]) -> str:
+    """For the person who answers in the assistant's place: the refused draft, and what was found in it."""
+    return _(DOUBTS).format(found="; ".join(found), draft=draft)
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """A text as one line of at most SUMMARY_CHARACTERS."""
     flat = " ".join(text.split())
     return flat if len(flat) <= SUMMARY_CHARACTERS else flat[:SUMMARY_CHARACTERS].rsplit(" ", 1)[0] + "…"
 

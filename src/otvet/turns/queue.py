@@ -10,7 +10,7 @@ from otvet.conversations.messages import move_message
 from otvet.conversations.tables import chats, conversations
 from otvet.storage import heartbeats
 from otvet.storage.prepared import Prepared, among
-from otvet.turns import attempts
+from otvet.turns import attempts, handoffs
 from otvet.turns.changes import (
     FREE,
     join,
@@ -139,6 +139,7 @@ def move_turns(connection: Connection, from_conversation: int, to_conversation: 
                 connection, source.id, target.id, first_message_at=min(source.first_message_at, target.first_message_at)
             )
     move_all(connection, from_conversation, to_conversation)
+    handoffs.move_to(connection, from_conversation, to_conversation)
 
 
 def deal_found(connection: Connection, conversation_id: int) -> None:

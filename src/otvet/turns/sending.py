@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from otvet.conversations.conversation import touch
 from otvet.conversations.messages import add_reply, set_reply_text
 from otvet.conversations.tables import chats, conversations, messages
-from otvet.turns import parts
+from otvet.turns import handoffs, parts
 from otvet.turns.changes import move, note
 from otvet.turns.turn import Reason, State, Turn, get, turns
 
@@ -60,6 +60,7 @@ def commit_to_send(
     ):
         return None
     _store_reply(connection, turn, now)
+    handoffs.add_if_needed(connection, turn, now)
     if way is not None:
         parts.plan(connection, turn.id, texts)
     return get(connection, turn.id)
@@ -72,7 +73,18 @@ def keep(connection: Connection, turn: Turn, me: str, now: datetime) -> bool:
     if not move(connection, turn, State.KEPT, me=me, unless=unless, now=now, **closed):
         return False
     _store_reply(connection, turn, now)
+    _end_handoff(connection, turn, now, client_told=True)
     return True
+
+
+def _end_handoff(connection: Connection, turn: Turn, now: datetime, *, client_told: bool) -> None:
+    """The reply is given: staff have to answer only if it says so. client_told: the client can read it."""
+    if turn.summary is None:
+        handoffs.withdraw(connection, turn, now)  # it may have waited for long
+        return
+    handoffs.add_if_needed(connection, turn, now)
+    if client_told:
+        handoffs.client_told(connection, turn, now)
 
 
 def _store_reply(connection: Connection, turn: Turn, now: datetime) -> None:
@@ -141,7 +153,10 @@ def still_fails(connection: Connection, turn: Turn, me: str, now: datetime) -> t
 
 def mark_sent(connection: Connection, turn: Turn, me: str, note_id: int | None, now: datetime) -> bool:
     """sending -> sent. note_id: None if only the client's chat has the reply."""
-    return move(connection, turn, State.SENT, me=me, note_id=note_id, closed_at=now)
+    if not move(connection, turn, State.SENT, me=me, note_id=note_id, closed_at=now):
+        return False
+    _end_handoff(connection, turn, now, client_told=turn.way is not None)
+    return True
 
 
 def mark_half_sent(connection: Connection, turn: Turn, me: str, told: str, reason: Reason, now: datetime) -> bool:
@@ -149,6 +164,7 @@ def mark_half_sent(connection: Connection, turn: Turn, me: str, told: str, reaso
     if not move(connection, turn, State.SENT, me=me, reason=reason, closed_at=now, note_id=None):
         return False
     set_reply_text(connection, turn.id, told)
+    _end_handoff(connection, turn, now, client_told=True)
     return True
 
 
@@ -159,16 +175,24 @@ def heal(connection: Connection, turn_id: int, now: datetime) -> None:
         return
     if all(part.state == parts.SENT for part in parts.of_turn(connection, turn_id)):
         move(connection, turn, State.SENT, me=None, reason=None, closed_at=now)
+        _end_handoff(connection, turn, now, client_told=True)
 
 
 def fail(connection: Connection, turn: Turn, me: str, reason: str, now: datetime) -> bool:
     """sending -> failed. reason: a sentence for staff."""
-    return move(connection, turn, State.FAILED, me=me, reason=reason, closed_at=now)
+    if not move(connection, turn, State.FAILED, me=me, reason=reason, closed_at=now):
+        return False
+    handoffs.add(connection, turn, now)
+    return True
 
 
 def cancel(connection: Connection, turn: Turn, me: str, reason: Reason, now: datetime) -> bool:
     """sending -> cancelled: the reply surely is not in amoCRM, and staff took over or the assistant is off now."""
-    return move(connection, turn, State.CANCELLED, me=me, reason=reason, closed_at=now)
+    if not move(connection, turn, State.CANCELLED, me=me, reason=reason, closed_at=now):
+        return False
+    if turn.summary is None:
+        handoffs.withdraw(connection, turn, now)
+    return True
 
 
 def marker(installation_name: str, turn_id: int) -> str:

@@ -1,6 +1,6 @@
 """Turns that staff answer: left to staff, cancelled because a manager wrote, and retried at their request."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,11 +9,14 @@ from sqlalchemy.engine import Connection
 from otvet.conversations.messages import has_reply
 from otvet.conversations.tables import messages
 from otvet.i18n import N_, _
-from otvet.turns import attempts, parts
+from otvet.turns import attempts, handoffs, parts
 from otvet.turns.changes import join, move
 from otvet.turns.drafts import NOTHING_WRITTEN
 from otvet.turns.queue import UNKNOWN, waiting_turn
 from otvet.turns.turn import IN_HAND, SELECTED, Reason, State, Turn, get, turns
+
+A_MANAGER_MAY_ANSWER = timedelta(minutes=10)
+"""What a client writes while a manager is in the chat is the manager's; after this time the question is on the list."""
 
 STILL_KEPT = N_(
     "the question {turn} is kept because amoCRM is not connected: connect it with otvet connect, start the server"
@@ -22,13 +25,14 @@ STILL_KEPT = N_(
 
 
 def leave_to_staff(connection: Connection, turn: Turn, me: str | None, reason: Reason, now: datetime) -> bool:
-    """waiting or answering -> handed: the turn is on the list for staff.
+    """waiting or answering -> handed: the turn is left to staff, without a word to the client.
 
     If the chat's previous turn is on that list, this turn is joined to it, so that the chat has one entry.
     me: None for a turn that no process works on.
     """
     if not move(connection, turn, State.HANDED, me=me, reason=reason, closed_at=now):
         return False
+    handoffs.add(connection, turn, now, after=A_MANAGER_MAY_ANSWER if reason == Reason.PAUSED else timedelta(0))
     before = _turn_before(connection, turn)
     if before is not None and before.state == State.HANDED:
         join(connection, turn.id, before.id, reason=reason, last_message_at=turn.last_message_at, closed_at=now)
@@ -81,6 +85,9 @@ def cancel_for_manager(
     ]
     if chat_ref != UNKNOWN:
         here.append(turns.c.chat_ref.in_((chat_ref, UNKNOWN)))
+    handoffs.close_for_manager(
+        connection, conversation_id, None if chat_ref == UNKNOWN else (chat_ref, UNKNOWN), wrote_at, now
+    )
     # Locked first, so that the condition below sees what the client wrote meanwhile.
     ids = connection.scalars(sa.select(turns.c.id).where(*here).order_by(turns.c.id).with_for_update()).all()
     said_later = sa.exists().where(
@@ -94,7 +101,10 @@ def cancel_for_manager(
 
 def leave_alone(connection: Connection, turn: Turn, me: str, reason: Reason, now: datetime) -> bool:
     """answering -> cancelled: the settings leave the turn to staff, or the assistant is switched off in the deal."""
-    return move(connection, turn, State.CANCELLED, me=me, reason=reason, closed_at=now)
+    if not move(connection, turn, State.CANCELLED, me=me, reason=reason, closed_at=now):
+        return False
+    handoffs.withdraw(connection, turn, now)
+    return True
 
 
 def still_kept(connection: Connection, turn_id: int, *, connected: bool) -> str | None:

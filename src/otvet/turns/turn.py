@@ -73,6 +73,12 @@ class Reason(StrEnum):
     OFF = "off"  # the assistant is switched off
     REJECTED = "rejected"  # a manager rejected the draft
     DOUBTED = "doubted"  # the checks refused what was written
+    NOT_KNOWN = "not_known"  # neither a model nor the knowledge folder had an answer
+    MEDIA = "media"  # the client sent something that nobody here can read
+    PROMISED = "promised"  # the model's reply says that a person will see to it
+    ANGRY = "angry"  # the client complains
+    SMALL_TALK = "small_talk"  # a word of thanks, which needs no answer
+    WAITED = "waited"  # open for longer than handoffs.WAITED_TOO_LONG; never stored
     OUT_OF_HOURS = "out_of_hours"
     PIPELINE = "pipeline_left_out"
     STAGE = "stage_left_out"
@@ -83,8 +89,15 @@ class Reason(StrEnum):
 class Writer(StrEnum):
     """Values of ``turns.responder`` for replies that no responder wrote."""
 
+    TEMPLATE = "template"  # nothing was known: a manager will answer
     HUMAN_REQUEST = "handover"  # the answer to a client who asks for a person
+    COMPLAINT = "complaint"  # the answer to a client who complains
+    GREETING = "greeting"  # the answer to a greeting and nothing else
     HOURS = "hours"  # the company's out-of-hours text
+
+
+OWN_PROMISES = (Writer.TEMPLATE, Writer.HUMAN_REQUEST, Writer.COMPLAINT, Writer.HOURS)
+"""Replies that say only that a person will answer."""
 
 
 def _state_in(*states: State) -> sa.TextClause:
@@ -123,7 +136,8 @@ turns = sa.Table(
     sa.Column("approved", sa.Boolean, nullable=False, server_default=sa.false()),  # a manager saw the draft
     sa.Column("note_id", sa.BigInteger),
     sa.Column("reason", sa.Text),
-    sa.Column("summary", sa.Text),  # for the person who takes over
+    sa.Column("summary", sa.Text),  # for the person who takes over; set: the reply says that a person will answer
+    sa.Column("handoff_id", Id, index=True),  # staff have to answer it, or had to
     sa.Column(
         "gap", sa.Boolean, nullable=False, server_default=sa.false()
     ),  # the knowledge folder does not answer the question
@@ -174,6 +188,7 @@ class Turn:
     note_id: int | None
     reason: str | None
     summary: str | None
+    handoff_id: int | None
     gap: bool
     lead_id: int | None
     client_id: int

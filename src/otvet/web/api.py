@@ -21,11 +21,11 @@ from otvet.conversations.tables import FOR_GOOD, clients, conversations, message
 from otvet.errors import StorageError, UsageError
 from otvet.i18n import _
 from otvet.intake.quarantine import quarantined
-from otvet.staff import erasure, gaps, stats, wording
+from otvet.staff import erasure, gaps, stats, wording, worklist
 from otvet.storage import keyvalue, outages
-from otvet.turns import attempts, drafts, staff
+from otvet.turns import attempts, drafts, handoffs, staff
 from otvet.turns import turn as turn_
-from otvet.turns.turn import NEEDS_STAFF, State, Turn, turns
+from otvet.turns.turn import State, Turn, turns
 from otvet.web import metrics
 from otvet.web.access import require_access
 
@@ -214,7 +214,9 @@ async def list_turns(
     request: Request, state: str | None = None, limit: PageSize = 50, before: Cursor = 0
 ) -> dict[str, Any]:
     """Turns, the newest first. ``state``: only turns in this state; ``person``: only turns that need a person."""
-    states = NEEDS_STAFF if state == "person" else (state,) if state else tuple(State)
+    if state == "person":
+        return await _worklist(request, limit, before)
+    states = (state,) if state else tuple(State)
     if not set(states) <= set(State):
         raise HTTPException(422, _("the states are: {states}").format(states=", ".join((*State, "person"))))
     rows = await request.app.state.service.database.read(
@@ -222,6 +224,23 @@ async def list_turns(
     )
     page = rows[:limit]
     return {"turns": [_turn(row) for row in page], "next": page[-1].id if len(rows) > limit else None}
+
+
+async def _worklist(request: Request, limit: int, before: int) -> dict[str, Any]:
+    service = request.app.state.service
+    now = service.clock.now()
+    rows = await service.database.read(lambda connection: worklist.listed(connection, now, limit + 1, before))
+    page = rows[:limit]
+    entries = [
+        {
+            **_turn(one.turn),
+            "why": one.why,
+            "since": one.since.isoformat(),
+            "task_id": one.handoff and one.handoff.task_id,
+        }
+        for one in page
+    ]
+    return {"turns": entries, "next": page[-1].turn.id if len(rows) > limit else None}
 
 
 @api.get("/api/turns/{turn_id}")
@@ -264,6 +283,16 @@ async def retry(request: Request, turn_id: int) -> dict[str, Any]:
         raise HTTPException(409, _("the question {turn} cannot be tried again").format(turn=turn_id))
     service.worker.put([answers])
     return {"turn_id": answers, "state": "under way"}  # another turn if the client has written on meanwhile
+
+
+@api.post("/api/turns/{turn_id}/done")
+async def done(request: Request, turn_id: int) -> dict[str, Any]:
+    """Take a question off the list of those that need a person: a person has seen to it."""
+    service = request.app.state.service
+    now = service.clock.now()
+    if not await service.database.write(lambda connection: handoffs.mark_done(connection, turn_id, now)):
+        raise HTTPException(409, _("the question {turn} is not on the list").format(turn=turn_id))
+    return {"turn_id": turn_id, "state": "done"}
 
 
 @api.post("/api/turns/{turn_id}/approve")

@@ -1,0 +1,318 @@
+"""Hand-offs: in a chat a person of the company has to answer, and is told so by one task in amoCRM.
+
+open ──> closed   a manager wrote in the chat, somebody marked it done, or the question was answered after all
+
+A chat has at most one open hand-off; each further question that is left to staff joins it. ``revision`` grows with each
+of them, and ``told_revision`` is the one that the task tells of. From ``due_at`` on the hand-off is on the list.
+The hand-off is stored in the commit that promises a person to the client, so that no crash can part the two.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet.conversations.tables import conversations, messages
+from otvet.storage.engines import Id, UtcDateTime, insert, metadata
+from otvet.turns import changes
+from otvet.turns.turn import OPEN, Reason, State, Turn, get, turns
+
+WAITED_TOO_LONG = timedelta(minutes=10)
+"""How long a question may wait, for whatever reason, before it is on the list."""
+
+MOST_AT_ONCE = 20
+FIRST_RETRY = timedelta(minutes=10)
+LAST_RETRY = timedelta(hours=6)
+PAUSE = timedelta(seconds=15)  # after a failure that passes by itself
+
+
+class ClosedBy(StrEnum):
+    """What ended a hand-off."""
+
+    MANAGER = "manager"  # a manager wrote in the chat
+    STAFF = "staff"  # somebody marked it done, here or by completing the task
+    ANSWERED = "answered"  # the assistant answered after all
+    ERASED = "erased"
+
+
+_OPEN = sa.text("closed_at IS NULL")
+
+handoffs = sa.Table(
+    "handoffs",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("conversation_id", Id, sa.ForeignKey("conversations.id"), nullable=False),
+    sa.Column("chat_ref", sa.Text, nullable=False, server_default=sa.text("''")),  # as of the turns
+    sa.Column("opened_at", UtcDateTime, nullable=False),
+    sa.Column("due_at", UtcDateTime, nullable=False),  # from then on it is on the list
+    sa.Column("revision", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("told_revision", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("client_told_at", UtcDateTime),  # when the client was told that a person will answer
+    sa.Column("task_id", sa.BigInteger),
+    sa.Column("sent_attempt_at", UtcDateTime),  # the last call for the task, if it may still be carried out
+    sa.Column("retry_at", UtcDateTime),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("refusal", sa.Text),  # amoCRM's reason not to take the task, for people
+    sa.Column("closed_at", UtcDateTime),
+    sa.Column("closed_by", sa.Text),
+    sa.Index(
+        "uq_handoffs_open", "conversation_id", "chat_ref", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN
+    ),
+    sa.Index("ix_handoffs_due", "due_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """One row of ``handoffs`` with its deal; lead_id: None while the deal is not found."""
+
+    id: int
+    conversation_id: int
+    chat_ref: str
+    opened_at: datetime
+    due_at: datetime
+    revision: int
+    told_revision: int
+    client_told_at: datetime | None
+    task_id: int | None
+    sent_attempt_at: datetime | None
+    retry_at: datetime | None
+    failures: int
+    refusal: str | None
+    closed_at: datetime | None
+    closed_by: str | None
+    lead_id: int | None
+
+
+_SELECTED = (
+    sa.select(handoffs, conversations.c.amocrm_lead_id)
+    .select_from(handoffs)
+    .join(conversations, conversations.c.id == handoffs.c.conversation_id)
+)
+_IS_OPEN = handoffs.c.closed_at.is_(None)
+_OPEN_IN = _SELECTED.where(
+    _IS_OPEN,
+    handoffs.c.conversation_id == sa.bindparam("conversation"),
+    handoffs.c.chat_ref == sa.bindparam("chat"),
+).with_for_update(of=handoffs)
+
+
+def open_in(connection: Connection, conversation_id: int, chat_ref: str) -> Handoff | None:
+    """The open hand-off of a chat, locked."""
+    row = connection.execute(_OPEN_IN, {"conversation": conversation_id, "chat": chat_ref}).one_or_none()
+    return None if row is None else Handoff(*row)
+
+
+_OF_TURN = _SELECTED.join(turns, turns.c.handoff_id == handoffs.c.id).where(turns.c.id == sa.bindparam("turn"))
+
+
+def of_turn(connection: Connection, turn_id: int) -> Handoff | None:
+    """The hand-off that a question belongs to, open or closed."""
+    row = connection.execute(_OF_TURN, {"turn": turn_id}).one_or_none()
+    return None if row is None else Handoff(*row)
+
+
+def add(connection: Connection, turn: Turn, now: datetime, *, after: timedelta = timedelta(0)) -> None:
+    """Leave a question to staff: it joins the chat's open hand-off, or begins one. Once for a question.
+
+    after: a manager is in the chat, and has this long to answer before the question is on the list.
+    """
+    found = open_in(connection, turn.conversation_id, turn.chat_ref)
+    if found is None:
+        row = {"conversation_id": turn.conversation_id, "chat_ref": turn.chat_ref, "opened_at": now}
+        new = insert(connection.dialect.name, handoffs).values(**row, due_at=now + after)
+        connection.execute(new.on_conflict_do_nothing())  # another process may have begun it meanwhile
+        found = open_in(connection, turn.conversation_id, turn.chat_ref)
+        assert found is not None
+    elif turn.handoff_id == found.id:
+        return
+    else:
+        later = {"revision": handoffs.c.revision + 1, "due_at": min(found.due_at, now + after)}
+        connection.execute(handoffs.update().where(handoffs.c.id == found.id).values(**later))
+    changes.set_handoff(connection, turn.id, found.id)
+
+
+def add_if_needed(connection: Connection, turn: Turn, now: datetime) -> None:
+    """Leave a question to staff if its reply tells the client that a person will answer."""
+    if turn.summary is not None and not turn.approved:
+        add(connection, turn, now)
+
+
+def add_waiting(connection: Connection, now: datetime) -> None:
+    """Put the questions on the list that have waited for too long, whatever they wait for."""
+    query = sa.select(turns.c.id).where(
+        turns.c.state.in_(OPEN),
+        turns.c.handoff_id.is_(None),
+        ~turns.c.requested_by_staff,
+        turns.c.first_message_at < now - WAITED_TOO_LONG,
+    )
+    for id_ in connection.scalars(query.order_by(turns.c.id).limit(MOST_AT_ONCE)).all():
+        turn = get(connection, id_)
+        if turn is not None:
+            add(connection, turn, now)
+
+
+def client_knows(connection: Connection, turn: Turn) -> bool:
+    """Whether the client was told already that a person will answer in this chat, and nobody has written since."""
+    found = open_in(connection, turn.conversation_id, turn.chat_ref)
+    return found is not None and found.client_told_at is not None
+
+
+def client_told(connection: Connection, turn: Turn, now: datetime) -> None:
+    """The reply has told the client that a person will answer."""
+    here = handoffs.c.id == sa.select(turns.c.handoff_id).where(turns.c.id == turn.id).scalar_subquery()
+    connection.execute(handoffs.update().where(here).values(client_told_at=now))
+
+
+def _close(connection: Connection, where: Sequence[sa.ColumnElement[bool]], by: ClosedBy, now: datetime) -> int:
+    closed = {"closed_at": now, "closed_by": by, "sent_attempt_at": None}
+    return connection.execute(handoffs.update().where(_IS_OPEN, *where).values(**closed)).rowcount
+
+
+def close_for_manager(
+    connection: Connection, conversation_id: int, chats_: Collection[str] | None, wrote_at: datetime, now: datetime
+) -> None:
+    """A manager wrote: close the hand-offs of these chats, unless the client has written in them since ``wrote_at``.
+
+    chats_: None for all chats of the deal. A hand-off at the ceiling of replies stays: the writer may be another bot
+    that talks with this one.
+    """
+    of_it = turns.c.handoff_id == handoffs.c.id
+    at_the_ceiling = sa.exists().where(of_it, turns.c.reason == Reason.CEILING)
+    from_client = (messages.c.turn_id == turns.c.id, messages.c.sender_type == "client")
+    said_later = sa.exists().where(of_it, *from_client, messages.c.timestamp > wrote_at).correlate(handoffs)
+    where = [handoffs.c.conversation_id == conversation_id, ~at_the_ceiling, ~said_later]
+    if chats_ is not None:
+        where.append(handoffs.c.chat_ref.in_(chats_))
+    _close(connection, where, ClosedBy.MANAGER, now)
+
+
+def mark_done(connection: Connection, turn_id: int, now: datetime) -> bool:
+    """Somebody has seen to a question: close its hand-off. False if it has none that is open."""
+    found = of_turn(connection, turn_id)
+    return found is not None and _close(connection, [handoffs.c.id == found.id], ClosedBy.STAFF, now) == 1
+
+
+def close_completed(connection: Connection, task_ids: Collection[int], now: datetime) -> None:
+    """Somebody has completed these tasks in amoCRM."""
+    _close(connection, [handoffs.c.task_id.in_(task_ids)], ClosedBy.STAFF, now)
+
+
+def withdraw(connection: Connection, turn: Turn, now: datetime) -> None:
+    """Nobody has to answer this question any more; its hand-off closes if it was for no other."""
+    found = of_turn(connection, turn.id)
+    if found is None or found.closed_at is not None:
+        return
+    changes.set_handoff(connection, turn.id, None)
+    if connection.scalar(sa.select(sa.exists().where(turns.c.handoff_id == found.id))):
+        return
+    if found.task_id is None and found.sent_attempt_at is None:
+        connection.execute(handoffs.delete().where(handoffs.c.id == found.id))
+    else:
+        _close(connection, [handoffs.c.id == found.id], ClosedBy.ANSWERED, now)
+
+
+def close_erased(connection: Connection, turn_ids: Collection[int], now: datetime) -> None:
+    """The clients of these questions are erased."""
+    of_them = sa.select(turns.c.handoff_id).where(turns.c.id.in_(turn_ids))
+    _close(connection, [handoffs.c.id.in_(of_them)], ClosedBy.ERASED, now)
+
+
+def move_to(connection: Connection, from_conversation: int, to_conversation: int) -> None:
+    """Move the hand-offs of a conversation to another one, of the same deal."""
+    query = _SELECTED.where(handoffs.c.conversation_id == from_conversation)
+    for one in [Handoff(*row) for row in connection.execute(query.with_for_update(of=handoffs)).all()]:
+        here = handoffs.c.id == one.id
+        there = None if one.closed_at else open_in(connection, to_conversation, one.chat_ref)
+        if there is None:
+            connection.execute(handoffs.update().where(here).values(conversation_id=to_conversation))
+            continue
+        changes.move_handoff(connection, one.id, there.id)
+        connection.execute(handoffs.delete().where(here))
+        more = {"revision": there.revision + 1, "task_id": there.task_id or one.task_id}
+        connection.execute(handoffs.update().where(handoffs.c.id == there.id).values(**more))
+
+
+# The list
+
+
+def listed_turns(now: datetime) -> sa.Select[tuple[int]]:
+    """The ids of the newest question of each hand-off that is on the list."""
+    return (
+        sa.select(sa.func.max(turns.c.id))
+        .join(handoffs, handoffs.c.id == turns.c.handoff_id)
+        .where(_IS_OPEN, handoffs.c.due_at <= now)
+        .group_by(handoffs.c.id)
+    )
+
+
+# The task in amoCRM
+
+
+def to_tell(connection: Connection, now: datetime) -> list[Handoff]:
+    """Hand-offs of known deals of which staff have to be told something, the oldest first."""
+    query = _SELECTED.where(
+        _IS_OPEN,
+        handoffs.c.due_at <= now,
+        handoffs.c.told_revision < handoffs.c.revision,
+        sa.or_(handoffs.c.retry_at.is_(None), handoffs.c.retry_at <= now),
+        conversations.c.amocrm_lead_id.is_not(None),
+    )
+    return [Handoff(*row) for row in connection.execute(query.order_by(handoffs.c.due_at).limit(MOST_AT_ONCE))]
+
+
+def with_task(connection: Connection, limit: int) -> list[int]:
+    """The tasks of open hand-offs, the oldest first."""
+    query = sa.select(handoffs.c.task_id).where(_IS_OPEN, handoffs.c.task_id.is_not(None))
+    return list(connection.scalars(query.order_by(handoffs.c.opened_at).limit(limit)))
+
+
+def announce(connection: Connection, one: Handoff, now: datetime) -> bool:
+    """Note that the task is about to be made or changed; False if the hand-off has changed since it was read."""
+    same = (
+        handoffs.c.id == one.id,
+        _IS_OPEN,
+        handoffs.c.revision == one.revision,
+        handoffs.c.told_revision == one.told_revision,
+        handoffs.c.sent_attempt_at.is_(None)
+        if one.sent_attempt_at is None
+        else handoffs.c.sent_attempt_at == one.sent_attempt_at,
+    )
+    return connection.execute(handoffs.update().where(*same).values(sent_attempt_at=now)).rowcount == 1
+
+
+def told(connection: Connection, one: Handoff, task_id: int) -> None:
+    """The task tells of the hand-off as it was read."""
+    done = {"task_id": task_id, "told_revision": one.revision, "sent_attempt_at": None}
+    again = {"retry_at": None, "failures": 0, "refusal": None}
+    connection.execute(handoffs.update().where(handoffs.c.id == one.id).values(**done, **again))
+
+
+def not_told(connection: Connection, one: Handoff, refusal: str | None, now: datetime, *, ambiguous: bool) -> None:
+    """The task could not be made or changed; it is tried again after a pause that grows. refusal: for people."""
+    pause = min(FIRST_RETRY * 2 ** min(one.failures, 10), LAST_RETRY) if refusal else PAUSE
+    values = {"retry_at": now + pause, "failures": one.failures + bool(refusal), "refusal": refusal}
+    if not ambiguous:
+        values["sent_attempt_at"] = None
+    connection.execute(handoffs.update().where(handoffs.c.id == one.id).values(**values))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question of a hand-off. reason: as ``turns.reason``; doubts: what staff are told of a refused draft."""
+
+    turn_id: int
+    state: State
+    reason: str | None
+    summary: str | None
+    responder: str | None
+
+
+def questions(connection: Connection, handoff_id: int) -> list[Question]:
+    """The questions of a hand-off, the oldest first."""
+    columns = (turns.c.id, turns.c.state, turns.c.reason, turns.c.summary, turns.c.responder)
+    rows = connection.execute(sa.select(*columns).where(turns.c.handoff_id == handoff_id).order_by(turns.c.id))
+    return [Question(id_, State(state), reason, summary, who) for id_, state, reason, summary, who in rows]

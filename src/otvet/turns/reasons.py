@@ -1,0 +1,33 @@
+"""Sentences for staff: why a question was not answered by the assistant, or not in the ordinary way."""
+
+from otvet.i18n import N_, _
+
+REASONS = {
+    "amocrm_not_connected": N_("amoCRM is not connected"),
+    "manager": N_("a manager or another bot answers here"),
+    "paused": N_("the assistant is paused in this conversation"),
+    "stale": N_("it came too late to be answered without a person"),
+    "ceiling": N_("the conversation has had as many replies as a day allows"),
+    "erased": N_("the client's data was erased"),
+    "no_deal": N_("the message names no deal, and none was found in amoCRM: look for it by the client's name"),
+    "pipeline_left_out": N_("by the settings, the assistant does not answer in this pipeline"),
+    "stage_left_out": N_("by the settings, the assistant does not answer in this stage"),
+    "tags_left_out": N_("by the settings, the assistant does not answer in deals with these tags"),
+    "channel_left_out": N_("by the settings, the assistant does not answer in this channel"),
+    "out_of_hours": N_("it came out of working hours"),
+    "asked": N_("the client asked for a person"),
+    "doubted": N_("the reply that was written could not be checked, so a person has to answer"),
+    "not_known": N_("the knowledge folder does not answer this, and no AI could"),
+    "media": N_("the client sent something that the assistant cannot read"),
+    "promised": N_("the assistant's reply says that a person will see to it"),
+    "angry": N_("the client complains"),
+    "small_talk": N_("it needs no answer"),
+    "waited": N_("it has been waiting for an answer for more than ten minutes"),
+    "off": N_("the assistant is switched off in this conversation"),
+    "rejected": N_("a manager rejected the draft"),
+}
+
+
+def reason(code: str | None) -> str | None:
+    """The sentence for a turn's reason. amoCRM's refusals are sentences already and returned as they are."""
+    return _(REASONS[code]) if code in REASONS else code
