@@ -255,7 +255,7 @@ def test_what_the_client_adds_before_a_draft_is_written_anew_belongs_to_it(datab
         stage.clock.on_sleep = lambda: None
         stage.client_writes("three")
 
-    stage = Stage(database, Interrupted("template", "A manager will answer."))
+    stage = Stage(database, Interrupted("knowledge", "A manager will answer."))
     start = stage.clock.now()
     (turn,) = stage.client_writes("one")
     assert stage.answer(turn) == State.KEPT
@@ -276,7 +276,7 @@ def test_a_client_who_never_stops_during_a_redraft_is_answered_all_the_same(data
                 stage.clock.on_sleep = lambda: None
             return await super().reply(context, attempt)
 
-    stage = Stage(database, Interrupted("template", "A manager will answer."))
+    stage = Stage(database, Interrupted("knowledge", "A manager will answer."))
     start = stage.clock.now()
     (turn,) = stage.client_writes()
     assert stage.answer(turn) == State.KEPT
@@ -334,7 +334,7 @@ def test_history_has_the_managers_words_and_not_the_question(database: Database)
 
 
 def test_the_next_responder_is_asked_when_one_has_no_reply(database: Database) -> None:
-    stage = Stage(database, Writer("manus", None), Writer("knowledge", "A manager will answer."))
+    stage = Stage(database, Writer("manus", None), Writer("template", "A manager will answer."))
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
@@ -448,7 +448,7 @@ def test_newer_words_are_answered_with_the_older_ones_as_long_as_nothing_was_sen
                 stage.client_writes("and in red?")
             return await super().reply(context, attempt)
 
-    stage = Stage(database, Interrupted("template", "A manager will answer."))
+    stage = Stage(database, Interrupted("knowledge", "A manager will answer."))
     (turn,) = stage.client_writes("how much?")
 
     async def play(answering: Answering) -> None:
@@ -470,7 +470,7 @@ def test_who_was_asked_before_a_crash_does_not_answer_what_the_client_wrote_afte
                 await asyncio.Event().wait()
             return reply
 
-    stage = Stage(database, Slow("template", "A manager will answer."))
+    stage = Stage(database, Slow("knowledge", "A manager will answer."))
     (turn,) = stage.client_writes("how much?")
     asked = asyncio.Event()
 
@@ -495,7 +495,7 @@ def test_a_draft_is_dropped_twice_at_most(database: Database) -> None:
             stage.client_writes("and another thing")
             return await super().reply(context, attempt)
 
-    stage = Stage(database, Interrupted("template", "A manager will answer."))
+    stage = Stage(database, Interrupted("knowledge", "A manager will answer."))
     (turn,) = stage.client_writes("how much?")
 
     async def play(answering: Answering) -> None:
@@ -530,7 +530,7 @@ def test_a_manager_who_writes_while_the_reply_is_written_is_not_talked_over(data
             stage.manager_writes()
             return await super().reply(context, attempt)
 
-    stage = Stage(database, Interrupted("template", "A manager will answer."))
+    stage = Stage(database, Interrupted("knowledge", "A manager will answer."))
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
@@ -641,7 +641,7 @@ def test_a_written_draft_that_a_manager_cancelled_is_written_anew_when_somebody_
                 stage.manager_writes()
             return await super().reply(context, attempt)
 
-    stage = Stage(database, Interrupted("template", "A manager will answer."))
+    stage = Stage(database, Interrupted("knowledge", "A manager will answer."))
     (turn,) = stage.client_writes()
 
     async def play(answering: Answering) -> None:
@@ -727,7 +727,7 @@ def test_what_was_left_to_a_person_is_answered_when_one_says_so(database: Databa
         assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
-    assert stage.said() == ["A manager will answer."]
+    assert stage.said() == ["Yes, we have it."]
 
 
 # Ownership
@@ -854,6 +854,7 @@ def test_a_client_who_asked_for_a_person_gets_one_also_after_a_long_outage(datab
         closed_gate(stage)
         stage.clock.on_sleep = opens_after(stage, 3700)
         assert stage.answer(turn) == State.SENT
+        stage.tell_staff()
         assert len(amo.tasks(LEAD)) == 1
 
 

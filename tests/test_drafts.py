@@ -148,9 +148,11 @@ def test_a_client_who_asks_for_a_person_need_not_wait_for_the_approval(database:
     stage = drafting(database, amo)
     (turn,) = stage.client_writes("Can I talk to a human?")
     assert answered(stage, turn) == State.DRAFT
+    stage.tell_staff()
     assert len(amo.tasks(LEAD)) == 1
     assert approve(stage, turn) is None
     assert answered(stage, turn) == State.SENT
+    stage.tell_staff()
     assert len(amo.tasks(LEAD)) == 1
 
 
@@ -184,7 +186,7 @@ def test_switched_off_while_the_reply_is_written_nothing_is_sent(database: Datab
                 set_mode(connection, LEAD, "off")
             return await super().reply(context, attempt)
 
-    stage = Stage(database, SwitchedOff("template", "Too late."), amo=amo)
+    stage = Stage(database, SwitchedOff("knowledge", "Too late."), amo=amo)
     (turn,) = stage.client_writes()
     assert answered(stage, turn) == State.CANCELLED
     assert texts(amo) == []

@@ -211,6 +211,7 @@ class AmoStandin:
             Route("/api/v4/talks/{talk_id:int}", self._get_talk),
             Route("/api/v4/tasks", self._get_tasks),
             Route("/api/v4/tasks", self._post_tasks, methods=["POST"]),
+            Route("/api/v4/tasks/{task_id:int}", self._patch_task, methods=["PATCH"]),
             *self.access.routes(Problem),
         ]
 
@@ -365,7 +366,11 @@ class AmoStandin:
 
     async def _get_tasks(self, request: Request) -> Response:
         lead_id = _number(request.query_params.get("filter[entity_id]"), 0)
-        found = self.tasks(lead_id) if self.filters else [task for tasks in self._tasks.values() for task in tasks]
+        every = [task for tasks in self._tasks.values() for task in tasks]
+        ids = {int(value) for name, value in request.query_params.items() if name.startswith("filter[id]")}
+        found = [task for task in every if task["id"] in ids] if ids else every
+        if self.filters and not ids:
+            found = [task for task in self.tasks(lead_id) if not task["is_completed"]]
         return Hal({**self._links("/tasks"), "_embedded": {"tasks": found}}) if found else Response(status_code=204)
 
     async def _post_tasks(self, request: Request) -> Response:
@@ -378,6 +383,13 @@ class AmoStandin:
             self._tasks.setdefault(item["entity_id"], []).append(task)
         made = [{"id": self._tasks[item["entity_id"]][-1]["id"]} for item in items]
         return Hal({**self._links("/tasks"), "_embedded": {"tasks": made}})
+
+    async def _patch_task(self, request: Request) -> Response:
+        for task in (task for tasks in self._tasks.values() for task in tasks):
+            if task["id"] == request.path_params["task_id"]:
+                task |= await _json(request)
+                return Hal({"id": task["id"], **self._links(f"/tasks/{task['id']}")})
+        return Problem(404, "Not Found", "Task not found")
 
     async def _get_note(self, request: Request) -> Response:
         note = self._note(request)

@@ -207,13 +207,18 @@ def _show_drafts(console: Console, rows: Sequence[Entry], asked: Mapping[int, st
 
 
 def _table(rows: Sequence[Entry], asked: Mapping[int, str], settings: Settings) -> Table:
-    table = Table(_("Question"), _("Deal"), _("State"), _("Since"), _("Why"), _("The client's words"))
+    table = Table()
+    for name in (_("Question"), _("Deal"), _("State"), _("Since")):
+        table.add_column(name, no_wrap=True)
+    table.add_column(_("Why"))
     for row in rows:
         turn = row.turn
-        state = N_("a person has to answer") if row.handoff else STATES[turn.state]
-        why, words = (Text(wording.printable(text or "")) for text in (row.why, asked.get(turn.id)))
-        since = wording.when(row.since, settings)
-        table.add_row(str(turn.id), str(turn.lead_id or "?"), _(state), since, why, words)
+        left = row.handoff is not None and turn.state != State.DRAFT
+        why = Text(wording.printable(row.why or ""))
+        if left:
+            why.append(f"\n«{asked[turn.id]}»", view.COLOURS["client"])
+        state = _("a manager has to answer") if left else _(STATES[turn.state])
+        table.add_row(str(turn.id), str(turn.lead_id or "?"), state, wording.when(row.since, settings), why)
     return table
 
 
