@@ -51,7 +51,7 @@ class WritingOptions:
     """
 
     history_messages: int = 60
-    person_phrases: str = human_request.PHRASES
+    person_phrases: str = ""
     instructions: Instructions = field(default_factory=Instructions)
     ceilings: Mapping[str, int] = field(default_factory=dict)
     zone: tzinfo | None = None

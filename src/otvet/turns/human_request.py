@@ -1,34 +1,10 @@
 """A client asks for a person: how that is noticed, what the client is told, and what staff are told."""
 
-import re
 from collections.abc import Sequence
 
 from otvet.i18n import N_, _, translator
+from otvet.meaning import person
 from otvet.responders.base import Context, Line, Reply
-
-PHRASES = (
-    "позовите менеджера; позовите оператора; позовите человека; позовите кого-нибудь; соедините с менеджером;"
-    " соедините с оператором; соедините с человеком; переключите на менеджера; переключите на оператора;"
-    " переведите на менеджера; переведите на оператора; переведите на человека; хочу поговорить с человеком;"
-    " хочу поговорить с менеджером; хочу поговорить с оператором; можно поговорить с человеком;"
-    " можно поговорить с менеджером; можно менеджера; можно оператора; нужен менеджер; нужен оператор;"
-    " нужен человек; нужен живой человек; живого человека; живой человек; дайте менеджера; дайте оператора;"
-    " дайте человека; свяжите с менеджером; свяжите с оператором; пусть менеджер; не хочу с ботом;"
-    " не хочу говорить с ботом; ты бот; вы бот; это бот; talk to a human; speak to a human; talk to a person;"
-    " speak to a person; real person; human please; live agent; talk to an agent; speak to an agent;"
-    " speak to a manager; talk to a manager; call a manager; are you a bot"
-)
-"""Phrases with which a client asks for a person; ``OTVET_PERSON_PHRASES`` replaces them."""
-
-ALONE = frozenset(
-    ("оператор", "оператора", "менеджер", "менеджера", "человек", "человека", "human", "operator", "agent")
-)
-"""A message of one of these words alone asks for a person too."""
-
-FILLERS = frozenset(
-    "пожалуйста плиз мне нам уже срочно вашего ваш кого либо здравствуйте добрый день please now just the".split()  # noqa: SIM905
-)
-"""Words that are left out before phrases are looked for."""
 
 RESPONDER = "handover"
 REPLY = N_("I have passed your question on to a manager, who will reply to you here.")
@@ -38,14 +14,9 @@ SUMMARY_LINES = 5
 SUMMARY_CHARACTERS = 300
 
 
-def asks_for_person(question: Sequence[Line], phrases: str = PHRASES) -> bool:
-    """Whether any line of the question asks for a person."""
-    wanted = [f" {_plain(phrase)} " for phrase in phrases.split(";") if phrase.strip()]
-    for line in question:
-        said = _plain(line.text)
-        if said in ALONE or any(phrase in f" {said} " for phrase in wanted):
-            return True
-    return False
+def asks_for_person(question: Sequence[Line], phrases: str = "") -> bool:
+    """Whether any line of the question asks for a person. phrases: own ones that mean it too, with ";" between them."""
+    return any(person.asks_for_person(line.text, phrases.split(";")) for line in question)
 
 
 def reply(context: Context) -> Reply:
@@ -72,8 +43,3 @@ def doubts(context: Context, draft: str, found: Sequence[str]) -> str:
 def _cut(text: str) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= SUMMARY_CHARACTERS else flat[:SUMMARY_CHARACTERS].rsplit(" ", 1)[0] + "…"
-
-
-def _plain(text: str) -> str:
-    words = re.findall(r"\w+", text.casefold().replace("ё", "е"))
-    return " ".join(word for word in words if word not in FILLERS)
