@@ -181,9 +181,7 @@ class Stage:
             self.me,
             delays=self.delays,
         )
-        self.staff_tasks = StaffTasks(
-            self.database, self.clock, client, installation_name="test", policy=self.policy
-        )
+        self.staff_tasks = StaffTasks(self.database, self.clock, client, installation_name="test", policy=self.policy)
         if client:
             self.outage_probe = OutageProbe(self.database, self.clock, client, answering.amocrm_is_back)
         return answering

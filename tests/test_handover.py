@@ -23,9 +23,13 @@ def test_who_only_mentions_one_is_answered(text: str) -> None:
     assert not handover.asks_for_person([line(text)])
 
 
-def test_own_phrases_take_the_place_of_the_built_in_ones() -> None:
-    assert handover.asks_for_person([line("Дайте старшего")], "дайте старшего; позовите начальника")
-    assert not handover.asks_for_person([line("позовите менеджера")], "дайте старшего")
+def test_own_phrases_add_to_the_built_in_ones() -> None:
+    own = "код красный; нужна Лариса"
+    assert handover.asks_for_person([line("У нас КОД КРАСНЫЙ!")], own)
+    assert handover.asks_for_person([line("позовите менеджера")], own)
+    assert not handover.asks_for_person([line("Какой код у товара? Красный")], own)
+    assert not handover.asks_for_person([line("код красный")])
+    assert not handover.asks_for_person([line("Сколько стоит плед?")], " ; ")
 
 
 def test_the_person_is_told_the_last_lines_and_not_more() -> None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
-from typing import Protocol
+from typing import Literal, Protocol
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -24,6 +24,7 @@ from otvet.clock import Clock
 from otvet.deals.reading import Deals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.recheck import Outcome, check
+from otvet.meaning.small_talk import Talk
 from otvet.responders.base import Context, Reply
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.storage.database import Database
@@ -37,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 900.0
+SmallTalk = Literal["silent", "short", "answer"]
+
 LOOK_AGAIN_SECONDS = 5.0  # while another turn of the chat is in hand
 NOT_OURS = "not ours"
 
@@ -45,13 +48,16 @@ NOT_OURS = "not ours"
 class WritingOptions:
     """The settings for what responders are told and may spend.
 
+    small_talk: what thanks and greetings get: a greeting and silence, a greeting and a short word, or an answer as any
+        question does.
     history_messages: how many of the newest messages a responder is told; a summary replaces the older ones.
     ceilings: the most that each responder may spend in a day, in its own unit; see spending.UNITS.
     zone: the company's time zone, for the date of today; None: the machine's.
     """
 
     history_messages: int = 60
-    person_phrases: str = human_request.PHRASES
+    person_phrases: str = ""
+    small_talk: SmallTalk = "silent"
     instructions: Instructions = field(default_factory=Instructions)
     ceilings: Mapping[str, int] = field(default_factory=dict)
     zone: tzinfo | None = None
@@ -245,7 +251,11 @@ class Answering:
             return
         told, attempts = gathered
         if why := human_request.why_staff(told, self._options.person_phrases):
-            await self._database.write(lambda connection: self._store_own(connection, told, why))
+            reply = human_request.reply(told, why)
+            await self._database.write(lambda connection: self._store_promise(connection, told, reply, why))
+            return
+        if self._options.small_talk != "answer" and (talk := human_request.small_talk(told)) != Talk.QUESTION:
+            await self._database.write(lambda connection: self._store_small_talk(connection, told, talk))
             return
         told, known = await context.with_knowledge(told, self._knowledge)
         written = await self._writer.write(told, attempts)
@@ -266,9 +276,15 @@ class Answering:
     def _attempts(self, connection: Connection, turn: Turn, draft: int) -> StoredAttempts:
         return StoredAttempts(connection, self._database, self._clock, turn, draft, self._options.ceilings)
 
-    def _store_own(self, connection: Connection, told: Context, why: Reason) -> None:
-        """What the client writes is for a person: store the reply that says so."""
-        self._store_promise(connection, told, human_request.reply(told, why), why)
+    def _store_small_talk(self, connection: Connection, told: Context, talk: Talk) -> None:
+        """A greeting gets a greeting; thanks get a short reply or, by the settings, none."""
+        turn = self._unwritten_turn(connection, told.turn_id)
+        if turn is None:
+            return
+        if talk == Talk.THANKS and self._options.small_talk == "silent":
+            staff.leave_alone(connection, turn, self._me, Reason.SMALL_TALK, self._clock.now())
+        else:
+            drafts.write_down(connection, turn, self._me, human_request.small_talk_reply(told, talk))
 
     def _store(
         self, connection: Connection, told: Context, attempts: StoredAttempts, written: Written, gap: bool

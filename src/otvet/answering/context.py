@@ -158,7 +158,7 @@ def as_line(row: Row[Any], language: str) -> Line:
     text = spoken(row.content, row.message_type, row.metadata, language)
     findings = ((row.metadata or {}).get("details") or {}).get("findings", ())
     doubted = tuple(piece for _kind, piece in findings) if row.sender_type == "assistant" else ()
-    return Line(row.sender_type, text, row.timestamp, bool(row.content.strip()), doubted)
+    return Line(row.sender_type, text, row.timestamp, bool(row.content.strip()), doubted, row.message_type)
 
 
 async def with_knowledge(context: Context, knowledge: Knowledge) -> tuple[Context, bool]:

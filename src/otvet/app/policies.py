@@ -12,7 +12,6 @@ from otvet.settings import working_hours
 from otvet.settings.by_channel import SALESBOT, WIDGET, ways_in
 from otvet.settings.checks import AS_ALWAYS, SILENT
 from otvet.settings.settings import Settings
-from otvet.turns import human_request
 from otvet.turns.policy import Policy
 
 
@@ -50,7 +49,8 @@ def writing_options(settings: Settings) -> WritingOptions:
     ceilings = {"manus": settings.manus_credits_per_day, "openai": settings.openai_tokens_per_day}
     return WritingOptions(
         history_messages=settings.history_messages,
-        person_phrases=settings.person_phrases or human_request.PHRASES,
+        small_talk=settings.small_talk,
+        person_phrases=settings.person_phrases,
         instructions=Instructions(settings.instructions_file),
         zone=working_hours.zone_of(settings.timezone),
         ceilings={name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},

@@ -143,7 +143,7 @@ async def _write_anew(console: Console, settings: Settings, database: Database, 
 
 
 async def _write(told: Context, settings: Settings, who: wiring.Writers) -> Written:
-    if why := human_request.why_staff(told, settings.person_phrases or human_request.PHRASES):
+    if why := human_request.why_staff(told, settings.person_phrases):
         return Written(human_request.reply(told, why))
     told, _known = await context.with_knowledge(told, who.knowledge)
     return await who.writer.write(told, AttemptLog(SystemClock()))

@@ -328,7 +328,9 @@ class Delivery:
         return State.SENT
 
     def _pause_if_asked(self, connection: Connection, turn: Turn) -> None:
-        if turn.responder == Writer.HUMAN_REQUEST and not sending.manager_wrote(connection, turn.id):
+        if turn.responder in (Writer.HUMAN_REQUEST, Writer.COMPLAINT) and not sending.manager_wrote(
+            connection, turn.id
+        ):
             pause_for_client(connection, turn.conversation_id, turn.chat_ref)
 
     def _keep(self, connection: Connection, turn_id: int) -> Outcome:

@@ -17,6 +17,7 @@ class Line:
 
     words: False if the text is only a name for media, such as a picture.
     doubted: the unknown facts in a reply of the assistant that was sent all the same.
+    kind: the type of the message: "text", or amoCRM's name for the media.
     """
 
     sender: Sender
@@ -24,6 +25,7 @@ class Line:
     at: datetime
     words: bool = True
     doubted: tuple[str, ...] = ()
+    kind: str = "text"
 
 
 @dataclass(frozen=True, slots=True)

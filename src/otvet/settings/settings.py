@@ -194,7 +194,14 @@ class Settings(BaseSettings):
         50, ge=1, description=N_("How many replies a conversation is given within 24 hours at most.")
     )
     person_phrases: str = Field(
-        "", description=N_("Phrases of clients who want a person, with ; between them; empty for the built-in ones.")
+        "", description=N_("Phrases of your clients that ask for a person too, with ; between them.")
+    )
+    small_talk: Literal["silent", "short", "answer"] = Field(
+        "silent",
+        description=N_(
+            'What thanks, an "ok" or a sticker get: silent, nothing; short, a friendly word; answer, a reply as to any'
+            " question. A greeting is greeted with the first two."
+        ),
     )
     history_messages: int = Field(
         60, ge=0, le=1000, description=N_("How many earlier messages of the deal an AI is given at most.")

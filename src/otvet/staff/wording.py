@@ -23,6 +23,8 @@ WRITERS = {
     "knowledge": N_("the knowledge folder"),
     "template": N_("the honest template"),
     "handover": N_("the reply to who asks for a person"),
+    "complaint": N_("the reply to a client who complains"),
+    "small_talk": N_("the reply to thanks or a greeting"),
     "hours": N_("the out-of-hours text"),
 }
 

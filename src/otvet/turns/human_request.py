@@ -1,36 +1,13 @@
-"""A client asks for a person: how that is noticed, what the client is told, and what staff are told."""
+"""What a client writes that is for no responder: a wish for a person, a complaint, small talk; and what staff are told."""
 
-import re
 from collections.abc import Sequence
 
 from otvet.conversations.transcript import SENDERS
 from otvet.i18n import N_, _, translator
+from otvet.meaning import person, temper
+from otvet.meaning.small_talk import Talk, kind_of
 from otvet.responders.base import Context, Line, Reply
 from otvet.turns.turn import Reason, Writer
-
-PHRASES = (
-    "позовите менеджера; позовите оператора; позовите человека; позовите кого-нибудь; соедините с менеджером;"
-    " соедините с оператором; соедините с человеком; переключите на менеджера; переключите на оператора;"
-    " переведите на менеджера; переведите на оператора; переведите на человека; хочу поговорить с человеком;"
-    " хочу поговорить с менеджером; хочу поговорить с оператором; можно поговорить с человеком;"
-    " можно поговорить с менеджером; можно менеджера; можно оператора; нужен менеджер; нужен оператор;"
-    " нужен человек; нужен живой человек; живого человека; живой человек; дайте менеджера; дайте оператора;"
-    " дайте человека; свяжите с менеджером; свяжите с оператором; пусть менеджер; не хочу с ботом;"
-    " не хочу говорить с ботом; ты бот; вы бот; это бот; talk to a human; speak to a human; talk to a person;"
-    " speak to a person; real person; human please; live agent; talk to an agent; speak to an agent;"
-    " speak to a manager; talk to a manager; call a manager; are you a bot"
-)
-"""Phrases with which a client asks for a person; ``OTVET_PERSON_PHRASES`` replaces them."""
-
-ALONE = frozenset(
-    ("оператор", "оператора", "менеджер", "менеджера", "человек", "человека", "human", "operator", "agent")
-)
-"""A message of one of these words alone asks for a person too."""
-
-FILLERS = frozenset(
-    "пожалуйста плиз мне нам уже срочно вашего ваш кого либо здравствуйте добрый день please now just the".split()  # noqa: SIM905
-)
-"""Words that are left out before phrases are looked for."""
 
 REPLIES = {
     Reason.ASKED: (
@@ -42,26 +19,25 @@ REPLIES = {
         Writer.COMPLAINT,
     ),
 }
+SMALL_TALK = {
+    Talk.GREETING: N_("Hello! How can we help you?"),
+    Talk.THANKS: N_("You are welcome! If you have more questions, write to us."),
+}
 DOUBTS = N_("The assistant's draft was not sent because of this in it: {found}\nDraft: {draft}")
 CHECK_FIRST = N_("Check this before you rely on it: {found}")
 SUMMARY_LINES = 5
 SUMMARY_CHARACTERS = 300
 
 
-def asks_for_person(question: Sequence[Line], phrases: str = PHRASES) -> bool:
-    """Whether any line of the question asks for a person."""
-    wanted = [f" {_plain(phrase)} " for phrase in phrases.split(";") if phrase.strip()]
-    for line in question:
-        said = _plain(line.text)
-        if said in ALONE or any(phrase in f" {said} " for phrase in wanted):
-            return True
-    return False
+def why_staff(context: Context, phrases: str = "") -> Reason | None:
+    """Why the question is for a person and for no responder; None if it is not.
 
-
-def why_staff(context: Context, phrases: str) -> Reason | None:
-    """Why what the client writes is for a person, and for no responder; None if it is not."""
-    if asks_for_person(context.question, phrases):
+    phrases: the company's own phrases that ask for a person, with ";" between them.
+    """
+    if any(person.asks_for_person(line.text, phrases.split(";")) for line in context.question):
         return Reason.ASKED
+    if any(temper.is_angry(line.text) for line in context.question if line.words):
+        return Reason.ANGRY
     return None
 
 
@@ -69,6 +45,20 @@ def reply(context: Context, why: Reason) -> Reply:
     """The reply to the client, in the client's language."""
     text, writer = REPLIES[why]
     return Reply(translator(context.language)(text), writer)
+
+
+def small_talk(context: Context) -> Talk:
+    """What the question wants. An "ok" after a question of ours is an answer to it, and no small talk."""
+    said = [line for line in context.history if line.sender != "client"]
+    if said and said[-1] == context.history[-1] and "?" in said[-1].text:
+        return Talk.QUESTION
+    texts = [line.text for line in context.question if line.words]
+    return kind_of(texts, [line.kind for line in context.question if not line.words])
+
+
+def small_talk_reply(context: Context, talk: Talk) -> Reply:
+    """The short reply to thanks or a greeting."""
+    return Reply(translator(context.language)(SMALL_TALK[talk]), Writer.SMALL_TALK)
 
 
 def promises_person(text: str) -> bool:
@@ -95,8 +85,3 @@ def cut(text: str) -> str:
     """A text as one line of at most SUMMARY_CHARACTERS."""
     flat = " ".join(text.split())
     return flat if len(flat) <= SUMMARY_CHARACTERS else flat[:SUMMARY_CHARACTERS].rsplit(" ", 1)[0] + "…"
-
-
-def _plain(text: str) -> str:
-    words = re.findall(r"\w+", text.casefold().replace("ё", "е"))
-    return " ".join(word for word in words if word not in FILLERS)

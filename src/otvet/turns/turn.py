@@ -92,7 +92,7 @@ class Writer(StrEnum):
     TEMPLATE = "template"  # nothing was known: a manager will answer
     HUMAN_REQUEST = "handover"  # the answer to a client who asks for a person
     COMPLAINT = "complaint"  # the answer to a client who complains
-    GREETING = "greeting"  # the answer to a greeting and nothing else
+    SMALL_TALK = "small_talk"  # the answer to thanks or a greeting
     HOURS = "hours"  # the company's out-of-hours text
 
 
