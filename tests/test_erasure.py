@@ -376,6 +376,7 @@ HARMLESS = {
     "bot_waits.return_url",  # an address of amoCRM's
     "conversations.mode",
     *(f"consents.{name}" for name in ("base_url", "client_id", "client_secret", "redirect_url", "sentence", "state")),
+    *(f"handoffs.{name}" for name in ("closed_by", "refusal")),
     *(f"parts.{name}" for name in ("echo_id", "outside_id", "state")),
     *(f"tokens.{name}" for name in ("access_token", "base_url", "client_id", "name", "redirect_url", "refresh_token")),
     "tokens.refusal",
@@ -387,6 +388,7 @@ ERASED = {
     *(f"messages.{name}" for name in ("content", "message_type", "metadata", "amocrm_chat_id", "amocrm_talk_id")),
     *(f"{table}.chat_ref" for table in ("messages", "turns", "threads", "bot_waits")),
     "messages.first_version",
+    "handoffs.chat_ref",
     "parts.text",
     "quarantine.body",
     *(f"tries.{name}" for name in ("facts", "refused", "findings")),

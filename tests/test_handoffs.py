@@ -1,6 +1,7 @@
 """Left to staff: whoever was promised a person is on the list, and that person has one task, until somebody answers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -291,3 +292,46 @@ def test_two_turns_of_one_chat_make_one_hand_off(database: Database) -> None:
     assert [(row.revision, row.closed_at) for row in rows] == [(2, None)]
     assert stage.turn(second).reason == Reason.NOT_KNOWN
     assert timedelta(0) <= rows[0].due_at - rows[0].opened_at
+
+
+@pytest.mark.parametrize("text", ["Спасибо!", "ок", "👍", "Понял, до свидания"])
+def test_thanks_get_silence_and_nobody_is_told(database: Database, amo: AmoStandin, text: str) -> None:
+    stage = a_stage(database, amo)
+    (turn,) = stage.client_writes(text)
+    assert stage.answer(turn) == State.CANCELLED
+    stage.tell_staff()
+    assert (stage.turn(turn).reason, stage.said(), listed(stage)) == (Reason.SMALL_TALK, [], [])
+
+
+def test_thanks_may_get_a_short_word(database: Database, amo: AmoStandin) -> None:
+    stage = a_stage(database, amo)
+    stage.options = replace(stage.options, small_talk="short")
+    asked(stage, "Спасибо!")
+    assert stage.said() == ["Пожалуйста! Если появятся вопросы, пишите."]
+    assert listed(stage) == []
+
+
+def test_a_greeting_gets_a_greeting(database: Database, amo: AmoStandin) -> None:
+    stage = a_stage(database, amo)
+    asked(stage, "Здравствуйте")
+    assert stage.said() == ["Здравствуйте! Чем мы можем помочь?"]
+    assert listed(stage) == []
+
+
+def test_an_ok_after_our_question_is_an_answer(database: Database, amo: AmoStandin) -> None:
+    asking = Writer("knowledge", "Оформляем?")
+    stage = a_stage(database, amo, asking)
+    asked(stage, "Хочу плед")
+    stage.clock.advance(10)
+    asked(stage, "ок")
+    assert len(asking.asked) == 2
+
+
+def test_a_complaint_goes_to_a_manager_and_to_no_model(database: Database, amo: AmoStandin) -> None:
+    model = Writer("manus", "Всё будет хорошо!")
+    stage = a_stage(database, amo, model, NO_ANSWER)
+    asked(stage, "Верните деньги, иначе иду в Роспотребнадзор")
+    (task,) = amo.tasks(LEAD)
+    assert "the client complains" in task["text"]
+    assert model.asked == []
+    assert stage.said() == ["Нам очень жаль, что так вышло. Передаём ваше сообщение менеджеру, он ответит здесь."]

@@ -1,6 +1,7 @@
 """The rolling summary of a long conversation, on both databases."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -301,7 +302,7 @@ def test_a_summary_that_fails_is_counted_with_what_it_cost(database: Database) -
     assert tried(database) == [("openai", "too late")]
     assert spent(stage) == {"openai": 40}
     assert kept(database).summary.startswith("client: one")
-    assert database.read_now(stats.read)["errors"] == 0
+    assert database.read_now(lambda connection: stats.read(connection, datetime.now(UTC)))["errors"] == 0
 
 
 def test_beyond_the_ceiling_nobody_is_asked_for_a_summary(database: Database) -> None:

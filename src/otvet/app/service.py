@@ -149,4 +149,6 @@ class Service:
         heartbeats.leave(connection, self.me)
 
     async def _report(self) -> None:
-        log.info("stats", **await self.database.read(stats.read), uptime_seconds=stats.uptime_seconds())
+        now = self.clock.now()
+        read = await self.database.read(lambda connection: stats.read(connection, now))
+        log.info("stats", **read, uptime_seconds=stats.uptime_seconds())

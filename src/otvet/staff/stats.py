@@ -1,6 +1,9 @@
 """Numbers for the API, the metrics and the command line, read from the database."""
 
 import time
+from collections import Counter
+from datetime import datetime
+from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,8 +12,11 @@ from sqlalchemy.engine import Connection
 from otvet.conversations.tables import clients, conversations, messages
 from otvet.intake.quarantine import quarantined
 from otvet.storage import counters
+from otvet.turns import handoffs
 from otvet.turns.attempts import REPLIED, SUMMARY, attempts
-from otvet.turns.turn import OPEN, State, turns
+from otvet.turns.turn import OPEN, Reason, State, Writer, turns
+
+MOST_COUNTED = 1000
 
 _STARTED = time.monotonic()
 
@@ -24,8 +30,11 @@ def uptime_seconds() -> int:
     return int(time.monotonic() - _STARTED)
 
 
-def read(connection: Connection) -> dict[str, Any]:
+def read(connection: Connection, now: datetime) -> dict[str, Any]:
     """The totals since the database was made.
+
+    questions = answered + left to staff + small talk + open + what the settings or a manager took from the assistant. A
+    reply that only says that a person will answer is no answer.
 
     messages_received = messages_saved + duplicates: what amoCRM delivered. errors: replies that failed for good and
     attempts of a responder that ended without a reply.
@@ -35,6 +44,7 @@ def read(connection: Connection) -> dict[str, Any]:
     manus = sa.select(sa.func.count()).where(attempts.c.responder == "manus", _OF_REPLIES)
     failed = sa.select(sa.func.count()).where(attempts.c.outcome.is_not(None), attempts.c.outcome != REPLIED, _OUTSIDE)
     failed_attempts = connection.scalar(failed.where(_OF_REPLIES))
+    answered = sa.select(sa.func.count()).where(turns.c.state.in_((State.SENT, State.KEPT)), turns.c.summary.is_(None))
     totals = counters.totals(connection)
     saved = by_sender.get("client", 0) + by_sender.get("manager", 0)
     duplicates = totals.get("duplicates", 0)
@@ -47,6 +57,11 @@ def read(connection: Connection) -> dict[str, Any]:
         "replies_kept": by_state.get(State.KEPT, 0),
         "errors": by_state.get(State.FAILED, 0) + (failed_attempts or 0),
         "turns_open": sum(by_state.get(state, 0) for state in OPEN),
+        "questions": sum(by_state.values()),
+        "answered": connection.scalar(answered.where(turns.c.responder != Writer.SMALL_TALK)),
+        "left_to_staff": _left_to_staff(connection),
+        "waiting_for_staff": handoffs.waiting(connection, now),
+        "median_seconds_to_staff": _median_seconds_to_staff(connection),
         "clients": connection.scalar(sa.select(sa.func.count()).select_from(clients)),
         "conversations": connection.scalar(sa.select(sa.func.count()).select_from(conversations)),
         "quarantined": quarantined(connection),
@@ -56,6 +71,21 @@ def read(connection: Connection) -> dict[str, Any]:
             name.removeprefix("event."): value for name, value in sorted(totals.items()) if name.startswith("event.")
         },
     }
+
+
+def _left_to_staff(connection: Connection) -> dict[str, int]:
+    """How many questions were left to staff, by the reason. A reason that is amoCRM's sentence counts as "refused"."""
+    query = sa.select(turns.c.reason, sa.func.count()).where(turns.c.handoff_id.is_not(None)).group_by(turns.c.reason)
+    counted = Counter[str]()
+    for reason, count in connection.execute(query):
+        counted[reason if reason in set(Reason) else Reason.WAITED if reason is None else "refused"] += count
+    return dict(sorted(counted.items()))
+
+
+def _median_seconds_to_staff(connection: Connection) -> int | None:
+    """How long clients waited for a manager's first words, of the newest hand-offs; None if there is none yet."""
+    waited = handoffs.answered_after(connection, MOST_COUNTED)
+    return int(median(waited)) if waited else None
 
 
 def _counted(connection: Connection, column: sa.Column[Any]) -> dict[str, int]:

@@ -217,8 +217,9 @@ def withdraw(connection: Connection, turn: Turn, now: datetime) -> None:
 
 def close_erased(connection: Connection, turn_ids: Collection[int], now: datetime) -> None:
     """The clients of these questions are erased."""
-    of_them = sa.select(turns.c.handoff_id).where(turns.c.id.in_(turn_ids))
-    _close(connection, [handoffs.c.id.in_(of_them)], ClosedBy.ERASED, now)
+    of_them = handoffs.c.id.in_(sa.select(turns.c.handoff_id).where(turns.c.id.in_(turn_ids)))
+    _close(connection, [of_them], ClosedBy.ERASED, now)
+    connection.execute(handoffs.update().where(of_them).values(chat_ref=""))
 
 
 def move_to(connection: Connection, from_conversation: int, to_conversation: int) -> None:
@@ -247,6 +248,18 @@ def listed_turns(now: datetime) -> sa.Select[tuple[int]]:
         .where(_IS_OPEN, handoffs.c.due_at <= now)
         .group_by(handoffs.c.id)
     )
+
+
+def waiting(connection: Connection, now: datetime) -> int:
+    """How many hand-offs are on the list."""
+    return connection.scalar(sa.select(sa.func.count()).where(_IS_OPEN, handoffs.c.due_at <= now)) or 0
+
+
+def answered_after(connection: Connection, most: int) -> list[float]:
+    """After how many seconds a manager wrote, for the newest hand-offs that ended so."""
+    query = sa.select(handoffs.c.opened_at, handoffs.c.closed_at).where(handoffs.c.closed_by == ClosedBy.MANAGER)
+    rows = connection.execute(query.order_by(handoffs.c.id.desc()).limit(most))
+    return [(closed - opened).total_seconds() for opened, closed in rows]
 
 
 # The task in amoCRM

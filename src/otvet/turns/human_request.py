@@ -1,4 +1,4 @@
-"""What a client writes that is for no responder: a wish for a person, a complaint, small talk; and what staff are told."""
+"""What a client writes that is for no responder: the wish for a person, complaints, small talk; what staff are told."""
 
 from collections.abc import Sequence
 
@@ -29,12 +29,17 @@ SUMMARY_LINES = 5
 SUMMARY_CHARACTERS = 300
 
 
+def asks_for_person(question: Sequence[Line], phrases: str = "") -> bool:
+    """Whether any line of the question asks for a person. phrases: own ones that mean it too, with ";" between them."""
+    return any(person.asks_for_person(line.text, phrases.split(";")) for line in question)
+
+
 def why_staff(context: Context, phrases: str = "") -> Reason | None:
     """Why the question is for a person and for no responder; None if it is not.
 
     phrases: the company's own phrases that ask for a person, with ";" between them.
     """
-    if any(person.asks_for_person(line.text, phrases.split(";")) for line in context.question):
+    if asks_for_person(context.question, phrases):
         return Reason.ASKED
     if any(temper.is_angry(line.text) for line in context.question if line.words):
         return Reason.ANGRY

@@ -23,6 +23,7 @@ REASONS = {
     "angry": N_("the client complains"),
     "small_talk": N_("it needs no answer"),
     "waited": N_("it has been waiting for an answer for more than ten minutes"),
+    "refused": N_("amoCRM did not take the reply"),
     "off": N_("the assistant is switched off in this conversation"),
     "rejected": N_("a manager rejected the draft"),
 }

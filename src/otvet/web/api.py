@@ -84,7 +84,8 @@ def _watched(connection: Connection) -> dict[str, Any]:
 async def prometheus(request: Request) -> Response:
     """For Prometheus."""
     service = request.app.state.service
-    numbers = await service.database.read(stats.read)
+    now = service.clock.now()
+    numbers = await service.database.read(lambda connection: stats.read(connection, now))
     moments = await service.database.read(health.for_metrics) if service.watch else {}
     return Response(metrics.render(numbers, moments), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -92,7 +93,9 @@ async def prometheus(request: Request) -> Response:
 @api.get("/api/stats")
 async def numbers(request: Request) -> dict[str, Any]:
     """Totals since the database was made, and this process's uptime in seconds."""
-    read = await request.app.state.service.database.read(stats.read)
+    service = request.app.state.service
+    now = service.clock.now()
+    read = await service.database.read(lambda connection: stats.read(connection, now))
     return {**read, "uptime_seconds": stats.uptime_seconds()}
 
 

@@ -31,6 +31,12 @@ TOTALS = {
     "quarantined": "Deliveries that could not be understood, kept raw",
 }
 
+NOW = {
+    "questions": "Questions of clients",
+    "answered": "Questions that the assistant answered",
+    "waiting_for_staff": "Chats in which a person has to answer now",
+    "median_seconds_to_staff": "Median time until a person wrote in a chat that was left to staff",
+}
 
 WATCHED = {
     "amocrm_good": "Whether the watch found a subject of the account good (1), with a warning (0.5) or bad (0)",
@@ -73,6 +79,12 @@ class _Totals:
     def collect(self) -> Iterable[Metric]:
         for name, meaning in TOTALS.items():
             yield CounterMetricFamily(f"otvet_{name}", meaning, value=self._numbers[name])
+        for name, meaning in NOW.items():
+            yield GaugeMetricFamily(f"otvet_{name}", meaning, value=self._numbers[name] or 0)
+        left = GaugeMetricFamily("otvet_left_to_staff", "Questions left to staff by reason", labels=["reason"])
+        for reason, count in self._numbers["left_to_staff"].items():
+            left.add_metric([reason], count)
+        yield left
         turns = GaugeMetricFamily("otvet_turns", "Turns by state", labels=["state"])
         for state, count in self._numbers["turns"].items():
             turns.add_metric([state], count)
