@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ import sqlalchemy as sa
 from otvet.clock import SystemClock
 from otvet.conversations.tables import FOR_GOOD, conversations, messages
 from otvet.storage.engines import make_engine
+from otvet.turns import handoffs
 from otvet.turns.turn import OPEN, Reason, State, turns
+from tests import promises
 from tests.running import Otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.faults import Faults
@@ -121,6 +123,7 @@ class Report:
     doubled: Sequence[str]
     disordered: Sequence[str]
     astray: Sequence[str]
+    untold: Sequence[str]
 
     @property
     def wrongs(self) -> dict[str, Sequence[str]]:
@@ -130,6 +133,7 @@ class Report:
             "doubled": self.doubled,
             "out of order": self.disordered,
             "in the wrong chat": self.astray,
+            "promised and not told": self.untold,
         }
 
     @property
@@ -151,7 +155,7 @@ def run(options: Options, folder: Path, database_url: str) -> Report:
         for server in servers:
             server.environment |= _settings(amo, manus, database_url)
             stack.callback(_end, server)
-        play = Play(options, amo, manus, servers)
+        play = Play(options, amo, manus, servers, database_url)
         asyncio.run(play.play())
         for server in servers:
             server.end()
@@ -198,8 +202,11 @@ def _end(server: Otvet) -> None:
 class Play:
     """One run: who says what, the faults, the kills, and what happened."""
 
-    def __init__(self, options: Options, amo: AmoStandin, manus: ManusStandin, servers: Sequence[Otvet]) -> None:
+    def __init__(
+        self, options: Options, amo: AmoStandin, manus: ManusStandin, servers: Sequence[Otvet], database_url: str
+    ) -> None:
         self.options = options
+        self.database_url = database_url
         self.amo = amo
         self.servers = servers
         self._manus = manus
@@ -309,6 +316,14 @@ class Play:
     def _settle(self) -> None:
         with suppress(AssertionError):  # what is open then is found by the judge
             wait_for(self.servers[0].settled, "no turn open", self.options.patience)
+            wait_for(self._all_told, "staff told of all hand-offs", self.options.patience)
+
+    def _all_told(self) -> bool:
+        engine = make_engine(self.database_url, read_only=True)
+        with engine.connect() as connection:
+            left = promises.to_be_told(connection, datetime.now(UTC))
+        engine.dispose()
+        return left == 0
 
     async def _progress(self) -> None:
         while True:
@@ -368,7 +383,8 @@ class Judge:
     play: Play
     database_url: str
     notes: dict[int, list[Note]] = field(default_factory=lambda: defaultdict(list))  # of each turn
-    tasks: Counter[int] = field(default_factory=Counter)
+    untold: list[str] = field(default_factory=list)
+    left_to_staff: int | None = None
     strangers: list[str] = field(default_factory=list)
     saved: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     turns: dict[int, Any] = field(default_factory=dict)
@@ -379,7 +395,7 @@ class Judge:
         self._read_amocrm()
         self._read_database()
         found = [list(those) for those in (self._lost(), self._doubled(), self._disordered(), self._astray())]
-        report = Report(self._rows(), self.play.kills, *found)
+        report = Report(self._rows(), self.play.kills, *found, self.untold)
         report.rows |= {f"**{what}**": f"**{len(those)}**" for what, those in report.wrongs.items()}
         report.rows["seconds"] = round(self.play.seconds)
         return report
@@ -392,9 +408,6 @@ class Judge:
                     self.notes[int(marker[1])].append(Note(note["id"], lead, text))
                 else:
                     self.strangers.append(f"note {note['id']} of deal {lead} is of no turn")
-            self.tasks += Counter(
-                int(marker[1]) for task in self.play.amo.tasks(lead) if (marker := MARKER.search(task["text"]))
-            )
 
     def _read_database(self) -> None:
         engine = make_engine(self.database_url, read_only=True)
@@ -408,6 +421,8 @@ class Judge:
                 if row.sender_type == "client" and FOR_A_PERSON in row.content:
                     self.asked[row.chat_ref].append(row)
             self.turns = {row.id: row for row in connection.execute(sa.select(turns, lead).join(conversations))}
+            self.untold = list(promises.broken(connection, self.play.amo, self.play.leads, datetime.now(UTC)))
+            self.left_to_staff = connection.scalar(sa.select(sa.func.count()).select_from(handoffs.handoffs))
         engine.dispose()
 
     def _lost(self) -> Iterator[str]:
@@ -475,9 +490,6 @@ class Judge:
             state = self.turns[id_].state if id_ in self.turns else "gone"
             if len(notes) > 1 or state not in (State.SENT, *OPEN):
                 yield f"turn {id_}, which is {state}, has the notes {[note.id for note in notes]}"
-        for id_, count in self.tasks.items():
-            if count > 1:
-                yield f"turn {id_} has {count} tasks"
 
     def _disordered(self) -> Iterator[str]:
         """One message was acknowledged before the other was sent, yet its answer came after the other's."""
@@ -524,6 +536,7 @@ class Judge:
             **{f"faults: {kind}": play.faults[kind] for kind in FAULTS},
             **{f"questions {state}": states[state] for state in State if states[state]},
             **{f"replies by {name}": count for name, count in sorted(responders.items())},
+            "chats left to staff": self.left_to_staff,
             "notes in amoCRM": sum(map(len, self.notes.values())) + len(self.strangers),
         }
 

@@ -235,7 +235,20 @@ def test_nothing_heavy_is_imported_to_view(folder: Path, arguments: list[str]) -
     assert result.stderr == "[]\n"
 
 
-COMMANDS = ("", "serve", "simulate", "connect", "pause", "resume", "retry", "mode", "replay", "forget", "approve", "done")
+COMMANDS = (
+    "",
+    "serve",
+    "simulate",
+    "connect",
+    "pause",
+    "resume",
+    "retry",
+    "mode",
+    "replay",
+    "forget",
+    "approve",
+    "done",
+)
 HARMLESS = ("view", "stats", "turns", "gaps", "check", "ask")
 
 

@@ -16,7 +16,8 @@ from otvet.storage.database import Database
 from otvet.turns import handoffs, staff
 from otvet.turns.handoffs import ClosedBy
 from otvet.turns.policy import UNSURE_FOR
-from otvet.turns.turn import Reason, State
+from otvet.turns.turn import Reason, State, turns
+from tests import promises
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_answer import LEAD, Stage, Writer
 from tests.test_deliver import BOT, RUN
@@ -335,3 +336,23 @@ def test_a_complaint_goes_to_a_manager_and_to_no_model(database: Database, amo: 
     assert "the client complains" in task["text"]
     assert model.asked == []
     assert stage.said() == ["Нам очень жаль, что так вышло. Передаём ваше сообщение менеджеру, он ответит здесь."]
+
+
+def test_the_judge_of_promises_sees_a_broken_one(database: Database, amo: AmoStandin) -> None:
+    stage = a_stage(database, amo)
+
+    def broken() -> list[str]:
+        return database.read_now(lambda connection: list(promises.broken(connection, amo, [LEAD], stage.clock.now())))
+
+    (turn,) = stage.client_writes("Есть ли у вас матрасы?")
+    assert stage.answer(turn) == State.SENT
+    assert ["promised and not told" in one for one in broken()] == [True]
+    stage.tell_staff()
+    assert broken() == []
+    (task,) = amo.tasks(LEAD)
+    amo._tasks[LEAD].append({**task, "id": 1})
+    assert ["has 2 tasks" in one for one in broken()] == [True]
+    amo._tasks[LEAD].pop()
+    with database.writes.begin() as connection:
+        connection.execute(turns.update().values(handoff_id=None))
+    assert ["left to nobody" in one for one in broken()] == [True]

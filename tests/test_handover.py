@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from otvet.responders.base import Context, Line
 from otvet.turns import human_request as handover
+from otvet.turns.turn import Reason
 from tests.tables import every
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -43,4 +44,4 @@ def test_the_person_is_told_the_last_lines_and_not_more() -> None:
 
 def test_the_client_is_told_in_the_clients_language() -> None:
     context = Context(1, 1, 1, (), (line("человек"),), "ru", "")
-    assert "менеджеру" in handover.reply(context).text
+    assert "менеджеру" in handover.reply(context, Reason.ASKED).text

@@ -28,7 +28,7 @@ from otvet.conversations.tables import conversations, messages
 from otvet.storage.database import Database
 from otvet.storage.heartbeats import processes
 from otvet.storage.rate_limits import places
-from otvet.turns import sending
+from otvet.turns import handoffs, sending
 from otvet.turns.parts import parts
 from otvet.turns.turn import OPEN, State, turns
 from tests import killable
@@ -143,6 +143,9 @@ def let_time_pass(connection: Connection) -> None:
     connection.execute(places.delete())
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
     connection.execute(turns.update().values(sent_attempt_at=a_minute_ago).where(turns.c.sent_attempt_at.is_not(None)))
+    made = handoffs.handoffs
+    unsure = made.update().where(made.c.sent_attempt_at.is_not(None))
+    connection.execute(unsure.values(sent_attempt_at=a_minute_ago, retry_at=None))
     connection.execute(parts.update().values(given_at=a_minute_ago).where(parts.c.given_at.is_not(None)))
 
 

@@ -22,9 +22,9 @@ from otvet.conversations.conversation import set_mode
 from otvet.conversations.tables import DRAFT, conversations
 from otvet.delivery.notes import Notes
 from otvet.intake.inbox import Received, store
-from otvet.turns import human_request as handover
 from otvet.turns import sending
-from otvet.turns.turn import Reason, State, turns
+from otvet.turns.turn import Reason, State, Writer, turns
+from tests import promises
 from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming, outgoing
 from tests.test_kill_matrix import FIRST_LEAD, LEAST_POINTS, Chain, Deal, Run, Step, databases, matrix, said_in, wrongs
@@ -49,7 +49,7 @@ class PeopleChain(Chain):
         run = Run(number, deals)
         run.steps += [
             self._delivery(interrupted, 1),
-            self._delivery(asking, 1, body=_of_client(asking, 1, handover.PHRASES.split(";")[0])),
+            self._delivery(asking, 1, body=_of_client(asking, 1, "Позовите менеджера")),
             self._delivery(taken_over, 1),
             Step("a manager", self._sending(_of_manager(taken_over))),
             self._delivery(drafted, 1),
@@ -102,7 +102,8 @@ class PeopleChain(Chain):
 
     def _at_rest(self, run: Run) -> bool:
         self._hurry(run)
-        return super()._at_rest(run)
+        to_be_told = self._database.read_now(lambda connection: promises.to_be_told(connection, datetime.now(UTC)))
+        return super()._at_rest(run) and to_be_told == 0
 
     def _wrongs(self, connection: Connection, run: Run) -> Iterator[str]:
         interrupted, asking, taken_over, drafted = run.deals
@@ -112,6 +113,7 @@ class PeopleChain(Chain):
         yield from _wrongs_asking(connection, asking, self._amo)
         yield from _wrongs_taken_over(connection, taken_over, self._amo)
         yield from _wrongs_drafted(connection, drafted, self._amo)
+        yield from promises.broken(connection, self._amo, [deal.lead for deal in run.deals], datetime.now(UTC))
 
 
 def _title(deal: Deal) -> str:
@@ -158,7 +160,7 @@ def _installation(connection: Connection) -> str:
 def _wrongs_asking(connection: Connection, deal: Deal, amo: AmoStandin) -> Iterator[str]:
     """The client is told, a manager has one task, and what came then is left to the manager."""
     asked, *left = _ended(connection, deal)
-    if (asked.state, asked.responder) != (State.SENT, handover.RESPONDER) or [*map(_told, left)] != [
+    if (asked.state, asked.responder) != (State.SENT, Writer.HUMAN_REQUEST) or [*map(_told, left)] != [
         (State.HANDED, Reason.PAUSED)
     ]:
         yield f"who asked for a person got {[_told(turn) for turn in (asked, *left)]}"
