@@ -225,6 +225,7 @@ CREATE TABLE turns (
     way TEXT, -- the delivery method into the client's chat; none: a note in the deal only
     approved BOOLEAN DEFAULT 0 NOT NULL, -- a manager saw the draft
     note_id BIGINT,
+    draft_note_id BIGINT, -- the note of a draft that waits no more, until the note says so
     reason TEXT,
     summary TEXT, -- for the person who takes over; set: the reply says that a person will answer
     handoff_id INTEGER, -- staff have to answer it, or had to

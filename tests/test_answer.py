@@ -80,6 +80,7 @@ class Stage:
         self.limiter: Limiter | None = None
         self.delivery: Delivery
         self.staff_tasks: StaffTasks
+        self.begun: list[int] = []
         self.outage_probe: OutageProbe
         self._amo = amo
         self._count = 0
@@ -91,7 +92,7 @@ class Stage:
             (stored,) = store(connection, [received], timedelta(minutes=self.pause_minutes))
         return stored.to_answer
 
-    def client_writes(self, text: str = "hello", lead_id: int = LEAD) -> list[int]:
+    def client_writes(self, text: str = "Do you have it?", lead_id: int = LEAD) -> list[int]:
         return self.receive(incoming(text, **self._new(lead_id)))
 
     def manager_writes(self, text: str = "I am here", lead_id: int = LEAD, **more: Any) -> None:
@@ -154,6 +155,15 @@ class Stage:
 
         self.run(look)
 
+    def look_at_tasks(self) -> None:
+        """As tell_staff, at the tasks that somebody has completed and the notes of drafts."""
+
+        async def look(_answering: Answering) -> None:
+            await self.staff_tasks.look_at_completed()
+            await self.staff_tasks.tidy_drafts()
+
+        self.run(look)
+
     def client(self, http: httpx2.AsyncClient) -> AmoClient:
         assert self._amo is not None
         gate = partial(outages.check, self.database)
@@ -181,7 +191,14 @@ class Stage:
             self.me,
             delays=self.delays,
         )
-        self.staff_tasks = StaffTasks(self.database, self.clock, client, installation_name="test", policy=self.policy)
+        self.staff_tasks = StaffTasks(
+            self.database,
+            self.clock,
+            client,
+            installation_name="test",
+            policy=self.policy,
+            begin=self.begun.extend,
+        )
         if client:
             self.outage_probe = OutageProbe(self.database, self.clock, client, answering.amocrm_is_back)
         return answering

@@ -176,7 +176,7 @@ def test_switched_off_it_stores_and_does_not_write(database: Database, amo: AmoS
     assert stage.turn(turn).reason == Reason.OFF
     assert stage.responders[0].asked == []
     stored = database.read_now(lambda connection: connection.scalars(sa.select(messages.c.content)).all())
-    assert stored == ["hello"]
+    assert stored == ["Do you have it?"]
 
 
 def test_switched_off_while_the_reply_is_written_nothing_is_sent(database: Database, amo: AmoStandin) -> None:

@@ -4,7 +4,6 @@ import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol, Self
 
 import httpx2
@@ -239,39 +238,6 @@ class AmoClient:
                 raise not_data("GET") from None
         return None
 
-    async def find_task(self, lead_id: int, marker: str) -> int | None:
-        """The id of an open task of the deal with ``marker`` in its text.
-
-        Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
-        """
-        query: dict[str, str | int] = {
-            "filter[entity_type]": "leads",
-            "filter[entity_id]": lead_id,
-            "filter[is_completed]": 0,
-            "limit": PAGE,
-        }
-        data = await self.get("/api/v4/tasks", query)
-        try:
-            for task in data["_embedded"]["tasks"] if data else ():
-                if marker in str(task["text"]):
-                    return int(task["id"])
-        except WRONG_SHAPE:
-            raise not_data("GET") from None
-        return None
-
-    async def completed_tasks(self, ids: Sequence[int], *, missing: bool = False) -> set[int]:
-        """Those of these tasks that are completed; missing: also those that are not there any more.
-
-        Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
-        """
-        query: dict[str, str | int] = {f"filter[id][{number}]": id_ for number, id_ in enumerate(ids)}
-        data = await self.get("/api/v4/tasks", {**query, "limit": PAGE})
-        try:
-            found = {int(task["id"]): bool(task["is_completed"]) for task in data["_embedded"]["tasks"]} if data else {}
-        except WRONG_SHAPE:
-            raise not_data("GET") from None
-        return {id_ for id_ in ids if found.get(id_, missing)}
-
     async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Mapping[str, Any] | None:
         """The data of any path; None if there is none."""
         return await self._request("GET", path, query=query, ask_back=True)
@@ -373,23 +339,14 @@ class Slot:
         path = f"/api/v4/leads/{lead_id:d}/notes"
         return id_of_first(await self.call("POST", path, body=[note], private=text, lenient=False), "notes")
 
-    async def add_task(self, lead_id: int, text: str, due: datetime, responsible_user_id: int | None) -> int:
-        """Make a task in the deal, for the deal's responsible user if none is given; returns its id.
+    async def change_note(self, lead_id: int, note_id: int, text: str) -> None:
+        """Set the text of an ordinary note.
 
-        Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
+        Source: https://www.amocrm.ru/developers/content/crm_platform/events-and-notes
         """
-        task = {"text": text, "complete_till": int(due.timestamp()), "entity_id": lead_id, "entity_type": "leads"}
-        if responsible_user_id:
-            task["responsible_user_id"] = responsible_user_id
-        made = await self.call("POST", "/api/v4/tasks", body=[task], private=text, lenient=False)
-        return id_of_first(made, "tasks")
-
-    async def change_task(self, task_id: int, text: str) -> None:
-        """Set the text of a task.
-
-        Source: https://www.amocrm.ru/developers/content/crm_platform/tasks-api
-        """
-        await self.call("PATCH", f"/api/v4/tasks/{task_id}", body={"text": text}, private=text, lenient=True)
+        note = {"note_type": "common", "params": {"text": text}}
+        path = f"/api/v4/leads/{lead_id}/notes/{note_id}"
+        await self.call("PATCH", path, body=note, private=text, lenient=True)
 
 
 async def _if_allowed(one: Read, id_: int) -> Mapping[str, Any] | None:

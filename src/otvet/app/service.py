@@ -90,7 +90,8 @@ class Service:
         every("forget-finished", 600, self.worker.forget_finished)
         every("report", 600, self._report)
         every("tell-staff", 3, self.staff_tasks.look)
-        every("completed-tasks", 60, self.staff_tasks.look_at_completed)
+        every("completed-tasks", 30, self.staff_tasks.look_at_completed)
+        every("tidy-drafts", 10, self.staff_tasks.tidy_drafts)
         if self.deals:
             every("read-deals", 5, self.deals.look)
         if self.outage_probe:

@@ -120,7 +120,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         amocrm_http=amocrm_http,
         answering=answering,
         delivery=delivery,
-        staff_tasks=StaffTasks(database, clock, amocrm, installation_name=name, policy=policy),
+        staff_tasks=StaffTasks(database, clock, amocrm, installation_name=name, policy=policy, begin=worker.put),
         outage_probe=outage_probe,
         watch=watch,
         source=source,

@@ -78,7 +78,7 @@ def _left_to_staff(connection: Connection) -> dict[str, int]:
     query = sa.select(turns.c.reason, sa.func.count()).where(turns.c.handoff_id.is_not(None)).group_by(turns.c.reason)
     counted = Counter[str]()
     for reason, count in connection.execute(query):
-        counted[reason if reason in set(Reason) else Reason.WAITED if reason is None else "refused"] += count
+        counted[reason if reason in set(Reason) else "refused" if reason else Reason.WAITED] += count
     return dict(sorted(counted.items()))
 
 

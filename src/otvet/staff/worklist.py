@@ -27,7 +27,8 @@ class Entry:
     def why(self) -> str | None:
         """Why a person is needed; and why that person has no task, if amoCRM refuses it."""
         left_open = self.turn.state in OPEN and self.turn.summary is None
-        why = reason(Reason.WAITED if left_open and self.handoff else self.turn.reason)
+        drafted = self.turn.state == State.DRAFT and self.turn.summary is None
+        why = reason(Reason.DRAFT if drafted else Reason.WAITED if left_open and self.handoff else self.turn.reason)
         refusal = self.handoff and self.handoff.refusal
         return _(NO_TASK).format(why=why, refusal=refusal) if refusal else why
 

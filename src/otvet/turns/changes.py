@@ -136,6 +136,12 @@ def touch(connection: Connection, turn_ids: Collection[int], now: datetime) -> N
     _TOUCH.run(connection, [{"turn": id_, "at": now} for id_ in sorted(turn_ids)])
 
 
+def forget_draft_note(connection: Connection, turn_id: int, note_id: int) -> None:
+    """The note of a draft that waits no more says so."""
+    here = (turns.c.id == turn_id, turns.c.draft_note_id == note_id)
+    connection.execute(turns.update().where(*here).values(draft_note_id=None))
+
+
 def set_handoff(connection: Connection, turn_id: int, handoff_id: int | None) -> None:
     """Set the hand-off that a turn belongs to."""
     connection.execute(turns.update().where(turns.c.id == turn_id).values(handoff_id=handoff_id))

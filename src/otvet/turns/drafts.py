@@ -70,7 +70,7 @@ def show(connection: Connection, turn: Turn, me: str, note_id: int | None, now: 
     """answering -> draft: the reply waits for a manager. note_id: the note that shows it."""
     if not move(connection, turn, State.DRAFT, me=me, note_id=note_id, sent_attempt_at=None):
         return False
-    handoffs.add_if_needed(connection, turn, now)
+    handoffs.add(connection, turn, now, anew=True)
     return True
 
 
@@ -87,7 +87,8 @@ def approve(connection: Connection, turn_id: int, text: str | None) -> str | Non
         _other.c.chat_ref == turns.c.chat_ref,
         _other.c.state.in_(OPEN),
     )
-    approved: dict[str, Any] = {"owner": None, "approved": True, "requested_by_staff": True, "note_id": None}
+    approved: dict[str, Any] = {"owner": None, "approved": True, "requested_by_staff": True}
+    approved |= {"draft_note_id": turn.note_id, "note_id": None}
     if text is not None:
         approved |= {"reply": text, "details": {**(turn.details or {}), "edited": True, "findings": []}}
     if move(connection, turn, State.ANSWERING, me=None, unless=(wrote_on,), **approved):
@@ -100,5 +101,9 @@ def reject(connection: Connection, turn_id: int, now: datetime) -> str | None:
     turn = get(connection, turn_id)
     if turn is None or turn.state != State.DRAFT:
         return _(NO_DRAFT).format(turn=turn_id)
-    rejected = move(connection, turn, State.CANCELLED, me=None, reason=Reason.REJECTED, closed_at=now)
-    return None if rejected else _(NO_DRAFT).format(turn=turn_id)
+    closed: dict[str, Any] = {"reason": Reason.REJECTED, "closed_at": now, "draft_note_id": turn.note_id}
+    if not move(connection, turn, State.CANCELLED, me=None, **closed):
+        return _(NO_DRAFT).format(turn=turn_id)
+    if turn.summary is None:
+        handoffs.withdraw(connection, turn, now)
+    return None

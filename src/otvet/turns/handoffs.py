@@ -115,9 +115,12 @@ def of_turn(connection: Connection, turn_id: int) -> Handoff | None:
     return None if row is None else Handoff(*row)
 
 
-def add(connection: Connection, turn: Turn, now: datetime, *, after: timedelta = timedelta(0)) -> None:
+def add(
+    connection: Connection, turn: Turn, now: datetime, *, after: timedelta = timedelta(0), anew: bool = False
+) -> None:
     """Leave a question to staff: it joins the chat's open hand-off, or begins one. Once for a question.
 
+    anew: staff have to be told something else of it, a draft for instance.
     after: a manager is in the chat, and has this long to answer before the question is on the list.
     """
     found = open_in(connection, turn.conversation_id, turn.chat_ref)
@@ -127,7 +130,7 @@ def add(connection: Connection, turn: Turn, now: datetime, *, after: timedelta =
         connection.execute(new.on_conflict_do_nothing())  # another process may have begun it meanwhile
         found = open_in(connection, turn.conversation_id, turn.chat_ref)
         assert found is not None
-    elif turn.handoff_id == found.id:
+    elif turn.handoff_id == found.id and not anew:
         return
     else:
         later = {"revision": handoffs.c.revision + 1, "due_at": min(found.due_at, now + after)}
@@ -196,9 +199,9 @@ def mark_done(connection: Connection, turn_id: int, now: datetime) -> bool:
     return found is not None and _close(connection, [handoffs.c.id == found.id], ClosedBy.STAFF, now) == 1
 
 
-def close_completed(connection: Connection, task_ids: Collection[int], now: datetime) -> None:
-    """Somebody has completed these tasks in amoCRM."""
-    _close(connection, [handoffs.c.task_id.in_(task_ids)], ClosedBy.STAFF, now)
+def close_completed(connection: Connection, handoff_id: int, now: datetime) -> None:
+    """Somebody has completed the task in amoCRM."""
+    _close(connection, [handoffs.c.id == handoff_id], ClosedBy.STAFF, now)
 
 
 def withdraw(connection: Connection, turn: Turn, now: datetime) -> None:
@@ -277,10 +280,17 @@ def to_tell(connection: Connection, now: datetime) -> list[Handoff]:
     return [Handoff(*row) for row in connection.execute(query.order_by(handoffs.c.due_at).limit(MOST_AT_ONCE))]
 
 
-def with_task(connection: Connection, limit: int) -> list[int]:
-    """The tasks of open hand-offs, the oldest first."""
-    query = sa.select(handoffs.c.task_id).where(_IS_OPEN, handoffs.c.task_id.is_not(None))
-    return list(connection.scalars(query.order_by(handoffs.c.opened_at).limit(limit)))
+def with_task(connection: Connection, limit: int) -> dict[int, int]:
+    """The tasks of the newest open hand-offs: {task: hand-off}."""
+    query = sa.select(handoffs.c.task_id, handoffs.c.id).where(_IS_OPEN, handoffs.c.task_id.is_not(None))
+    rows = connection.execute(query.order_by(handoffs.c.id.desc()).limit(limit))
+    return {task_id: id_ for task_id, id_ in rows}  # noqa: C416 - rows are not pairs to a type checker
+
+
+def draft_of(connection: Connection, handoff_id: int) -> int | None:
+    """The turn of a hand-off whose draft waits for a manager."""
+    query = sa.select(turns.c.id).where(turns.c.handoff_id == handoff_id, turns.c.state == State.DRAFT)
+    return connection.scalar(query.order_by(turns.c.id.desc()).limit(1))
 
 
 def announce(connection: Connection, one: Handoff, now: datetime) -> bool:
@@ -315,17 +325,17 @@ def not_told(connection: Connection, one: Handoff, refusal: str | None, now: dat
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question of a hand-off. reason: as ``turns.reason``; doubts: what staff are told of a refused draft."""
+    """A question of a hand-off. reason: as ``turns.reason``; summary: for the person who answers."""
 
     turn_id: int
     state: State
     reason: str | None
     summary: str | None
-    responder: str | None
+    reply: str | None
 
 
 def questions(connection: Connection, handoff_id: int) -> list[Question]:
     """The questions of a hand-off, the oldest first."""
-    columns = (turns.c.id, turns.c.state, turns.c.reason, turns.c.summary, turns.c.responder)
+    columns = (turns.c.id, turns.c.state, turns.c.reason, turns.c.summary, turns.c.reply)
     rows = connection.execute(sa.select(*columns).where(turns.c.handoff_id == handoff_id).order_by(turns.c.id))
-    return [Question(id_, State(state), reason, summary, who) for id_, state, reason, summary, who in rows]
+    return [Question(id_, State(state), *more) for id_, state, *more in rows]

@@ -228,7 +228,8 @@ def _replace_draft(connection: Connection, turn: Turn) -> None:
     """
     here = {"conversation": turn.conversation_id, "chat": turn.chat_ref}
     for id_ in connection.scalars(_DRAFTED, here).all():
-        join(connection, id_, turn.id, reply=None)
+        draft = get(connection, id_)
+        join(connection, id_, turn.id, reply=None, draft_note_id=draft and draft.note_id)
 
 
 def join_newer(connection: Connection, turn: Turn, me: str) -> bool:

@@ -22,6 +22,7 @@ REASONS = {
     "promised": N_("the assistant's reply says that a person will see to it"),
     "angry": N_("the client complains"),
     "small_talk": N_("it needs no answer"),
+    "draft": N_("a draft of the reply waits for approval"),
     "waited": N_("it has been waiting for an answer for more than ten minutes"),
     "refused": N_("amoCRM did not take the reply"),
     "off": N_("the assistant is switched off in this conversation"),

@@ -78,6 +78,7 @@ class Reason(StrEnum):
     PROMISED = "promised"  # the model's reply says that a person will see to it
     ANGRY = "angry"  # the client complains
     SMALL_TALK = "small_talk"  # a word of thanks, which needs no answer
+    DRAFT = "draft"  # a draft waits for a manager; never stored
     WAITED = "waited"  # open for longer than handoffs.WAITED_TOO_LONG; never stored
     OUT_OF_HOURS = "out_of_hours"
     PIPELINE = "pipeline_left_out"
@@ -135,6 +136,7 @@ turns = sa.Table(
     sa.Column("way", sa.Text),  # the delivery method into the client's chat; none: a note in the deal only
     sa.Column("approved", sa.Boolean, nullable=False, server_default=sa.false()),  # a manager saw the draft
     sa.Column("note_id", sa.BigInteger),
+    sa.Column("draft_note_id", sa.BigInteger),  # the note of a draft that waits no more, until the note says so
     sa.Column("reason", sa.Text),
     sa.Column("summary", sa.Text),  # for the person who takes over; set: the reply says that a person will answer
     sa.Column("handoff_id", Id, index=True),  # staff have to answer it, or had to
@@ -186,6 +188,7 @@ class Turn:
     way: str | None
     approved: bool
     note_id: int | None
+    draft_note_id: int | None
     reason: str | None
     summary: str | None
     handoff_id: int | None

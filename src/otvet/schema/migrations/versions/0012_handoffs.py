@@ -61,6 +61,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_handoffs_due", "handoffs", ["due_at"], sqlite_where=_OPEN, postgresql_where=_OPEN)
     op.add_column("turns", sa.Column("handoff_id", ID))
+    op.add_column("turns", sa.Column("draft_note_id", sa.BigInteger))
     op.create_index("ix_turns_handoff_id", "turns", ["handoff_id"])
     connection = op.get_bind()
     since = sa.func.min(sa.func.coalesce(turns.c.closed_at, turns.c.last_message_at))
