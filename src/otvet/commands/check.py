@@ -27,6 +27,7 @@ from otvet.schema import upgrade
 from otvet.settings import old_names
 from otvet.settings.loading import misspelt
 from otvet.settings.settings import Settings
+from otvet.staff import wording
 from otvet.storage.database import Database
 
 SIGNS = {"good": "[green]✓[/]", "note": "[yellow]–[/]", "bad": "[red]✗[/]"}
@@ -63,6 +64,7 @@ def run(settings: Settings) -> bool:
 async def _all(settings: Settings) -> list[Finding]:
     findings = [Finding(_("Settings"), "bad", sentence) for sentence in misspelt()]
     findings += [Finding(_("Settings"), "note", sentence) for sentence in old_names.hints(old_names.given())]
+    findings.append(Finding(_("Assistant"), "note" if settings.mode == "off" else "good", wording.mode(settings)))
     findings += [_database(settings), _knowledge(settings), _instructions(settings), *_delivery(settings)]
     async with httpx2.AsyncClient(timeout=15) as http:
         findings += [finding async for finding in _server(settings, http)]

@@ -32,6 +32,7 @@ from otvet.settings import env_file
 from otvet.settings.loading import load_settings
 from otvet.settings.settings import Settings
 from otvet.settings.working_hours import zone_of
+from otvet.staff import wording
 from otvet.storage import keyvalue, outages
 from otvet.storage.database import Database
 
@@ -284,6 +285,7 @@ class Dialogue:
         self._steps.append(Step(name, "good", told))
 
     def _show(self) -> None:
+        self._steps.append(Step(_("Assistant"), "good", wording.mode(self._settings)))
         table = Table(show_header=False, box=None, padding=(0, 1))
         for step in self._steps:
             told = Text(step.sentence)

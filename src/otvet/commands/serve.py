@@ -20,6 +20,7 @@ from otvet.responders.knowledge.passages import read_folder
 from otvet.settings import old_names
 from otvet.settings.loading import misspelt
 from otvet.settings.settings import Settings
+from otvet.staff import wording
 from otvet.web.application import create
 
 GRACE_SECONDS = 5  # for requests that are being answered
@@ -115,6 +116,7 @@ def _introduce(service: Service) -> None:
                 "OTVET_AMOCRM_TOKEN)"
             ),
         ),
+        (_("Assistant"), wording.mode(settings)),
         (
             _("Manus"),
             _("connected, profile {profile}").format(profile=settings.manus_profile)

@@ -10,6 +10,11 @@ from otvet.settings import working_hours
 from otvet.settings.settings import Settings
 from otvet.turns.reasons import reason as reason
 
+MODES = {
+    "auto": N_("answers clients by itself"),
+    "draft": N_("writes drafts, which a manager approves (OTVET_MODE)"),
+    "off": N_("is off: messages are stored and nobody is answered (OTVET_MODE)"),
+}
 DELIVERIES = {
     "sent": N_("sent as note {note_id}"),
     "sending": N_("being sent"),
@@ -27,6 +32,11 @@ WRITERS = {
     "small_talk": N_("the reply to thanks or a greeting"),
     "hours": N_("the out-of-hours text"),
 }
+
+
+def mode(settings: Settings) -> str:
+    """What the assistant does in deals that have no mode of their own."""
+    return _(MODES[settings.mode])
 
 
 def writer(responder: str | None) -> str:
