@@ -6,7 +6,7 @@ Each request is kept as it came: path, headers and body. Faults are those of ``t
 import asyncio
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,7 @@ class OpenAiStandin:
     requests: ``path``, ``headers`` (names in small letters) and ``body`` of each call that got past the faults.
     tokens: those that the OAuth endpoint gave out; once there is one, chat takes no other.
     credentials: what the OAuth endpoint takes.
+    answer: makes the answer to a request's body where nothing was said beforehand.
     thinks_seconds: how long an answer takes.
     """
 
@@ -45,6 +46,7 @@ class OpenAiStandin:
         """Be as new."""
         self.requests: list[dict[str, Any]] = []
         self.answers: list[dict[str, Any]] = []
+        self.answer: Callable[[dict[str, Any]], str] = lambda _body: ANSWER
         self.refused_parameters: set[str] = set()
         self.credentials = "Y2xpZW50OnNlY3JldA=="
         self.tokens: list[str] = []
@@ -80,7 +82,7 @@ class OpenAiStandin:
                 error = {"message": f"Unsupported: {name}", "param": name, "code": "unsupported_parameter"}
                 return JSONResponse({"error": error}, 400)
         if not self.answers:
-            self.say(ANSWER)
+            self.say(self.answer(body))
         answer = self.answers.pop(0)
         await asyncio.sleep(self.thinks_seconds)
         usage = {"prompt_tokens": 120, "completion_tokens": 8, "total_tokens": 128}
