@@ -123,7 +123,9 @@ def _found(node: Any, path: Sequence[str], otherwise: Any = MappingProxyType({})
 
 def _next_index(node: Mapping[str, Any]) -> str:
     """The index that PHP gives an element without one: one more than the largest."""
-    return str(max((int(name) for name in node if name.isascii() and name.isdigit() and len(name) < 10), default=-1) + 1)
+    return str(
+        max((int(name) for name in node if name.isascii() and name.isdigit() and len(name) < 10), default=-1) + 1
+    )
 
 
 def _object_at(root: dict[str, Any], path: Path, twice: list[str] | None = None) -> dict[str, Any]:
