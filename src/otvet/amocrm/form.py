@@ -16,6 +16,7 @@ from otvet.amocrm.encoding import in_utf8
 MOST_FIELDS = 50_000
 DEEPEST = 16
 LONGEST_REMEMBERED = 200
+LONGEST_INDEX = 10
 
 Path = tuple[str, ...]
 _ENCODED = re.compile("(?:%[0-9A-Fa-f]{2})+")  # a whole run, because a letter may take several bytes
@@ -36,7 +37,7 @@ def parse(body: bytes) -> Mapping[str, Any]:
 
 
 def parse_all(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """As ``parse``, with the names of fields that came twice: of two different values only the last is in the result."""
+    """As ``parse``, with the names of fields that came with two different values, of which the last is in the result."""
     try:
         return _parse(body)
     except UnicodeDecodeError:
@@ -123,9 +124,8 @@ def _found(node: Any, path: Sequence[str], otherwise: Any = MappingProxyType({})
 
 def _next_index(node: Mapping[str, Any]) -> str:
     """The index that PHP gives an element without one: one more than the largest."""
-    return str(
-        max((int(name) for name in node if name.isascii() and name.isdigit() and len(name) < 10), default=-1) + 1
-    )
+    taken = (int(name) for name in node if name.isascii() and name.isdigit() and len(name) < LONGEST_INDEX)
+    return str(max(taken, default=-1) + 1)
 
 
 def _object_at(root: dict[str, Any], path: Path, twice: list[str] | None = None) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _loaded(text: str, twice: list[str]) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """The object in a text that is JSON, as ``parse`` gives it: some relays pack an object once more. Else the value."""
+    """The object in a text that is JSON, as ``parse`` gives it, else the value: some relays pack an object once more."""
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         with suppress(Unreadable):
             return _parse_json(value.strip())[0]

@@ -198,9 +198,11 @@ def _sort_out(
 
 def _edit(connection: Connection, one: _New, now: datetime, counts: Counter[str]) -> None:
     was_new, turn_id = repetitions.edit(connection, one.event, now)
-    one.result.saved += was_new
-    one.result.duplicates += not was_new
-    counts["edited"] += was_new
+    if was_new:
+        one.result.saved += 1
+        counts["edited"] += 1
+    else:
+        one.result.duplicates += 1
     if turn_id is not None:
         one.result.to_answer.append(turn_id)
 

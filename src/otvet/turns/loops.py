@@ -1,0 +1,65 @@
+"""Two auto-repliers: the client's side of a chat seems to be a bot, which would answer every reply for ever."""
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet.amocrm.words import plain
+from otvet.conversations.tables import messages
+from otvet.storage.engines import UtcDateTime
+from otvet.turns.turn import Reason, State, Turn, turns
+
+TIMES = 3
+WITHIN = timedelta(days=1)
+LOOK_BACK = 50  # messages
+LONG_WORDS = 12  # characters; a person says "yes" or "hello?" again and again, but hardly a whole sentence
+AS_BOT = (Reason.REPEATED, Reason.TOO_FAST)
+
+_SAID = (
+    sa.select(messages.c.content, messages.c.turn_id)
+    .where(
+        messages.c.conversation_id == sa.bindparam("conversation"),
+        sa.func.coalesce(messages.c.chat_ref, "") == sa.bindparam("chat"),
+        messages.c.sender_type == "client",
+        messages.c.content != "",
+        messages.c.timestamp > sa.bindparam("since", type_=UtcDateTime),
+    )
+    .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
+    .limit(LOOK_BACK)
+)
+_LEFT = (
+    sa.select(turns.c.reason)
+    .where(
+        turns.c.conversation_id == sa.bindparam("conversation"),
+        turns.c.chat_ref == sa.bindparam("chat"),
+        turns.c.id < sa.bindparam("turn"),
+        turns.c.state == State.HANDED,
+        turns.c.reason.in_(AS_BOT),
+    )
+    .limit(1)
+)
+
+
+def repeats(connection: Connection, turn: Turn) -> bool:
+    """Whether the client said the turn's last words for the third time: short ones, three questions in a row."""
+    since = turn.last_message_at - WITHIN
+    here = {"conversation": turn.conversation_id, "chat": turn.chat_ref, "since": since}
+    said = [(plain(row.content).casefold(), row.turn_id) for row in connection.execute(_SAID, here)]
+    last = next((words for words, turn_id in said if turn_id == turn.id), "")
+    if not last:
+        return False
+    if len(last) >= LONG_WORDS:
+        return sum(words == last for words, _turn in said) >= TIMES
+    of_question: dict[int | None, str] = {}
+    for words, turn_id in said:
+        of_question.setdefault(turn_id, words)
+    latest = list(of_question.values())[:TIMES]
+    return len(latest) == TIMES and all(words == last for words in latest)
+
+
+def left_before(connection: Connection, turn: Turn) -> Reason | None:
+    """Why the chat is on the list for staff already, if a bot seems to write in it."""
+    here = {"conversation": turn.conversation_id, "chat": turn.chat_ref, "turn": turn.id}
+    reason = connection.scalar(_LEFT, here)
+    return None if reason is None else Reason(reason)
