@@ -380,7 +380,8 @@ def test_an_unwrapped_template_of_a_chat_is_no_message() -> None:
         (b"message[add][0][id]=1&message[add][0][text]=hi", "neither a deal nor a chat"),
         (b"message[add][0][id]=1&message[add][0][chat_id]=2&message[add][0][type]=edited", "edited"),
         (b"surprises[add][0][id]=1", "surprises"),
-        (b"outgoing_message[update][0][id]=1", "outgoing_message"),
+        (b"outgoing_message[update][0][id]=1", "neither a deal nor a chat"),
+        (b"outgoing_message[delete][0][id]=1", "outgoing_message[delete]"),
     ],
 )
 def test_what_cannot_be_understood_is_a_problem(body: bytes, problem: str) -> None:

@@ -18,7 +18,7 @@ from otvet.turns import parts, staff
 from otvet.turns.turn import Reason, State, turns
 from otvet.widget import calls as bot_calls
 from otvet.widget import told_twice
-from otvet.widget.calls import NotBelieved, Refused, is_ours, read_call
+from otvet.widget.calls import NotBelieved, Refused, continuation, read_call
 from tests import in_hand
 from tests.running import SECRET, otvet, wait_for
 from tests.standins import bot
@@ -114,13 +114,18 @@ def test_a_bot_that_names_no_deal_is_refused() -> None:
         "https://example.amocrm.ru:8443/api/v4/salesbot/1/continue/2",
         "https://example.amocrm.ru/api/v4/leads/1",
         "https://example.amocrm.ru/api/v4/salesbot/1/continue/2/../../../leads/1",
-        "https://example.amocrm.ru/api/v4/salesbot/1/continue/2?x=1",
+        "https://other.amocrm.com/api/v4/salesbot/1/continue/2",
+        "https://example.kommo.com:8443/api/v4/salesbot/1/continue/2",
+        "https://example.kommo.com@evil.example/api/v4/salesbot/1/continue/2?x=1",
+        "https://example.kommo.com.evil.example/api/v4/salesbot/1/continue/2",
+        "https://evil.example/?x=https://example.amocrm.ru/api/v4/salesbot/1/continue/2",
+        "https://example.amocrm.ru/api/v4/salesbot/1/continue/2/%2e%2e",
         "https://[broken/api/v4/salesbot/1/continue/2",
         "",
     ],
 )
 def test_a_reply_goes_to_the_accounts_own_address_only(url: str) -> None:
-    assert not is_ours(url, ACCOUNT)
+    assert continuation(url, ACCOUNT) is None
     with pytest.raises(Refused):
         read_call(bot.request(url, "How much?", signed()), bot.CLIENT_SECRET, ACCOUNT, NOW)
 

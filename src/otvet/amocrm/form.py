@@ -37,7 +37,7 @@ def parse(body: bytes) -> Mapping[str, Any]:
 
 
 def parse_all(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """As ``parse``, with the names of fields that came with two different values, of which the last is in the result."""
+    """As ``parse``, with the names of fields that came with two different values: the last one is in the result."""
     try:
         return _parse(body)
     except UnicodeDecodeError:
@@ -48,8 +48,9 @@ def _parse(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:
     text = body.removeprefix(BOM_UTF8).decode().replace("\x00", "\ufffd").strip()
     if text.startswith(("{", "[", '"')):
         return _parse_json(text)
-    if text.startswith(("%7B", "%7b")):
-        return _parse_json(_decoded(text.removesuffix("=")))
+    if text.startswith(("%7B", "%7b")) and "=" not in text[:-1]:  # JSON as the only key of a form
+        with suppress(Unreadable):
+            return _parse_json(_decoded(text.removesuffix("=")))
     fields = text.split("&", MOST_FIELDS)
     if len(fields) > MOST_FIELDS:
         raise Unreadable(f"more than {MOST_FIELDS} fields")
@@ -165,7 +166,7 @@ def _loaded(text: str, twice: list[str]) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """The object in a text that is JSON, as ``parse`` gives it, else the value: some relays pack an object once more."""
+    """The object in a text that is JSON, as ``parse`` gives it; else the value. Some relays pack an object twice."""
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         with suppress(Unreadable):
             return _parse_json(value.strip())[0]

@@ -76,7 +76,7 @@ class Known:
 
 
 def _stored(connection: Connection, keys: Collection[str]) -> Mapping[str, Sequence[Row[Any]]]:
-    found: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    found: defaultdict[str, list[Any]] = defaultdict(list)
     for row in connection.execute(_STORED, {"keys": list(keys)}):
         found[row.amocrm_message_id].append(row)
     return found

@@ -96,7 +96,7 @@ def _by_amocrms_clock(connection: Connection, turn: Turn, now: datetime) -> date
 
     The clock of amoCRM is seen from the question: it named one time, and we received it at another.
     """
-    said_at = connection.scalar(_SAID_AT, {"turn": turn.id})
+    said_at: datetime | None = connection.scalar(_SAID_AT, {"turn": turn.id})
     if said_at is None:
         return now
     ahead = said_at - turn.last_message_at
