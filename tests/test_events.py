@@ -463,8 +463,9 @@ NOISE = st.sampled_from(["incoming", "mixed", "unsorted", "lead_note", "task", "
     lambda name: [field for field in sample(name) if not field[0].startswith("message")]
 )
 INDEX = st.integers(0, 10**6).map(str) | st.text("abcxyz", min_size=1, max_size=4)
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufffd"), max_size=20)
 MESSAGES = st.lists(
-    st.tuples(st.sampled_from(["message", "outgoing_message"]), INDEX, st.text(max_size=20)),
+    st.tuples(st.sampled_from(["message", "outgoing_message"]), INDEX, WORDS),
     max_size=6,
     unique_by=lambda one: one[:2],
 )

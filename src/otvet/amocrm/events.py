@@ -171,8 +171,11 @@ def _messages(actions: Any) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
     plain: dict[str, Any] = {}
     for name, value in actions.items():
         if name == ADD or name in EDITS or (isinstance(value, dict) and name.isdigit()):
-            for entry in _listed(unpacked(value)):
-                yield ADD if name.isdigit() else name, unpacked(entry)
+            listed = unpacked(value)
+            if isinstance(listed, dict) and _OF_AN_ENTRY.isdisjoint(listed):
+                listed = {index: unpacked(entry) for index, entry in listed.items()}
+            for entry in _listed(listed):
+                yield ADD if name.isdigit() else name, entry
         else:
             plain[name] = value
     if any(isinstance(plain.get(name), str) for name in _OF_AN_ENTRY):

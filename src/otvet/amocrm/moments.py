@@ -12,7 +12,8 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 STEP = timedelta(minutes=30)  # by which nearly all time zones differ
 
 _UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))  # nano-, micro- and milliseconds, each from this number on
-_DOTTED = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})[,T\s]\s*(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?")
+_DOTTED = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})[,T\s]\s*(\d{1,2})(:.+)")
+_ZONE = re.compile(r"(?<=:\d\d)(\.\d+)? ?(?: (?=\d\d:?\d\d$)|\+|(UTC|GMT)$)")  # a space is a form's unescaped plus
 
 
 def moment(value: Any, now: datetime) -> datetime | None:
@@ -45,12 +46,12 @@ def _written(text: str, now: datetime) -> datetime | None:
 
 
 def _parsed(text: str) -> datetime | None:
+    if dotted := _DOTTED.fullmatch(text):
+        day, month, year, hour, rest = dotted.groups()
+        text = f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}{rest}"
     with suppress(ValueError):
-        if dotted := _DOTTED.fullmatch(text):
-            day, month, year, hour, minute, second = (int(part or 0) for part in dotted.groups())
-            return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - the zone is not written
         if ":" in text:  # a day alone is no moment
-            return datetime.fromisoformat(text)
+            return datetime.fromisoformat(_ZONE.sub(lambda zone: f"{zone[1] or ''}+{'00:00' if zone[2] else ''}", text))
     with suppress(ValueError, TypeError, IndexError):
         return parsedate_to_datetime(text)
     return None

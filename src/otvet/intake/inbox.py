@@ -264,6 +264,7 @@ def _message_row(one: _New, conversation: Conversation, turn_id: int | None) -> 
             "amocrm_timestamp": int(event.created_at.timestamp()) if event.created_at else None,
             "source": "amocrm_webhook",
             "raw": event.raw,
+            **({repetitions.EDITED: True} if event.edit else {}),
         },
         "timestamp": event.created_at or one.at,
         "amocrm_message_id": event.key,
