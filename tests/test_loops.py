@@ -19,8 +19,7 @@ def talk(stage: Stage, *texts: str, pause: float = 60) -> list[str]:
     async def play(answering: Answering) -> None:
         for text in texts:
             stage.clock.advance(pause)
-            for turn in stage.client_writes(text):
-                ended.append(await answering.answer(turn))
+            ended.extend([await answering.answer(turn) for turn in stage.client_writes(text)])
 
     stage.run(play)
     return ended

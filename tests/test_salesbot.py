@@ -206,6 +206,51 @@ def test_bot_and_webhook_tell_of_one_message(database: Database, amo: AmoStandin
     assert len(bot_asks(stage, amo, "And by post?")) == 1
 
 
+@pytest.mark.parametrize("first", ["bot", "webhook"])
+@pytest.mark.parametrize(
+    ("by_bot", "by_webhook"),
+    [
+        ("Tom & Jerry XL?", "Tom &amp; Jerry XL?"),
+        ("Tom &amp;amp; Jerry &quot;XL&quot;?", 'Tom & Jerry "XL"?'),
+        ("5 &lt;\u00a06\n", "5 <  6"),
+    ],
+)
+def test_escapes_make_no_second_message(
+    database: Database, amo: AmoStandin, first: str, by_bot: str, by_webhook: str
+) -> None:
+    stage = waiting(database, amo)
+
+    def webhook() -> list[int]:
+        now = stage.clock.now()
+        body = incoming(by_webhook, created_at=int(now.timestamp()), message_id="m-1")
+        with database.writes.begin() as connection:
+            (stored,) = store(connection, [Received(body, read_delivery(body, now), now)], adopt=told_twice.adopt)
+        return stored.to_answer
+
+    begun = bot_asks(stage, amo, by_bot) + webhook() if first == "bot" else webhook() + bot_asks(stage, amo, by_bot)
+    (turn,) = begun
+    assert answered(stage, turn) == State.SENT
+    assert len(stage.responders[0].asked[0].question) == 1
+
+
+def test_without_a_webhook_no_words_are_lost_while_a_question_is_open(database: Database, amo: AmoStandin) -> None:
+    stage = waiting(database, amo)
+    (turn,) = bot_asks(stage, amo, "How much?")
+    assert bot_asks(stage, amo, "How much?") == []  # two bots of one message
+    assert bot_asks(stage, amo, "And by post?") == []  # joins the question
+    assert answered(stage, turn) == State.SENT
+    assert [line.text for line in stage.responders[0].asked[0].question] == ["How much?", "And by post?"]
+
+
+def test_a_reply_goes_to_the_address_with_its_query(database: Database, amo: AmoStandin) -> None:
+    stage = waiting(database, amo)
+    call = bot_calls.BotCall(LEAD, f"{amo.chats.wait(LEAD)}?request_id=abc", "How much?")
+    with database.writes.begin() as connection:
+        (turn,) = bot_calls.take(connection, call, stage.clock.now())
+    assert answered(stage, turn) == State.SENT
+    assert any("request_id=abc" in str(request) for request in amo.log)
+
+
 def test_a_bot_that_asks_twice_at_one_address_is_one(database: Database, amo: AmoStandin) -> None:
     stage = waiting(database, amo)
     call = bot_calls.BotCall(LEAD, amo.chats.wait(LEAD), "How much?")
