@@ -172,13 +172,13 @@ def _messages(actions: Any) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
     for name, value in actions.items():
         if name == ADD or name in EDITS or (isinstance(value, dict) and name.isdigit()):
             listed = unpacked(value)
-            if isinstance(listed, dict) and _OF_AN_ENTRY.isdisjoint(listed):
-                listed = {index: unpacked(entry) for index, entry in listed.items()}
+            if isinstance(listed, dict) and all(isinstance(entry, str) for entry in listed.values()):
+                listed = {index: unpacked(entry) for index, entry in listed.items()} if _is_list(listed) else listed
             for entry in _listed(listed):
                 yield ADD if name.isdigit() else name, entry
         else:
             plain[name] = value
-    if any(isinstance(plain.get(name), str) for name in _OF_AN_ENTRY):
+    if plain and any(isinstance(plain.get(name), str) for name in _OF_AN_ENTRY):
         yield ADD, plain
     else:
         for name, value in plain.items():
@@ -200,10 +200,15 @@ def _listed(entries: Any) -> Iterator[Mapping[str, Any] | str]:
         yield str(entries)
     elif not entries:
         return
-    elif _OF_AN_ENTRY.isdisjoint(entries) and any(isinstance(value, dict) for value in entries.values()):
+    elif _is_list(entries) and any(isinstance(value, dict) for value in entries.values()):
         yield from (value if isinstance(value, dict) else str(value) for value in entries.values())
     else:
         yield entries
+
+
+def _is_list(entries: Mapping[str, Any]) -> bool:
+    """Whether the names are indices, and not those of an entry's fields."""
+    return _OF_AN_ENTRY.isdisjoint(entries)
 
 
 def _message(

@@ -69,10 +69,13 @@ def _parse(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:
                     node = holders[holder] = _object_at(root, holder, twice)
             name = name or _next_index(node)
             value = _decoded(value) if "%" in value or "+" in value else value
-            if name in node and node[name] != value:
-                twice.append(name)
-            if not isinstance(node.get(name), dict):
+            before = node.get(name)
+            if before is None:
                 node[name] = value
+            elif before != value:
+                twice.append(name)
+                if not isinstance(before, dict):
+                    node[name] = value
     return root, twice
 
 
