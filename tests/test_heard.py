@@ -5,11 +5,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.running import Otvet, otvet
+from tests.running import Otvet, otvet, wait_for
+from tests.standins.sender import incoming
 from tests.tables import every
 
 SAID = """
@@ -71,3 +73,22 @@ def test_it_is_stored_or_kept(
     for (reason, body), says in zip(set_aside, quarantined, strict=True):
         assert says in reason
         assert body in contents
+
+
+def test_an_auto_reply_and_an_edit_over_http(tmp_path: Path) -> None:
+    away = "Thank you! We are away, and will answer in the morning."
+    with otvet(tmp_path) as server:
+        for number in range(4):
+            server.deliver(incoming(away, lead_id=5, message_id=f"m-{number}", created_at=1767600000 + number))
+            wait_for(server.settled, "an answer, or none")
+        ended = query(server, "SELECT state, reason FROM turns ORDER BY id")
+        assert ended == [("kept", "amocrm_not_connected")] * 2 + [("handed", "repeated_words")]
+
+        asked = {"lead_id": 6, "message_id": "m-9", "chat_id": "other"}
+        server.deliver(incoming("Is the red one in stock?", **asked))
+        answer = server.deliver(incoming("Is the blue one in stock?", **asked))
+        assert answer.json() == {"saved": 1, "duplicates": 0}
+        wait_for(server.settled, "an answer")
+        (message,) = server.messages(6, "client")
+        assert message["content"] == "Is the blue one in stock?"
+        assert len(server.messages(6, "assistant")) == 1

@@ -7,7 +7,6 @@ from sqlalchemy.engine import Connection
 
 from otvet.amocrm.words import plain
 from otvet.conversations.tables import messages
-from otvet.storage.engines import UtcDateTime
 from otvet.turns.turn import Reason, State, Turn, turns
 
 TIMES = 3
@@ -17,13 +16,12 @@ LONG_WORDS = 12  # characters; a person says "yes" or "hello?" again and again, 
 AS_BOT = (Reason.REPEATED, Reason.TOO_FAST)
 
 _SAID = (
-    sa.select(messages.c.content, messages.c.turn_id)
+    sa.select(messages.c.content, messages.c.turn_id, messages.c.timestamp)
     .where(
         messages.c.conversation_id == sa.bindparam("conversation"),
         sa.func.coalesce(messages.c.chat_ref, "") == sa.bindparam("chat"),
         messages.c.sender_type == "client",
         messages.c.content != "",
-        messages.c.timestamp > sa.bindparam("since", type_=UtcDateTime),
     )
     .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
     .limit(LOOK_BACK)
@@ -43,12 +41,12 @@ _LEFT = (
 
 def repeats(connection: Connection, turn: Turn) -> bool:
     """Whether the client said the turn's last words for the third time: short ones, three questions in a row."""
-    since = turn.last_message_at - WITHIN
-    here = {"conversation": turn.conversation_id, "chat": turn.chat_ref, "since": since}
-    said = [(plain(row.content).casefold(), row.turn_id) for row in connection.execute(_SAID, here)]
-    last = next((words for words, turn_id in said if turn_id == turn.id), "")
-    if not last:
+    rows = connection.execute(_SAID, {"conversation": turn.conversation_id, "chat": turn.chat_ref}).all()
+    newest = next((row for row in rows if row.turn_id == turn.id), None)
+    if newest is None:
         return False
+    last, since = plain(newest.content).casefold(), newest.timestamp - WITHIN
+    said = [(plain(row.content).casefold(), row.turn_id) for row in rows if row.timestamp > since]
     if len(last) >= LONG_WORDS:
         return sum(words == last for words, _turn in said) >= TIMES
     of_question: dict[int | None, str] = {}
