@@ -228,8 +228,8 @@ def _message(
         return "a message that names neither a deal nor a chat"
     kind, text = content(entry)
     edit = action != ADD
-    if edit and kind == UNKNOWN_KIND:
-        return f"{entity}[{action}] has no new words"
+    if kind == UNKNOWN_KIND and (edit or "text" not in entry):
+        return f"{entity}[{action}] has no words"
     created_at = moment(entry.get("created_at"), now)
     key, also_key = _keys(entry, (lead_id, chat_ref, direction, kind, text), created_at, now, seen)
     theirs = direction == INCOMING and _named(author, "type") not in STAFF_AUTHORS
@@ -319,7 +319,7 @@ def _digest(*parts: Any) -> str:
 
 
 def _id(value: Any) -> int | None:
-    text = str(value) if value is not None else ""
+    text = str(value).strip() if value is not None else ""
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         return None
     return number if 0 < (number := int(text)) <= LARGEST_ID else None
@@ -342,5 +342,5 @@ def _name(entry: Mapping[str, Any], name: str) -> str:
 
 
 def _object(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = entry.get(name)
+    value = unpacked(entry.get(name))
     return value if isinstance(value, dict) else {}
