@@ -380,7 +380,8 @@ def test_an_unwrapped_template_of_a_chat_is_no_message() -> None:
         (b"message[add][0][id]=1&message[add][0][text]=hi", "neither a deal nor a chat"),
         (b"message[add][0][id]=1&message[add][0][chat_id]=2&message[add][0][type]=edited", "edited"),
         (b"surprises[add][0][id]=1", "surprises"),
-        (b"outgoing_message[update][0][id]=1", "outgoing_message"),
+        (b"outgoing_message[update][0][id]=1", "neither a deal nor a chat"),
+        (b"outgoing_message[delete][0][id]=1", "outgoing_message[delete]"),
     ],
 )
 def test_what_cannot_be_understood_is_a_problem(body: bytes, problem: str) -> None:
@@ -462,8 +463,9 @@ NOISE = st.sampled_from(["incoming", "mixed", "unsorted", "lead_note", "task", "
     lambda name: [field for field in sample(name) if not field[0].startswith("message")]
 )
 INDEX = st.integers(0, 10**6).map(str) | st.text("abcxyz", min_size=1, max_size=4)
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufffd"), max_size=20)
 MESSAGES = st.lists(
-    st.tuples(st.sampled_from(["message", "outgoing_message"]), INDEX, st.text(max_size=20)),
+    st.tuples(st.sampled_from(["message", "outgoing_message"]), INDEX, WORDS),
     max_size=6,
     unique_by=lambda one: one[:2],
 )

@@ -18,7 +18,7 @@ from otvet.turns import parts, staff
 from otvet.turns.turn import Reason, State, turns
 from otvet.widget import calls as bot_calls
 from otvet.widget import told_twice
-from otvet.widget.calls import NotBelieved, Refused, is_ours, read_call
+from otvet.widget.calls import NotBelieved, Refused, continuation, read_call
 from tests import in_hand
 from tests.running import SECRET, otvet, wait_for
 from tests.standins import bot
@@ -114,13 +114,18 @@ def test_a_bot_that_names_no_deal_is_refused() -> None:
         "https://example.amocrm.ru:8443/api/v4/salesbot/1/continue/2",
         "https://example.amocrm.ru/api/v4/leads/1",
         "https://example.amocrm.ru/api/v4/salesbot/1/continue/2/../../../leads/1",
-        "https://example.amocrm.ru/api/v4/salesbot/1/continue/2?x=1",
+        "https://other.amocrm.com/api/v4/salesbot/1/continue/2",
+        "https://example.kommo.com:8443/api/v4/salesbot/1/continue/2",
+        "https://example.kommo.com@evil.example/api/v4/salesbot/1/continue/2?x=1",
+        "https://example.kommo.com.evil.example/api/v4/salesbot/1/continue/2",
+        "https://evil.example/?x=https://example.amocrm.ru/api/v4/salesbot/1/continue/2",
+        "https://example.amocrm.ru/api/v4/salesbot/1/continue/2/%2e%2e",
         "https://[broken/api/v4/salesbot/1/continue/2",
         "",
     ],
 )
 def test_a_reply_goes_to_the_accounts_own_address_only(url: str) -> None:
-    assert not is_ours(url, ACCOUNT)
+    assert continuation(url, ACCOUNT) is None
     with pytest.raises(Refused):
         read_call(bot.request(url, "How much?", signed()), bot.CLIENT_SECRET, ACCOUNT, NOW)
 
@@ -199,6 +204,51 @@ def test_bot_and_webhook_tell_of_one_message(database: Database, amo: AmoStandin
     assert len(amo.chats.continued) == 1
     assert webhook() == []  # amoCRM delivers it once more
     assert len(bot_asks(stage, amo, "And by post?")) == 1
+
+
+@pytest.mark.parametrize("first", ["bot", "webhook"])
+@pytest.mark.parametrize(
+    ("by_bot", "by_webhook"),
+    [
+        ("Tom & Jerry XL?", "Tom &amp; Jerry XL?"),
+        ("Tom &amp;amp; Jerry &quot;XL&quot;?", 'Tom & Jerry "XL"?'),
+        ("5 &lt;\u00a06\n", "5 <  6"),
+    ],
+)
+def test_escapes_make_no_second_message(
+    database: Database, amo: AmoStandin, first: str, by_bot: str, by_webhook: str
+) -> None:
+    stage = waiting(database, amo)
+
+    def webhook() -> list[int]:
+        now = stage.clock.now()
+        body = incoming(by_webhook, created_at=int(now.timestamp()), message_id="m-1")
+        with database.writes.begin() as connection:
+            (stored,) = store(connection, [Received(body, read_delivery(body, now), now)], adopt=told_twice.adopt)
+        return stored.to_answer
+
+    begun = bot_asks(stage, amo, by_bot) + webhook() if first == "bot" else webhook() + bot_asks(stage, amo, by_bot)
+    (turn,) = begun
+    assert answered(stage, turn) == State.SENT
+    assert len(stage.responders[0].asked[0].question) == 1
+
+
+def test_without_a_webhook_no_words_are_lost_while_a_question_is_open(database: Database, amo: AmoStandin) -> None:
+    stage = waiting(database, amo)
+    (turn,) = bot_asks(stage, amo, "How much?")
+    assert bot_asks(stage, amo, "How much?") == []  # two bots of one message
+    assert bot_asks(stage, amo, "And by post?") == []  # joins the question
+    assert answered(stage, turn) == State.SENT
+    assert [line.text for line in stage.responders[0].asked[0].question] == ["How much?", "And by post?"]
+
+
+def test_a_reply_goes_to_the_address_with_its_query(database: Database, amo: AmoStandin) -> None:
+    stage = waiting(database, amo)
+    call = bot_calls.BotCall(LEAD, f"{amo.chats.wait(LEAD)}?request_id=abc", "How much?")
+    with database.writes.begin() as connection:
+        (turn,) = bot_calls.take(connection, call, stage.clock.now())
+    assert answered(stage, turn) == State.SENT
+    assert any("request_id=abc" in str(request) for request in amo.log)
 
 
 def test_a_bot_that_asks_twice_at_one_address_is_one(database: Database, amo: AmoStandin) -> None:

@@ -19,10 +19,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from structlog.testing import capture_logs
 
-from otvet.conversations.tables import chats
+from otvet.conversations.tables import chats, messages
 from otvet.errors import DatabaseUnfit
 from otvet.schema import upgrade
 from otvet.schema.upgrade import LATEST, prepare
@@ -299,7 +299,7 @@ def test_a_migration_gives_way_to_whom_it_would_wait_for(older: str) -> None:
         ThreadPoolExecutor(1) as pool,
     ):
         with other.writes.begin() as connection:
-            connection.exec_driver_sql("LOCK TABLE turns IN ROW EXCLUSIVE MODE")
+            connection.exec_driver_sql("LOCK TABLE messages IN ROW EXCLUSIVE MODE")
             starting = pool.submit(prepare, database, NOW)
             waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
             wait_for(lambda: other.read_now(lambda looking: looking.scalar(waits)), "a migration that waits")
@@ -411,6 +411,47 @@ def migrate_to(connection: sa.Connection, to: str) -> None:
     config.set_main_option("script_location", str(Path(upgrade.__file__).with_name("migrations")))
     config.attributes["connection"] = connection
     command.upgrade(config, to)
+
+
+def test_messages_are_kept_when_their_ids_become_those_of_a_chat(database_url: str) -> None:
+    database = Database(database_url)
+    kept = sa.text(
+        "SELECT id, conversation_id, sender_type, content, message_type, amocrm_message_id, amocrm_contact_id,"
+        " amocrm_chat_id, amocrm_talk_id, chat_ref, turn_id, first_version IS NULL FROM messages ORDER BY id"
+    )
+    add = sa.text(
+        "INSERT INTO messages (id, conversation_id, sender_type, content, message_type, metadata, timestamp,"
+        " amocrm_message_id, amocrm_contact_id, amocrm_chat_id, amocrm_talk_id, chat_ref, turn_id)"
+        " VALUES (:id, 1, 'client', :text, 'text', :about, '2026-01-05 09:00:00', :key, 7, :chat, '31', :chat, 1)"
+    )
+    with database.writes.begin() as connection:
+        migrate_to(connection, "0011")
+        connection.execute(sa.text("INSERT INTO clients (id) VALUES (1)"))
+        connection.execute(
+            sa.text("INSERT INTO conversations (id, client_id, last_activity) VALUES (1, 1, '2026-01-05 09:00:00')")
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO turns (id, conversation_id, first_message_at, last_message_at)"
+                " VALUES (1, 1, '2026-01-05 09:00:00', '2026-01-05 09:00:00')"
+            )
+        )
+        for id_, key, chat in ((3, "a", "one"), (8, "b", "two"), (9, None, None), (12, "c", None)):
+            row = {"id": id_, "text": f"text {id_}", "about": '{"raw": {"x": "1"}}', "key": key, "chat": chat}
+            connection.execute(add, row)
+        before = connection.execute(kept).all()
+    prepare(database, NOW)
+
+    with database.writes.begin() as connection:
+        assert connection.execute(kept).all() == before
+        assert {row.metadata["raw"]["x"] for row in connection.execute(sa.select(messages.c.metadata))} == {"1"}
+        new = {"text": "new", "about": "{}"}
+        connection.execute(add, {**new, "id": 20, "key": "a", "chat": "two"})  # the same id in another chat
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.execute(add, {**new, "id": 21, "key": "a", "chat": "one"})
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.execute(add, {**new, "id": 22, "key": "c", "chat": None})
+    database.close()
 
 
 def test_the_chats_of_older_messages_are_known(database_url: str) -> None:

@@ -49,6 +49,12 @@ def subdomain_of(base_url: str) -> str | None:
     return name if zone in ZONES else None
 
 
+def is_same_account(address: str, base_url: str) -> bool:
+    """Whether an address is the account's, in whichever zone: amocrm.com and kommo.com are one service."""
+    name = subdomain_of(base_url)
+    return host_of(address) == host_of(base_url) or (name is not None and subdomain_of(address) == name)
+
+
 def is_exposed(url: str) -> bool:
     """Whether a request to this address crosses a network unencrypted."""
     parts = urlsplit(url)

@@ -168,7 +168,7 @@ async def send_message(slot: Slot, talk_id: str, text: str) -> str | None:
 async def go_on(slot: Slot, return_url: str, data: Mapping[str, Any], shown: Sequence[str]) -> None:
     """Let a bot that waits for a reply go on. It cannot be undone.
 
-    return_url: checked to be the account's own; only its path is used.
+    return_url: checked to be the account's own; only its path and query are used.
     shown: texts of at most 80 characters that the bot sends at once.
     Source: https://developers.kommo.com/reference/salesbot-widget-block-execution-confirmation
     """
@@ -177,12 +177,16 @@ async def go_on(slot: Slot, return_url: str, data: Mapping[str, Any], shown: Seq
         show = [{"handler": "show", "params": {"type": "text", "value": text}} for text in shown]
         body["execute_handlers"] = show
     try:
-        await slot.call("POST", urlsplit(return_url).path, body=body, private=str(data.get("reply", "")))
+        await slot.call("POST", _below_the_address(return_url), body=body, private=str(data.get("reply", "")))
     except AmoError as error:
         sentence = {403: _NOT_ADMIN, 404: _NOT_WAITING}.get(error.status or 0)
         if not error.permanent or sentence is None:
             raise
         raise AmoError(_(sentence), reason="validation", permanent=True, status=error.status) from error
+
+
+def _below_the_address(url: str) -> str:
+    return urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl()
 
 
 async def sent_since(amocrm: AmoClient, lead_id: int, since: datetime) -> set[str]:

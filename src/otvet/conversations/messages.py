@@ -181,6 +181,12 @@ def tell_lead(connection: Connection, conversation_id: int, lead_id: int | None)
         connection.execute(messages.update().where(messages.c.id == row.id).values(metadata=about))
 
 
+def reword(connection: Connection, message_id: int, text: str, kind: str, about: Mapping[str, Any]) -> None:
+    """Store the new words of a message that was edited. about: its new ``metadata``."""
+    change = messages.update().where(messages.c.id == message_id, messages.c.message_type != ERASED)
+    connection.execute(change.values(content=text, message_type=kind, metadata=about))
+
+
 def write_down(connection: Connection, message_id: int, text: str, about: Mapping[str, Any]) -> None:
     """Store the transcript of a voice message, unless the client was erased meanwhile. about: its new ``metadata``."""
     unheard = (messages.c.message_type.in_(VOICE), messages.c.content == "")

@@ -72,6 +72,8 @@ chats = sa.Table(
     sa.Column("paused_by", sa.Text),  # BY_MANAGER or BY_CLIENT
 )
 
+_WITHOUT_CHAT = sa.text("chat_ref IS NULL AND message_type <> 'erased'")
+
 messages = sa.Table(
     "messages",
     metadata,
@@ -82,7 +84,7 @@ messages = sa.Table(
     sa.Column("message_type", sa.Text, nullable=False, server_default="text"),
     sa.Column("metadata", Json, nullable=False),
     sa.Column("timestamp", UtcDateTime, nullable=False),
-    sa.Column("amocrm_message_id", sa.Text, unique=True),  # or a key of our own; see events.MessageEvent.key
+    sa.Column("amocrm_message_id", sa.Text),  # or a key of our own; see events.MessageEvent.key
     sa.Column("amocrm_contact_id", sa.BigInteger),
     sa.Column("amocrm_chat_id", sa.Text),
     sa.Column("amocrm_talk_id", sa.Text),
@@ -93,6 +95,16 @@ messages = sa.Table(
     sa.Column("first_version", Json),  # the row as it stood in a file of the first version
     sa.CheckConstraint("sender_type IN ('client', 'assistant', 'manager')", name="sender_type"),
     sa.Index(None, "conversation_id", "timestamp", "id"),
+    # Some channels count their messages from 1 in every chat.
+    sa.Index("uq_messages_id_in_chat", "amocrm_message_id", "chat_ref", unique=True),
+    sa.Index(
+        "uq_messages_id_without_chat",
+        "amocrm_message_id",
+        "conversation_id",
+        unique=True,
+        sqlite_where=_WITHOUT_CHAT,
+        postgresql_where=_WITHOUT_CHAT,
+    ),
 )
 
 ERASED = "erased"  # the ``message_type`` of an erased message, which no responder is told

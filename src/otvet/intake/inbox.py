@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DataError, DBAPIError
@@ -22,18 +21,16 @@ from otvet.clock import Clock
 from otvet.conversations.conversation import touch_many
 from otvet.conversations.messages import add_messages, chats_named
 from otvet.conversations.pauses import pause_for_manager
-from otvet.conversations.tables import messages
 from otvet.deals import known
 from otvet.errors import StorageError
 from otvet.i18n import _
-from otvet.intake import echoes, placement
+from otvet.intake import echoes, placement, repetitions
 from otvet.intake.own_account import Known
 from otvet.intake.placement import Conversation
 from otvet.intake.quarantine import add_quarantined
 from otvet.storage import counters
 from otvet.storage.database import Database
 from otvet.storage.engines import write_refused
-from otvet.storage.prepared import Prepared, among
 from otvet.turns import queue, staff
 from otvet.turns.queue import UNKNOWN, Chat
 
@@ -55,7 +52,10 @@ class Received:
 
 @dataclass(slots=True)
 class Stored:
-    """The result of storing a delivery. to_answer: the turns that can be worked on now."""
+    """The result of storing a delivery. saved: new messages and new words of known ones.
+
+    to_answer: the turns that can be worked on now.
+    """
 
     saved: int = 0
     duplicates: int = 0
@@ -151,12 +151,14 @@ def store(
     now = received[-1].at
     results = [Stored() for _one in received]
     counts: Counter[str] = Counter()
-    new = _without_duplicates(connection, received, results)
+    new, edited = _sort_out(connection, received, results)
     new = _without_echoes(connection, new, now, counts)
     if adopt is not None:
         new = _without_adopted(new, adopt(connection, [one.event for one in new], now))
     for start in range(0, len(new), MOST_AT_ONCE):
         _save(connection, new[start : start + MOST_AT_ONCE], now, manager_pause)
+    for one in edited:
+        _edit(connection, one, now, counts)
     _mark_changed_cards(connection, received, now)
     _quarantine(connection, received, counts)
     for item, result in zip(received, results, strict=True):
@@ -176,23 +178,33 @@ class _New:
     result: Stored
 
 
-_KNOWN_KEYS = Prepared(
-    sa.select(messages.c.amocrm_message_id).where(among(messages.c.amocrm_message_id, "keys")),
-)
-
-
-def _without_duplicates(connection: Connection, received: Sequence[Received], results: list[Stored]) -> list[_New]:
-    keys = {key for item in received for event in item.delivery.messages for key in (event.key, event.also_key) if key}
-    stored = {key for (key,) in _KNOWN_KEYS.rows(connection, keys=keys)} if keys else set()
+def _sort_out(
+    connection: Connection, received: Sequence[Received], results: list[Stored]
+) -> tuple[list[_New], list[_New]]:
+    """(new messages, messages with new words); the others are counted as duplicates."""
+    known = repetitions.Known(connection, [event for item in received for event in item.delivery.messages])
     new: list[_New] = []
+    edited: list[_New] = []
     for item, result in zip(received, results, strict=True):
         for event in item.delivery.messages:
-            if event.key in stored or event.also_key in stored:
-                result.duplicates += 1
-            else:
-                stored.add(event.key)
+            if known.is_new(event):
                 new.append(_New(event, item.at, result))
-    return new
+            elif known.has_other_words(event):
+                edited.append(_New(event, item.at, result))
+            else:
+                result.duplicates += 1
+    return new, edited
+
+
+def _edit(connection: Connection, one: _New, now: datetime, counts: Counter[str]) -> None:
+    was_new, turn_id = repetitions.edit(connection, one.event, now)
+    if was_new:
+        one.result.saved += 1
+        counts["edited"] += 1
+    else:
+        one.result.duplicates += 1
+    if turn_id is not None:
+        one.result.to_answer.append(turn_id)
 
 
 def _without_echoes(connection: Connection, new: list[_New], now: datetime, counts: Counter[str]) -> list[_New]:
@@ -252,6 +264,7 @@ def _message_row(one: _New, conversation: Conversation, turn_id: int | None) -> 
             "amocrm_timestamp": int(event.created_at.timestamp()) if event.created_at else None,
             "source": "amocrm_webhook",
             "raw": event.raw,
+            **({repetitions.EDITED: True} if event.edit else {}),
         },
         "timestamp": event.created_at or one.at,
         "amocrm_message_id": event.key,

@@ -9,12 +9,13 @@ from sqlalchemy.engine import Connection
 from otvet.conversations.messages import origin_of
 from otvet.conversations.tables import conversations, messages
 from otvet.storage import outages
-from otvet.turns import parts, sending
+from otvet.turns import loops, parts, sending
 from otvet.turns.policy import Facts, Policy
 from otvet.turns.queue import has_waiting, place_taken
 from otvet.turns.turn import Reason, State, Turn, Writer, turns
 
 A_DAY = timedelta(days=1)
+A_MINUTE = timedelta(minutes=1)
 
 
 def read(connection: Connection, turn: Turn, policy: Policy, now: datetime, *, connected: bool = True) -> Facts:
@@ -43,6 +44,9 @@ def _to_write(connection: Connection, turn: Turn, policy: Policy, now: datetime)
     return Facts(
         said_at=said_at(connection, turn.id),
         replies_today=_replies_since(connection, turn.conversation_id, now - A_DAY),
+        replies_lately=_replies_since(connection, turn.conversation_id, now - A_MINUTE, turn.chat_ref),
+        repeats=loops.repeats(connection, turn),
+        left_as_bot=loops.left_before(connection, turn),
         left_out=left_out(connection, turn, policy),
         told_hours=closed and _told_hours(connection, turn, policy, now),
     )
@@ -61,6 +65,7 @@ _REPLIES = sa.select(sa.func.count()).where(
     turns.c.closed_at >= sa.bindparam("since"),
     turns.c.state.in_((State.SENT, State.KEPT)),
 )
+_REPLIES_IN_CHAT = _REPLIES.where(turns.c.chat_ref == sa.bindparam("chat"))
 _ASKED_LAST = (
     sa.select(messages.c.metadata, conversations.c.deal)
     .join(conversations, conversations.c.id == messages.c.conversation_id)
@@ -86,8 +91,10 @@ def said_at(connection: Connection, turn_id: int) -> datetime | None:
     return newest
 
 
-def _replies_since(connection: Connection, conversation_id: int, since: datetime) -> int:
-    return connection.scalar(_REPLIES, {"conversation": conversation_id, "since": since}) or 0
+def _replies_since(connection: Connection, conversation_id: int, since: datetime, chat_ref: str | None = None) -> int:
+    """How many replies a deal had, or one chat of it."""
+    statement = _REPLIES if chat_ref is None else _REPLIES_IN_CHAT
+    return connection.scalar(statement, {"conversation": conversation_id, "since": since, "chat": chat_ref}) or 0
 
 
 def left_out(connection: Connection, turn: Turn, policy: Policy) -> Reason | None:

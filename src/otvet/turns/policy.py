@@ -25,6 +25,7 @@ class Policy:
     quiet: the client's silence before a reply is written. quiet_max: the longest wait since the first message.
     stale: a question older than this is left to staff.
     replies_a_day: the ceiling for one deal, so that two bots do not talk to each other for ever.
+    replies_a_minute: as many replies in one chat within a minute show that the client is a bot.
     mode: AUTO, DRAFT or OFF, for deals that have no mode of their own.
     hours: the working hours; None: always. answers_out_of_hours: the assistant answers outside them too.
     hours_text: what a client is told out of hours, once a night; empty: nothing.
@@ -35,6 +36,7 @@ class Policy:
     quiet_max: timedelta = timedelta(seconds=15)
     stale: timedelta = timedelta(minutes=60)
     replies_a_day: int = 50
+    replies_a_minute: int = 8
     mode: str = AUTO
     hours: Hours | None = None
     answers_out_of_hours: bool = True
@@ -58,6 +60,9 @@ class Facts:
     place_taken: another turn of the chat is in hand. wrote_on: the client has written on since the draft was begun.
     said_at: when the client wrote the newest message, by amoCRM's clock.
     replies_today: how many replies the deal had in the last 24 hours.
+    replies_lately: how many replies the chat had in the last minute.
+    repeats: the client's words came for the third time.
+    left_as_bot: the reason, if the chat is on the list for staff because a bot seems to write in it.
     left_out: why the settings leave this deal or channel to staff.
     told_hours: the client has had the out-of-hours text since work ended.
     manager_wrote: a manager has written since the reply was stored. told: the client has a part of the reply.
@@ -69,6 +74,9 @@ class Facts:
     wrote_on: bool = False
     said_at: datetime | None = None
     replies_today: int = 0
+    replies_lately: int = 0
+    repeats: bool = False
+    left_as_bot: Reason | None = None
     left_out: Reason | None = None
     told_hours: bool = False
     manager_wrote: bool = False
@@ -172,6 +180,10 @@ def _to_write(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> Verdic
         return ToStaff(Reason.PAUSED)
     if too_old(facts.said_at, policy, now):
         return ToStaff(Reason.STALE)
+    if facts.left_as_bot is not None or facts.repeats:
+        return ToStaff(facts.left_as_bot or Reason.REPEATED)
+    if facts.replies_lately >= policy.replies_a_minute:
+        return ToStaff(Reason.TOO_FAST)
     if facts.replies_today >= policy.replies_a_day:
         return ToStaff(Reason.CEILING)
     if facts.left_out is not None:

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.messages import move_message
+from otvet.conversations.messages import move_message, move_messages
 from otvet.conversations.tables import chats, conversations
 from otvet.storage import heartbeats
 from otvet.storage.prepared import Prepared, among
@@ -95,6 +95,22 @@ def set_apart(connection: Connection, message_id: int, turn_id: int, chat_ref: s
     turn_of, _opened = open_for(connection, {(turn.conversation_id, chat_ref)}, now)
     own = turn_of[turn.conversation_id, chat_ref]
     move_message(connection, message_id, own)
+
+
+def ask_anew(connection: Connection, turn_id: int, now: datetime) -> int | None:
+    """The client changed the words of a question. If a draft of the reply may exist, ask it anew in the waiting turn.
+
+    Returns that turn; None if the turn has not been begun, so that it gets the new words, or has ended.
+    """
+    turn = get(connection, turn_id)
+    if turn is None or turn.state not in (State.ANSWERING, State.DRAFT):
+        return None
+    if not move(connection, turn, State.CANCELLED, me=None, reason=Reason.REWORDED, closed_at=now):
+        return None
+    turn_of, _opened = open_for(connection, {(turn.conversation_id, turn.chat_ref)}, now)
+    anew = turn_of[turn.conversation_id, turn.chat_ref]
+    move_messages(connection, turn_id, anew)
+    return anew
 
 
 def waiting_in(connection: Connection, conversation_ids: Collection[int]) -> set[int]:

@@ -14,6 +14,9 @@ from otvet.turns import handoffs, parts
 from otvet.turns.changes import move, note
 from otvet.turns.turn import Reason, State, Turn, get, turns
 
+CLOCKS_DIFFER = timedelta(minutes=2)
+"""A message that came later than this was late: nothing can be said of the clocks."""
+
 _PAUSED = sa.or_(
     sa.exists().where(
         conversations.c.id == turns.c.conversation_id, conversations.c.paused_until > sa.bindparam("_now")
@@ -95,13 +98,29 @@ def _store_reply(connection: Connection, turn: Turn, now: datetime) -> None:
         "model": turn.model,
         "details": turn.details,
     }
-    add_reply(connection, turn.conversation_id, turn.chat_ref, turn.id, turn.reply or "", said, now)
+    at = _by_amocrms_clock(connection, turn, now)
+    add_reply(connection, turn.conversation_id, turn.chat_ref, turn.id, turn.reply or "", said, at)
     touch(connection, turn.conversation_id, now)
+
+
+def _by_amocrms_clock(connection: Connection, turn: Turn, now: datetime) -> datetime:
+    """When a reply is said by the clock that dates the client's messages; it never stands before its question.
+
+    The clock of amoCRM is seen from the question: it named one time, and we received it at another.
+    """
+    said_at: datetime | None = connection.scalar(_SAID_AT, {"turn": turn.id})
+    if said_at is None:
+        return now
+    ahead = said_at - turn.last_message_at
+    return max(said_at, now + ahead if abs(ahead) <= CLOCKS_DIFFER else now)
 
 
 _reply = messages.alias("the_reply")
 _of_manager = messages.alias("of_manager")
 _asked = messages.alias("asked")
+_SAID_AT = sa.select(sa.func.max(_asked.c.timestamp)).where(
+    _asked.c.turn_id == sa.bindparam("turn"), _asked.c.sender_type == "client"
+)
 MANAGER_WROTE = sa.exists().where(
     _of_manager.c.conversation_id == turns.c.conversation_id,
     _of_manager.c.sender_type == "manager",

@@ -70,6 +70,9 @@ class Reason(StrEnum):
     ASKED = "asked"  # the client asked for a person
     ERASED = "erased"  # the client's data was erased
     NO_DEAL = "no_deal"  # the messages name no deal, and none was found
+    REPEATED = "repeated_words"  # the client's words came for the third time, as an auto-reply's do
+    TOO_FAST = "too_many_a_minute"  # the chat had more replies in a minute than a person would ask for
+    REWORDED = "reworded"  # the client edited the question, which was asked anew
     OFF = "off"  # the assistant is switched off
     REJECTED = "rejected"  # a manager rejected the draft
     DOUBTED = "doubted"  # the checks refused what was written

@@ -15,7 +15,7 @@ from otvet.errors import StorageError
 from otvet.intake.inbox import Inbox
 from otvet.settings.settings import SALESBOT_PATH
 from otvet.storage.database import Database
-from otvet.widget.calls import NotBelieved, Refused, read_call, take
+from otvet.widget.calls import NotBelieved, Refused, Unusable, read_call, take
 
 log = structlog.get_logger(__name__)
 
@@ -62,14 +62,33 @@ class SalesbotWebhook:
         except NotBelieved as error:
             log.warning("a Salesbot's request is not believed", reason=str(error))
             return JSONResponse({"detail": "Unauthorized"}, 401)
+        except Unusable as error:
+            log.warning("a Salesbot's request is refused and kept in quarantine", reason=str(error))
+            return await self._keep(error.said, str(error)) or JSONResponse({"detail": "Forbidden"}, 403)
         except Refused as error:
             log.warning("a Salesbot's request is refused", reason=str(error))
             return JSONResponse({"detail": "Forbidden"}, 403)
         except StorageError as error:
-            log.error("a Salesbot's request could not be stored", reason=str(error))
-            return JSONResponse({"error": "not stored"}, 503)
+            return _not_stored(error)
         self._to_answer(opened)
+        log.info("a Salesbot waits for a reply", lead=call.lead_id, words=bool(call.text), turns=opened)
+        if call.lost:
+            log.warning("a Salesbot's words could not be read and are kept in quarantine", lead=call.lead_id)
+            return await self._keep(call.lost, "words that could not be read") or JSONResponse({})
         return JSONResponse({})
+
+    async def _keep(self, said: bytes, reason: str) -> Response | None:
+        """Store what a bot passed on, for a person. Returns an answer if that failed."""
+        try:
+            await self._inbox.quarantine(said, f"a Salesbot's request: {reason}")
+        except StorageError as error:
+            return _not_stored(error)
+        return None
+
+
+def _not_stored(error: StorageError) -> Response:
+    log.error("a Salesbot's request could not be stored", reason=str(error))
+    return JSONResponse({"error": "not stored"}, 503)
 
 
 async def _read(request: Request) -> bytes | None:

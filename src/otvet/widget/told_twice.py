@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from otvet.amocrm.events import MessageEvent
+from otvet.amocrm.words import plain
 from otvet.conversations.chats import place_chats
 from otvet.conversations.messages import know_message
 from otvet.conversations.tables import ERASED, conversations, messages
@@ -26,8 +27,14 @@ def key(return_url: str) -> str:
 def chat_of_words(connection: Connection, lead_id: int, text: str, now: datetime) -> str | None:
     """The chat of the client's words if the webhook has reported them; empty: unknown; None: it has not."""
     reported = [row for row in _recent(connection, lead_id, now) if not row.amocrm_message_id.startswith(PREFIX)]
-    same = [row for row in reported if _plain(row.content) == _plain(text)]
+    same = [row for row in reported if plain(row.content) == plain(text)]
     return (same[-1].chat_ref or "") if same else None
+
+
+def is_told(connection: Connection, lead_id: int, text: str, now: datetime) -> bool:
+    """Whether a bot's words need not be stored: a bot reported them, or the webhook reports the deal's messages."""
+    recent = _recent(connection, lead_id, now)
+    return any(not row.amocrm_message_id.startswith(PREFIX) or plain(row.content) == plain(text) for row in recent)
 
 
 def adopt(connection: Connection, events: Sequence[MessageEvent], now: datetime) -> set[str]:
@@ -37,7 +44,7 @@ def adopt(connection: Connection, events: Sequence[MessageEvent], now: datetime)
         if event.lead_id is None or event.sender != "client":
             continue
         for row in _recent(connection, event.lead_id, now):
-            if row.amocrm_message_id.startswith(PREFIX) and _plain(row.content) == _plain(event.text):
+            if row.amocrm_message_id.startswith(PREFIX) and plain(row.content) == plain(event.text):
                 _add_details(connection, row, event, now)
                 adopted.add(event.key)
                 break
@@ -73,7 +80,3 @@ def _add_details(connection: Connection, row: Row[Any], event: MessageEvent, now
     for bot in waiting.of_deal(connection, event.lead_id or 0, now):
         if key(bot.return_url) == row.amocrm_message_id:
             waiting.know_chat(connection, bot.id, event.chat_ref)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split())

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from otvet.amocrm.words import plain
 from otvet.conversations.tables import conversations, messages
 from otvet.storage.engines import Id, UtcDateTime, insert, metadata
 from otvet.turns.turn import Turn
@@ -73,8 +74,8 @@ def of_deal(connection: Connection, lead_id: int, now: datetime) -> list[Bot]:
 
 
 def words_key(text: str) -> str:
-    """The key of the words that started a bot; spaces make no difference."""
-    return WORDS + hashlib.blake2s(" ".join(text.split()).encode(), digest_size=16).hexdigest()
+    """The key of the words that started a bot; blanks and escapes make no difference."""
+    return WORDS + hashlib.blake2s(plain(text).encode(), digest_size=16).hexdigest()
 
 
 def newest(connection: Connection, turn: Turn, now: datetime) -> Bot | None:
