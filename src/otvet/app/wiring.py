@@ -173,7 +173,7 @@ def delivery_methods(
     database: Database, clock: Clock, amocrm: AmoClient, options: DeliveryOptions
 ) -> dict[str, DeliveryMethod]:
     """The methods into the client's chat that are set for any channel, by name."""
-    made = build_methods(database, amocrm, options)
+    made = build_methods(database, clock, amocrm, options)
     if WIDGET in options.via.values():
         made[WIDGET] = Widget(database, clock, amocrm, show=options.show)
     return made

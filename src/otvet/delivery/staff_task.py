@@ -8,6 +8,7 @@ import structlog
 
 from otvet.amocrm.answers import AmoError
 from otvet.amocrm.client import AmoClient
+from otvet.amocrm.texts import storable
 from otvet.clock import Clock
 from otvet.i18n import N_, _
 from otvet.storage import outages
@@ -44,7 +45,7 @@ class StaffTask:
         first. marker: finds the task again.
         """
         sentence = _(TEXTS.get(turn.responder or "", PROMISED))
-        text = f"{sentence.format(summary=turn.summary)}\n\n[{marker}]"
+        text = f"{storable(sentence.format(summary=turn.summary))}\n\n[{marker}]"
         try:
             if turn.note_id is None and not await self._note(turn, note_id=note_id):
                 return False
