@@ -22,6 +22,7 @@ from otvet.answering.voice import Voice
 from otvet.answering.worker import Worker
 from otvet.clock import Clock
 from otvet.deals.reading import Deals
+from otvet.delivery.arrivals import Arrivals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import FIELD
 from otvet.errors import StorageError
@@ -57,6 +58,7 @@ class Service:
     amocrm_http: httpx2.AsyncClient
     answering: Answering
     delivery: Delivery
+    arrivals: Arrivals
     outage_probe: OutageProbe | None  # none while amoCRM is not connected
     watch: Watch | None  # none while amoCRM is not connected
     source: TokenSource | None
@@ -87,6 +89,7 @@ class Service:
         every("find-deals", 3, self.finder.look)
         every("forget-finished", 600, self.worker.forget_finished)
         every("report", 600, self._report)
+        every("look-for-replies", 20, self.arrivals.look)
         if self.deals:
             every("read-deals", 5, self.deals.look)
         if self.outage_probe:

@@ -29,6 +29,7 @@ from otvet.clock import Clock, SystemClock
 from otvet.deals import known
 from otvet.deals.background import LowPriorityLimiter
 from otvet.deals.reading import Deals
+from otvet.delivery.arrivals import Arrivals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import DeliveryMethod, DeliveryOptions, build_methods
 from otvet.guard.masking import Masker
@@ -119,6 +120,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         amocrm_http=amocrm_http,
         answering=answering,
         delivery=delivery,
+        arrivals=Arrivals(database, clock, timedelta(minutes=settings.arrival_minutes)),
         outage_probe=outage_probe,
         watch=watch,
         source=source,

@@ -5,6 +5,8 @@ to_send ──> given ──> sent        amoCRM took it, or it came back as an 
    │          ├────> unknown     nobody can tell whether the client has it; a person has to look
    └──────────┴────> refused     amoCRM will not take it
 
+``sent`` becomes ``unknown`` where parts come back and this one does not; ``unknown`` becomes ``sent`` when it does.
+
 ``given`` is committed before the call to amoCRM, because the call cannot be undone.
 """
 
@@ -128,6 +130,12 @@ def came_back(connection: Connection, id_: int, key: str) -> bool:
         return False
     connection.execute(parts.update().where(parts.c.id == id_, parts.c.state == UNKNOWN).values(state=SENT))
     return True
+
+
+def doubt(connection: Connection, turn_id: int) -> None:
+    """sent -> unknown, for parts that have not come back where parts do."""
+    missing = parts.update().where(parts.c.turn_id == turn_id, parts.c.state == SENT, parts.c.echo_id.is_(None))
+    connection.execute(missing.values(state=UNKNOWN))
 
 
 def erase(connection: Connection, turn_ids: Collection[int]) -> None:
