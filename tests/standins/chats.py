@@ -155,7 +155,11 @@ class Chats:
 
     def custom_fields(self, lead_id: int) -> list[Json] | None:
         """The fields of a deal that are not empty, as its card shows them."""
-        filled = {field: text for (lead, field), text in self.values.items() if lead == lead_id and text and field in self.fields}
+        filled = {
+            field: text
+            for (lead, field), text in self.values.items()
+            if lead == lead_id and text and field in self.fields
+        }
         shown = [
             {
                 "field_id": field_id,

@@ -168,7 +168,7 @@ async def send_message(slot: Slot, talk_id: str, text: str) -> str | None:
         data = await slot.call("POST", path, body={"text": text}, private=text)
     except AmoError as error:
         sentence = _TALK_REFUSED.get(error.status or 0)
-        if not error.permanent or sentence is None:
+        if not (error.permanent or error.reason == "scope") or sentence is None:  # talks have a scope of their own
             raise
         raise AmoError(_(sentence), reason="validation", permanent=True, status=error.status) from error
     named = (data or {}).get("id")

@@ -136,7 +136,7 @@ class Service:
             keyvalue.note(connection, FIELD, str(field_id))
         self.inbox.account = own_account.expected(connection, self.settings.amocrm_base_url)
         if self.settings.amocrm_connected:
-            outages.forget_refused_token(connection)
+            outages.forget_wrong_settings(connection)
             tokens.forget_refusal(connection)
         else:
             outages.end(connection)  # what an account that is not connected any more refused

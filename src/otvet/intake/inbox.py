@@ -210,9 +210,7 @@ def _without_echoes(connection: Connection, new: list[_New], now: datetime, coun
         return new
     found = echoes.take(connection, outgoing, now)
     counts["event.own_reply"] += len(found.ours)
-    return [
-        replace(one, of_our_bot=one.event.key in found.beside) for one in new if one.event.key not in found.ours
-    ]
+    return [replace(one, of_our_bot=one.event.key in found.beside) for one in new if one.event.key not in found.ours]
 
 
 def _without_adopted(new: list[_New], adopted: Collection[str]) -> list[_New]:
