@@ -113,8 +113,12 @@ class AmoClient:
             raise not_data("GET") from None
 
     async def sees_deals(self) -> None:
-        """Try whether the token opens the deals; asked also in an outage, to see whether it is over."""
-        await self._request("GET", "/api/v4/leads", query={"limit": 1}, ignore_outage=True)
+        """Raise if the token has no scope for deals; asked also in an outage, to see whether it is over."""
+        try:
+            await self._request("GET", "/api/v4/leads", query={"limit": 1}, ignore_outage=True, ask_back=True)
+        except AmoError as error:
+            if not error.permanent:  # that the list alone is closed says nothing
+                raise
 
     async def user(self, user_id: int) -> Mapping[str, Any] | None:
         """A user of the account with ``rights``; amoCRM may refuse it to external integrations.
