@@ -113,9 +113,9 @@ class AmoError(ServiceError):
         self.reason: Reason = reason
 
 
-def refused(reason: Reason, status: int) -> AmoError:
+def refused(reason: Reason, status: int, *, ambiguous: bool = False) -> AmoError:
     """The error for a refusal that needs a person."""
-    return AmoError(_(_SENTENCES[reason]), reason=reason, status=status)
+    return AmoError(_(_SENTENCES[reason]), reason=reason, ambiguous=ambiguous, status=status)
 
 
 def id_of_first(data: Mapping[str, Any] | None, name: str) -> int:
@@ -140,7 +140,7 @@ def read_answer(
     data, is_page = _json_object(body), body.lstrip().startswith(b"<")
     if 200 <= status < 300:
         if is_page:
-            raise AmoError(_(_SENTENCES["no_api"]), reason="no_api", ambiguous=method in _WRITING, status=status)
+            raise refused("no_api", status, ambiguous=method in _WRITING)
         if data is None and not lenient:
             raise not_data(method, status)
         return data
