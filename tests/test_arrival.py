@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from otvet.amocrm.chat_calls import FIELD_CODE
 from otvet.amocrm.texts import plain, storable
 from otvet.answering.answering import Answering
 from otvet.conversations.tables import chats, messages
@@ -355,6 +356,39 @@ def test_an_account_that_moved_is_told_at_once(tmp_path: Path) -> None:
             assert "1 question waits until amoCRM takes calls again" in listed
             assert told in listed
     assert len([one for one in amo.log if one["path"].endswith("/notes")]) <= 1
+
+
+# All of it over HTTP
+
+
+def test_a_shop_whose_bot_falls_silent_is_told_of_it(tmp_path: Path) -> None:
+    with amocrm_standin() as amo:
+        amo.any_lead, amo.rate = True, 1000
+        field = amo.chats.add_bot(BOT)
+        amo.chats.fields[field]["code"] = FIELD_CODE
+        (tmp_path / "knowledge").mkdir()
+        reply = "The terms are here: https://shop.example.org/terms 🙂"
+        (tmp_path / "knowledge" / "ours.md").write_text(f"# Delivery terms\n\n{reply}\n")
+        settings = connected(amo) | {"OTVET_REPLY_VIA": "salesbot", "OTVET_SALESBOT_ID": str(BOT)}
+        settings |= {"OTVET_ARRIVAL_MINUTES": "0.02", "OTVET_REPLY_NOTE": "false"}
+        with otvet(tmp_path, **settings) as server:
+            question = "Where do I see the delivery terms?"
+            server.deliver(incoming(question, message_id="q-1"))
+            wait_for(lambda: amo.chats.told(LEAD), "the reply in the chat")
+            for number in (1, 2):  # by two channels
+                came = "The terms are here: https://kommo.cc/K/AbC"
+                about = {"message_id": f"e-{number}", **BY_BOT}
+                server.deliver(outgoing(came, event="outgoing_message", **about))
+            wait_for(server.settled, "the turn closed")
+            amo.chats.is_silent = True
+            server.deliver(incoming(question, message_id="q-2"))
+            wait_for(lambda: server.get("/api/turns?state=person")["turns"], "the entry on the list")
+            (entry,) = server.get("/api/turns?state=person")["turns"]
+            assert (entry["id"], entry["reason"]) == (2, "unseen")
+            assert "it cannot be told whether the client got this" in entry["why"]
+            assert server.messages(LEAD, "manager") == []
+        assert amo.chats.told(LEAD) == ["The terms are here: https://shop.example.org/terms"]
+        assert len(amo.chats.runs) == 2
 
 
 # What ``otvet check`` says
