@@ -300,6 +300,21 @@ def test_another_message_of_the_bot_is_kept_as_said_on_our_side(database: Databa
     )
 
 
+def test_what_the_bot_said_besides_to_one_contact_is_not_told_to_another(database: Database, amo: AmoStandin) -> None:
+    stage = with_salesbot(database, amo)
+    his = {"contact_id": 101, "chat_id": "his"}
+    (first,) = stage.receive(incoming("How much?", **{**stage._new(LEAD), **his}))
+    assert answered(stage, first) == State.SENT
+    stage.manager_writes("Leave us your phone number, please", **his, **BY_BOT)
+    (second,) = stage.receive(incoming("And for me?", **{**stage._new(LEAD), "contact_id": 102, "chat_id": "hers"}))
+    assert answered(stage, second) == State.SENT
+    (third,) = stage.receive(incoming("So?", **{**stage._new(LEAD), **his}))
+    assert answered(stage, third) == State.SENT
+    told = [[line.text for line in context.history] for context in stage.responders[0].asked]
+    assert told[1] == []
+    assert "Leave us your phone number, please" in told[2]
+
+
 def test_amocrms_clock_may_be_far_from_ours(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
     stage.policy = type(stage.policy)(stale=timedelta(days=999))
