@@ -51,11 +51,11 @@ def test_what_came_late_says_nothing_of_the_clocks(database: Database) -> None:
     at = stage.clock.now()
     named = {"lead_id": LEAD, "chat_id": "chat"}
     stage.clock.advance(20 * 60)
-    (turn,) = stage.receive(incoming("late", created_at=int(at.timestamp()), message_id="m-1", **named))
+    (turn,) = stage.receive(incoming("Do you have it?", created_at=int(at.timestamp()), message_id="m-1", **named))
     assert stage.answer(turn) == State.KEPT
     between = int(at.timestamp()) + 600
     stage.receive(outgoing("meanwhile", created_at=between, message_id="m-2", **named))
-    assert told(database) == ["late", "meanwhile", "A manager will answer."]
+    assert told(database) == ["Do you have it?", "meanwhile", "Yes, we have it."]
 
 
 def test_of_equal_times_receipt_decides_and_else_amocrms_order(database: Database) -> None:

@@ -90,11 +90,12 @@ async def drained(stage: Outage, begun: Sequence[Awaitable[str]]) -> None:
         assert stage.markers(lead) == stage.turns_of(lead)
 
 
-@pytest.mark.parametrize("status", [402, 403])
+@pytest.mark.parametrize("status", [200, 301, 308, 402, 403])
 def test_what_refuses_every_call_stops_them_at_once_and_keeps_the_queue(database: Database, status: int) -> None:
     with amocrm_standin() as amo:
         stage = Outage(database, amo)
-        body = f'{{"title": "Refused", "status": {status}}}'
+        login = "\n<!DOCTYPE html><html><body><form>Log in</form></body></html>"
+        body = login if status == 200 else f'{{"title": "Refused", "status": {status}}}'
         amo.fault(path="/api/*", method="*", status=status, body=body, times=None)
 
         async def play(answering: Answering) -> None:
@@ -108,6 +109,36 @@ def test_what_refuses_every_call_stops_them_at_once_and_keeps_the_queue(database
             assert (len(amo.log), amo.notes(FIRST), amo.notes(SECOND)) == (before, [], [])
             amo.app.clear()
             stage.clock.advance(600)
+            await stage.outage_probe.look()
+            await drained(stage, begun)
+
+        stage.run(play)
+
+
+JWT = ".eyJleHAiOjE4OTM0NTYwMDAsInNjb3BlcyI6WyJmaWxlcyIsIm5vdGlmaWNhdGlvbnMiXX0."  # its scopes lack "crm"
+
+
+@pytest.mark.parametrize(("detail", "token"), [("Invalid scope", "stand-in-token"), ("Forbidden", f"head{JWT}sign")])
+def test_a_token_without_the_needed_scope_stops_all_calls_until_it_has_it(
+    database: Database, detail: str, token: str
+) -> None:
+    with amocrm_standin(token=token) as amo:
+        stage = Outage(database, amo)
+        body = f'{{"title": "Forbidden", "status": 403, "detail": "{detail}"}}'
+        amo.fault(path="/api/v4/leads*", status=403, body=body, times=None)
+
+        async def play(answering: Answering) -> None:
+            begun = await stage.begin(answering)
+            await until(stage.gate)
+            gate = stage.gate()
+            assert gate is not None
+            assert "The token lacks a right that replies need" in gate.sentence
+            stage.clock.advance(1000)
+            await stage.outage_probe.look()  # the account alone opens
+            assert stage.gate() is not None
+            assert stage.gate().reason == "scope"  # type: ignore[union-attr]
+            amo.app.clear()
+            stage.clock.advance(1000)
             await stage.outage_probe.look()
             await drained(stage, begun)
 

@@ -299,7 +299,7 @@ def test_a_migration_gives_way_to_whom_it_would_wait_for(older: str) -> None:
         ThreadPoolExecutor(1) as pool,
     ):
         with other.writes.begin() as connection:
-            connection.exec_driver_sql("LOCK TABLE messages IN ROW EXCLUSIVE MODE")
+            connection.exec_driver_sql("LOCK TABLE turns IN ROW EXCLUSIVE MODE")
             starting = pool.submit(prepare, database, NOW)
             waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
             wait_for(lambda: other.read_now(lambda looking: looking.scalar(waits)), "a migration that waits")

@@ -121,6 +121,7 @@ class AmoStandin:
     any_lead: every deal exists, not only those of ``add_lead``.
     filters: whether lists and events are filtered as asked; an account without API filters gives all, newest first.
     rate: how many requests within a second are answered before it is 429.
+    shows: what is shown of the text of a note or a task.
     tells_filters: whether the account says that lists are filtered.
     ban_after: after so many 429 everything is the HTML 403 of a blocked address; None is never.
     pipelines: {id: (name, {stage's id: name})}. users: {id: name}; asking for another one is forbidden.
@@ -134,6 +135,7 @@ class AmoStandin:
         self.any_lead = False
         self.filters = True
         self.rate = 7
+        self.shows: Callable[[str], str] = lambda text: text
         self.tells_filters = True
         self.ban_after: int | None = None
         self.pipelines: dict[int, tuple[str, dict[int, str]]] = {PIPELINE: ("Sales", {STAGE: "First contact", **ENDS})}
@@ -245,6 +247,8 @@ class AmoStandin:
             ids = [] if lead["contact_id"] is None else [lead["contact_id"]]
             embedded["contacts"] = [{"id": id_, "is_main": True, **self._links(f"/contacts/{id_}")} for id_ in ids]
         about = {"id": lead_id, "name": f"Deal {lead_id}", **LEAD, **lead["fields"]}
+        filled = [*(about["custom_fields_values"] or ()), *(self.chats.custom_fields(lead_id) or ())]
+        about["custom_fields_values"] = filled or None
         return {**about, **self._links(f"/leads/{lead_id}"), "_embedded": embedded}
 
     async def _get_pipelines(self, _: Request) -> Response:
@@ -335,7 +339,7 @@ class AmoStandin:
             if order := query.get(f"order[{field}]"):
                 found.sort(key=itemgetter(field), reverse=order == "desc")
         limit, page = min(_number(query.get("limit"), 50), MAX_LIMIT), _number(query.get("page"), 1)
-        shown = found[(page - 1) * limit : page * limit]
+        shown = [self._shown(note) for note in found[(page - 1) * limit : page * limit]]
         if not shown:
             return Response(status_code=204)
         links = self._links(f"/leads/{lead_id}/notes?{urlencode({**query, 'page': page, 'limit': limit})}")
@@ -343,6 +347,10 @@ class AmoStandin:
             following = urlencode({**query, "page": page + 1, "limit": limit})
             links["_links"] |= self._links(f"/leads/{lead_id}/notes?{following}", "next")["_links"]
         return Hal({"_page": page, **links, "_embedded": {"notes": shown}})
+
+    def _shown(self, note: Json) -> Json:
+        params = note["params"]
+        return {**note, "params": {**params, "text": self.shows(params["text"])}} if "text" in params else note
 
     async def _post_notes(self, request: Request) -> Response:
         lead_id = request.path_params["lead_id"]
@@ -371,6 +379,7 @@ class AmoStandin:
         found = [task for task in every if task["id"] in ids] if ids else every
         if self.filters and not ids:
             found = [task for task in self.tasks(lead_id) if not task["is_completed"]]
+        found = [{**task, "text": self.shows(task["text"])} for task in found]
         return Hal({**self._links("/tasks"), "_embedded": {"tasks": found}}) if found else Response(status_code=204)
 
     async def _post_tasks(self, request: Request) -> Response:

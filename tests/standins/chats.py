@@ -45,6 +45,7 @@ class Chats:
     """Public attributes may be set at any time.
 
     seen: all that reached clients, in its order. on_seen: told of each, as amoCRM's webhook would be.
+    keeps: what a field keeps of what is written into it. is_silent: bots are started, and say nothing.
     has_v4: whether the account has /api/v4/bots. v2_takes_any: whether the older address accepts a bot that is gone.
     bots: the fields that they read, by number. off: those switched off.
     waiting: bots that wait at a return address, with their deal; ``continued`` is what they were given.
@@ -64,6 +65,8 @@ class Chats:
         self.deals: dict[int, int] = {}  # contact -> deal
         self.waiting: dict[str, int] = {}
         self.continued: list[tuple[str, Json]] = []
+        self.keeps: Callable[[str], str] = lambda text: text
+        self.is_silent = False
         self.hold = False  # a bot that was started reads its field only when let
         self._held: list[tuple[int, int, int | None]] = []
         self._amo = amo
@@ -147,8 +150,27 @@ class Chats:
                 mistake = {"code": "NotSupportedChoice", "path": "custom_fields_values.0.field_id", "detail": "No."}
                 errors = [{"request_id": "0", "errors": [mistake]}]
                 return Problem(400, "Bad Request", "Request validation failed", **{"validation-errors": errors})
-            self.values[lead_id, value["field_id"]] = value["values"][0]["value"]
+            self.values[lead_id, value["field_id"]] = self.keeps(value["values"][0]["value"])
         return Hal({"id": lead_id, "updated_at": int(time.time())})
+
+    def custom_fields(self, lead_id: int) -> list[Json] | None:
+        """The fields of a deal that are not empty, as its card shows them."""
+        filled = {
+            field: text
+            for (lead, field), text in self.values.items()
+            if lead == lead_id and text and field in self.fields
+        }
+        shown = [
+            {
+                "field_id": field_id,
+                "field_name": self.fields[field_id]["name"],
+                "field_code": self.fields[field_id]["code"],
+                "field_type": self.fields[field_id]["type"],
+                "values": [{"value": text}],
+            }
+            for field_id, text in filled.items()
+        ]
+        return shown or None
 
     async def _run(self, request: Request) -> Response:
         bot_id = request.path_params["bot_id"]
@@ -185,6 +207,8 @@ class Chats:
             self._send_field(bot_id, lead_id, contact_id)
 
     def _send_field(self, bot_id: int, lead_id: int, contact_id: int | None) -> None:
+        if self.is_silent:
+            return
         self._reach(Seen(lead_id, self.values.get((lead_id, self.bots[bot_id]), ""), contact_id))
 
     async def _send_message(self, request: Request) -> Response:

@@ -1,6 +1,7 @@
 """Tries whether amoCRM takes calls again, so that an outage ends without waiting for the next reply."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -10,6 +11,7 @@ from otvet.amocrm.client import AmoClient
 from otvet.clock import Clock
 from otvet.storage import outages
 from otvet.storage.database import Database
+from otvet.storage.outages import Outage
 from otvet.turns import changes
 
 log = structlog.get_logger(__name__)
@@ -31,8 +33,9 @@ class OutageProbe:
         """In an outage whose pause is over, try a call. One process runs this for all."""
         await self.notice()
         now = self._clock.now()
-        if self._was_closed and await self._database.write(lambda connection: outages.claim_probe(connection, now)):
-            await self._try()
+        outage = await self._database.read(lambda connection: outages.current(connection))
+        if outage is not None and await self._database.write(partial(outages.claim_probe, now=now)):
+            await self._try(outage)
 
     async def notice(self) -> None:
         """Tell this process when the outage has ended.
@@ -44,9 +47,11 @@ class OutageProbe:
         if was_closed and closed is None:
             await self._opened()
 
-    async def _try(self) -> None:
+    async def _try(self, outage: Outage) -> None:
         try:
             await self._amocrm.account()
+            if outage.reason == "scope":  # such a token may well open the account
+                await self._amocrm.sees_deals()
         except AmoError as error:
             log.warning("amoCRM does not take calls yet", reason=str(error))
             await outages.heed(self._database, error, self._clock.now())

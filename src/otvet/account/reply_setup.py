@@ -79,6 +79,12 @@ def guide_to_bot(field_id: int) -> Guide:
         (
             Click(_("Open Settings, Communication tools, Salesbots, and press Create a new bot. Start from nothing.")),
             Click(_("Add one step, Message. Its text is exactly this, to be pasted:"), marker(field_id)),
+            Click(
+                _(
+                    "In that step choose the main contact as the recipient, and the primary channel. Where several "
+                    "contacts write in one deal, Otvet runs the bot for the contact who asked."
+                )
+            ),
             Click(_("Add nothing else: no words, no other steps, no trigger. Otvet starts the bot by itself.")),
             Click(_("Give it a name, such as Otvet, and save it.")),
         ),
@@ -150,6 +156,14 @@ def guide_to_widget(address: str) -> Guide:
             Click(_("The address that the widget's step asks:"), address),
             Click(_("The code of the step:"), json.dumps(request, indent=2)),
             Click(_("After it a condition: {{json.status}} is success; then a step that sends:"), "{{json.reply}}"),
+            Click(
+                _(
+                    "A reply longer than the channel takes comes in several: {{json.reply_1}}, {{json.reply_2}} and so "
+                    "on. Before the step that sends {{json.reply_2}} put a condition: {{json.parts}} is more than 1. "
+                    "Without it the client gets an empty message, or the placeholder."
+                )
+            ),
+            Click(_("In each step that sends, choose the main contact as the recipient, and the primary channel.")),
             Click(_("Have the bot started by the client's message.")),
             Click(_("The token's owner has to be an administrator: amoCRM lets nobody else answer a waiting bot.")),
         ),

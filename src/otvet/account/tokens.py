@@ -98,7 +98,7 @@ def keep_consent(connection: Connection, vault: Vault, base_url: str, keys: Keys
     statement = insert(connection.dialect.name, tokens).values(name=AMOCRM, version=1, **values)
     again = {**values, "version": tokens.c.version + 1}
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=again))
-    outages.forget_refused_token(connection)
+    outages.forget_wrong_settings(connection)
 
 
 def _pair(vault: Vault, pair: Pair, now: datetime) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def replace(connection: Connection, vault: Vault, version: int, new: Pair, now: 
     values = {**_pair(vault, new, now), "version": version + 1}
     if not connection.execute(tokens.update().where(_is(version)).values(values)).rowcount:
         return False
-    outages.forget_refused_token(connection)
+    outages.forget_wrong_settings(connection)
     return True
 
 

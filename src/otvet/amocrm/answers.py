@@ -2,12 +2,13 @@
 
 The reasons of an AmoError (a ServiceError):
     permanent: validation, not_found
-    a person must act before the request can succeed: unauthorized, payment, forbidden, banned
+    a person must act before the request can succeed: unauthorized, payment, forbidden, banned, scope, moved, no_api
         (payment and forbidden are permanent if amoCRM takes other calls)
     temporary: rate_limited, unavailable, network
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -22,6 +23,9 @@ Reason = Literal[
     "payment",
     "forbidden",
     "banned",
+    "scope",
+    "moved",
+    "no_api",
     "not_found",
     "rate_limited",
     "unavailable",
@@ -48,6 +52,19 @@ _SENTENCES: dict[Reason, str] = {
         "amoCRM has blocked this server, most likely for too many requests. Stop whatever calls amoCRM from "
         "it and ask amoCRM's support to lift the block."
     ),
+    "scope": N_(
+        "The token lacks a right that replies need: amoCRM opens the account to it and refuses the rest. In the "
+        "integration's settings tick the access to the account's data, then make a new token, or give the consent anew "
+        "with otvet connect."
+    ),
+    "moved": N_(
+        "amoCRM sends on to another address. Open the account in a browser and put its address into "
+        "OTVET_AMOCRM_BASE_URL."
+    ),
+    "no_api": N_(
+        "What answers at OTVET_AMOCRM_BASE_URL is a page for people, such as a login page, and not amoCRM's API. Check "
+        "that it is the account's own address, such as https://example.amocrm.ru, and that nothing stands between."
+    ),
     "not_found": N_("amoCRM has no such deal, contact or note. It may be deleted or merged: look for it in amoCRM."),
     "rate_limited": N_(
         "amoCRM is asked too often. It passes by itself; if it stays, see which other integrations use the account."
@@ -60,9 +77,6 @@ _SENTENCES: dict[Reason, str] = {
         "OTVET_AMOCRM_BASE_URL."
     ),
 }
-_MOVED = N_(
-    "amoCRM sends on to another address. Open the account in a browser and put its address into OTVET_AMOCRM_BASE_URL."
-)
 _NOT_DATA = N_(
     "What answers at OTVET_AMOCRM_BASE_URL does not speak amoCRM's language. Check that it is the account's "
     "own address, such as https://example.amocrm.ru."
@@ -75,6 +89,7 @@ _BEFORE_SENDING = (
     httpx2.ProxyError,
     httpx2.UnsupportedProtocol,
 )
+_SCOPE = re.compile(r"\bscopes?\b", re.IGNORECASE)
 WRONG_SHAPE = (IndexError, KeyError, TypeError, ValueError)
 
 
@@ -98,6 +113,11 @@ class AmoError(ServiceError):
         self.reason: Reason = reason
 
 
+def refused(reason: Reason, status: int, *, ambiguous: bool = False) -> AmoError:
+    """The error for a refusal that needs a person."""
+    return AmoError(_(_SENTENCES[reason]), reason=reason, ambiguous=ambiguous, status=status)
+
+
 def id_of_first(data: Mapping[str, Any] | None, name: str) -> int:
     """The id of the first entry that amoCRM made."""
     try:
@@ -117,14 +137,14 @@ def read_answer(
     """
     if status == 204:
         return None
-    data = _json_object(body)
+    data, is_page = _json_object(body), body.lstrip().startswith(b"<")
     if 200 <= status < 300:
-        if data is None and not (lenient and not body.lstrip().startswith(b"<")):
+        if is_page:
+            raise refused("no_api", status, ambiguous=method in _WRITING)
+        if data is None and not lenient:
             raise not_data(method, status)
         return data
-    if 300 <= status < 400:
-        raise AmoError(_(_MOVED), reason="unavailable", status=status)
-    reason = _reason(status, is_page=body.lstrip().startswith(b"<"))
+    reason = _reason(status, is_page=is_page)
     detail = _detail(data or {}, private) or f"HTTP {status}"
     raise AmoError(
         _(_SENTENCES[reason]).format(status=status, detail=detail),
@@ -133,6 +153,11 @@ def read_answer(
         ambiguous=reason == "unavailable" and method in _WRITING,
         status=status,
     )
+
+
+def names_scope(body: bytes) -> bool:
+    """Whether a refusal says that the token lacks a scope; amoCRM has no code for that."""
+    return bool(_SCOPE.search(_detail(_json_object(body) or {}, "")))
 
 
 def _reason(status: int, *, is_page: bool) -> Reason:
@@ -149,6 +174,8 @@ def _reason(status: int, *, is_page: bool) -> Reason:
             return "rate_limited"
         case 408:
             return "unavailable"
+    if 300 <= status < 400:
+        return "moved"
     return "unavailable" if status >= 500 else "validation"
 
 

@@ -120,6 +120,12 @@ def fields(card: Card, chosen: Collection[str], zone: tzinfo) -> list[list[str]]
     return found
 
 
+def text_of_field(card: Card, field_id: int) -> str:
+    """The text in a custom field of a card, as it is kept; empty if there is none."""
+    values = [value for field in _fields(card) if _id(field.get("field_id")) == field_id for value in _values(field)]
+    return str(values[0]) if values and values[0] is not None else ""
+
+
 def embedded(card: Card, name: str) -> list[Card]:
     inside = card.get("_embedded")
     entries = inside.get(name) if isinstance(inside, dict) else None

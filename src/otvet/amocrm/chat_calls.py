@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from otvet.amocrm.answers import AmoError
+from otvet.amocrm.cards import text_of_field
 from otvet.amocrm.client import AmoClient, Slot
 from otvet.i18n import N_, _
 
@@ -18,6 +19,7 @@ FIELD_NAME = N_("Reply of the assistant (Otvet)")
 FIELDS_ON_A_PAGE = 250
 PAGES = 20
 EVENTS = 100
+SHORT_FIELD = 256  # characters that amoCRM takes in a text field which is no text area
 OUTGOING = "outgoing_chat_message"
 ROBOT = 0  # the author of an event that no user caused
 CONTACT, LEAD = 1, 2  # the entity that a bot is run for, as amoCRM numbers them
@@ -102,6 +104,14 @@ async def write_field(slot: Slot, lead_id: int, field_id: int, text: str) -> Non
         raise _refused(_FIELD_GONE, error, field=field_id) from error
 
 
+async def read_field(amocrm: AmoClient, lead_id: int, field_id: int) -> str:
+    """The text that amoCRM keeps in the field of a deal; empty if there is none.
+
+    Source: https://www.amocrm.ru/developers/content/crm_platform/leads-api
+    """
+    return text_of_field(await amocrm.lead(lead_id) or {}, field_id)
+
+
 class Bots:
     """Runs a Salesbot at the newer or the older of two addresses. A run cannot be undone.
 
@@ -158,7 +168,7 @@ async def send_message(slot: Slot, talk_id: str, text: str) -> str | None:
         data = await slot.call("POST", path, body={"text": text}, private=text)
     except AmoError as error:
         sentence = _TALK_REFUSED.get(error.status or 0)
-        if not error.permanent or sentence is None:
+        if not (error.permanent or error.reason == "scope") or sentence is None:  # talks have a scope of their own
             raise
         raise AmoError(_(sentence), reason="validation", permanent=True, status=error.status) from error
     named = (data or {}).get("id")

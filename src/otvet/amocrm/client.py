@@ -8,8 +8,18 @@ from typing import Any, Protocol, Self
 
 import httpx2
 
-from otvet.amocrm.answers import WRONG_SHAPE, AmoError, embedded, id_of_first, network_error, not_data, read_answer
-from otvet.amocrm.token import FixedToken, TokenSource
+from otvet.amocrm.answers import (
+    WRONG_SHAPE,
+    AmoError,
+    embedded,
+    id_of_first,
+    names_scope,
+    network_error,
+    not_data,
+    read_answer,
+    refused,
+)
+from otvet.amocrm.token import FixedToken, TokenSource, lacks_deals
 from otvet.i18n import N_, _
 
 Read = Callable[[int], Awaitable[Mapping[str, Any] | None]]
@@ -100,6 +110,14 @@ class AmoClient:
             return Account(int(data["id"]), str(data["name"]), str(data["subdomain"]), int(user) if user else None)
         except WRONG_SHAPE:
             raise not_data("GET") from None
+
+    async def sees_deals(self) -> None:
+        """Raise if the token has no scope for deals; asked also in an outage, to see whether it is over."""
+        try:
+            await self._request("GET", "/api/v4/leads", query={"limit": 1}, ignore_outage=True, ask_back=True)
+        except AmoError as error:
+            if not error.permanent:  # that the list alone is closed says nothing
+                raise
 
     async def user(self, user_id: int) -> Mapping[str, Any] | None:
         """A user of the account with ``rights``; amoCRM may refuse it to external integrations.
@@ -275,6 +293,8 @@ class AmoClient:
                 raise
             refusal = error
         await self.account()  # raises if the refusal holds for every call
+        if names_scope(answer.content) or lacks_deals(token):
+            raise refused("scope", answer.status_code) from refusal
         sentence = _(_NOT_THIS).format(status=refusal.status)
         raise AmoError(sentence, reason=refusal.reason, permanent=True, status=refusal.status) from refusal
 

@@ -5,11 +5,13 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from otvet.errors import SettingsError
 from otvet.i18n import _
 
+DATA_SCOPE = "crm"
+"""The scope of deals and contacts. https://www.amocrm.ru/developers/content/oauth/scopes"""
 CALL_SECONDS = 20.0
 """The time limit of a call for tokens; another process may take over after twice this time."""
 
@@ -74,11 +76,25 @@ def usable(token: str) -> str:
 
 def ends_at(token: str) -> datetime | None:
     """When a token expires: the claim ``exp`` of a JWT, unverified; None if there is no such claim."""
+    try:
+        return datetime.fromtimestamp(int(_claims(token)["exp"]), UTC)
+    except (ValueError, TypeError, KeyError, OverflowError, OSError):
+        return None
+
+
+def lacks_deals(token: str) -> bool:
+    """Whether the token's claim ``scopes``, unverified, leaves out the account's data; False if there is none."""
+    scopes = _claims(token).get("scopes")
+    return isinstance(scopes, list) and DATA_SCOPE not in scopes
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """What a JWT says; empty for another token."""
     parts = token.split(".")
     if len(parts) != 3:
-        return None
+        return {}
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return datetime.fromtimestamp(int(claims["exp"]), UTC)
-    except (ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError):
-        return None
+    except (ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}

@@ -22,6 +22,7 @@ from otvet.answering.voice import Voice
 from otvet.answering.worker import Worker
 from otvet.clock import Clock
 from otvet.deals.reading import Deals
+from otvet.delivery.arrivals import Arrivals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import FIELD
 from otvet.delivery.staff_task import StaffTasks
@@ -59,6 +60,7 @@ class Service:
     answering: Answering
     delivery: Delivery
     staff_tasks: StaffTasks
+    arrivals: Arrivals
     outage_probe: OutageProbe | None  # none while amoCRM is not connected
     watch: Watch | None  # none while amoCRM is not connected
     source: TokenSource | None
@@ -92,6 +94,7 @@ class Service:
         every("tell-staff", 3, self.staff_tasks.look)
         every("completed-tasks", 30, self.staff_tasks.look_at_completed)
         every("tidy-drafts", 10, self.staff_tasks.tidy_drafts)
+        every("look-for-replies", 20, self.arrivals.look)
         if self.deals:
             every("read-deals", 5, self.deals.look)
         if self.outage_probe:
@@ -138,7 +141,7 @@ class Service:
             keyvalue.note(connection, FIELD, str(field_id))
         self.inbox.account = own_account.expected(connection, self.settings.amocrm_base_url)
         if self.settings.amocrm_connected:
-            outages.forget_refused_token(connection)
+            outages.forget_wrong_settings(connection)
             tokens.forget_refusal(connection)
         else:
             outages.end(connection)  # what an account that is not connected any more refused

@@ -29,6 +29,7 @@ from otvet.clock import Clock, SystemClock
 from otvet.deals import known
 from otvet.deals.background import LowPriorityLimiter
 from otvet.deals.reading import Deals
+from otvet.delivery.arrivals import Arrivals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.methods import DeliveryMethod, DeliveryOptions, build_methods
 from otvet.delivery.staff_task import StaffTasks
@@ -121,6 +122,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         answering=answering,
         delivery=delivery,
         staff_tasks=StaffTasks(database, clock, amocrm, installation_name=name, policy=policy, begin=worker.put),
+        arrivals=Arrivals(database, clock, timedelta(minutes=settings.arrival_minutes)),
         outage_probe=outage_probe,
         watch=watch,
         source=source,
@@ -175,7 +177,7 @@ def delivery_methods(
     database: Database, clock: Clock, amocrm: AmoClient, options: DeliveryOptions
 ) -> dict[str, DeliveryMethod]:
     """The methods into the client's chat that are set for any channel, by name."""
-    made = build_methods(database, amocrm, options)
+    made = build_methods(database, clock, amocrm, options)
     if WIDGET in options.via.values():
         made[WIDGET] = Widget(database, clock, amocrm, show=options.show)
     return made

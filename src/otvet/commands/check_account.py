@@ -16,12 +16,20 @@ from otvet.amocrm.hooks import NEEDED
 from otvet.amocrm.token import TokenSource, ends_at
 from otvet.clock import SystemClock
 from otvet.errors import OtvetError, ServiceError
-from otvet.i18n import _
+from otvet.i18n import N_, _
 from otvet.schema import upgrade
+from otvet.settings.by_channel import NOTE, ways_in
 from otvet.settings.settings import Settings
 from otvet.storage import keyvalue, outages
 from otvet.storage.database import Database
 from otvet.storage.outages import Outage
+from otvet.turns import arrival
+
+NOT_SEEN = N_(
+    "whether clients get the replies cannot be seen ({ways}): none has come back from amoCRM as an outgoing message "
+    "yet. Tick the event of outgoing messages in the webhook, then write to a channel to try it"
+)
+SEEN = N_("replies come back as outgoing messages; one that has not after {minutes} minutes is on the operator's list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,7 @@ class _Stored:
     outage: Outage | None
     secret: str | None
     deliveries: health.Seen | None
+    unseen: frozenset[str]  # the delivery methods by which no reply has come back yet
 
 
 async def look(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[tuple[str, State, str]]:
@@ -85,6 +94,24 @@ async def _connected(
         yield _("Webhook"), *await _webhook(settings, amocrm, stored)
     if stored is not None and stored.deliveries is not None:
         yield _("Deliveries"), stored.deliveries.state, stored.deliveries.sentence
+    if _into_chat(settings):
+        yield _("Arrival"), *_arrival(settings, stored)
+
+
+def _into_chat(settings: Settings) -> frozenset[str]:
+    """The delivery methods into the client's chat that are set for any channel."""
+    return frozenset(ways_in(settings.reply_via).values()) - {NOTE}
+
+
+def _arrival(settings: Settings, stored: _Stored | None) -> tuple[State, str]:
+    """Whether it is seen that replies reach the client."""
+    unseen = _into_chat(settings) if stored is None else stored.unseen
+    if unseen:
+        return "warning", _(NOT_SEEN).format(ways=", ".join(sorted(unseen)))
+    if not settings.arrival_minutes:
+        return "good", _("replies come back as outgoing messages; those that do not are not looked for")
+    minutes = f"{settings.arrival_minutes:g}"
+    return "good", _(SEEN).format(minutes=minutes)
 
 
 async def _read(settings: Settings, database: Database) -> _Stored | None:
@@ -97,7 +124,8 @@ async def _read(settings: Settings, database: Database) -> _Stored | None:
             return None
         secret = keyvalue.recall(connection, "webhook_secret")
         outage = outages.current(connection)
-        return _Stored(outage, secret, health.seen(connection).get(health.DELIVERIES))
+        unseen = frozenset(way for way in _into_chat(settings) if arrival.comes_back_as(connection, way) is None)
+        return _Stored(outage, secret, health.seen(connection).get(health.DELIVERIES), unseen)
 
     return await database.read(read)
 

@@ -58,10 +58,10 @@ def _of_person(table: Any) -> sa.ColumnElement[bool]:
     )
 
 
-# A reply names no contact: it belongs to the people whose messages it answers.
+# A reply names no contact: it belongs to the people whose messages it answers. What a bot says besides names one.
 _WITH_PERSON = sa.case(
     (
-        messages.c.sender_type == "assistant",
+        sa.and_(messages.c.sender_type == "assistant", messages.c.turn_id.is_not(None)),
         sa.or_(~sa.exists().where(*_ASKED_THERE), sa.exists().where(*_ASKED_THERE, _of_person(_asked))),
     ),
     else_=_of_person(messages),

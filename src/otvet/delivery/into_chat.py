@@ -16,8 +16,9 @@ from otvet.conversations import history
 from otvet.conversations.history import Asked
 from otvet.conversations.messages import known_messages
 from otvet.conversations.tables import conversations
+from otvet.delivery import channels
 from otvet.delivery.in_flight import InFlight
-from otvet.delivery.methods import DeliveryMethod
+from otvet.delivery.methods import DeliveryMethod, TakesLess
 from otvet.delivery.recheck import NOT_OURS, SURE_FOR_SECONDS, Checked, Outcome, check_again
 from otvet.i18n import N_, _
 from otvet.storage import outages
@@ -97,6 +98,15 @@ class IntoChat:
             if not error.permanent:
                 raise
             await self._refuse(turn, [part.id for part in batch], str(error))
+            return None
+        except TakesLess as less:
+            log.info("a reply is cut into smaller parts", turn=turn.id, characters=less.characters)
+            smaller = partial(channels.split, limit=less.characters)
+            await self._database.write(
+                lambda connection: (
+                    parts.cut_anew(connection, turn.id, smaller) if turns.owns(connection, turn.id, self._me) else None
+                )
+            )
             return None
         async with self._amocrm.slot() as slot:  # before the last check: in a backlog this may take a while
             with self._in_flight.track():

@@ -1,5 +1,6 @@
 """The notes that staff see in a deal: the reply itself, a draft to approve, a reply that the client did not get."""
 
+from otvet.amocrm.texts import storable
 from otvet.i18n import N_, _
 from otvet.turns.human_request import CHECK_FIRST
 from otvet.turns.reasons import reason
@@ -14,7 +15,10 @@ NOT_TOLD = N_("The client did not get this reply. {reason}\n\n{text}")
 
 
 class Notes:
-    """Texts of notes; each ends with a marker by which it is found again after a crash."""
+    """Texts of notes; each ends with a marker by which it is found again after a crash.
+
+    What amoCRM might not keep whole is left out, so that the marker stays.
+    """
 
     def __init__(self, installation_name: str) -> None:
         self._installation_name = installation_name
@@ -29,14 +33,14 @@ class Notes:
             told = _(NOT_ANSWERED).format(why=reason(turn.reason), summary=turn.summary)
         else:
             told = f"{turn.reply}{_remarks(turn)}"
-        return f"{told}\n\n[{self.marker(turn)}]"
+        return _marked(told, self.marker(turn))
 
     def draft_marker(self, turn: Turn) -> str:
         """The marker of a draft: another one for each draft of a turn, and never the marker of the reply."""
         return f"otvet:draft-{turn.id}-{self._digest(turn)}-{turn.redrafts}"
 
     def draft(self, turn: Turn) -> str:
-        return f"{_(DRAFT).format(turn=turn.id)}\n\n{turn.reply}{_remarks(turn)}\n\n[{self.draft_marker(turn)}]"
+        return _marked(f"{_(DRAFT).format(turn=turn.id)}\n\n{turn.reply}{_remarks(turn)}", self.draft_marker(turn))
 
     def besides_marker(self, turn: Turn, missing: list[str]) -> str:
         return f"otvet:{'not-' if missing else ''}told-{turn.id}-{self._digest(turn)}"
@@ -47,10 +51,14 @@ class Notes:
         if missing:
             told = {"reason": turn.reason, "text": "\n\n".join(missing)}
             text = _(NOT_TOLD).format(**told)
-        return f"{text}\n\n[{self.besides_marker(turn, missing)}]"
+        return _marked(text, self.besides_marker(turn, missing))
 
     def _digest(self, turn: Turn) -> str:
         return self.marker(turn).rsplit("-", 1)[1]
+
+
+def _marked(text: str, marker: str) -> str:
+    return f"{storable(text)}\n\n[{marker}]"
 
 
 def _remarks(turn: Turn) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, Row
 from otvet.amocrm import tasks
 from otvet.amocrm.answers import AmoError
 from otvet.amocrm.client import AmoClient
+from otvet.amocrm.texts import storable
 from otvet.clock import Clock
 from otvet.conversations import history
 from otvet.conversations.transcript import SENDERS, spoken
@@ -114,7 +115,7 @@ class StaffTasks:
             try:
                 async with self._amocrm.slot() as slot:
                     await outages.check(self._database)
-                    await slot.change_note(turn.deal, turn.draft_note_id, _what_became(turn))
+                    await slot.change_note(turn.deal, turn.draft_note_id, storable(_what_became(turn)))
             except outages.Blocked:
                 return
             except AmoError as error:
@@ -174,7 +175,8 @@ class StaffTasks:
         if said is None:
             lines = history.last_said(connection, one.conversation_id, one.chat_ref, LAST_LINES)
             said = "\n".join(f"{_(SENDERS[line.sender_type])}: {_in_short([line])}" for line in lines)
-        return "\n\n".join((_(WAITS), *asked, _(LAST_SAID).format(lines=said), f"[{self._marker(one)}]"))
+        told = storable("\n\n".join((_(WAITS), *asked, _(LAST_SAID).format(lines=said))))
+        return f"{told}\n\n[{self._marker(one)}]"
 
 
 def _asked(connection: Connection, one: Question) -> str:

@@ -7,7 +7,7 @@ Deliveries that wait at the same time are stored as one batch: a few statements 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -171,11 +171,19 @@ def store(
 
 @dataclass(frozen=True, slots=True)
 class _New:
-    """A message that is not stored yet. at: when it was received. result: the result of its delivery."""
+    """A message that is not stored yet. at: when it was received. result: the result of its delivery.
+
+    of_our_bot: a bot said it after our run; nobody took over.
+    """
 
     event: MessageEvent
     at: datetime
     result: Stored
+    of_our_bot: bool = False
+
+    @property
+    def sender(self) -> str:
+        return "assistant" if self.of_our_bot else self.event.sender
 
 
 def _sort_out(
@@ -208,13 +216,13 @@ def _edit(connection: Connection, one: _New, now: datetime, counts: Counter[str]
 
 
 def _without_echoes(connection: Connection, new: list[_New], now: datetime, counts: Counter[str]) -> list[_New]:
-    """Leave out our own replies, which come back as outgoing messages."""
+    """Leave out our own replies, which come back as outgoing messages, and mark what our bot said besides."""
     outgoing = [(one.event, one.at) for one in new if one.event.sender == "manager"]
     if not outgoing:
         return new
-    own = echoes.take(connection, outgoing, now)
-    counts["event.own_reply"] += len(own)
-    return [one for one in new if one.event.key not in own]
+    found = echoes.take(connection, outgoing, now)
+    counts["event.own_reply"] += len(found.ours)
+    return [replace(one, of_our_bot=one.event.key in found.beside) for one in new if one.event.key not in found.ours]
 
 
 def _without_adopted(new: list[_New], adopted: Collection[str]) -> list[_New]:
@@ -229,7 +237,7 @@ def _save(connection: Connection, new: Sequence[_New], now: datetime, manager_pa
     conversations_of = placement.place(connection, [one.event for one in new], now)
     placed = list(zip(new, conversations_of, strict=True))
     asking = {_chat(one, conversation) for one, conversation in placed if one.event.sender == "client"}
-    by_managers = [pair for pair in placed if pair[0].event.sender == "manager"]
+    by_managers = [pair for pair in placed if pair[0].sender == "manager"]
 
     turn_of, opened = queue.open_for(connection, asking, now)
     rows = [_message_row(one, conversation, turn_of.get(_chat(one, conversation))) for one, conversation in placed]
@@ -256,7 +264,7 @@ def _message_row(one: _New, conversation: Conversation, turn_id: int | None) -> 
     event = one.event
     return {
         "conversation_id": conversation.id,
-        "sender_type": event.sender,
+        "sender_type": one.sender,
         "content": event.text,
         "message_type": event.kind,
         "metadata": {

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 from otvet.amocrm.addresses import subdomain_of
 from otvet.amocrm.events import Delivery
 from otvet.storage import keyvalue
+from otvet.turns import arrival
 
 NAME = "amocrm_account"
 
@@ -30,7 +31,10 @@ class Known:
 def learn(connection: Connection, base_url: str, account_id: int, subdomain: str) -> None:
     """Store amoCRM's description of the account, in place of an earlier one."""
     known = Known(base_url, account_id, subdomain)
-    if recall(connection, base_url) != known:
+    before = recall(connection, base_url)
+    if before != known:
+        if before is None or before.id != account_id:
+            arrival.forget(connection)
         keyvalue.note(connection, NAME, json.dumps(asdict(known)))
 
 

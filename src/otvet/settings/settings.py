@@ -68,6 +68,15 @@ class Settings(BaseSettings):
             " telegram=salesbot, waba=talk, *=note; docs/delivery.md explains them."
         ),
     )
+    arrival_minutes: float = Field(
+        5,
+        ge=0,
+        le=180,
+        description=N_(
+            "Where amoCRM reports replies back as outgoing messages: one that has not come back after this number of"
+            " minutes is on the operator's list; 0: not looked at."
+        ),
+    )
     reply_note: bool = Field(
         True, description=N_("Whether a reply that goes to the client's chat stands in the deal as a note too.")
     )

@@ -28,6 +28,9 @@ RETRY_AFTER = {
     "payment": timedelta(minutes=15),
     "forbidden": timedelta(minutes=15),
     "banned": timedelta(hours=1),
+    "scope": timedelta(minutes=15),
+    "moved": timedelta(minutes=15),
+    "no_api": timedelta(minutes=5),
 }
 """How long amoCRM is left alone, by the reason of its refusal, before one call tries it again."""
 
@@ -115,9 +118,9 @@ def claim_probe(connection: Connection, now: datetime) -> bool:
     return won.rowcount == 1
 
 
-def forget_refused_token(connection: Connection) -> None:
-    """At a start: the token may be another one by now, so amoCRM is tried at once."""
-    connection.execute(_END.where(outages.c.reason == "unauthorized"))
+def forget_wrong_settings(connection: Connection) -> None:
+    """At a start: token and address may be others by now, so amoCRM is tried at once."""
+    connection.execute(_END.where(outages.c.reason.in_(("unauthorized", "scope", "moved", "no_api"))))
 
 
 def end(connection: Connection) -> bool:

@@ -5,10 +5,12 @@ to_send ──> given ──> sent        amoCRM took it, or it came back as an 
    │          ├────> unknown     nobody can tell whether the client has it; a person has to look
    └──────────┴────> refused     amoCRM will not take it
 
+``sent`` becomes ``unknown`` where parts come back and this one does not; ``unknown`` becomes ``sent`` when it does.
+
 ``given`` is committed before the call to amoCRM, because the call cannot be undone.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -52,9 +54,9 @@ class Part:
 _OF_TURN = sa.select(parts).where(parts.c.turn_id == sa.bindparam("turn")).order_by(parts.c.number)
 
 
-def plan(connection: Connection, turn_id: int, texts: Sequence[str]) -> None:
-    """Store the parts of a reply, to be sent."""
-    rows = [{"turn_id": turn_id, "number": number, "text": text} for number, text in enumerate(texts, 1)]
+def plan(connection: Connection, turn_id: int, texts: Sequence[str], first: int = 1) -> None:
+    """Store the parts of a reply, to be sent. first: the number of the first of them."""
+    rows = [{"turn_id": turn_id, "number": number, "text": text} for number, text in enumerate(texts, first)]
     connection.execute(parts.insert(), rows)
 
 
@@ -83,6 +85,13 @@ def refuse(connection: Connection, ids: Collection[int]) -> None:
     """to_send -> refused."""
     todo = parts.update().where(parts.c.id.in_(ids), parts.c.state == TO_SEND)
     connection.execute(todo.values(state=REFUSED))
+
+
+def cut_anew(connection: Connection, turn_id: int, cut: Callable[[str], Sequence[str]]) -> None:
+    """Cut the parts that are still to be sent into smaller ones."""
+    todo = [part for part in of_turn(connection, turn_id) if part.state == TO_SEND]
+    connection.execute(parts.delete().where(parts.c.id.in_([part.id for part in todo])))
+    plan(connection, turn_id, [piece for part in todo for piece in cut(part.text)], first=todo[0].number)
 
 
 def forget(connection: Connection, turn_id: int) -> None:
@@ -121,6 +130,12 @@ def came_back(connection: Connection, id_: int, key: str) -> bool:
         return False
     connection.execute(parts.update().where(parts.c.id == id_, parts.c.state == UNKNOWN).values(state=SENT))
     return True
+
+
+def doubt(connection: Connection, turn_id: int) -> None:
+    """sent -> unknown, for parts that have not come back where parts do."""
+    missing = parts.update().where(parts.c.turn_id == turn_id, parts.c.state == SENT, parts.c.echo_id.is_(None))
+    connection.execute(missing.values(state=UNKNOWN))
 
 
 def erase(connection: Connection, turn_ids: Collection[int]) -> None:

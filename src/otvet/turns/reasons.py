@@ -17,6 +17,10 @@ REASONS = {
     "stage_left_out": N_("by the settings, the assistant does not answer in this stage"),
     "tags_left_out": N_("by the settings, the assistant does not answer in deals with these tags"),
     "channel_left_out": N_("by the settings, the assistant does not answer in this channel"),
+    "unseen": N_(
+        "it cannot be told whether the client got this: the reply has not come back as an outgoing message, as others "
+        "do. Look into the chat; if it is not there, send it by hand or with otvet retry"
+    ),
     "out_of_hours": N_("it came out of working hours"),
     "asked": N_("the client asked for a person"),
     "doubted": N_("the reply that was written could not be checked, so a person has to answer"),

@@ -1,7 +1,7 @@
 """The turn: its type, its table, its states, and the moves between them.
 
 waiting ──> answering ──> sending ──> sent        the reply is in amoCRM
-   │            │            ├──────> failed      amoCRM refused it for good
+   │            │            ├──────> failed      amoCRM refused it for good, or it cannot be told whether it arrived
    │            │            ├──────> cancelled   staff took over, or the assistant was switched off, before it was sent
    │            │            └──────> answering   the reply has to be approved first, or is out of date
    │            ├───────────────────> kept        amoCRM is not connected: the reply is stored and was not sent
@@ -50,7 +50,7 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.ANSWERING: frozenset({State.SENDING, State.DRAFT, State.KEPT, State.HANDED, State.CANCELLED}),
     State.SENDING: frozenset({State.SENT, State.FAILED, State.CANCELLED, State.ANSWERING}),
     State.DRAFT: frozenset({State.ANSWERING, State.CANCELLED}),
-    State.SENT: frozenset(),
+    State.SENT: frozenset({State.FAILED}),
     State.KEPT: frozenset({State.SENDING}),
     State.FAILED: frozenset({State.SENT, State.SENDING, State.WAITING, State.CANCELLED}),
     State.CANCELLED: frozenset({State.SENDING, State.WAITING}),
@@ -75,6 +75,7 @@ class Reason(StrEnum):
     REWORDED = "reworded"  # the client edited the question, which was asked anew
     OFF = "off"  # the assistant is switched off
     REJECTED = "rejected"  # a manager rejected the draft
+    UNSEEN = "unseen"  # the reply did not come back as an outgoing message, as others do
     DOUBTED = "doubted"  # the checks refused what was written
     NOT_KNOWN = "not_known"  # neither a model nor the knowledge folder had an answer
     MEDIA = "media"  # the client sent something that nobody here can read
