@@ -20,10 +20,11 @@ from otvet.errors import SettingsError
 from otvet.responders.base import Context, Declined, Line, Reply, ResponderError, Sender
 from otvet.responders.chat.api import OpenAiModel
 from otvet.responders.chat.client import Client
-from otvet.responders.chat.completion import for_client, read_completion
+from otvet.responders.chat.completion import read_completion
 from otvet.responders.chat.messages import TOKENIZER, compose, compose_summary
 from otvet.responders.chat.models import from_settings
 from otvet.responders.chat.responder import RETRY_SECONDS, ChatResponder
+from otvet.responders.cleaning.clean import summary_in
 from otvet.responders.knowledge.passages import Passage
 from otvet.responders.prompt_parts import QUESTION_FLOOR, SHORTENED, escape_for_prompt
 from otvet.settings.loading import load_settings
@@ -169,7 +170,7 @@ class TestAnswer:
         ],
     )
     def test_thoughts_and_our_own_tags_are_not_for_the_client(self, said: str, text: str) -> None:
-        assert for_client(said) == text
+        assert summary_in(said) == text
 
     def test_content_in_parts(self, shop: Shop, service: OpenAiStandin) -> None:
         service.say([{"type": "text", "text": "Да, "}, {"type": "reasoning"}, {"type": "text", "text": "есть."}])

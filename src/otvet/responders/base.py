@@ -91,6 +91,20 @@ class Declined(ResponderError):
     """The responder works, but refuses to reply to this text; it can be asked the next question."""
 
 
+class Unclean(Declined):
+    """What the responder wrote is no text for a client; it may write it anew.
+
+    kind, piece: what was found, and where it stands; the piece is empty if it is the whole text.
+    text: what was written.
+    """
+
+    def __init__(self, message: str, *, kind: str, piece: str, text: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.piece = piece
+        self.text = text
+
+
 class NoVerdict(ResponderError):
     """There is no reply, and it is unknown whether the responder works: it was not asked, or had nothing to say."""
 

@@ -1,0 +1,167 @@
+"""Cuts off what a model writes around its answer: labels, preambles, an invented dialogue, notes, citations. No I/O."""
+
+import re
+
+_WHO = (
+    r"ии(?:-ассистент|-помощник)?|ассистент|помощник|бот|чат-?бот|менеджер|оператор|консультант|продавец|администратор|ai(?: assistant)?|bot|chatbot|assistant"
+    r"|manager|agent|support|operator|model|асистент|помічник|көмекші"
+)
+_WHAT = (
+    r"(?:итоговый |финальный |готовый |черновой |мой |возможный |краткий )?ответ|черновик(?: ответа)?|текст (?:ответа|сообщения|для клиента)|сообщение"
+    r"|реплика|(?:final |draft |suggested |proposed |possible |my )?(?:reply|response|answer|draft|output)|message|відповідь|жауап"
+)
+_FOR_WHOM = (
+    r"(?: (?:клиент[уа]|покупател[юя]|пользовател[юя]|для (?:клиента|покупателя|пользователя)|менеджера|бота|ассистента|на вопрос(?: клиента)?"
+    r"|to (?:the )?(?:client|customer|user)|for (?:the )?(?:client|customer|user)|клієнту|для клієнта|клиентке|клиентке?))?"
+)
+_LABEL = re.compile(
+    rf"\A[\W_]{{0,4}}(?:(?:{_WHO})|(?:{_WHAT}){_FOR_WHOM})(?:\s*\([^()\n]{{0,40}}\))?\s*(?:[\]\)»”*_]{{0,3}}\s*:[*_]{{0,3}}|[\]】]\s*:?)\s*",
+    re.IGNORECASE,
+)
+_ROLE_LINE = re.compile(r"\A\s*(?:assistant|model|bot|ai|ассистент|бот)\s*\n", re.IGNORECASE)
+_INSTRUCT_LABEL = re.compile(r"\A[\s#]*(?:response|answer|ответ|output)\s*:?\s*\n", re.IGNORECASE)
+_PREAMBLE = re.compile(
+    r"\A[\W_]{0,3}(?:(?:конечно|хорошо|отлично|готово|понял[аи]?|принято|разумеется|да|ок|sure(?: thing)?|certainly|of course|okay|ok|absolutely|great|done"
+    r"|звісно|добре|готово)\s*[!.,—-]*\s+){0,2}"
+    r"(?:(?:вот|ниже|предлагаю|подготовил[аи]?|составил[аи]?|here(?:'s|’s| is| are)|below is|this is|i(?:'ve|’ve| have)? (?:prepared|drafted|written)|ось|міне)"
+    r"(?![^\W_])[^\n:]{0,60}?(?:ответ\w*|черновик\w*|текст\w* (?:для|сообщ)\w*|сообщени\w* (?:для|клиент)\w*|reply|response|answer|draft"
+    r"|message (?:to|for) (?:the )?(?:client|customer)|відповід\w*|жауап\w*)[^\n:]{0,60}"
+    r"|(?:я бы |можно |предлагаю |i would |you (?:can|could) |we can )(?:\w+ ){0,2}(?:ответи\w+|отвечу|написать|reply|answer|respond|say|write)(?: (?:\w+ ?){1,3})?)"
+    r"\s*:[*_]{0,3}\s*",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"\A(?:«([^«»]+)»|“([^“”]+)”|\"([^\"]+)\"|„([^„“]+)“)\.?\Z", re.DOTALL)
+
+_CLIENT = r"клиент(?:ка)?|покупатель(?!\s*:\s*(?:ооо|ип|ао)\b)|пользователь|user|client|customer|human|клієнт|покупець|тұтынушы|вопрос(?: клиента)?|question"
+_CLIENT_LINE = re.compile(
+    rf"(?:^|\n)[\W_]{{0,4}}(?:{_CLIENT})(?:\s*\d)?\s*(?:\([^()\n]{{0,30}}\))?[\]\)*_]{{0,3}}\s*(?::|\n)|(?:^|\n)\s*(?:###\s*(?:instruction|user)\b|system\s*\n|q:\s)",
+    re.IGNORECASE,
+)
+_OUR_LINE = re.compile(rf"^[\W_]{{0,4}}(?:(?:{_WHO})|(?:{_WHAT}){_FOR_WHOM})[\]\)*_]{{0,3}}\s*(?::[*_ ]*|\n)", re.IGNORECASE | re.MULTILINE)
+
+_OF_THE_ANSWER = (
+    r"(?:этот |данный |мой )?ответ\w* (?:был |была )?(?:составлен|основан|сгенерирован|дан|подготовлен|сформирован|создан|написан|опира|учитыва|соответств|построен|не содерж|должен)\w*"
+    r"|баз\w+ знаний|контекст\w* |предоставленн\w+|промпт\w*|инструкци\w+ (?:не|запрещ|указ|магазин|компани)|в ответе|тон\w* ответа|если клиент|клиент\w* (?:спраш|спрос|не указ|хо[чт]|интерес|прос|пиш|написал)\w*|клиенту\b"
+    r"|уточните у |данных (?:о|по) .{0,40}нет|нет (?:данных|информации)"
+    r"|\b(?:this|the|my) (?:reply|response|answer|message) (?:is|was|has|follows|uses|stays|keeps|avoids|does)|knowledge base|provided|\bcontext\b|\bprompt\b|the (?:client|customer|user)\b|\btone\b"
+    r"|відповідь (?:складен|сформован|базу)\w*|баз\w+ знань|білім базас\w*"
+)
+_NOTE = re.compile(
+    r"\A[\W_]*(?:(?:примечани\w+|пояснени\w+|комментари\w+|заметк\w+|справка|обоснование|источник\w*|важно|внимание|note|notes|explanation|comment|rationale|reasoning|disclaimer|sources?"
+    r"|примітка|пояснення|ескертпе|ескерту|p\.?\s?s\.?|n\.?b\.?)\b[^\n:]{0,40}[:—.]?(?=[\s\S]*?(?:%s))"
+    r"|(?:источник\w*|sources?|обоснование|rationale|reasoning|confidence|уверенность|action|status|intent|действие|статус)\W{0,3}:\s"
+    r"|(?:(?:заметка|комментарий|примечание|пометка|note|comment)s?\s+)?(?:для |к |to |for )?(?:the |our )?(?:менеджер[уа]|оператор[уа]|коллег(?:а|е|и)|сотрудник(?:а|у|ов)|manager|operator|staff|internal(?: use| note)?|служебн\w+(?: пометка| заметка)?|внутренн\w+ (?:заметка|комментарий|пометка))\b(?!\w)[^\n:]{0,30}:)" % _OF_THE_ANSWER,
+    re.IGNORECASE,
+)
+_BRACKETED = re.compile(r"\A[\s*_]*[(\[]([^()\[\]]{8,600})[)\]][\s*_.]*\Z", re.DOTALL)
+_ABOUT = re.compile(_OF_THE_ANSWER, re.IGNORECASE)
+_BRACKET_NOTE = re.compile(rf"\s*[(\[](?=[^()\[\]\n]{{0,300}}(?:{_OF_THE_ANSWER}))[^()\[\]\n]{{8,300}}[)\]]", re.IGNORECASE)
+_SAYS_OF_ITSELF = re.compile(
+    r"\A[\s*_(]*(?:этот |данный )?ответ\w* (?:составлен|основан|сгенерирован|подготовлен|сформирован|написан)|\A[\s*_(]*th(?:is|e) (?:reply|response|answer) (?:is|was|follows|uses|stays|keeps|avoids)\b",
+    re.IGNORECASE,
+)
+_OFFER = re.compile(
+    r"\A[\s*_(]*(?:если (?:нужно|хотите|требуется|необходимо)|при необходимости|могу|хотите|нужно ли|would you like|let me know|if you(?:'d| would)? (?:like|need|want)|i can|feel free)"
+    r"[^.!?\n]*?(?:(?:измен|скоррект|поправ|правк|сократ|перепи|переформул|адаптир|сдела|подгот)\w*[^.!?\n]*(?:ответ|текст|сообщени|тон|стил|короче|официальн|подробнее|вариант)\w*"
+    r"|(?:adjust|shorten|rewrite|revise|rephrase|tweak|edit|modify|chang)\w*[^.!?\n]*(?:reply|response|answer|message|tone|draft|wording|it\b|this\b|anything)\w*|make (?:it|this|the \w+) (?:shorter|more|less|longer))[^.!?\n]*[.!?)*_\s]*\Z",
+    re.IGNORECASE,
+)
+_SENTENCE_GAP = re.compile(r"(?<=[.!?…])\s+(?=\S)")
+
+_CITATION = re.compile(
+    r"\s?(?:【[^【】\n]{0,60}】|〖[^〖〗\n]{0,60}〗|\ue200[^\ue201]{0,80}\ue201|\bcite(?:turn\d+\w+)+|\bturn\d+(?:search|file|view)\d+"
+    r"|\[\^?\d{1,2}(?:\s*[,–-]\s*\d{1,2})*\](?![(\w])|\[(?:doc|source|источник|ист\.|passage|ref|см\.)\s*[\w.:№ /-]{0,60}\]"
+    r"|\((?:источник\w*|source|см\. файл|from|из файла|файл)\s*:?\s*[^()\n]{0,60}\)|\[?\b[\w-]{2,40}\.md(?:\s*>\s*[^\]\n.]{1,60})?\]?"
+    r"|</?(?:cite|ref|citation|source)\b[^<>\n]*>)",
+    re.IGNORECASE,
+)
+_BEGINS_LINE = re.compile(r"\A(?:\[\d|\(\d)")
+
+
+def answer_alone(text: str, question: str) -> str:
+    """The answer without labels, preambles, an invented dialogue, the question and notes; empty if nothing is left.
+
+    question: the client's messages.
+    """
+    text, introduced = _without_labels(_before_dialogue(text.strip(), question))
+    text = _without_question(text, question)
+    text, labelled = _without_labels(text)
+    text = _without_notes(text)
+    if introduced or labelled:
+        quoted = _QUOTED.match(text)
+        text = next(filter(None, quoted.groups()), "") if quoted else text
+    return text.strip()
+
+
+def without_citations(text: str) -> str:
+    """The text without references to where a fact stands."""
+    kept = "\n".join(
+        line if _BEGINS_LINE.match(line.strip()) else _CITATION.sub("", line) for line in text.split("\n")
+    )
+    return re.sub(r"\s+([.,!?;:])(?=\s|\Z)", r"\1", kept) if kept != text else text
+
+
+def _without_labels(text: str) -> tuple[str, bool]:
+    """The text without what announces it, and whether there was any."""
+    whole = text
+    for _ in range(3):
+        for pattern in (_PREAMBLE, _LABEL, _ROLE_LINE, _INSTRUCT_LABEL):
+            if (match := pattern.match(text)) and text[match.end() :].strip():
+                text = text[match.end() :].lstrip()
+    return text, text != whole
+
+
+def _before_dialogue(text: str, question: str) -> str:
+    """The text up to the line where the model writes for the client too.
+
+    If it begins with the client's line, the answer is what our line below says.
+    """
+    first = _CLIENT_LINE.match(text)
+    if first:
+        ours = _OUR_LINE.search(text, first.end())
+        text = text[ours.end() :] if ours else _below_first_line(text, question)
+    later = _CLIENT_LINE.search(text, 1)
+    return text[: later.start()].rstrip() if later and text[: later.start()].strip() else text
+
+
+def _below_first_line(text: str, question: str) -> str:
+    line, _break, rest = text.partition("\n")
+    return rest if _signs(line).endswith(_signs(question)) else text
+
+
+def _without_question(text: str, question: str) -> str:
+    """The text without the client's question at its beginning."""
+    asked = _signs(question)
+    if len(question.split()) < 4 and not ("?" in question and len(question.split()) > 1):
+        return text
+    for match in re.finditer(r"[.!?…]+[\"»”*_]*\s+|\n+", text):
+        said = _signs(text[: match.start()])
+        if len(said) > len(asked) + 20:
+            break
+        if said == asked or (said.endswith(asked) and _signs("вопрос") in said):
+            return text[match.end() :].lstrip()
+    return text
+
+
+def _without_notes(text: str) -> str:
+    """The text without paragraphs and last sentences that speak to staff, or of the answer itself."""
+    text = _BRACKET_NOTE.sub("", text)
+    parts = re.split(r"(\n\s*)", text)
+    kept = [part for part in parts if not part.strip() or not _is_note(part)]
+    text = "".join(kept).strip()
+    sentences = _SENTENCE_GAP.split(text)
+    while len(sentences) > 1 and (_OFFER.match(sentences[-1]) or _SAYS_OF_ITSELF.match(sentences[-1])):
+        sentences.pop()
+        text = text[: text.rindex(sentences[-1]) + len(sentences[-1])]
+    return text
+
+
+def _is_note(part: str) -> bool:
+    bracketed = _BRACKETED.match(part)
+    return bool(
+        _NOTE.match(part) or _OFFER.match(part) or _SAYS_OF_ITSELF.match(part) or (bracketed and _ABOUT.search(bracketed[1]))
+    )
+
+
+def _signs(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).casefold()
