@@ -17,6 +17,7 @@ class Line:
 
     words: False if the text is only a name for media, such as a picture.
     doubted: the unknown facts in a reply of the assistant that was sent all the same.
+    unseen: a picture or file came with it, which no responder sees.
     """
 
     sender: Sender
@@ -24,6 +25,7 @@ class Line:
     at: datetime
     words: bool = True
     doubted: tuple[str, ...] = ()
+    unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ class Context:
     def nothing_to_read(self) -> bool:
         """Whether the client sent only voice messages, pictures and the like."""
         return not any(line.words for line in self.question)
+
+    @property
+    def has_unseen(self) -> bool:
+        """Whether the client sent a picture or file, which no responder sees."""
+        return any(line.unseen for line in (*self.history, *self.question) if line.sender == "client")
 
 
 @dataclass(frozen=True, slots=True)

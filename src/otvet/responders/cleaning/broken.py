@@ -18,7 +18,8 @@ _ESCAPED_SIGN = re.compile(r"\\([\"'])|\\t(?![a-z])")
 _SPACE_OF_TOKENIZERS = re.compile(r"[▁Ġ]|<0x20>")
 _BREAK_OF_TOKENIZERS = re.compile(r"Ċ|<0x0A>")
 
-_LOST = re.compile(r"\ufffd|(?<!\S)[A-ZА-Я]?\?{2,}[,.]?\s+\?{2,}|\?{5,}\s+\S|(?:\S*\?{3,}\s+){2,}")
+_LOST = re.compile(r"[A-ZА-Я]?\?{2,}[,.:]?")
+_MANY_LOST = 2
 _WORD_RUN = re.compile(r"(?<!\w)([^\W\d_]+)(?:[\s,.!;—-]+\1(?!\w)){5,}", re.IGNORECASE)
 _PHRASE_RUN = re.compile(r"(?<!\w)([^\W\d_][^\n]{7,80}?)(?:[\s,.!;—-]{1,3}\1){3,}", re.IGNORECASE)
 _SENTENCE = re.compile(r"[^.!?…\n]+(?:[.!?…]+|\n|\Z)")
@@ -38,7 +39,8 @@ def repaired(text: str) -> str:
 
 def is_broken(text: str) -> bool:
     """Whether parts of the text are lost, or a word repeats without end."""
-    return bool(_LOST.search(text) or _WORD_RUN.search(text) or _PHRASE_RUN.search(text) or is_bad(text))
+    lost = sum(bool(_LOST.fullmatch(word)) for word in text.split())
+    return bool("\ufffd" in text or lost >= _MANY_LOST or _WORD_RUN.search(text) or _PHRASE_RUN.search(text) or is_bad(text))
 
 
 def without_loop(text: str) -> str:

@@ -76,8 +76,8 @@ def _answer(raw: str, question: str) -> str:
     text = broken.repaired(raw)
     if not text.strip():
         raise ResponderError(_("The model's answer holds nothing for the client."))
-    text = _some(thoughts.answer_in(tools.between_marks(text)), "thoughts", raw)
-    text = tools.between_marks(tools.unwrapped(text))
+    text = _some(thoughts.answer_in(text), "thoughts", raw)
+    text = _some(tools.between_marks(tools.unwrapped(tools.between_marks(text))), "tag", raw)
     _must(not tools.is_call(text), "tag", text)
     text = plain_text(labels.without_citations(tools.without_html(_EDGE_OF_OURS.sub("", text)))).strip()
     text = _some(labels.answer_alone(text, question), "dialogue", text)

@@ -138,6 +138,8 @@ def _without_question(text: str, question: str) -> str:
         said = _signs(text[: match.start()])
         if len(said) > len(asked) + 20:
             break
+        if text[: match.start()].rstrip().endswith(":"):
+            continue  # a heading in the question's words
         if said == asked or (said.endswith(asked) and _signs("вопрос") in said):
             return text[match.end() :].lstrip()
     return text

@@ -36,7 +36,7 @@ _ERROR = re.compile(
 )
 _SELF = re.compile(
     r"(?<!\w)(?:как|будучи|являясь|оскільки я|я\s?[—–-]?\s?(?:всего лишь |просто |лишь )?(?:большая |это )?)(?:\s?(?:большая |ии-?)?(?:языковая|мовна|нейросетевая|языковой|языковою)\s?(?:модел\w+)?|\s?(?:искусственн\w+ интеллект\w*|нейросеть\w*|нейронная сеть|ии-модел\w+|тілдік модель))"
-    r"|(?<!\w)(?:языков\w+ модел\w+|large language model|ai language model|language model|мовн\w+ модел\w+|тілдік модел\w+)|\bas an? (?:ai|artificial intelligence|llm)\b|\b(?:i am|i(?:'|’)m) (?:just |only )?an? (?:ai|artificial intelligence|llm)\b(?! assistant (?:of|for|at))"
+    r"|(?<!\w)(?:(?:большая |большой )?языков(?:ая|ой|ую) модел(?:ь|и|ью)(?!\w)|large language model|ai language model|language model|мовн\w+ модел\w+|тілдік модел\w+)|\bas an? (?:ai|artificial intelligence|llm)\b|\b(?:i am|i(?:'|’)m) (?:just |only )?an? (?:ai|artificial intelligence|llm)\b(?! assistant (?:of|for|at))"
     r"|(?<!\w)(?:я|меня зовут|мене звати|моё имя|i(?:'|’)m|i am|my name is|this is)\b[^.!?\n\w]{0,5}(?:[^\W\d_]+\W+){0,3}?(?:qwen|chatgpt|gpt-?[3-9]\w*|claude|deepseek|gemini|gemma|llama|mistral|gigachat|гигачат|yandexgpt|alice|kimi|grok|chatglm|copilot)\b"
     r"|(?<!\w)(?:я|меня|мене|i|me|мной)\b[^.!?\n]{0,60}(?:разработан\w*|создан\w*|создал\w*|обуч\w+|developed|created|trained|made|built)[^.!?\n]{0,30}(?:openai|anthropic|alibaba|google|deepseek|яндекс\w*|сбер\w*|mistral|meta|microsoft|moonshot|xai|zhipu)"
     r"|\b(?:my (?:training data|knowledge cut-?off)|knowledge cut-?off)\b|(?<!\w)мо(?:и|ей|их|ём) (?:обучающ\w+ данн\w+|данн\w+ обучени\w+|обучени\w+)|(?<!\w)дат\w+ (?:отсечки|среза) (?:моих )?знаний",

@@ -14,13 +14,13 @@ _CALL = re.compile(
 _CASED_CALL = re.compile(r"(?<![\w/.])[a-z]+[A-Z]\w*\(\s*(?:[\"'{]|[a-z_]+\s*[=:])")
 
 _BEFORE = re.compile(
-    r"\A\s*(?:(?:<\|?(?:im_start|start_header_id|start_of_turn|begin_of_text|startoftext|start|bos|s)\|?>|<s>|<bos>|\[/INST\]|<\|(?:assistant|model|bot)\|>|<｜[^｜\n]{0,30}｜>)\s*"
+    r"\A\s*(?:(?:<\|?(?:im_start|start_header_id|start_of_turn|begin_of_text|startoftext|start|bos|s)\|?>|<s>|<bos>|\[/INST\]|<\|(?:assistant|model|bot)\|>|<｜[^｜\n]{0,12}(?:sentence|assistant)[^｜\n]{0,4}｜>)\s*"
     r"(?:(?:assistant|model|bot)\b(?:<\|(?:end_header_id|message|im_sep)\|>)?\s*)?)+",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
     r"<\|?/?(?:im_end|im_start|end_of_turn|start_of_turn|eot_id|eom_id|end_of_text|endoftext|end|eos|start_header_id|user|return|eot|pad|end_of_sentence|end_of_utterance|diff_marker)\|?>.*\Z"
-    r"|</s>.*\Z|<｜[^｜\n]{0,40}｜>.*\Z|\[/?INST\].*\Z|<\|(?:user|system|assistant)\|>.*\Z|\[(?:eos|end|eot|конец)\]\s*\Z",
+    r"|</s>.*\Z|<｜[^｜\n]{0,16}(?:sentence|user|assistant)[^｜\n]{0,4}｜>.*\Z|\[/?INST\].*\Z|<\|(?:user|system|assistant)\|>.*\Z|\[(?:eos|end|eot|конец)\]\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _LEFT = re.compile(
