@@ -1,4 +1,4 @@
-"""What becomes of what models write: thoughts, halves of sentences, labels, refusals, other languages; ``drafts*.json``."""
+"""What becomes of what models write: thoughts, half sentences, labels, refusals, other languages; ``drafts*.json``."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -108,7 +108,15 @@ def page(result: Mapping[str, Count], language: str) -> str:
     words = WORDS[language]
     lines = [words["header"], "| --- |" + " ---: |" * 6]
     for part, count in result.items():
-        cells = (words[part], count.bad, count.leaks, percent(count.leak_rate), count.good, count.lost, percent(count.loss_rate))
+        cells = (
+            words[part],
+            count.bad,
+            count.leaks,
+            percent(count.leak_rate),
+            count.good,
+            count.lost,
+            percent(count.loss_rate),
+        )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     wrong = [f"- {words[kind]}: {name}" for count in result.values() for kind, name in count.wrong]
     told = [words["wrong"], "", *wrong] if wrong else [words["nothing"]]

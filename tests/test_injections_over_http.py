@@ -23,8 +23,8 @@ from otvet.conversations.tables import conversations, messages
 from otvet.guard.masking import Masker
 from otvet.i18n import language_of, translator
 from otvet.responders.chat.api import OpenAiModel
-from otvet.responders.cleaning.clean import words_of
 from otvet.responders.chat.responder import ChatResponder
+from otvet.responders.cleaning.clean import words_of
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.markdown import plain_text

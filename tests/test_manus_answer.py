@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 
 from otvet.responders.base import Declined
-from otvet.responders.markdown import plain_text
 from otvet.responders.manus.ending import TaskFailed, can_go_on, ending_in, without_manus
 from otvet.responders.manus.events import Event, parse_event
+from otvet.responders.markdown import plain_text
 from tests.tables import every
 
 

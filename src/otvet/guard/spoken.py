@@ -1,8 +1,7 @@
 """Finds a reply in another language than the client's. No I/O."""
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from otvet.guard.finding import Finding
 from otvet.languages import evidence, words_of
@@ -24,12 +23,16 @@ _ENGLISH_WORDS = (
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
 _NAMED = {
     "en": re.compile(r"по[- ]?английски|на английском|англійською|ағылшынша|\bin english\b|\benglish\b", re.IGNORECASE),
-    "ru": re.compile(r"по[- ]?русски|на русском|російською|орысша|\bin russian\b|\brussian\b|po[- ]russki", re.IGNORECASE),
+    "ru": re.compile(
+        r"по[- ]?русски|на русском|російською|орысша|\bin russian\b|\brussian\b|po[- ]russki", re.IGNORECASE
+    ),
     "uk": re.compile(r"по[- ]?украински|на украинском|українською|\bin ukrainian\b|\bukrainian\b", re.IGNORECASE),
     "kk": re.compile(r"по[- ]?казахски|на казахском|қазақша|казакша|\bin kazakh\b|\bkazakh\b", re.IGNORECASE),
     "other": re.compile(
-        r"по[- ]?(?:немецки|французски|испански|итальянски|польски|турецки|узбекски|китайски|сербски|белорусски|киргизски)"
-        r"|на (?:немецком|французском|испанском|итальянском|польском|турецком|узбекском|сербском|белорусском|киргизском)"
+        r"по[- ]?(?:немецки|французски|испански|итальянски|польски|турецки|узбекски|китайски|сербски|белорусски"
+        r"|киргизски)"
+        r"|на (?:немецком|французском|испанском|итальянском|польском|турецком|узбекском|сербском|белорусском"
+        r"|киргизском)"
         r"|\bin (?:german|french|spanish|italian|polish|turkish|uzbek|serbian)\b",
         re.IGNORECASE,
     ),
@@ -62,12 +65,12 @@ def languages(context: Context) -> frozenset[str]:
     return spoken | {language for language, pattern in _NAMED.items() if pattern.search(told)}
 
 
-def _spoken(found: Counter[str]) -> frozenset[str]:
+def _spoken(found: Mapping[str, float]) -> frozenset[str]:
     most = max(found.values(), default=0)
     return frozenset(language for language, much in found.items() if much >= most * _MIXED_SHARE)
 
 
-def _is_foreign(found: Counter[str], spoken: frozenset[str], piece: str) -> bool:
+def _is_foreign(found: Mapping[str, float], spoken: frozenset[str], piece: str) -> bool:
     ours = sum(much for language, much in found.items() if language in spoken)
     foreign = max((much for language, much in found.items() if language not in spoken), default=0)
     if spoken == {"en"} and foreign and not ours:

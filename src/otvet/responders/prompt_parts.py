@@ -50,8 +50,8 @@ _OPENING = re.compile(
 )
 
 UNSEEN = (
-    "You do not see or hear the pictures, files, videos and recordings of this conversation: a name in square brackets is all"
-    " that you have of one. Never write as if you had seen it, and do not confirm what it shows."
+    "You do not see or hear the pictures, files, videos and recordings of this conversation: a name in square brackets"
+    " is all that you have of one. Never write as if you had seen it, and do not confirm what it shows."
 )
 
 _SUMMARY = (

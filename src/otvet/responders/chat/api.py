@@ -43,7 +43,9 @@ class OpenAiModel:
     ) -> None:
         if api_key and not (api_key.isascii() and api_key.isprintable()):
             raise SettingsError(_("OTVET_OPENAI_API_KEY has characters that no key has; copy it anew."))
-        self._client = Client(base_url, api_key, trust=trust, proxy=proxy)  # no retries: the caller knows how much time is left
+        self._client = Client(
+            base_url, api_key, trust=trust, proxy=proxy
+        )  # no retries: the caller knows how much time is left
         self._model = model
         self._headers = dict(headers or {})
         self._extra = dict(extra or {})

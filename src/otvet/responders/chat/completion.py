@@ -38,8 +38,13 @@ MODEL_CHARACTERS = 200
 """The longest name of a model that is kept."""
 
 _FILTERED = re.compile(r"content.?filter|content.?polic|responsible.?ai")
-_TOO_LONG = re.compile(r"context.?(?:length|window|size)|maximum context|too (?:long|large|many tokens)|max(?:imum)?.{0,20}tokens.{0,40}exceed|exceed.{0,40}(?:tokens|context)")
-_NO_CREDIT = re.compile(r"insufficient.?(?:quota|balance|funds|credit)|out of credit")  # as the type; older answers have it as the code
+_TOO_LONG = re.compile(
+    r"context.?(?:length|window|size)|maximum context|too (?:long|large|many tokens)"
+    r"|max(?:imum)?.{0,20}tokens.{0,40}exceed|exceed.{0,40}(?:tokens|context)"
+)
+_NO_CREDIT = re.compile(
+    r"insufficient.?(?:quota|balance|funds|credit)|out of credit"
+)  # as the type; older answers have it as the code
 _ABOUT_THE_REQUEST = (400, 413, 422, 500)
 
 _USAGE = {"prompt_tokens": "prompt_tokens", "completion_tokens": "completion_tokens", "total_tokens": "tokens"}

@@ -78,7 +78,9 @@ def _system(parts: Parts) -> Message:
     sections = [
         parts.instructions,
         " ".join(
-            filter(None, [_DATA, _MANAGER, _KNOWLEDGE, UNSEEN if parts.unseen else "", _REVIEW if parts.findings else ""])
+            filter(
+                None, [_DATA, _MANAGER, _KNOWLEDGE, UNSEEN if parts.unseen else "", _REVIEW if parts.findings else ""]
+            )
         ),
         tag("known", parts.known),
         tag("summary", parts.earlier),

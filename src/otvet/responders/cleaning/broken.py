@@ -1,4 +1,5 @@
-"""Repairs texts that were damaged on their way: wrong encodings, escapes, tokenizers' signs, repeated sentences. No I/O."""
+"""Repairs texts that were damaged on their way: wrong encodings, escapes, tokenizers' signs, repeated sentences."
+" No I/O."""
 
 import re
 import unicodedata
@@ -40,7 +41,9 @@ def repaired(text: str) -> str:
 def is_broken(text: str) -> bool:
     """Whether parts of the text are lost, or a word repeats without end."""
     lost = sum(bool(_LOST.fullmatch(word)) for word in text.split())
-    return bool("\ufffd" in text or lost >= _MANY_LOST or _WORD_RUN.search(text) or _PHRASE_RUN.search(text) or is_bad(text))
+    return bool(
+        "\ufffd" in text or lost >= _MANY_LOST or _WORD_RUN.search(text) or _PHRASE_RUN.search(text) or is_bad(text)
+    )
 
 
 def without_loop(text: str) -> str:

@@ -21,7 +21,8 @@ _REASONS = {
 
 _EDGE_OF_OURS = re.compile(
     r"\A\s*<(?:manager|review|known|summary|knowledge|passage|message|question|conversation)\b[^<>\n]*>"
-    r"|</?(?:manager|review|known|summary|knowledge|passage|message|question|conversation)\b[^<>\n]*>(?=\s*\Z|\s*\n)|</(?:manager|message|passage)>",
+    r"|</?(?:manager|review|known|summary|knowledge|passage|message|question|conversation)\b[^<>\n]*>(?=\s*\Z"
+    r"|\s*\n)|</(?:manager|message|passage)>",
     re.IGNORECASE,
 )
 

@@ -3,12 +3,14 @@
 import re
 
 _NAMES = (
-    r"think|thinking|thoughts?|thought_process|reason|reasoning|reflections?|reflect|analysis|analyze|scratch_?pad|inner_?monologue"
+    r"think|thinking|thoughts?|thought_process|reason|reasoning|reflections?|reflect|analysis|analyze"
+    r"|scratch_?pad|inner_?monologue"
     r"|monologue|plan|planning|chain_?of_?thought|cot|internal|deliberation|begin_of_thought|rationale"
     r"|размышлени[ея]|мысл[иь]|анализ|рассуждени[ея]|думаю|план|міркування|ойлану"
 )
 _ANSWERS = (
-    r"answer|response|reply|final|final_?answer|final_?response|output|solution|begin_of_solution|result|customer_?reply|client_?reply"
+    r"answer|response|reply|final|final_?answer|final_?response|output|solution|begin_of_solution|result"
+    r"|customer_?reply|client_?reply"
     r"|assistant|text|ответ|відповідь|жауап"
 )
 _OPENING, _CLOSING = r"[<\[◁]\s*\|?\s*", r"\s*\|?\s*[>\]▷]"
@@ -20,53 +22,75 @@ _LONE_OPEN = re.compile(rf"(?:{_OPEN}).*\Z", re.DOTALL | re.IGNORECASE)
 _SPOILER = re.compile(r"<details\b[^>]*>.*?</details>", re.DOTALL | re.IGNORECASE)
 
 _ANSWER = re.compile(
-    rf"{_OPENING}(?P<name>{_ANSWERS})\b[^<>\[\]\n]{{0,80}}?{_CLOSING}(?P<said>.*?){_OPENING}(?:/\s*(?P=name)|end_of_solution){_CLOSING}",
+    rf"{_OPENING}(?P<name>{_ANSWERS})\b[^<>\[\]\n]{{0,80}}?{_CLOSING}(?P<said>.*?){_OPENING}(?:/\s*(?P=name)"
+    rf"|end_of_solution){_CLOSING}",
     re.DOTALL | re.IGNORECASE,
 )
 _ANSWER_EDGE = re.compile(
-    rf"\A\s*<\s*(?:{_ANSWERS})\b[^<>\n]{{0,80}}>|</?\s*(?:{_ANSWERS})\s*>\s*\Z|^\s*<\s*(?:{_ANSWERS})\b[^<>\n]{{0,80}}>\s*$",
+    rf"\A\s*<\s*(?:{_ANSWERS})\b[^<>\n]{{0,80}}>|</?\s*(?:{_ANSWERS})\s*>\s*\Z"
+    rf"|^\s*<\s*(?:{_ANSWERS})\b[^<>\n]{{0,80}}>\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _BOXED = re.compile(r"\A.*\\boxed\{(?:\\text\{)?([^{}]+)\}?\}.*\Z", re.DOTALL)
 
 # OpenAI's harmony format: with its marks, and as servers leave it that drop them.
-_CHANNEL = re.compile(r"<\|channel\|?>\s*(\w+)(?:(?!<\|message\|>)[^<]|<\|constrain\|>)*(?:<\|message\|>)?((?:(?!<\|).)*)", re.DOTALL)
+_CHANNEL = re.compile(
+    r"<\|channel\|?>\s*(\w+)(?:(?!<\|message\|>)[^<]|<\|constrain\|>)*(?:<\|message\|>)?((?:(?!<\|).)*)", re.DOTALL
+)
 _BARE_FINAL = re.compile(r"\A(?:.*assistant\s*final|(?:assistant\s*)?final(?=[A-ZА-ЯЁІЇЄҐӘҚ\d]))[:\s]*", re.DOTALL)
 _BARE_CHANNEL = re.compile(r"\A\s*(?:assistant)?(?:analysis|commentary)(?=[A-ZА-ЯЁІЇЄҐӘҚ]|\s*\n)")
 
 _THOUGHT_LABEL = re.compile(
     r"\A[\W_]*(?:thinking(?: process)?|thoughts?|reasoning|analysis|internal (?:monologue|thoughts?)|plan|step \d+"
-    r"|размышлени[ея]|мысл[иь]|анализ(?: запроса| вопроса)?|рассуждени[ея]|ход мыслей|думаю|план ответа|міркування|ойлану)[\W_]*:",
+    r"|размышлени[ея]|мысл[иь]|анализ(?: запроса| вопроса)?|рассуждени[ея]|ход мыслей|думаю|план ответа"
+    r"|міркування|ойлану)[\W_]*:",
     re.IGNORECASE,
 )
 _ANSWER_LABEL = re.compile(
-    r"^[\W_]*(?:(?:final |итоговый |финальный |окончательный )?(?:answer|reply|response|output|ответ)(?: to the (?:client|customer|user)| клиенту"
+    r"^[\W_]*(?:(?:final |итоговый |финальный |окончательный )?(?:answer|reply|response|output"
+    r"|ответ)(?: to the (?:client|customer|user)| клиенту"
     r"| для клиента)?|відповідь|жауап)[\W_]*:[*_ ]*",
     re.IGNORECASE | re.MULTILINE,
 )
 
-_NOT_IF = r"(?<!если )(?<!когда )(?<!каждый )(?<!любой )(?<!якщо )(?<!if )(?<!when )(?<!if a )(?<!if your )(?<!when a )(?<!if the )(?<!when the )(?<!once the )(?<!each )(?<!every )(?<!any )"
+_NOT_IF = (
+    r"(?<!если )(?<!когда )(?<!каждый )(?<!любой )(?<!якщо )(?<!if )(?<!when )(?<!if a )(?<!if your )(?<!when a )"
+    r"(?<!if the )(?<!when the )(?<!once the )(?<!each )(?<!every )(?<!any )"
+)
 _ABOUT_CLIENT = (
     rf"{_NOT_IF}(?<!\w)(?:пользователь|клиент|покупатель|юзер|клієнт|користувач|покупець)\s+(?:[а-яёіїє]+\s+){{0,2}}"
-    r"(?:спрашивает|спросил[аи]?|интересуется|хочет|просит|попросил[аи]?|задал[аи]?|задаёт|задает|пишет|написал[аи]?|уточняет|поздоровал\w+|здоровается"
-    r"|благодарит|ищет|жалуется|говорит|сообщает|питає|запитує|запитав|хоче|цікавиться|пише|просить|сұрап|сұрайды|сұрады)"
-    rf"|{_NOT_IF}\b(?:user|client|customer)(?:'s|’s)?\s+(?:is |has |was |just |also |now |seems to be |wrote |said ){{0,2}}"
-    r"(?:ask(?:s|ed|ing)|wants?\b|greet\w*|says\b|said\b|inquir\w+|wonder\w*|needs?\b|wrote\b|messages?\b|questions?\b|request\w*|thank\w*|looking|writ\w+)"
+    r"(?:спрашивает|спросил[аи]?|интересуется|хочет|просит|попросил[аи]?|задал[аи]?|задаёт|задает|пишет"
+    r"|написал[аи]?|уточняет|поздоровал\w+|здоровается"
+    r"|благодарит|ищет|жалуется|говорит|сообщает|питає|запитує|запитав|хоче|цікавиться|пише|просить|сұрап|сұрайды"
+    r"|сұрады)"
+    rf"|{_NOT_IF}\b(?:user|client|customer)(?:'s|’s)?\s+(?:is |has |was |just |also |now |seems to be |wrote "
+    rf"|said ){{0,2}}"
+    r"(?:ask(?:s|ed|ing)|wants?\b|greet\w*|says\b|said\b|inquir\w+|wonder\w*|needs?\b|wrote\b|messages?\b"
+    r"|questions?\b|request\w*|thank\w*|looking|writ\w+)"
 )
 _PLANS_TO_ANSWER = (
-    r"(?<!вам )(?<!вас )(?<!\w)(?:нужно|надо|следует|должен|должна|необходимо|стоит|буду|треба|потрібно)\s+(?:[а-яёіїє]+\s+){0,2}"
+    r"(?<!вам )(?<!вас )(?<!\w)(?:нужно|надо|следует|должен|должна|необходимо|стоит|буду|треба"
+    r"|потрібно)\s+(?:[а-яёіїє]+\s+){0,2}"
     r"(?:ответить|отвечать|сказать|сообщить|написать|упомянуть|уточнить|відповісти|сказати)"
-    r"(?:\s*[.:]|\s[^.!?\n]{0,40}(?:клиент|пользовател|покупател|коротко|кратко|вежлив|на русском|по[- ]русски|клієнт|коротко|ввічлив)\w*)"
-    r"|(?<!\w)(?:коротко|кратко|вежливо)\s+отвечу|(?<!\w)(?:отвечу|відповім)\s+(?:коротко|кратко|вежливо|клиенту|на русском|стисло)"
-    r"|\b(?:i|we)(?:'ll|’ll| will)? (?:should|need to|must|have to|'ll|’ll|will|can)?\s?(?:just |also |briefly |politely |simply ){0,2}"
-    r"(?:answer|respond|reply)\b[^.!?\n]{0,40}(?:briefly|politely|concise\w*|short\w*|in (?:russian|english|the same language)|to the (?:user|client|customer)|accordingly)"
-    r"|\b(?:i|we) (?:should|need to|must|have to) (?:just |also |briefly |politely |not |only ){0,2}(?:answer|respond|reply|mention|tell|say|keep|provide|write|use)\b"
-    r"|\bso (?:the|my) (?:answer|reply|response) (?:is|should|would|will)\b|\blet me (?:think|draft|write|compose|formulate|craft)\b"
+    r"(?:\s*[.:]|\s[^.!?\n]{0,40}(?:клиент|пользовател|покупател|коротко|кратко|вежлив|на русском|по[- ]русски"
+    r"|клієнт|коротко|ввічлив)\w*)"
+    r"|(?<!\w)(?:коротко|кратко|вежливо)\s+отвечу|(?<!\w)(?:отвечу|відповім)\s+(?:коротко|кратко|вежливо|клиенту"
+    r"|на русском|стисло)"
+    r"|\b(?:i|we)(?:'ll|’ll| will)? (?:should|need to|must|have to|'ll|’ll|will|can)?\s?(?:just |also |briefly "
+    r"|politely |simply ){0,2}"
+    r"(?:answer|respond|reply)\b[^.!?\n]{0,40}(?:briefly|politely|concise\w*|short\w*|in (?:russian|english"
+    r"|the same language)|to the (?:user|client|customer)|accordingly)"
+    r"|\b(?:i|we) (?:should|need to|must|have to) (?:just |also |briefly |politely |not |only ){0,2}(?:answer"
+    r"|respond|reply|mention|tell|say|keep|provide|write|use)\b"
+    r"|\bso (?:the|my) (?:answer|reply|response) (?:is|should|would|will)\b|\blet me (?:think|draft|write|compose"
+    r"|formulate|craft)\b"
     r"|жауап беру(?:ім|іміз)? керек"
 )
 _FROM_KNOWLEDGE = (
-    r"(?<!\w)(?:в|согласно|по|у) (?:предоставленн\w+ )?(?:баз[еі] знан\w+|контекст[еу]|инструкци\w+|knowledge)[^.!?\n]{0,20}(?:указан|сказан|есть|написан|говорит|не |нет|вказан)\w*"
-    r"|\b(?:the )?(?:knowledge(?: base)?|context|instructions?|passages?) (?:say|state|mention|indicate|show|tell|do(?:es)? not|don't|doesn't)s?\b"
+    r"(?<!\w)(?:в|согласно|по|у) (?:предоставленн\w+ )?(?:баз[еі] знан\w+|контекст[еу]|инструкци\w+"
+    r"|knowledge)[^.!?\n]{0,20}(?:указан|сказан|есть|написан|говорит|не |нет|вказан)\w*"
+    r"|\b(?:the )?(?:knowledge(?: base)?|context|instructions?|passages?) (?:say|state|mention|indicate|show|tell"
+    r"|do(?:es)? not|don't|doesn't)s?\b"
     r"|\A\s*(?:hmm+|хм+|wait)\b"
 )
 _PLAN = re.compile(rf"(?:{_ABOUT_CLIENT}|{_PLANS_TO_ANSWER})", re.IGNORECASE)

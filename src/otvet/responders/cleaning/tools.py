@@ -1,44 +1,62 @@
-"""Recognises what a model writes for programs: calls of tools, JSON, marks of chat formats; and takes HTML away. No I/O."""
+"""Recognises what a model writes for programs: calls of tools, JSON, marks of chat formats; and takes HTML away."
+" No I/O."""
 
 import html
 import json
 import re
 
 _CALL = re.compile(
-    r"\"(?:arguments|parameters|tool_input|tool_name|tool_calls?|function_call|tool_call_id|action_input|function|tool)\"\s*:"
-    r"|\[/?(?:TOOL|FUNCTION)_?(?:CALLS?|REQUESTS?|RESULTS?)\b|<\|?/?(?:tool|function)[\w▁ -]*[=|>]|<[\w:]*/?(?:invoke|parameter|function_calls|tool_use|tool_code|execute)\b|tool▁|functions\.\w+|default_api\."
-    r"|\b(?:action|действие)\s*:\s*[\w ]{1,40}\n\s*(?:action input|ввод)\s*:|```\s*(?:tool_code|tool_call|python|bash|sql|json)\b"
-    r"|(?<![\w/.])[a-z]+(?:_[a-z0-9]+)+\((?:\)|\s*(?:[a-z_]+\s*=|[\"'{\[\d]|[А-Яа-яЁё]))|(?<![\w/.])[a-z]+[A-Z]\w*\(\s*(?:[\"'{]|[a-z_]+\s*[=:])|<(?:function|tool)=",
+    r"\"(?:arguments|parameters|tool_input|tool_name|tool_calls?|function_call|tool_call_id|action_input|function"
+    r"|tool)\"\s*:"
+    r"|\[/?(?:TOOL|FUNCTION)_?(?:CALLS?|REQUESTS?|RESULTS?)\b|<\|?/?(?:tool|function)[\w▁ -]*[=|>]"
+    r"|<[\w:]*/?(?:invoke|parameter|function_calls|tool_use|tool_code|execute)\b|tool▁|functions\.\w+"
+    r"|default_api\."
+    r"|\b(?:action|действие)\s*:\s*[\w ]{1,40}\n\s*(?:action input|ввод)\s*:|```\s*(?:tool_code|tool_call|python"
+    r"|bash|sql|json)\b"
+    r"|(?<![\w/.])[a-z]+(?:_[a-z0-9]+)+\((?:\)|\s*(?:[a-z_]+\s*=|[\"'{\[\d]|[А-Яа-яЁё]))"
+    r"|(?<![\w/.])[a-z]+[A-Z]\w*\(\s*(?:[\"'{]|[a-z_]+\s*[=:])|<(?:function|tool)=",
     re.IGNORECASE,
 )
 _CASED_CALL = re.compile(r"(?<![\w/.])[a-z]+[A-Z]\w*\(\s*(?:[\"'{]|[a-z_]+\s*[=:])")
 
 _BEFORE = re.compile(
-    r"\A\s*(?:(?:<\|?(?:im_start|start_header_id|start_of_turn|begin_of_text|startoftext|start|bos|s)\|?>|<s>|<bos>|\[/INST\]|<\|(?:assistant|model|bot)\|>|<｜[^｜\n]{0,12}(?:sentence|assistant)[^｜\n]{0,4}｜>)\s*"
+    r"\A\s*(?:(?:<\|?(?:im_start|start_header_id|start_of_turn|begin_of_text|startoftext|start|bos|s)\|?>|<s>"
+    r"|<bos>|\[/INST\]|<\|(?:assistant|model|bot)\|>|<｜[^｜\n]{0,12}(?:sentence|assistant)[^｜\n]{0,4}｜>)\s*"
     r"(?:(?:assistant|model|bot)\b(?:<\|(?:end_header_id|message|im_sep)\|>)?\s*)?)+",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
-    r"<\|?/?(?:im_end|im_start|end_of_turn|start_of_turn|eot_id|eom_id|end_of_text|endoftext|end|eos|start_header_id|user|return|eot|pad|end_of_sentence|end_of_utterance|diff_marker)\|?>.*\Z"
-    r"|</s>.*\Z|<｜[^｜\n]{0,16}(?:sentence|user|assistant)[^｜\n]{0,4}｜>.*\Z|\[/?INST\].*\Z|<\|(?:user|system|assistant)\|>.*\Z|\[(?:eos|end|eot|конец)\]\s*\Z",
+    r"<\|?/?(?:im_end|im_start|end_of_turn|start_of_turn|eot_id|eom_id|end_of_text|endoftext|end|eos"
+    r"|start_header_id|user|return|eot|pad|end_of_sentence|end_of_utterance|diff_marker)\|?>.*\Z"
+    r"|</s>.*\Z|<｜[^｜\n]{0,16}(?:sentence|user|assistant)[^｜\n]{0,4}｜>.*\Z|\[/?INST\].*\Z|<\|(?:user|system"
+    r"|assistant)\|>.*\Z|\[(?:eos|end|eot|конец)\]\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _LEFT = re.compile(
-    r"<[|｜][^<>\n]{1,60}[|｜]?>|</?[a-z][\w:.-]*(?:\s[^<>\n]{0,120})?/?>|\[/?(?:INST|THINK|TOOL_CALLS?|AVAILABLE_TOOLS|SYSTEM_PROMPT|ANSWER|RESPONSE|SYSTEM|THOUGHTS?|REASONING|ANALYSIS)\]|<<?/?SYS>>?"
-    r"|[◁▷]|^###\s|\b(?:assistantfinal|assistantanalysis|assistantcommentary)|^\s*[{\[]\s*\"[^\"\n]{1,60}\"\s*[:,\]]|</?(?:ответ|мысли|размышления|анализ)>",
+    r"<[|｜][^<>\n]{1,60}[|｜]?>|</?[a-z][\w:.-]*(?:\s[^<>\n]{0,120})?/?>|\[/?(?:INST|THINK|TOOL_CALLS?"
+    r"|AVAILABLE_TOOLS|SYSTEM_PROMPT|ANSWER|RESPONSE|SYSTEM|THOUGHTS?|REASONING|ANALYSIS)\]|<<?/?SYS>>?"
+    r"|[◁▷]|^###\s|\b(?:assistantfinal|assistantanalysis|assistantcommentary)"
+    r"|^[ \t]*[{\[]\s*\"[^\"\n]{1,60}\"\s*[:,\]]|</?(?:ответ|мысли|размышления|анализ)>",
     re.IGNORECASE | re.MULTILINE,
 )
 
 _ANSWER_KEYS = frozenset(
-    "answer reply response text message content final final_answer output ответ сообщение текст reply_text assistant".split()
+    ("answer", "reply", "response", "text", "message", "content", "final", "final_answer", "output", "reply_text")
+    + ("assistant", "ответ", "сообщение", "текст")
 )
 _FENCE = re.compile(r"\A\s*(```+|~~~+)[ \t]*(\w*)[ \t]*\n(.*?)\n?\s*\1\s*\Z", re.DOTALL)
 _OPEN_FENCE = re.compile(r"\A\s*```+[ \t]*(?:markdown|md|text|txt|plaintext)?[ \t]*\n", re.IGNORECASE)
 
 _ITEM = re.compile(r"\s*<li\b[^>]*>\s*", re.IGNORECASE)
-_LINE = re.compile(r"\s*<(?:br|/p|/div|/h[1-6]|/tr|/li|hr)\b[^>]*>\s*|\s*</?(?:ul|ol|table|tbody|thead)\b[^>]*>\s*", re.IGNORECASE)
+_LINE = re.compile(
+    r"\s*<(?:br|/p|/div|/h[1-6]|/tr|/li|hr)\b[^>]*>\s*|\s*</?(?:ul|ol|table|tbody|thead)\b[^>]*>\s*", re.IGNORECASE
+)
 _ANCHOR = re.compile(r"<a\b[^>]*\bhref\s*=\s*[\"']?([^\"'>\s]+)[^>]*>(.*?)</a>", re.IGNORECASE | re.DOTALL)
-_INLINE = re.compile(r"</?(?:p|div|h[1-6]|tr|td|th|b|strong|i|em|u|s|span|font|small|big|code|pre|body|html|center|mark|sup|sub)\b[^<>]*>", re.IGNORECASE)
+_INLINE = re.compile(
+    r"</?(?:p|div|h[1-6]|tr|td|th|b|strong|i|em|u|s|span|font|small|big|code|pre|body|html|center|mark|sup"
+    r"|sub)\b[^<>]*>",
+    re.IGNORECASE,
+)
 
 
 def is_call(text: str) -> bool:
@@ -65,7 +83,7 @@ def unwrapped(text: str) -> str:
     elif match := _OPEN_FENCE.match(text):
         text = text[match.end() :].removesuffix("```")
     try:
-        told = json.loads(text) if text.lstrip().startswith(("{", "\"")) else None
+        told = json.loads(text) if text.lstrip().startswith(("{", '"')) else None
     except ValueError:
         return text
     if isinstance(told, str):
