@@ -77,7 +77,7 @@ _NOTE = re.compile(
     r"|(?:(?:заметка|комментарий|примечание|пометка|note|comment)s?\s+)?(?:для |к |to |for )?(?:the "
     r"|our )?(?:менеджер[уа]|оператор[уа]|коллег(?:а|е|и)|сотрудник(?:а|у|ов)|manager|operator|staff"
     r"|internal(?: use| note)?|служебн\w+(?: пометка| заметка)?|внутренн\w+ (?:заметка|комментарий"
-    r"|пометка))\b(?!\w)[^\n:]{0,30}:)" % _OF_THE_ANSWER,
+    r"|пометка))\b(?!\w)[^\n:]{0,30}:)",
     re.IGNORECASE,
 )
 _BRACKETED = re.compile(r"\A[\s*_]*[(\[]([^()\[\]]{8,600})[)\]][\s*_.]*\Z", re.DOTALL)
@@ -94,10 +94,10 @@ _OFFER = re.compile(
     r"\A[\s*_(]*(?:если (?:нужно|хотите|требуется|необходимо)|при необходимости|могу|хотите|нужно ли"
     r"|would you like|let me know|if you(?:'d| would)? (?:like|need|want)|i can|feel free)"
     r"[^.!?\n]*?(?:(?:измен|скоррект|поправ|правк|сократ|перепи|переформул|адаптир|сдела"
-    r"|подгот)\w*[^.!?\n]*(?:ответ|текст|сообщени|тон|стил|короче|официальн|подробнее|вариант)\w*"
+    r"|подгот)\w*[^.!?\n]*(?:ответ|(?<!\w)тон\b|короче|официальн|формулировк)\w*"
     r"|(?:adjust|shorten|rewrite|revise|rephrase|tweak|edit|modify|chang)\w*[^.!?\n]*(?:reply|response|answer"
-    r"|message|tone|draft|wording|it\b|this\b|anything)\w*|make (?:it|this|the \w+) (?:shorter|more|less"
-    r"|longer))[^.!?\n]*[.!?)*_\s]*\Z",
+    r"|this message|tone|draft|wording)\w*|make (?:it|this|the \w+) (?:shorter|more (?:formal|friendly|concise)"
+    r"|less formal|longer))[^.!?\n]*[.!?)*_\s]*\Z",
     re.IGNORECASE,
 )
 _SENTENCE_GAP = re.compile(r"(?<=[.!?…])\s+(?=\S)")
@@ -107,8 +107,8 @@ _CITATION = re.compile(
     r"|file|view)\d+"
     r"|\[\^?\d{1,2}(?:\s*[,–-]\s*\d{1,2})*\](?![(\w])|\[(?:doc|source|источник|ист\.|passage|ref"
     r"|см\.)\s*[\w.:№ /-]{0,60}\]"
-    r"|\((?:источник\w*|source|см\. файл|from|из файла|файл)\s*:?\s*[^()\n]{0,60}\)"
-    r"|\[?\b[\w-]{2,40}\.md(?:\s*>\s*[^\]\n.]{1,60})?\]?"
+    r"|\((?:источник\w*|source|см\. файл|из файла)\s*:?\s*[^()\n]{0,60}\)"
+    r"|[\[(][\w-]{2,40}\.md(?:\s*>\s*[^\])\n]{1,60})?[\])]"
     r"|</?(?:cite|ref|citation|source)\b[^<>\n]*>)",
     re.IGNORECASE,
 )

@@ -40,9 +40,10 @@ _LEFT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-_ANSWER_KEYS = frozenset(
-    ("answer", "reply", "response", "text", "message", "content", "final", "final_answer", "output", "reply_text")
-    + ("assistant", "ответ", "сообщение", "текст")
+_ANSWER_KEY = re.compile(
+    r"(?:(?:final|client|customer)_?)?(?:answer|reply|response|text|message|content|output)(?:_text)?|final|assistant"
+    r"|ответ|сообщение|текст",
+    re.IGNORECASE,
 )
 _FENCE = re.compile(r"\A\s*(```+|~~~+)[ \t]*(\w*)[ \t]*\n(.*?)\n?\s*\1\s*\Z", re.DOTALL)
 _OPEN_FENCE = re.compile(r"\A\s*```+[ \t]*(?:markdown|md|text|txt|plaintext)?[ \t]*\n", re.IGNORECASE)
@@ -88,7 +89,7 @@ def unwrapped(text: str) -> str:
         return text
     if isinstance(told, str):
         return told
-    said = [value for key, value in (told or {}).items() if key.casefold() in _ANSWER_KEYS and isinstance(value, str)]
+    said = [value for key, value in (told or {}).items() if _ANSWER_KEY.fullmatch(key) and isinstance(value, str)]
     return said[0] if len(said) == 1 else text
 
 
