@@ -89,7 +89,9 @@ def test_a_refused_text_is_shown_to_the_model_and_to_staff(service: OpenAiStandi
     half = "Доставка по городу — 350 ₽, а при заказе от"
     service.say(half)
     service.say("Доставка по городу — 350 ₽.")
-    assert write(service, context(KNOWN, question="Сколько стоит доставка?")).reply.text == "Доставка по городу — 350 ₽."
+    assert (
+        write(service, context(KNOWN, question="Сколько стоит доставка?")).reply.text == "Доставка по городу — 350 ₽."
+    )
     assert half in service.requests[1]["body"]["messages"][-2]["content"]
     assert "was not sent" in service.requests[1]["body"]["messages"][-1]["content"]
     say(service, half, "stop")

@@ -8,11 +8,14 @@ from collections import Counter
 import ftfy
 from ftfy.badness import is_bad
 
+from otvet.storage.storable import storable_text
+
 # UTF-8 that was read as one of these, or Windows-1251 that was read as Latin-1; ftfy knows the other mistakes.
 _WRONGLY_READ = (("cp866", "utf-8"), ("koi8-r", "utf-8"), ("latin-1", "cp1251"), ("cp1252", "cp1251"))
 _SIGNS = re.compile(r"[\u00c0-\u00ff\u0152\u0153\u0160\u0161\u017d\u017e\u2500-\u259f]")
 _MOST_SIGNS = 0.6  # of the letters; French and German have far fewer accents
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _ESCAPED_LETTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _ESCAPED_BREAK = re.compile(r"(?:\\r)?\\n(?![a-zà-ÿ])|(?<=[.!?…:;,)])(?:\\r)?\\n")
 _ESCAPED_SIGN = re.compile(r"\\([\"'])|\\t(?![a-z])")
@@ -30,7 +33,7 @@ _LOOP = 3
 
 def repaired(text: str) -> str:
     """The text in the right encoding, with real line breaks and spaces, each sentence that loops once."""
-    text = text.encode("utf-8", "ignore").decode("utf-8")
+    text = _CONTROL.sub("", storable_text(text))
     if _SPACE_OF_TOKENIZERS.search(text):
         text = _BREAK_OF_TOKENIZERS.sub("\n", _SPACE_OF_TOKENIZERS.sub(" ", text))
     text = _ESCAPED_LETTERS.sub(_letters, text)
