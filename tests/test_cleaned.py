@@ -1,6 +1,8 @@
 """What becomes of what models write, from the service's bytes to the words that may be sent."""
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -135,19 +137,13 @@ def with_picture(ask: str) -> Context:
 
 @given(st.text(max_size=300), st.sampled_from(["stop", "length", None, "odd"]))
 def test_any_text_is_cleaned_or_refused(raw: str, finish: Any) -> None:
-    try:
+    with contextlib.suppress(ResponderError):
         assert clean(raw, context(question="Есть?"), finish=finish).strip()
-    except ResponderError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize("piece", ["<", "[", "(", "«", "?", "а ", "Ответ: ", "клиент ", "<think>", "\n", "—", "the "])
-def test_no_text_takes_long(piece: str, clock: FakeClock = FakeClock()) -> None:
-    import time
-
+def test_no_text_takes_long(piece: str) -> None:
     started = time.process_time()
-    try:
+    with contextlib.suppress(ResponderError):
         clean(piece * (4000 // len(piece)), context(question="Есть ли доставка в Тверь?"))
-    except ResponderError:
-        pass
     assert time.process_time() - started < 3
