@@ -42,9 +42,10 @@ def service(running: OpenAiStandin) -> OpenAiStandin:
     return running
 
 
-def write(service: OpenAiStandin, told: Context, book: Book | None = None, checks: Checks = Checks()) -> Written:
+def write(service: OpenAiStandin, told: Context, book: Book | None = None, *secrets: str) -> Written:
     """What the writer makes of the stand-in's answers."""
     responder = ChatResponder(OpenAiModel(f"{service.url}/v1", "m", api_key=KEY), FakeClock())
+    checks = Checks(secrets=secrets)
 
     async def run() -> Written:
         try:
@@ -104,7 +105,7 @@ def test_a_refused_text_is_shown_to_the_model_and_to_staff(service: OpenAiStandi
 
 def test_a_secret_in_what_was_refused_is_hidden(service: OpenAiStandin) -> None:
     say(service, "Ваш ключ hunter2-hunter2, а при заказе от", "stop")
-    written = write(service, context(KNOWN, question="Сколько?"), checks=Checks(secrets=("hunter2-hunter2",)))
+    written = write(service, context(KNOWN, question="Сколько?"), None, "hunter2-hunter2")
     assert "hunter2" not in repr(written)
 
 
