@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’ʼ][^\W\d_]+)?")
+_PIECE = re.compile(r"\S+|\s+")
 _LINK = re.compile(r"://|@|\w\.[a-z]{2}", re.IGNORECASE)
 
 # The commonest words that only one of the languages has in this spelling.
@@ -116,7 +117,12 @@ def evidence(text: str, known: Set[str] = frozenset()) -> Mapping[str, float]:
 
 def words_of(text: str) -> list[str]:
     """The words of a text in lower case, without links."""
-    return [word for piece in text.casefold().split() if not _LINK.search(piece) for word in _WORD.findall(piece)]
+    return _WORD.findall(without_links(text.casefold()))
+
+
+def without_links(text: str) -> str:
+    """The text without addresses of pages and mailboxes."""
+    return "".join(piece for piece in _PIECE.findall(text) if not _LINK.search(piece))
 
 
 def language_in(text: str) -> str:

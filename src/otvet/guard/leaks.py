@@ -194,7 +194,10 @@ def _alphabets(text: str, context: Context) -> Iterator[Finding]:
     """Words in an alphabet that the conversation does not use."""
     foreign = _written_in(text)
     if foreign:
-        used = {*_written_in("\n".join(_all_texts(context))), *(["CYRILLIC"] if context.language == "ru" else [])}
+        used = {
+            *_written_in("\n".join(_all_texts(context))),
+            *(["CYRILLIC"] if spoken.languages(context) - {"en"} else []),
+        }
         for alphabet, words in foreign.items():
             if alphabet not in used:
                 yield Finding("alphabet", words[0])

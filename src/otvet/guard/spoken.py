@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 
 from otvet.guard.finding import Finding
-from otvet.languages import evidence, words_of
+from otvet.languages import evidence, without_links, words_of
 from otvet.responders.base import Context
 
 _SHOWN = 60
 _ENOUGH = 2
 """How much has to speak for a language, in words that only it has."""
 
+_SENTENCE_WORDS = 2  # of a sentence; one word may be a name
 _MIXED_SHARE = 0.4  # of the language that most speaks for: the client mixes the two
 _SENTENCE = re.compile(r"[^.!?…\n]+[.!?…]*")
 _SENTENCE_END = re.compile(r"[.!?…]+(?=\s|$)|\n")
@@ -48,6 +49,7 @@ def check(text: str, context: Context) -> Iterator[Finding]:
         yield Finding("language", said[:_SHOWN])
         return
     known = frozenset(words_of("\n".join(_company(context)))) if "ru" in spoken else frozenset()
+    text = without_links(text)
     for piece in (text, *(match[0] for match in _SENTENCE.finditer(text))):
         if _is_foreign(evidence(piece, known), spoken, piece):
             yield Finding("language", piece.strip()[:_SHOWN])
@@ -58,7 +60,10 @@ def languages(context: Context) -> frozenset[str]:
     """The languages in which the client may be answered."""
     asked = "\n".join(line.text for line in context.question if line.words)
     earlier = "\n".join(line.text for line in context.history if line.sender == "client" and line.words)
-    spoken = _spoken(evidence(asked)) or _spoken(evidence(earlier)) or frozenset((context.language,))
+    written = evidence(asked)
+    spoken = _spoken(written) or _spoken(evidence(earlier)) or frozenset((context.language,))
+    if written.get("en", 0) < _ENOUGH and not _spoken(evidence(earlier)):
+        spoken |= {"ru"} if spoken == {"en"} else set()  # "ok" and "iPhone 15?" are written in every language
     if "translit" in spoken:
         spoken |= {"ru"}
     told = f"{asked}\n{context.instructions}"
@@ -73,9 +78,15 @@ def _spoken(found: Mapping[str, float]) -> frozenset[str]:
 def _is_foreign(found: Mapping[str, float], spoken: frozenset[str], piece: str) -> bool:
     ours = sum(much for language, much in found.items() if language in spoken)
     foreign = max((much for language, much in found.items() if language not in spoken), default=0)
-    if spoken == {"en"} and foreign and not ours:
-        words = words_of(piece)
-        return sum(word[0] > "\u0250" for word in words) * 2 > len(words)
+    words = words_of(piece)
+    cyrillic = sum(word[0] > "\u0250" for word in words)
+    if (
+        foreign >= 1
+        and not ours
+        and len(words) >= _SENTENCE_WORDS
+        and (cyrillic * 2 > len(words) if spoken == {"en"} else not cyrillic)
+    ):
+        return True
     return foreign >= _ENOUGH and foreign > ours * 1.5
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 import ftfy
 from ftfy.badness import is_bad
 
+from otvet.languages import evidence
 from otvet.storage.storable import storable_text
 
 # UTF-8 that was read as one of these, or Windows-1251 that was read as Latin-1; ftfy knows the other mistakes.
@@ -27,6 +28,11 @@ _MANY_LOST = 2
 _WORD_RUN = re.compile(r"(?<!\w)([^\W\d_]+)(?:[\s,.!;—-]+\1(?!\w)){5,}", re.IGNORECASE)
 _PHRASE_RUN = re.compile(r"(?<!\w)([^\W\d_][^\n]{7,80}?)(?:[\s,.!;—-]{1,3}\1){3,}", re.IGNORECASE)
 _SENTENCE = re.compile(r"[^.!?…\n]+(?:[.!?…]+|\n|\Z)")
+_LETTER_RUN = re.compile(r"([^\W\d_])\1{11,}", re.IGNORECASE)
+_FEW_WORDS = 0.2  # of a long text are different
+_LONG = 16
+_WORD = re.compile(r"[^\W\d_]{4,}")
+_INVERTED = re.compile(r"[а-яё][А-ЯЁ]{3,}")
 _LOOP = 3
 """A sentence that stands in a text as often as this is one that the model cannot stop writing."""
 
@@ -43,9 +49,17 @@ def repaired(text: str) -> str:
 
 def is_broken(text: str) -> bool:
     """Whether parts of the text are lost, or a word repeats without end."""
-    lost = sum(bool(_LOST.fullmatch(word)) for word in text.split())
+    words = text.split()
+    if len(words) >= _LONG and len(set(words)) < len(words) * _FEW_WORDS:
+        return True
+    lost = sum(bool(_LOST.fullmatch(word)) for word in words)
     return bool(
-        "\ufffd" in text or lost >= _MANY_LOST or _WORD_RUN.search(text) or _PHRASE_RUN.search(text) or is_bad(text)
+        _LETTER_RUN.search(text)
+        or "\ufffd" in text
+        or lost >= _MANY_LOST
+        or _WORD_RUN.search(text)
+        or _PHRASE_RUN.search(text)
+        or is_bad(text)
     )
 
 
@@ -69,7 +83,7 @@ def _letters(match: re.Match[str]) -> str:
 
 def _well_read(line: str) -> str:
     """A line as it was written, if it was read in a wrong encoding."""
-    line = ftfy.fix_encoding(line)
+    line = _between_cyrillic(ftfy.fix_encoding(line))
     letters = sum(map(str.isalpha, line)) + sum("\u2500" <= char <= "\u259f" for char in line)
     if len(_SIGNS.findall(line)) < max(3, letters * _MOST_SIGNS):
         return _koi8(line)
@@ -91,6 +105,22 @@ def _koi8(line: str) -> str:
         return line.encode("koi8-r").decode("utf-8")
     except UnicodeError:
         return line
+
+
+def _between_cyrillic(line: str) -> str:
+    """A line that was read in another Cyrillic encoding, where small letters are capitals."""
+    words = _WORD.findall(line)
+    inverted = [word for word in words if _INVERTED.fullmatch(word)]
+    if not inverted or not all(word.isupper() for word in words if word not in inverted):
+        return line
+    for read_as, written_in in (("cp1251", "koi8-r"), ("koi8-r", "cp1251")):
+        try:
+            fixed = line.encode(read_as).decode(written_in)
+        except UnicodeError:
+            continue
+        if evidence(fixed).get("ru", 0) >= 1:
+            return fixed
+    return line
 
 
 def _is_cyrillic(text: str) -> bool:

@@ -8,7 +8,8 @@ _WHO = (
     r"|manager|agent|support|operator|model|асистент|помічник|көмекші"
 )
 _WHAT = (
-    r"(?:итоговый |финальный |готовый |черновой |мой |возможный |краткий )?ответ|черновик(?: ответа)?"
+    r"(?:вариант|пример|текст) ответа|(?:итоговый |финальный |готовый |черновой |мой |возможный |краткий )?ответ"
+    r"|черновик(?: ответа)?"
     r"|текст (?:ответа|сообщения|для клиента)|сообщение"
     r"|реплика|(?:final |draft |suggested |proposed |possible |my )?(?:reply|response|answer|draft|output)"
     r"|message|відповідь|жауап"
@@ -35,7 +36,8 @@ _PREAMBLE = re.compile(
     r"(?![^\W_])[^\n:]{0,60}?(?:ответ\w*|черновик\w*|текст\w* (?:для|сообщ)\w*|сообщени\w* (?:для|клиент)\w*"
     r"|reply|response|answer|draft"
     r"|message (?:to|for) (?:the )?(?:client|customer)|відповід\w*|жауап\w*)[^\n:]{0,60}"
-    r"|(?:я бы |можно |предлагаю |i would |you (?:can|could) |we can )(?:\w+ ){0,2}(?:ответи\w+|отвечу|написать"
+    r"|(?:я бы |what i would |here(?:'s|’s| is) what i would |вот как я бы |можно |предлагаю |i would |you (?:can"
+    r"|could) |we can )(?:\w+ ){0,2}(?:ответи\w+|отвечу|написать"
     r"|reply|answer|respond|say|write)(?: (?:\w+ ?){1,3})?)"
     r"\s*:[*_]{0,3}\s*",
     re.IGNORECASE,
@@ -52,7 +54,8 @@ _CLIENT_LINE = re.compile(
     re.IGNORECASE,
 )
 _OUR_LINE = re.compile(
-    rf"^[\W_]{{0,4}}(?:(?:{_WHO})|(?:{_WHAT}){_FOR_WHOM})[\]\)*_]{{0,3}}\s*(?::[*_ ]*|\n)", re.IGNORECASE | re.MULTILINE
+    rf"^[\W_]{{0,4}}(?:(?:{_WHO})|(?:{_WHAT}){_FOR_WHOM}|a)[\]\)*_]{{0,3}}\s*(?::[*_ ]*|\n)",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 _OF_THE_ANSWER = (
@@ -60,7 +63,8 @@ _OF_THE_ANSWER = (
     r"|сформирован|создан|написан|опира|учитыва|соответств|построен|не содерж|должен)\w*"
     r"|баз\w+ знаний|контекст\w* |предоставленн\w+|промпт\w*|инструкци\w+ (?:не|запрещ|указ|магазин|компани)"
     r"|в ответе|тон\w* ответа|если клиент|клиент\w* (?:спраш|спрос|не указ|хо[чт]|интерес|прос|пиш|написал)\w*"
-    r"|клиенту\b"
+    r"|клиенту\b|ответ\w* (?:коротк|кратк)\w*|(?:указано|сказано) в инструкци\w*|as (?:instructed|requested)"
+    r"|\bi (?:kept|used|avoided)\b"
     r"|уточните у |данных (?:о|по) .{0,40}нет|нет (?:данных|информации)"
     r"|\b(?:this|the|my) (?:reply|response|answer|message) (?:is|was|has|follows|uses|stays|keeps|avoids|does)"
     r"|knowledge base|provided|\bcontext\b|\bprompt\b|the (?:client|customer|user)\b|\btone\b"
@@ -74,7 +78,8 @@ _NOTE = re.compile(
     + r"))"
     r"|(?:источник\w*|sources?|обоснование|rationale|reasoning|confidence|уверенность|action|intent)"
     r"\W{0,3}:\s"
-    r"|(?:(?:заметка|комментарий|примечание|пометка|note|comment)s?\s+)?(?:для |к |to |for )?(?:the "
+    r"|коллеги\b[,!]|(?:p\.?\s?s\.?\s+)?(?:(?:заметка|комментарий|примечание|пометка|note|comment)s?\s+)?(?:для "
+    r"|к |to |for )?(?:the "
     r"|our )?(?:менеджер[уа]|оператор[уа]|коллег(?:а|е|и)|сотрудник(?:а|у|ов)|manager|operator|staff"
     r"|internal(?: use| note)?|служебн\w+(?: пометка| заметка)?|внутренн\w+ (?:заметка|комментарий"
     r"|пометка))\b(?!\w)[^\n:]{0,30}:)",
@@ -86,8 +91,11 @@ _BRACKET_NOTE = re.compile(
     rf"\s*[(\[](?=[^()\[\]\n]{{0,300}}(?:{_OF_THE_ANSWER}))[^()\[\]\n]{{8,300}}[)\]]", re.IGNORECASE
 )
 _SAYS_OF_ITSELF = re.compile(
-    r"\A[\s*_(]*(?:этот |данный )?ответ\w* (?:составлен|основан|сгенерирован|подготовлен|сформирован|написан)"
-    r"|\A[\s*_(]*th(?:is|e) (?:reply|response|answer) (?:is|was|follows|uses|stays|keeps|avoids)\b",
+    r"\A[\s*_(]*(?:этот |данный )?ответ\w* (?:составлен|основан|сгенерирован|подготовлен|сформирован|написан"
+    r"|соответствует инструкц|учитывает инструкц|не содержит)"
+    r"|\A[\s*_(]*th(?:is|e) (?:reply|response|answer) (?:(?:is|was) (?:based|written|generated|short|kept"
+    r"|intended|drafted)"
+    r"|follows|uses|stays|keeps|avoids)\b",
     re.IGNORECASE,
 )
 _OFFER = re.compile(
@@ -98,6 +106,11 @@ _OFFER = re.compile(
     r"|(?:adjust|shorten|rewrite|revise|rephrase|tweak|edit|modify|chang)\w*[^.!?\n]*(?:reply|response|answer"
     r"|this message|tone|draft|wording)\w*|make (?:it|this|the \w+) (?:shorter|more (?:formal|friendly|concise)"
     r"|less formal|longer))[^.!?\n]*[.!?)*_\s]*\Z",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(r"вопрос|высп(?:росили|рашива)|вызадал|вопросклиента|youasked|question|запитання|сұрақ")
+_SOURCES = re.compile(
+    r"\n\s*\W*(?:источник\w*|sources?|references|ссылки)\W*(?:\n\s*[\[\d•*-][^\n]*)+\s*\Z",
     re.IGNORECASE,
 )
 _SENTENCE_GAP = re.compile(r"(?<=[.!?…])\s+(?=\S)")
@@ -132,6 +145,7 @@ def answer_alone(text: str, question: str) -> str:
 
 def without_citations(text: str) -> str:
     """The text without references to where a fact stands."""
+    text = _SOURCES.sub("", text)
     kept = "\n".join(line if _BEGINS_LINE.match(line.strip()) else _CITATION.sub("", line) for line in text.split("\n"))
     return re.sub(r"\s+([.,!?;:])(?=\s|\Z)", r"\1", kept) if kept != text else text
 
@@ -175,7 +189,7 @@ def _without_question(text: str, question: str) -> str:
             break
         if text[: match.start()].rstrip().endswith(":"):
             continue  # a heading in the question's words
-        if said == asked or (said.endswith(asked) and _signs("вопрос") in said):
+        if said == asked or (said.endswith(asked) and _ASKED.match(said)):
             return text[match.end() :].lstrip()
     return text
 

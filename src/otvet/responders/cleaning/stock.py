@@ -30,6 +30,13 @@ _REFUSAL = re.compile(
     r"|\bviolates? (?:our|my|the) (?:content |usage |safety )?(?:polic|guideline)\w+",
     re.IGNORECASE,
 )
+_OTHER_REFUSAL = re.compile(
+    r"не могу (?:это|такое|этого) обсуждать|не могу помочь с (?:этой|такой|данной|вашей) просьб"
+    r"|на (?:эту|такую|данную) тем\w+ (?:я )?(?:говорить|общаться|отвечать|беседовать) не (?:буду|могу|хочу)"
+    r"|\b(?:cannot|can(?:'|’)?t|unable to) provide (?:any )?(?:assistance|help) with (?:that|this)"
+    r"|\b(?:must|have to) decline\b|\bflagged as (?:potentially|possibly|violating)|\busage polic(?:y|ies)\b",
+    re.IGNORECASE,
+)
 _SHORT_REFUSAL = re.compile(
     r"\A\W*(?:(?:извините|простите|к сожалению|сожалею|увы|вибачте|на жаль|кешіріңіз|sorry|i(?:'|’)?m sorry"
     r"|i am sorry|i apologi[sz]e|apologies|unfortunately)\W+)?(?:но |but |however,? |але )?"
@@ -49,7 +56,7 @@ _ERROR = re.compile(
     r"|connect)|unable to (?:generate|connect|reach)|request (?:timed out|failed)|timed? ?out\b"
     r"|connection (?:error|refused|reset|timed)"
     r"|превышен\w* (?:лимит|врем\w+ ожидания|квот\w+)|не удалось (?:сгенерировать|получить ответ"
-    r"|обработать запрос|выполнить запрос)|сервис (?:временно )?(?:недоступен|перегружен)"
+    r"|обработать запрос|выполнить запрос)|сервис (?:временно )?(?:недоступен|перегружен)\W*(?:попробуй|повтори|\Z)"
     r"|модель (?:временно )?(?:недоступна|перегружена)"
     r"|the (?:model|server|service|engine) is (?:currently )?(?:overloaded|unavailable|busy|at capacity|loading)"
     r"|service (?:temporarily )?unavailable|too many requests|internal server error|bad gateway|gateway time-?out"
@@ -62,8 +69,19 @@ _ERROR = re.compile(
     r"|недостаточно (?:токенов|кредитов)|max(?:imum)?.?tokens)\b",
     re.IGNORECASE,
 )
+_OTHER_ERROR = re.compile(
+    r"\A\W*(?:upstream (?:connect|request)|\[error\]|(?:(?:sorry|oops|извините|упс)\W+)?(?:something went wrong"
+    r"|что-то пошло не так"
+    r"|an? (?:\w+ )?error occurred)|(?:the )?(?:server|model|service) is (?:busy|overloaded)"
+    r"|недостаточно средств на балансе\W*\Z"
+    r"|you exceeded your)",
+    re.IGNORECASE,
+)
 _SELF = re.compile(
-    r"(?<!\w)(?:как|будучи|являясь|оскільки я|я\s?[—–-]?\s?(?:всего лишь |просто |лишь )?(?:большая "
+    r"(?<!\w)я\s*[—–-]?\s*(?:просто |всего лишь |только )?(?:ии|нейросеть|искусственный интеллект)(?:\s*,"
+    r"|\s+и\s+не|\s+и\s+поэтому)"
+    r"|(?<!\w)мо(?:и|их) знани\w+ (?:ограничен|заканчива|обрыва)\w*|\bmy knowledge (?:is limited|ends|only goes)\b"
+    r"|(?<!\w)(?:как|будучи|являясь|оскільки я|я\s?[—–-]?\s?(?:всего лишь |просто |лишь )?(?:большая "
     r"|это )?)(?:\s?(?:большая |ии-?)?(?:языковая|мовна|нейросетевая|языковой|языковою)\s?(?:модел\w+)?"
     r"|\s?(?:искусственн\w+ интеллект\w*|нейросеть\w*|нейронная сеть|ии-модел\w+|тілдік модель))"
     r"|(?<!\w)(?:(?:большая |большой )?языков(?:ая|ой|ую) модел(?:ь|и|ью)(?!\w)|large language model"
@@ -89,16 +107,27 @@ _TOLD = re.compile(
     r"|сообщени)\w*|(?<!\w)промпт\w*"
     r"|(?<!\w)мо(?:и|их|им|ими|ей|ю) инструкци\w+|(?<!\w)(?:по|согласно) инструкци\w+,? (?:я|мне)"
     r"|мне (?:запрещено|не разрешено|предписано|велено) (?:инструкци|говорить|отвечать|раскрывать|обсуждать)\w*"
-    r"|\bknowledge base\b|\bprovided (?:context|information|knowledge|documents?|passages?|text|data|materials?"
+    r"|\bthe context (?:do(?:es)?(?:n(?:'|’)t)?|has|contains?|provides?|says?)\b|\bknowledge base\b"
+    r"|\bprovided (?:context|information|knowledge|documents?|passages?|text|data|materials?"
     r"|excerpts?)\b|\b(?:context|documents?|passages?|information) (?:i was |you(?:'ve| have)? "
     r"|that was )?(?:given|provided)\b"
     r"|\b(?:in|from) (?:the|my) (?:given |available |current )?context\b|\bsystem (?:prompt|message"
     r"|instructions?)\b|\bmy (?:instructions|prompt|guidelines|system)\b|</?knowledge>|</?known>",
     re.IGNORECASE,
 )
+_SOURCE = re.compile(
+    r"контекст|баз\w+ знан|предоставленн(?!\w* ва[мш])|переданн\w+ мне|knowledge|\bcontext\b|\bprovided\b|<"
+    r"|білім базас",
+    re.IGNORECASE,
+)
 _TOLD_BEFORE = re.compile(
-    r"(?:\A|(?<=[.!?…]\s)|(?<=\n))(?:согласно|судя по|исходя из|на основ\w+|по|как указано в|в соответствии с"
-    r"|відповідно до|згідно з|according to|based on|as per|from|per)\s(?P<source>[^,\n.!?]{0,80}),\s*(?P<next>\S)",
+    r"(?:\A|(?<=[.!?…]\s)|(?<=\n))(?:согласно|судя по|исходя из|на основ\w+|опираясь на|по|как указано в"
+    r"|в соответствии с|відповідно до"
+    r"|згідно з|according to|based on|as per|from|per)\s(?P<source>[^,:\n.!?]{0,80})[,:]\s*(?P<next>\S)"
+    r"|(?:\A|(?<=[.!?…]\s)|(?<=\n))(?:согласно|исходя из|на основ\w+|опираясь на"
+    r"|по)\s(?P<short>предоставленн\w+ (?!ва[мш])\w+|баз\w+ знаний)\s(?P<then>\S)"
+    r"|(?:\A|(?<=[.!?…]\s)|(?<=\n))(?:в|у)\s(?P<where>(?:\w+\s)?(?:баз\w+ знан\w+|контекст\w*))\s(?:указано"
+    r"|сказано|написано|говорится|есть информация|вказано),? (?:что|о том, что|що)\s(?P<that>\S)",
     re.IGNORECASE,
 )
 _HIDDEN = re.compile(
@@ -119,19 +148,23 @@ _KINDS = (("itself", _SELF), ("told", _TOLD), ("placeholder", _HIDDEN))
 
 def is_refusal(text: str) -> bool:
     """Whether the text is a model's stock refusal."""
-    return bool(_REFUSAL.search(text) or _SHORT_REFUSAL.match(text))
+    return bool(_REFUSAL.search(text) or _OTHER_REFUSAL.search(text) or _SHORT_REFUSAL.match(text))
 
 
 def is_error(text: str, question: str) -> bool:
     """Whether the text is a program's error; not if the client asks about an error."""
-    return bool(_ERROR.search(text)) and not re.search(r"ошибк|error|помилк|лимит|limit", question, re.IGNORECASE)
+    return bool(_ERROR.search(text) or _OTHER_ERROR.search(text)) and not re.search(
+        r"ошибк|error|помилк|лимит|limit", question, re.IGNORECASE
+    )
 
 
 def without_source(text: str) -> str:
     """The text without "According to the knowledge base, " and the like at the beginning of a sentence."""
 
     def cut(match: re.Match[str]) -> str:
-        return match["next"].upper() if _TOLD.search(match["source"]) or "<" in match["source"] else match[0]
+        source = match["source"] or match["short"] or match["where"]
+        first = match["next"] or match["then"] or match["that"]
+        return first.upper() if _SOURCE.search(source) else match[0]
 
     return _TOLD_BEFORE.sub(cut, text)
 

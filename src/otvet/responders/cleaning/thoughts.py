@@ -16,6 +16,12 @@ _ANSWERS = (
 _OPENING, _CLOSING = r"[<\[◁]\s*\|?\s*", r"\s*\|?\s*[>\]▷]"
 _OPEN = rf"[<◁]\s*\|?\s*(?:\w+:)?(?:{_NAMES})\b[^<>▷\n]{{0,60}}?\s*\|?\s*[>▷]|\[(?:{_NAMES})\](?!\()"
 _CLOSE = rf"{_OPENING}/\s*(?:\w+:)?(?:{_NAMES}){_CLOSING}|{_OPENING}end_of_thought{_CLOSING}"
+_CURLY = re.compile(rf"\{{(?P<name>{_NAMES})\}}.*?\{{/(?P=name)\}}", re.DOTALL | re.IGNORECASE)
+_ASIDE = re.compile(
+    r"\A\s*[(*_]+(?:дума\w+|размышля\w+|мысл\w+|рассужда\w+|thinks?|thinking|reasoning|thoughts?)\b[^)*\n]*[)*_]+\s*"
+    r"|\A\s*Thinking\.\.\..*?\.\.\.done thinking\.\s*",
+    re.DOTALL | re.IGNORECASE,
+)
 _PAIR = re.compile(rf"(?:{_OPEN})(?:(?!{_OPEN}).)*?(?:{_CLOSE})", re.DOTALL | re.IGNORECASE)
 _LONE_CLOSE = re.compile(rf"\A.*(?:{_CLOSE})", re.DOTALL | re.IGNORECASE)
 _LONE_OPEN = re.compile(rf"(?:{_OPEN}).*\Z", re.DOTALL | re.IGNORECASE)
@@ -41,13 +47,15 @@ _BARE_FINAL = re.compile(r"\A(?:.*assistant\s*final|(?:assistant\s*)?final(?=[A-
 _BARE_CHANNEL = re.compile(r"\A\s*(?:assistant)?(?:analysis|commentary)(?=[A-ZА-ЯЁІЇЄҐӘҚ]|\s*\n)")
 
 _THOUGHT_LABEL = re.compile(
-    r"\A[\W_]*(?:thinking(?: process)?|thoughts?|reasoning|analysis|internal (?:monologue|thoughts?)|plan|step \d+"
+    r"\A[\W_]*(?:thinking(?: process)?|thoughts?|reasoning|analysis|internal (?:monologue|thoughts?)|plan|(?:step"
+    r"|шаг) \d+"
     r"|размышлени[ея]|мысл[иь]|анализ(?: запроса| вопроса)?|рассуждени[ея]|ход мыслей|думаю|план ответа"
     r"|міркування|ойлану)[\W_]*:",
     re.IGNORECASE,
 )
+_WEAK_LABEL = re.compile(r"\A[\W_]*(?:plan|план|analysis|анализ|step|шаг)\b", re.IGNORECASE)  # of an order, too
 _ANSWER_LABEL = re.compile(
-    r"^[\W_]*(?:(?:final |итоговый |финальный |окончательный )?(?:answer|reply|response|output"
+    r"^[\W_]*(?:final|(?:final |итоговый |финальный |окончательный )?(?:answer|reply|response|output"
     r"|ответ)(?: to the (?:client|customer|user)| клиенту"
     r"| для клиента)?|відповідь|жауап)[\W_]*:[*_ ]*",
     re.IGNORECASE | re.MULTILINE,
@@ -84,7 +92,8 @@ _PLANS_TO_ANSWER = (
     r"|respond|reply|mention|tell|say|keep|provide|write|use)\b"
     r"|\bso (?:the|my) (?:answer|reply|response) (?:is|should|would|will)\b|\blet me (?:think|draft|write|compose"
     r"|formulate|craft)\b"
-    r"|жауап беру(?:ім|іміз)? керек"
+    r"|жауап беру(?:ім|іміз)? керек|(?<!\w)(?:формулиру(?:ю|ем)|составл(?:ю|яю)|пишу|напишу|даю) ответ\b"
+    r"|(?<!\w)отвечу так"
 )
 _FROM_KNOWLEDGE = (
     r"(?<!\w)(?:в|согласно|по|у) (?:предоставленн\w+ )?(?:баз[еі] знан\w+|контекст[еу]|инструкци\w+"
@@ -102,7 +111,7 @@ _SENTENCE_GAP = re.compile(r"(?<=[.!?…:])\s+")
 def answer_in(text: str) -> str:
     """The answer without thoughts in tags, channels or below labels; empty if there are only thoughts."""
     text = _from_channel(text)
-    text = _SPOILER.sub("", text)
+    text = _ASIDE.sub("", _CURLY.sub("", _SPOILER.sub("", text)))
     while (shorter := _PAIR.sub("", text)) != text:
         text = shorter
     text = _LONE_CLOSE.sub("", text)
@@ -152,4 +161,6 @@ def _below_label(text: str) -> str:
     if not _THOUGHT_LABEL.match(text):
         return text
     labels = list(_ANSWER_LABEL.finditer(text))
-    return text[labels[-1].end() :] if labels else ""
+    if labels:
+        return text[labels[-1].end() :]
+    return text if _WEAK_LABEL.match(text) else text.partition("\n\n")[2]

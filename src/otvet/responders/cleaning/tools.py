@@ -9,7 +9,7 @@ _CALL = re.compile(
     r"\"(?:arguments|parameters|tool_input|tool_name|tool_calls?|function_call|tool_call_id|action_input|function"
     r"|tool)\"\s*:"
     r"|\[/?(?:TOOL|FUNCTION)_?(?:CALLS?|REQUESTS?|RESULTS?)\b|<\|?/?(?:tool|function)[\w▁ -]*[=|>]"
-    r"|<[\w:]*/?(?:invoke|parameter|function_calls|tool_use|tool_code|execute)\b|tool▁|functions\.\w+"
+    r"|<[\w:]*/?(?:invoke|parameter|function_calls|tool_use|tool_code|execute)\b|tool▁|functools\[|✿|functions\.\w+"
     r"|default_api\."
     r"|\b(?:action|действие)\s*:\s*[\w ]{1,40}\n\s*(?:action input|ввод)\s*:|```\s*(?:tool_code|tool_call|python"
     r"|bash|sql|json)\b"
