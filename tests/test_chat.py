@@ -195,7 +195,7 @@ class TestTokens:
     def test_what_is_not_told_is_estimated_and_said_to_be(
         self, shop: Shop, service: OpenAiStandin, usage: object
     ) -> None:
-        say_with_usage(service, usage, "ж" * 200, reasoning_content="ж" * 2000)
+        say_with_usage(service, usage, "жэюя" * 50, reasoning_content="ж" * 2000)
         details = shop.ask().details
         prompt = sum(TOKENIZER.count(message["content"]) for message in service.body["messages"])
         assert details["estimated"] is True

@@ -11,7 +11,7 @@ _SHOWN = 60
 _ENOUGH = 2
 """How much has to speak for a language, in words that only it has."""
 
-_SENTENCE_WORDS = 2  # of a sentence; one word may be a name
+_CLEARLY = 1.5  # times as much as for the client's own
 _MIXED_SHARE = 0.4  # of the language that most speaks for: the client mixes the two
 _SENTENCE = re.compile(r"[^.!?…\n]+[.!?…]*")
 _SENTENCE_END = re.compile(r"[.!?…]+(?=\s|$)|\n")
@@ -50,8 +50,11 @@ def check(text: str, context: Context) -> Iterator[Finding]:
         return
     known = frozenset(words_of("\n".join(_company(context)))) if "ru" in spoken else frozenset()
     text = without_links(text)
+    if _is_all_foreign(text, evidence(text, known), spoken):
+        yield Finding("language", text.strip()[:_SHOWN])
+        return
     for piece in (text, *(match[0] for match in _SENTENCE.finditer(text))):
-        if _is_foreign(evidence(piece, known), spoken, piece):
+        if _is_foreign(evidence(piece, known), spoken):
             yield Finding("language", piece.strip()[:_SHOWN])
             return
 
@@ -75,19 +78,19 @@ def _spoken(found: Mapping[str, float]) -> frozenset[str]:
     return frozenset(language for language, much in found.items() if much >= most * _MIXED_SHARE)
 
 
-def _is_foreign(found: Mapping[str, float], spoken: frozenset[str], piece: str) -> bool:
+def _is_foreign(found: Mapping[str, float], spoken: frozenset[str]) -> bool:
     ours = sum(much for language, much in found.items() if language in spoken)
     foreign = max((much for language, much in found.items() if language not in spoken), default=0)
-    words = words_of(piece)
+    return foreign >= _ENOUGH and foreign > ours * _CLEARLY
+
+
+def _is_all_foreign(text: str, found: Mapping[str, float], spoken: frozenset[str]) -> bool:
+    """Whether the text is in the other alphabet, and nothing in it speaks for the client's language."""
+    if "ru" in spoken or found.keys() <= spoken or found.keys() & spoken:
+        return False
+    words = words_of(text)
     cyrillic = sum(word[0] > "\u0250" for word in words)
-    if (
-        foreign >= 1
-        and not ours
-        and len(words) >= _SENTENCE_WORDS
-        and (cyrillic * 2 > len(words) if spoken == {"en"} else not cyrillic)
-    ):
-        return True
-    return foreign >= _ENOUGH and foreign > ours * 1.5
+    return len(words) > 1 and (cyrillic * 2 > len(words) if spoken == {"en"} else not cyrillic)
 
 
 def _in_english(text: str, context: Context) -> str:
