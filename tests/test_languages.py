@@ -1,4 +1,4 @@
-"""The languages of short texts; ``evals/languages.json`` has them, and what libraries made of them stands in decisions.md."""
+"""The languages of short texts, from ``evals/languages.json``; what libraries made of them stands in decisions.md."""
 
 import json
 from pathlib import Path
