@@ -70,7 +70,7 @@ _LATIN_WORDS = {
     " kakaya cveta cvet zavtra segodnya rublej rubley rub oplatit oplata kartoj kartoy ponyal ponyala sozhaleniyu"
     " takogo takoj"
     " eto dlya ili esli uzhe eshche esche budet privezem privezyom pochem cherez posle chto kak za po do na iz ot"
-    " ne u v s k i a no pled",
+    " ne a no pled",
     "other": "der die das und ist sind nicht haben sie wir mit für ein eine kostet lieferung stadt guten tag"
     " danke bitte auch auf"
     " le la les des est sont nous vous avec pour une coûte livraison bonjour merci oui non dans votre"
