@@ -20,10 +20,11 @@ from otvet.errors import SettingsError
 from otvet.responders.base import Context, Declined, Line, Reply, ResponderError, Sender
 from otvet.responders.chat.api import OpenAiModel
 from otvet.responders.chat.client import Client
-from otvet.responders.chat.completion import for_client, read_completion
+from otvet.responders.chat.completion import read_completion
 from otvet.responders.chat.messages import TOKENIZER, compose, compose_summary
 from otvet.responders.chat.models import from_settings
 from otvet.responders.chat.responder import RETRY_SECONDS, ChatResponder
+from otvet.responders.cleaning.clean import summary_in
 from otvet.responders.knowledge.passages import Passage
 from otvet.responders.prompt_parts import QUESTION_FLOOR, SHORTENED, escape_for_prompt
 from otvet.settings.loading import load_settings
@@ -169,7 +170,7 @@ class TestAnswer:
         ],
     )
     def test_thoughts_and_our_own_tags_are_not_for_the_client(self, said: str, text: str) -> None:
-        assert for_client(said) == text
+        assert summary_in(said) == text
 
     def test_content_in_parts(self, shop: Shop, service: OpenAiStandin) -> None:
         service.say([{"type": "text", "text": "Да, "}, {"type": "reasoning"}, {"type": "text", "text": "есть."}])
@@ -194,7 +195,7 @@ class TestTokens:
     def test_what_is_not_told_is_estimated_and_said_to_be(
         self, shop: Shop, service: OpenAiStandin, usage: object
     ) -> None:
-        say_with_usage(service, usage, "ж" * 200, reasoning_content="ж" * 2000)
+        say_with_usage(service, usage, "жэюя" * 50, reasoning_content="ж" * 2000)
         details = shop.ask().details
         prompt = sum(TOKENIZER.count(message["content"]) for message in service.body["messages"])
         assert details["estimated"] is True

@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from evals import guard, local, run
+from evals import drafts, guard, local, run
 from evals.local import Outcome, Result, measure
 from evals.questions import EVERY, FILES, KINDS, PARTS, Question, load, read
 from evals.section import Section, percent
 
 from otvet.responders.base import Line
+from otvet.responders.cleaning.clean import clean
 from otvet.responders.knowledge.passages import read_folder
+from otvet.responders.markdown import plain_text
 
 QUESTIONS = load()
 
@@ -52,6 +54,19 @@ def test_the_guard_reaches_its_aims() -> None:
     assert missed == {"tuned": [], "aside": [], "others": ["caught"], "last": ["caught"]}
     assert judged["others"].catch_rate > 0.92
     assert judged["last"].catch_rate > 0.95
+
+
+def test_the_cleaning_reaches_its_aims() -> None:
+    judged = drafts.measure()
+    assert (drafts.LEAK_AIM, drafts.LOSS_AIM) == (0.03, 0.03)
+    assert drafts.failures(judged) == []
+    assert judged["tuned"].bad >= 75
+    assert Counter(one.right for one in drafts.cases())["keep"] >= 45
+
+
+def test_the_cleaning_changes_no_ordinary_reply() -> None:
+    changed = [one.reply for one in guard.cases() if clean(one.reply, one.context) != plain_text(one.reply).strip()]
+    assert changed == []
 
 
 def test_there_are_enough_prepared_replies() -> None:
@@ -167,9 +182,10 @@ def test_no_share_is_rounded_up_to_an_aim() -> None:
 
 
 def test_the_page_is_of_today(results: list[Result]) -> None:
-    judged = guard.measure()
+    judged, drafted = guard.measure(), drafts.measure()
     for language, file in run.PAGES.items():
         shown = file.read_text(encoding="utf-8")
+        assert drafts.page(drafted, language) in shown, "run: make eval"
         assert local.page(results, language) in shown, "run: make eval"
         assert guard.page(judged, language) in shown, "run: make eval"
 

@@ -23,8 +23,8 @@ from otvet.conversations.tables import conversations, messages
 from otvet.guard.masking import Masker
 from otvet.i18n import language_of, translator
 from otvet.responders.chat.api import OpenAiModel
-from otvet.responders.chat.completion import for_client
 from otvet.responders.chat.responder import ChatResponder
+from otvet.responders.cleaning.clean import words_of
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.markdown import plain_text
@@ -236,7 +236,7 @@ def test_asked_once_more_they_still_are_no_orders(
 def test_a_model_that_obeyed_is_not_heard(obeyed: list[Left], outside: Outside, number: int, attempt: Attempt) -> None:
     left = obeyed[number]
     assert not any(secret in json.dumps(left.prompts) + left.tasks for secret in SAMPLES["secrets"])
-    if outside.name == "openai" and for_client(attempt["obeyed"]) != plain_text(attempt["obeyed"]):
+    if left.note == words_of(attempt["obeyed"]) != plain_text(attempt["obeyed"]):
         assert not TAG.search(left.note)  # our own tags are taken out, and what is left gives nothing away
         return
     assert left.note == translator(language_of(attempt["attack"]))(THANKS)

@@ -505,7 +505,7 @@ class TestConversation:
     def test_so_is_one_of_few_but_long_messages(
         self, shop: Shop, manus: ManusStandin, attempt: MemoryAttempt, clock: WatchedClock, share: float, made: int
     ) -> None:
-        manus.answer = lambda _: "ж" * round(LONGEST_TASK_TOKENS / 2 * share)  # two tokens a letter
+        manus.answer = lambda _: "жэюя" * round(LONGEST_TASK_TOKENS / 8 * share)  # two tokens a letter
         shop.ask(attempt)
         shop.ask(MemoryAttempt(clock, attempt.thread), "Ещё вопрос")
         assert (len(manus.creates), len(manus.sends)) == (made, 2 - made)

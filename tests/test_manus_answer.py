@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from otvet.responders.base import Declined
-from otvet.responders.manus.ending import TaskFailed, can_go_on, ending_in, for_client
+from otvet.responders.manus.ending import TaskFailed, can_go_on, ending_in, without_manus
 from otvet.responders.manus.events import Event, parse_event
+from otvet.responders.markdown import plain_text
 from tests.tables import every
 
 
@@ -181,10 +182,10 @@ def test_only_a_task_at_rest_is_asked_again(events: list[dict[str, Any]], rests:
 
 @every("manus_answer", "what the client gets", "text, sent")
 def test_what_the_client_gets(text: str, sent: str) -> None:
-    assert for_client(text) == sent
+    assert without_manus(plain_text(text)) == sent
 
 
 def test_the_name_is_left_in_where_it_is_somebody_elses_and_addresses_are_not() -> None:
     text = "Перчатки Manus стоят 500 ₽. Смотрите: https://manus.im/app/x"
-    assert for_client(text, may_name_manus=True) == "Перчатки Manus стоят 500 ₽."
-    assert for_client(text) == ""
+    assert without_manus(text, may_name_manus=True) == "Перчатки Manus стоят 500 ₽."
+    assert without_manus(text) == ""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from otvet.languages import language_in
+
 LANGUAGES = ("ru", "en")
 DEFAULT_LANGUAGE = "ru"
 LOCALE = Path(__file__).with_name("locale")
@@ -68,9 +70,12 @@ def N_(message: str) -> str:  # noqa: N802 - gettext's own name for it
 
 
 def language_of(text: str, otherwise: str = DEFAULT_LANGUAGE) -> str:
-    """The language of a reply to this text: Russian if it has any Cyrillic letter, English if only Latin ones."""
+    """The language of a reply to this text: Russian if it has any Cyrillic letter, English if only Latin ones.
+
+    Russian in Latin letters is Russian.
+    """
     if _CYRILLIC.search(text):
         return "ru"
     if _LATIN.search(text):
-        return "en"
+        return "ru" if language_in(text) == "translit" else "en"
     return otherwise

@@ -36,6 +36,9 @@ OTHER_DEALS_MESSAGES = 20
 OTHER_DEALS_CHARACTERS = 1000
 """Limits on the client's other deals: how many messages are read, and the length of the digest of them."""
 
+UNSEEN = frozenset(("picture", "file", "video", "sticker", "contact", "voice", "audio", "unknown"))
+"""The kinds of messages with something that no responder sees or hears."""
+
 NAME_CHARACTERS = 60
 _NO_NAME = re.compile(r"[\d\W_]+")
 
@@ -158,7 +161,9 @@ def as_line(row: Row[Any], language: str) -> Line:
     text = spoken(row.content, row.message_type, row.metadata, language)
     findings = ((row.metadata or {}).get("details") or {}).get("findings", ())
     doubted = tuple(piece for _kind, piece in findings) if row.sender_type == "assistant" else ()
-    return Line(row.sender_type, text, row.timestamp, bool(row.content.strip()), doubted, row.message_type)
+    unseen = row.message_type in UNSEEN and "transcript" not in (row.metadata or {})
+    words = bool(row.content.strip())
+    return Line(row.sender_type, text, row.timestamp, words, doubted, row.message_type, unseen)
 
 
 async def with_knowledge(context: Context, knowledge: Knowledge) -> tuple[Context, bool]:

@@ -11,9 +11,10 @@ from otvet.guard import guard, leaks
 from otvet.guard.finding import KEY_KIND, Finding
 from otvet.guard.masking import Masker, Restored, Restorer
 from otvet.i18n import _
-from otvet.responders.base import Context, Line, Reply, Responder, ResponderError, Summariser
+from otvet.responders.base import Context, Line, Reply, Responder, ResponderError, Summariser, Unclean
 from otvet.responders.prompt_parts import digest
 from otvet.storage.spending import UNITS
+from otvet.storage.storable import storable, storable_number
 from otvet.turns.attempts import REPLIED, WRITINGS, Attempt, AttemptLog
 
 log = structlog.get_logger(__name__)
@@ -21,6 +22,7 @@ log = structlog.get_logger(__name__)
 DIGEST_CHARACTERS = 1500
 SUMMARY_CHARACTERS = 3000  # a model is asked for a hundred words, and may write more
 HIDDEN = "***"
+_PIECE_CHARACTERS = 200
 
 Guard = Literal["strict", "note", "off"]
 
@@ -117,15 +119,34 @@ class ReplyWriter:
 
     async def _ask(self, responder: Responder, context: Context, attempt: Attempt) -> Reply | None:
         """The responder's reply with the personal data restored. If it fails, ends the attempt and returns None."""
+        restorer = None
         try:
             masked, restorer = self._mask(context) if responder.outside else (context, None)
-            reply = await responder.reply(masked, attempt)
-            return replace(reply, text=leaks.tidy(_restored(reply.text, restorer).text, self._checks.limit))
+            return self._as_stored(await responder.reply(masked, attempt), restorer)
         except StorageError:
             raise  # not the responder's fault: the turn is begun again, and the attempt's facts are not lost
+        except Unclean as error:
+            await self._refuse_unclean(attempt, error, restorer, context)
+            return None
         except Exception as error:
             _end_failed(attempt, error, turn=context.turn_id)
             return None
+
+    def _as_stored(self, reply: Reply, restorer: Restorer | None) -> Reply:
+        """A reply in the form in which it is stored: whatever the service said beside it, every database takes it."""
+        text = leaks.tidy(_restored(reply.text, restorer).text, self._checks.limit)
+        return replace(reply, text=text, model=storable(reply.model), details=storable(reply.details))
+
+    async def _refuse_unclean(
+        self, attempt: Attempt, error: Unclean, restorer: Restorer | None, context: Context
+    ) -> None:
+        """Keep what was written, for the next writing and for staff; a secret in it is hidden."""
+        text = leaks.tidy(_restored(error.text, restorer).text, self._checks.limit)
+        findings = [Finding(error.kind, leaks.tidy(error.piece, _PIECE_CHARACTERS) or str(error))]
+        findings += [one for one in leaks.check(text, context, self._checks.secrets) if one.kind == KEY_KIND]
+        log.info("a draft was refused", turn=context.turn_id, responder=attempt.responder, found=[error.kind])
+        spent = _cost_without_reply(attempt, error)
+        await attempt.refuse(_without_secrets(text, findings) or HIDDEN, findings, spent)
 
     async def _summary(self, summariser: Summariser, context: Context, attempt: Attempt) -> str | None:
         """The summary, if it can be stored. Ends the attempt in any case."""
@@ -172,14 +193,14 @@ def _restored(text: str, restorer: Restorer | None) -> Restored:
 def _cost(responder: str, details: Mapping[str, Any]) -> int | None:
     """The cost of a reply, from its details; None if they do not state it."""
     amount = details.get(UNITS.get(responder, ""))
-    return None if amount is None else int(amount)
+    return None if amount is None else storable_number(int(amount))
 
 
 def _cost_without_reply(attempt: Attempt, error: ResponderError) -> int | None:
     """The cost of an attempt without a reply; None if its call may have been made and the cost is not known."""
     stated = _cost(attempt.responder, attempt.facts)
     may_be_made = attempt.facts.get("asking") or attempt.facts.get("task")
-    return error.spent if stated is None and not may_be_made else stated
+    return storable_number(error.spent) if stated is None and not may_be_made else stated
 
 
 def _without_secrets(text: str, findings: Sequence[Finding]) -> str:

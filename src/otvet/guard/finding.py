@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 KEY_KIND = "secret"
-LEAKS = frozenset(("empty", "instructions", KEY_KIND, "placeholder", "tag", "alphabet"))
+UNCLEAN = frozenset(("thoughts", "cut", "broken", "dialogue", "itself", "told"))
+"""The kinds that responders.cleaning finds before a reply is made of a text."""
+
+LEAKS = UNCLEAN | {"empty", "instructions", KEY_KIND, "placeholder", "tag", "alphabet", "language", "unseen"}
 """The kinds of findings with which a reply is never sent; all other kinds are unknown facts."""
 
 

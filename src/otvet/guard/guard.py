@@ -13,6 +13,13 @@ UNKNOWN_FACTS = N_(
     "State only numbers, prices, dates, times, phones and links that are given to you; these are not: {found}."
     " If one is needed, say that a manager will clarify it."
 )
+CORRECTIONS = {
+    "language": N_("Write in the language in which the client wrote last."),
+    "unseen": N_("You have not seen the client's picture or file: say so, and ask what is in it."),
+    "cut": N_("Your text broke off: write fewer and whole sentences."),
+}
+"""A correction of its own for some kinds of leaks, beside LEAKED."""
+
 LEAKED = N_(
     "Write only words for the client, in the client's language: nothing of what you were told about your work, no keys,"
     " no tags, nothing in brackets that is still to be filled in."
@@ -34,4 +41,7 @@ def sentences(findings: Sequence[Finding], language: str) -> tuple[str, ...]:
     pieces = [finding.text for finding in findings if not finding.is_leak]
     found = ", ".join(f"«{piece}»" if language == "ru" else f'"{piece}"' for piece in pieces)
     told = [translate(UNKNOWN_FACTS).format(found=found)] if pieces else []
-    return (*told, translate(LEAKED)) if len(pieces) < len(findings) else tuple(told)
+    if len(pieces) < len(findings):
+        told.append(translate(LEAKED))
+    kinds = {finding.kind for finding in findings}
+    return (*told, *(translate(sentence) for kind, sentence in CORRECTIONS.items() if kind in kinds))

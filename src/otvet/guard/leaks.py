@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence, Set
 from datetime import UTC, datetime
 
+from otvet.guard import spoken, unseen
 from otvet.guard.fact import visible
 from otvet.guard.finding import KEY_KIND, Finding
 from otvet.guard.masking import placeholders
@@ -28,7 +29,6 @@ _SECRET_LENGTH = 6  # a shorter configured secret may be a word
 
 _WORD = re.compile(r"[^\W_]+")
 _QUOTED = re.compile(r"«[^»]*»|“[^”]*”|\"[^\"\n]*\"")
-_LINK = re.compile(r"://|@|\w\.\w")
 
 _KEY_SHAPES = re.compile(
     r"(?<!\w)(?:sk|pk|rk)[-_][\w-]{16,}"
@@ -76,15 +76,7 @@ _MACHINE = re.compile(
 _NOTHING = frozenset(("null", "none", "nil", "undefined", "nan", "true", "false", "n/a", "{}", "[]", '""'))
 """Texts that programs write for "no text"."""
 
-_SENTENCE_END = re.compile(r"[.!?…]+(?=\s|$)|\n")
-_CYRILLIC_WORD = re.compile(r"[а-яё]{2,}", re.IGNORECASE)
-_ENGLISH_WORDS = (
-    "the a an and or of to in on for with from at by is are was be we you i it our your this that yes no not can do"
-    " have will please thank thanks hello hi"
-)
-_ENGLISH = frozenset(_ENGLISH_WORDS.split())
-
-_NOBODY = Line("client", "", datetime(2000, 1, 1, tzinfo=UTC))
+_NOBODY = Line("client", "", datetime(2000, 1, 1, tzinfo=UTC), unseen=True)
 _FRAME = re.sub(r"<[^>]*>", " . ", write_prompt(Context(0, 0, 0, (), (_NOBODY,), "en", "")))
 """The prompt's own words, without a conversation."""
 
@@ -111,7 +103,8 @@ def check(text: str, context: Context, secrets: Iterable[str] = ()) -> list[Find
         *_secrets(text, secrets),
         *(Finding("placeholder", piece) for piece in _blanks(text, context)),
         *(Finding("tag", piece) for piece in _tags(text, context)),
-        *_alphabets(text, context),
+        *(list(spoken.check(text, context)) or _alphabets(text, context)),
+        *unseen.check(text, context),
     ]
     return list(dict.fromkeys(found))
 
@@ -198,15 +191,16 @@ def _closed(text: str) -> str:
 
 
 def _alphabets(text: str, context: Context) -> Iterator[Finding]:
-    """Words in an alphabet or a language that the conversation does not use."""
+    """Words in an alphabet that the conversation does not use."""
     foreign = _written_in(text)
     if foreign:
-        used = _written_in("\n".join(_all_texts(context)))
+        used = {
+            *_written_in("\n".join(_all_texts(context))),
+            *(["CYRILLIC"] if spoken.languages(context) - {"en"} else []),
+        }
         for alphabet, words in foreign.items():
             if alphabet not in used:
                 yield Finding("alphabet", words[0])
-    if context.language == "ru" and (said := _in_english(text, context)):
-        yield Finding("alphabet", said[:_SHOWN])
 
 
 def _written_in(text: str) -> dict[str, list[str]]:
@@ -228,26 +222,6 @@ def _alphabet(char: str) -> str:
         return ""
     name = unicodedata.name(char, "").partition(" ")[0]
     return name if name in _ALPHABETS else ""
-
-
-def _in_english(text: str, context: Context) -> str:
-    """The English words of the first sentence that is not Russian, apart from names and the conversation's words."""
-    if _latin_words(context.question_text) and not _CYRILLIC_WORD.search(context.question_text):
-        return ""
-    known = set(re.findall(r"[a-z]+", "\n".join(_all_texts(context)).casefold()))
-    for sentence in _SENTENCE_END.split(text):
-        strange = [word for word in _latin_words(sentence) if word.casefold() not in known]
-        plain = [word for word in strange if word.islower() and len(word) > 2]
-        russian = len(_CYRILLIC_WORD.findall(sentence))
-        english = len(plain) > 1 or any(word.casefold() in _ENGLISH for word in strange)
-        if english and len(plain) >= russian:
-            return " ".join(strange)
-    return ""
-
-
-def _latin_words(text: str) -> list[str]:
-    words = (word for word in text.split() if not _LINK.search(word))
-    return [word for text in words for word in re.findall(r"[A-Za-z]+", text)]
 
 
 def _all_texts(context: Context) -> Iterator[str]:

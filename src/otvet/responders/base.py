@@ -18,6 +18,7 @@ class Line:
     words: False if the text is only a name for media, such as a picture.
     doubted: the unknown facts in a reply of the assistant that was sent all the same.
     kind: the type of the message: "text", or amoCRM's name for the media.
+    unseen: a picture or file came with it, which no responder sees.
     """
 
     sender: Sender
@@ -26,6 +27,7 @@ class Line:
     words: bool = True
     doubted: tuple[str, ...] = ()
     kind: str = "text"
+    unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ class Context:
         """Whether the client sent only voice messages, pictures and the like."""
         return not any(line.words for line in self.question)
 
+    @property
+    def has_unseen(self) -> bool:
+        """Whether the client sent a picture or file, which no responder sees."""
+        return any(line.unseen for line in (*self.history, *self.question) if line.sender == "client")
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -91,6 +98,20 @@ class ResponderError(ServiceError):
 
 class Declined(ResponderError):
     """The responder works, but refuses to reply to this text; it can be asked the next question."""
+
+
+class Unclean(Declined):
+    """What the responder wrote is no text for a client; it may write it anew.
+
+    kind, piece: what was found, and where it stands; the piece is empty if it is the whole text.
+    text: what was written.
+    """
+
+    def __init__(self, message: str, *, kind: str, piece: str, text: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.piece = piece
+        self.text = text
 
 
 class NoVerdict(ResponderError):

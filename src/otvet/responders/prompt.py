@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from otvet.responders.base import Context, Line
-from otvet.responders.prompt_parts import Parts, Tokenizer, render_line, render_passage, tag
+from otvet.responders.prompt_parts import UNSEEN, Parts, Tokenizer, render_line, render_passage, tag
 
 TOKEN_LIMIT = 4600
 """The estimated tokens of a prompt: Manus takes about 5,000, and its way of counting is not public."""
@@ -51,7 +51,7 @@ def _render(parts: Parts) -> str:
         tag("conversation", _messages(parts.history)),
         f"<question>\n{_messages(parts.question)}\n</question>",
         _refused(parts),
-        f"{_FACTS} {_TASK}" if parts.passages else _TASK,
+        " ".join(filter(None, [UNSEEN if parts.unseen else "", _FACTS if parts.passages else "", _TASK])),
     ]
     return "\n\n".join(filter(None, sections))
 

@@ -49,6 +49,11 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 
+UNSEEN = (
+    "You do not see or hear the pictures, files, videos and recordings of this conversation: a name in square brackets"
+    " is all that you have of one. Never write as if you had seen it, and do not confirm what it shows."
+)
+
 _SUMMARY = (
     "Below is the older part of a conversation between a client and a company. Write in {language} what one must know "
     "to go on with it, in at most 100 words: what the client wants and said of themselves, what was offered, agreed "
@@ -106,6 +111,7 @@ class Parts:
     draft, findings: a refused reply and the reasons, if the reply has to be written again.
     question: its newest messages that fit; the newest one is shortened if it alone does not fit.
     earlier: a summary or digest of the messages before ``history``; empty if there are none.
+    unseen: the client sent a picture or file.
     """
 
     tokenizer: Tokenizer
@@ -118,6 +124,7 @@ class Parts:
     passages: tuple[Passage, ...] = ()
     earlier: str = ""
     history: tuple[Line, ...] = ()
+    unseen: bool = False
 
     @classmethod
     def fixed(cls, context: Context, tokenizer: Tokenizer, limit: float) -> "Parts":
@@ -130,6 +137,7 @@ class Parts:
             render_facts(context.known, tokenizer, limit * KNOWN_SHARE),
             tokenizer.beginning(escape_for_prompt(context.draft.strip()), half),
             _findings(context.findings, tokenizer, half),
+            unseen=context.has_unseen,
         )
 
     def filled(self, context: Context, taken: float) -> "Parts":

@@ -33,6 +33,12 @@ def cut(text: str, limit: int) -> str:
     return whole_words or text[:limit]
 
 
+def last_whole(text: str) -> str:
+    """The text up to the end of its last whole sentence or line; empty if it has none."""
+    ends = [end for end in _ends(text) if end < len(text) or text[end - 1] in ".!?…"]
+    return text[: ends[-1]].rstrip() if ends else ""
+
+
 def _ends(text: str) -> list[int]:
     return [match.end() for match in _END.finditer(text) if _ends_here(text, match)]
 

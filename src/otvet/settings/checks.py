@@ -16,6 +16,7 @@ from otvet.settings import deal_filter, working_hours
 from otvet.settings.by_channel import WAYS, ways_in
 
 RESPONDERS = ("manus", "openai", "knowledge")
+PROXIES = ("http", "https", "socks5", "socks5h")
 AS_ALWAYS, SILENT = "answer", "silent"
 LEAST_SECRET = 16  # characters, in a setting or in the key file
 
@@ -59,6 +60,27 @@ def long_secret(value: SecretStr | None) -> SecretStr | None:
     if value and len(value.get_secret_value()) < LEAST_SECRET:
         raise ValueError(_("give at least 16 characters of chance, such as those of: openssl rand -base64 32"))
     return value
+
+
+def key(value: SecretStr | None) -> SecretStr | None:
+    """A key without the blanks and line breaks that were copied with it; None if nothing else is there."""
+    held = value.get_secret_value().strip() if value else ""
+    return SecretStr(held) if held else None
+
+
+def proxy(value: SecretStr | None) -> SecretStr | None:
+    """The address of a proxy."""
+    held = value.get_secret_value().strip() if value else ""
+    if not held:
+        return None
+    try:
+        parts = urlsplit(held)
+        usable = parts.scheme in PROXIES and parts.hostname and parts.port != 0 and parts.path in ("", "/")
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(_("give an address such as socks5://127.0.0.1:1080 or http://NAME:PASSWORD@HOST:3128"))
+    return SecretStr(held)
 
 
 def headers_in(text: str) -> dict[str, str]:

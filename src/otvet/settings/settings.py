@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     amocrm_calls_a_second: int = Field(
         6, ge=1, le=1000, description=N_("How often amoCRM is called by all processes together; its own limit is 7.")
     )
-    manus_api_key: SecretStr | None = Field(
+    manus_api_key: Annotated[SecretStr | None, AfterValidator(checks.key)] = Field(
         None, description=N_("The Manus API key; without it replies come from the knowledge folder.")
     )
     manus_base_url: Address = Field("https://api.manus.ai", description=N_("The address of the Manus API."))
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     openai_base_url: Address | None = Field(
         None, description=N_("The address of a chat-completions endpoint, up to /v1; docs/models.md has recipes.")
     )
-    openai_api_key: SecretStr | None = Field(
+    openai_api_key: Annotated[SecretStr | None, AfterValidator(checks.key)] = Field(
         None,
         description=N_("The API key for it; for GigaChat the authorization key. A server of your own may need none."),
     )
@@ -144,6 +144,13 @@ class Settings(BaseSettings):
     openai_ca_file: Path | None = Field(
         None, description=N_("A PEM file of certificates to trust besides the system's, such as GigaChat's root.")
     )
+    openai_proxy: Annotated[SecretStr | None, AfterValidator(checks.proxy)] = Field(
+        None,
+        description=N_(
+            "A proxy for the model alone: http://, https:// or socks5://, with NAME:PASSWORD@ if it needs them; without"
+            " it HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment hold."
+        ),
+    )
     openai_client: Literal["openai", "gigachat", "gigachat-b2b", "gigachat-corp"] = Field(
         "openai",
         description=N_(
@@ -155,7 +162,7 @@ class Settings(BaseSettings):
         None,
         description=N_("The address of an OpenAI-compatible endpoint, up to /v1, that writes down voice messages."),
     )
-    transcribe_api_key: SecretStr | None = Field(
+    transcribe_api_key: Annotated[SecretStr | None, AfterValidator(checks.key)] = Field(
         None, description=N_("The API key for it; a server of your own may need none.")
     )
     transcribe_model: str | None = Field(

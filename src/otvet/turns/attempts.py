@@ -16,6 +16,7 @@ from otvet.i18n import N_, _
 from otvet.storage import spending
 from otvet.storage.database import Database
 from otvet.storage.engines import Id, Json, UtcDateTime, insert, metadata
+from otvet.storage.storable import storable
 from otvet.turns.turn import Turn, turns
 
 attempts = sa.Table(
@@ -87,7 +88,7 @@ class Attempt:
         self._log = log
 
     async def remember(self, **facts: Any) -> None:
-        self.facts = {**self.facts, **facts}
+        self.facts = {**self.facts, **storable(facts)}
         await self._log.store(self)
 
     async def keep_thread(self, thread: str | None) -> None:

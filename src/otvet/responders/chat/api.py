@@ -3,23 +3,20 @@
 Source: https://platform.openai.com/docs/api-reference/chat/create
 """
 
-import json
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from otvet.errors import SettingsError
 from otvet.i18n import _
-from otvet.responders.base import Declined, ResponderError
+from otvet.responders.base import ResponderError
+from otvet.responders.chat.body import read_body
 from otvet.responders.chat.client import Client
-from otvet.responders.chat.completion import by_status, not_a_model, too_late, unreachable
+from otvet.responders.chat.completion import by_words, not_a_model, retry_after, too_late, unreachable
 from otvet.responders.chat.messages import Message
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
-
-_NO_CREDIT = "insufficient_quota"  # as the error's type; older answers have it as the code
-_FILTERED = "content_filter"
 
 
 class OpenAiModel:
@@ -29,6 +26,7 @@ class OpenAiModel:
     temperature: None: not sent. It is left out too once the model has refused it.
     extra: further fields of the request; they win over ours.
     trust: the certificates to accept; None: the system's.
+    proxy: the address of a proxy for this service alone; None: that of the environment.
     """
 
     def __init__(
@@ -41,10 +39,13 @@ class OpenAiModel:
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,
         trust: ssl.SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
         if api_key and not (api_key.isascii() and api_key.isprintable()):
             raise SettingsError(_("OTVET_OPENAI_API_KEY has characters that no key has; copy it anew."))
-        self._client = Client(base_url, api_key, trust=trust)  # no retries: the caller knows how much time is left
+        self._client = Client(
+            base_url, api_key, trust=trust, proxy=proxy
+        )  # no retries: the caller knows how much time is left
         self._model = model
         self._headers = dict(headers or {})
         self._extra = dict(extra or {})
@@ -83,7 +84,7 @@ class OpenAiModel:
                 extra_headers={**self._client.headers, **self._headers},
                 timeout=seconds,
             )
-            return json.loads(response.http_response.content), None
+            return read_body(response.http_response.content), None
         except openai.APIStatusError as error:
             return None, error
         except openai.APITimeoutError:
@@ -105,6 +106,6 @@ class OpenAiModel:
 
 
 def _reason(error: "APIStatusError") -> ResponderError:
-    if error.code == _FILTERED:
-        return Declined(_("The model refused to answer this."), status=error.status_code)
-    return by_status(error.status_code, out_of_credit=_NO_CREDIT in (error.type, error.code))
+    told = error.body if isinstance(error.body, dict) else {}
+    words = {"message": error.message, **told, "code": error.code, "type": error.type, "status": None}
+    return by_words(words, error.status_code, retry_after(error.response.headers.get("retry-after")))

@@ -21,15 +21,23 @@ class Client:
 
     api_key: sent as ``Authorization: Bearer``; None if the address needs none.
     trust: the certificates to accept; None: the system's.
+    proxy: the address of a proxy (http, https or socks5) for these calls alone; None: that of the environment.
     """
 
     def __init__(
-        self, base_url: str, api_key: str | None, *, trust: ssl.SSLContext | None = None, max_retries: int = 0
+        self,
+        base_url: str,
+        api_key: str | None,
+        *,
+        trust: ssl.SSLContext | None = None,
+        max_retries: int = 0,
+        proxy: str | None = None,
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
         self._trust = trust
         self._max_retries = max_retries
+        self._proxy = proxy
         self._client: AsyncOpenAI | None = None
         self._opening = asyncio.Lock()
 
@@ -64,6 +72,7 @@ class Client:
             http_client=httpx2.AsyncClient(
                 verify=self._trust or httpx2.create_ssl_context(),
                 follow_redirects=False,
+                proxy=self._proxy,
                 # Many connections: a question that waits for one spends its budget, while an open one costs little.
                 limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=20),
             ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from otvet.responders.base import Context, Line
 from otvet.responders.knowledge.passages import Passage
 from otvet.responders.prompt_parts import (
+    UNSEEN,
     Parts,
     Tokenizer,
     escape_for_prompt,
@@ -76,7 +77,11 @@ def compose_summary(lines: Sequence[Line], before: str, language: str, limit: fl
 def _system(parts: Parts) -> Message:
     sections = [
         parts.instructions,
-        " ".join(filter(None, [_DATA, _MANAGER, _KNOWLEDGE, _REVIEW if parts.findings else ""])),
+        " ".join(
+            filter(
+                None, [_DATA, _MANAGER, _KNOWLEDGE, UNSEEN if parts.unseen else "", _REVIEW if parts.findings else ""]
+            )
+        ),
         tag("known", parts.known),
         tag("summary", parts.earlier),
         tag("knowledge", "\n".join(map(render_passage, parts.passages))),

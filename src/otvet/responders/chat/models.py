@@ -61,6 +61,7 @@ def _openai(settings: Settings) -> Model:
         headers=headers_in(_secret(settings.openai_headers) or ""),
         extra=extra,
         trust=_trust(settings.openai_ca_file) if settings.openai_ca_file else None,
+        proxy=_secret(settings.openai_proxy),
     )
 
 
@@ -68,6 +69,10 @@ def _gigachat(settings: Settings, scope: str, load: Callable[..., Library] | Non
     key = _secret(settings.openai_api_key)
     if key is None:
         raise SettingsError(_("OTVET_OPENAI_CLIENT is gigachat; set OTVET_OPENAI_API_KEY to its authorization key"))
+    if settings.openai_proxy:
+        raise SettingsError(
+            _("OTVET_OPENAI_PROXY: GigaChat's own client knows only HTTPS_PROXY; set that, and NO_PROXY for amoCRM")
+        )
     temperature, extra = _extra(settings)
     return GigaChatModel(
         key,

@@ -8,7 +8,6 @@ from itertools import takewhile
 from otvet.i18n import _
 from otvet.responders.base import Declined, ResponderError
 from otvet.responders.manus.events import AssistantMessage, ErrorMessage, Event, StatusUpdate
-from otvet.responders.markdown import plain_text
 
 # https://open.manus.ai/docs/v2/task-lifecycle has the first; newer clients also know the second (unverified).
 _ASKS_THE_CLIENT = {"messageAskUser", "cascadeAskUser"}
@@ -82,12 +81,12 @@ def said(message: AssistantMessage) -> str:
     return "\n".join([message.text, *choices])
 
 
-def for_client(text: str, *, may_name_manus: bool = False) -> str:
-    """The reply as plain text without Manus's name and addresses; it may be empty.
+def without_manus(text: str, *, may_name_manus: bool = False) -> str:
+    """A plain text without Manus's name and addresses; it may be empty.
 
     may_name_manus: leave the name in, because here it means something else, such as a product of the company.
     """
-    lines = [_without_manus(line, may_name_manus) for line in plain_text(text).split("\n")]
+    lines = [_without_manus(line, may_name_manus) for line in text.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line for line in lines if line is not None)).strip()
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from otvet.responders.base import Context, Line
-from otvet.responders.manus.ending import for_client, said
+from otvet.responders.cleaning.clean import words_of
+from otvet.responders.manus.ending import said, without_manus
 from otvet.responders.manus.events import AssistantMessage, Event, UserMessage
 from otvet.responders.prompt import TOKEN_LIMIT, TOKENIZER, write_prompt
 
@@ -52,9 +53,11 @@ def was_told(instructions: str, events: Sequence[Event]) -> bool:
 def _unseen(history: Sequence[Line], events: Sequence[Event]) -> Sequence[Line]:
     """The history after the last reply of Manus that reached the client; all of it if there is no such reply."""
     written = [said(event) for event in events if isinstance(event, AssistantMessage)]
-    replies = {_words(for_client(text, may_name_manus=may)) for text in written for may in (True, False)}
+    cleaned = list(map(words_of, written))
+    replies = {_words(without_manus(text, may_name_manus=may)) for text in cleaned for may in (True, False)}
     for index in range(len(history) - 1, -1, -1):
-        if history[index].sender == "assistant" and _words(history[index].text) in replies:
+        text = _words(history[index].text)  # of a reply that repeated the question the client got only the end
+        if history[index].sender == "assistant" and text and any(reply.endswith(text) for reply in replies):
             return history[index + 1 :]
     return history
 

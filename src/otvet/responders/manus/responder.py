@@ -11,6 +11,7 @@ from otvet.clock import Clock
 from otvet.errors import ServiceError
 from otvet.i18n import _
 from otvet.responders.base import Attempt, Context, Declined, NoVerdict, Reply, ResponderError, Unavailable
+from otvet.responders.cleaning.clean import clean, company_texts
 from otvet.responders.manus.api import (
     INVALID_ARGUMENT,
     NOT_FOUND,
@@ -23,7 +24,7 @@ from otvet.responders.manus.api import (
     is_about_credits,
     without_credits,
 )
-from otvet.responders.manus.ending import TaskFailed, can_go_on, for_client, names_manus
+from otvet.responders.manus.ending import TaskFailed, can_go_on, names_manus, without_manus
 from otvet.responders.manus.events import Event
 from otvet.responders.manus.polling import DETAIL, LIST_MESSAGES, Answer, Asked, Budget, Poller, RateLimit, maybe_asked
 from otvet.responders.manus.question import LONGEST_TASK_EVENTS, follow_up, is_long, was_told
@@ -292,11 +293,7 @@ def _without_instructions(context: Context) -> Context:
 
 def _sendable(answer: Answer, context: Context) -> str:
     """The answer for the client. Manus's name stays in it if the company's own texts have that name."""
-    told = [
-        *(text for one in context.knowledge for text in (one.heading, one.text)),
-        *(value for _name, value in context.known),
-    ]
-    cleaned = for_client(answer.text, may_name_manus=any(map(names_manus, told)))
+    cleaned = without_manus(clean(answer.text, context), may_name_manus=any(map(names_manus, company_texts(context))))
     if not cleaned:
         raise NoVerdict(_("Manus's answer holds nothing for the client."))
     return cleaned
