@@ -76,7 +76,7 @@ def _without_signs(text: str) -> tuple[str, str]:
     """The text with its emojis taken out, and these."""
     signs = "".join(char for char in text if unicodedata.category(char) == "So" or char in _ASKING + _UNHAPPY)
     kept = (
-        " " if char in signs or unicodedata.category(char) in ("Sk", "Mn", "Cf") and char not in "й" else char
+        " " if char in signs or (unicodedata.category(char) in ("Sk", "Mn", "Cf") and char not in "й") else char
         for char in text
     )
     return "".join(kept), signs
