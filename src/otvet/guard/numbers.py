@@ -54,10 +54,14 @@ _LIST_MARK = re.compile(r"(?:^|\n)[ \t]*\d{1,2}[.)](?=\s)")
 
 _HOUR = (("minute", 60.0),)
 _MINUTE = (("minute", 1.0),)
-_PIECE = (("piece", 1),)
-_THOUSAND_ROUBLES = (("RUB", 1000.0),)
-_MAY_BE_THOUSANDS = re.compile(r"(?:цен\w+|стои\w+|обойд\w+|выйдет|отда\w+|уступ\w+)\s(?:за\s|в\s|где-то\s|около\s|примерно\s)?\Z")
-_A_THOUSAND = re.compile(r"(?<=стоит )штуку(?![а-яё])|(?<=обойдется в )штуку(?![а-яё])|(?<=обойдётся в )штуку(?![а-яё])")
+_PIECE: tuple[units.Amount, ...] = (("piece", 1),)
+_THOUSAND_ROUBLES: tuple[units.Amount, ...] = (("RUB", 1000.0),)
+_MAY_BE_THOUSANDS = re.compile(
+    r"(?:цен\w+|стои\w+|обойд\w+|выйдет|отда\w+|уступ\w+)\s(?:за\s|в\s|где-то\s|около\s|примерно\s)?\Z"
+)
+_A_THOUSAND = re.compile(
+    r"(?<=стоит )штуку(?![а-яё])|(?<=обойдется в )штуку(?![а-яё])|(?<=обойдётся в )штуку(?![а-яё])"
+)
 _JOINT = re.compile(r"(?:(?<![^\W\d_]{4})\.)? ?(?:и )?")
 _REST_OF_THOUSAND = re.compile(rf"\s(?:(\d{{1,3}})(?!\d| \d{{3}}|[.,]\d)|({spelled.SPELLED.pattern}))")
 
@@ -82,6 +86,16 @@ def implied(text: str) -> Iterator[Key]:
             yield from amounts(1, units.amounts_of(match[1]))
     if _FREE.search(text):
         yield from ((code, 0.0) for code in ("RUB", "USD", "EUR"))
+
+
+def counted(text: str) -> set[float]:
+    """The numbers of a text that count something, also small ones: all but prices and percentages."""
+    return {
+        number.values[0]
+        for number in _with_units(text)
+        if not number.currency and ("percent", 1) not in number.unit and number.values[0] % 1 == 0
+        if not units.JOINED.match(text, number.start)
+    }
 
 
 def figures(text: str) -> Iterator[Key]:

@@ -57,7 +57,7 @@ _MONEY = "чирик червон полтинник полтос стольни
 
 _KAZAKH = "бір екі үш төрт бес алты жеті сегіз тоғыз он жиырма отыз қырық елу алпыс жетпіс сексен тоқсан"
 _KAZAKH_VALUES = (*range(1, 11), *range(20, 100, 10))
-_KAZAKH_CASES = ("", *"ден дан тен тан нен нан ге ға ке қа де да те та дің тің".split())
+_KAZAKH_CASES = ("", *"ден дан тен тан нен нан ге ға ке қа де да те та дің тің".split())  # noqa: SIM905
 _NUMBERS = {word: float(value) for value, words in _WORDS.items() for word in words.split()} | {
     word + case: float(value)
     for word, value in zip(_KAZAKH.split(), _KAZAKH_VALUES, strict=True)
@@ -66,7 +66,8 @@ _NUMBERS = {word: float(value) for value, words in _WORDS.items() for word in wo
 
 MULTIPLIERS = {
     100.0: r"сот(?:ня|ни|ню|ен|ней|ням)|hundred|жүз(?:ден|ге|де)?",
-    1_000.0: r"тыс(?:яч\w*|\.)?|thousand|тыщ\w*|тисяч\w*|кос(?:арь|ар[яеюё]\w*|арик\w*)|тыр(?!\w)|мың(?:нан|ға|да|ның)?",
+    1_000.0: r"тыс(?:яч\w*|\.)?|thousand"
+    r"|тыщ\w*|тисяч\w*|кос(?:арь|ар[яеюё]\w*|арик\w*)|тыр(?!\w)|мың(?:нан|ға|да|ның)?",
     1_000_000.0: r"млн\.?|миллион\w*|million|мільйон\w*|лям(?:а|ов)?(?!\w)",
     1_000_000_000.0: r"млрд\.?|миллиард\w*|billion",
 }
@@ -116,15 +117,20 @@ def _any_of(words: Iterable[str]) -> str:
 LETTER = "a-zа-яёіїєґәғқңөұүһ'"
 """What a word may go on with, for a class of a pattern."""
 
-_OTHER_SENSES = frozenset("он онда онға оны бес беске беста бесте десятка сьома дің".split())
+_OTHER_SENSES = frozenset("он онда онға оны бес беске беста бесте десятка сьома дің".split())  # noqa: SIM905
 """Words that mean a number only beside another number word: "он" is ten in Kazakh and "he" in Russian."""
 
-_GENITIVE = "|".join(rf"(?<=\b{before}\s)" for before in "от до около более менее свыше порядка больше меньше из".split())
+_BEFORE_ONE = "от до около более менее свыше порядка больше меньше из"
+_GENITIVE = "|".join(rf"(?<=\b{before}\s)" for before in _BEFORE_ONE.split())
 _OF_ONE = rf"(?:{_GENITIVE})(?:тысячи|тыщи|сотни|миллиона)"
 _more = rf"{_any_of((*_NUMBERS, *_ONE_OF_THEM.split()))}|{_MULTIPLIER.pattern}|с\sполовиной|and\sa\shalf|жарым"
 _word = _any_of((*(_NUMBERS.keys() - _OTHER_SENSES), *_ONE_OF_THEM.split()))
-_beside = rf"(?:{_any_of(_OTHER_SENSES)})(?= (?:{_any_of(_KAZAKH.split())}|мың|жүз|теңге|тг|күн|сағат|минут|дана|адам|пайыз))"
-SPELLED = re.compile(rf"\b(?:{_word}|{_beside}|{_OF_ONE})(?![{LETTER}])(?:(?: |(?<=ty)-)(?:{_more})(?![{LETTER}])){{0,7}}")
+_beside = (
+    rf"(?:{_any_of(_OTHER_SENSES)})(?= (?:{_any_of(_KAZAKH.split())}|мың|жүз|теңге|тг|күн|сағат|минут|дана|адам|пайыз))"
+)
+SPELLED = re.compile(
+    rf"\b(?:{_word}|{_beside}|{_OF_ONE})(?![{LETTER}])(?:(?: |(?<=ty)-)(?:{_more})(?![{LETTER}])){{0,7}}"
+)
 """A number in words: "тысяча двести", "две с половиной тысячи", "twenty-five"."""
 
 ORDINAL = (

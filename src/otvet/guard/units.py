@@ -8,7 +8,7 @@ from otvet.guard.spelled import BEGINNING, LETTER, MULTIPLIERS
 Amount = tuple[str, float]
 """A kind of quantity, and the size of a unit in the kind's base unit."""
 
-_CURRENCIES = {
+CURRENCIES = {
     "RUB": r"₽|руб(?:л\w+|\.)?|рубас\w*|рэ|деревянных|карбованц\w+|р(?:\.(?!\s?\w\.))?|rub|rur|rou?bles?",
     "KOPECK": r"коп(?:\.|е\w+)?",
     "USD": r"\$|usd|долл(?:ар\w*|\.)?|бакс\w*|dollars?|bucks?",
@@ -61,13 +61,25 @@ UNITS: tuple[tuple[str, float, str], ...] = (
     ("l", 1000, r"м³|м3|куб\.?\s?м\w*|кубометр\w*|куб(?:а|ов|ах)?|m³|m3|cubic\smet\w+"),
     ("minute", 1 / 60, r"сек|секунд\w*|sec|secs|seconds?"),
     ("minute", 1, r"мин|минут\w*|хвилин\w*|хв|min|mins|minutes?"),
-    ("minute", 60, r"ч|час|часик\w*|часок|часа|часов|часу|часам|часами|часах|часов\w+|h|hr|hrs|hours?|годин\w*|год\.|сағат\w*"),
+    (
+        "minute",
+        60,
+        r"ч|час|часик\w*|часок|часа|часов|часу|часам|часами|часах|часов\w+|h|hr|hrs|hours?|годин\w*|год\.|сағат\w*",
+    ),
     ("minute", 1440, r"сут|сутк\w+|суток|суточн\w+"),
-    ("day", 1, r"дн|дня|день|дней|дню|дням|днями|днях|дневн\w+|днів|дні|днями|діб|доби|күн\w*|day|days|сут|сутк\w+|суток|суточн\w+"),
+    (
+        "day",
+        1,
+        r"дн|дня|день|дней|дню|дням|днями|днях|дневн\w+|днів|дні|днями|діб|доби|күн\w*|day|days|сут|сутк\w+|суток|суточн\w+",
+    ),
     ("day", 7, r"нед|недел\w+|тижн\w+|тиждень|апта\w*|weeks?|wks?"),
     ("month", 1, r"мес|месяц\w*|місяц\w+|міс|айға|айдан|айда|месячн\w*|months?"),
     ("month", 3, r"квартал\w*"),
-    ("month", 12, r"год|года|годы|году|годом|годов\w*|годичн\w+|годовал\w+|лет|летн\w+|летий|рок[иуа]\w*|років|рік|річн\w+|жыл\w*|years?|yrs?"),
+    (
+        "month",
+        12,
+        r"год|года|годы|году|годом|годов\w*|годичн\w+|годовал\w+|лет|летн\w+|летий|рок[иуа]\w*|років|рік|річн\w+|жыл\w*|years?|yrs?",
+    ),
     ("night", 1, r"ноч\w+|ніч|ноч[іе]й|түн\w*|nights?"),
     ("times", 1, r"раз|раза|разів|рази|разов\w+|рет|times"),
     ("piece", 1, r"шт|штук\w*|дана\w*|pcs|pieces?|ед|items?"),
@@ -123,7 +135,7 @@ _BEFORE_CODES = ("USD", "EUR", "GBP", "RUB", "CNY", "KZT")
 DAY = 1440.0
 """Minutes."""
 
-_currency = "|".join(_CURRENCIES.values())
+_currency = "|".join(CURRENCIES.values())
 _unit = "|".join(pattern for _, _, pattern in UNITS)
 _multiplier = "|".join((*MULTIPLIERS.values(), _SHORT_THOUSAND, _THOUSAND_PIECES))
 # A short form must end the word: "5 м" is a length, "5 мячей" is not.
@@ -151,7 +163,7 @@ ABOUT = re.compile(
 @cache
 def currency_of(written: str) -> str:
     """The code of a currency; empty if it is none. written: in lower case."""
-    return next((code for code, pattern in _CURRENCIES.items() if re.fullmatch(pattern, written)), "")
+    return next((code for code, pattern in CURRENCIES.items() if re.fullmatch(pattern, written)), "")
 
 
 @cache
