@@ -26,8 +26,9 @@ class Sums:
         self._stated: dict[float, str] = {}
 
     def state(self, price: float) -> None:
-        """Add a known price that the reply states."""
-        self._stated.setdefault(price, _written(price))
+        """Add a number that the reply states, if it is a known price or was reckoned."""
+        if price in self._prices:
+            self._stated.setdefault(price, _written(price))
 
     def working_of(self, price: float, before: str) -> str:
         """How a price is reckoned, such as "2 × 1900 + 350"; empty if it cannot be. It counts as stated from now on.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from otvet.guard.denied import is_denied
+from otvet.guard.denied import clause_around, is_denied
 from otvet.guard.fact import Fact, Key, Keys
 from otvet.responders.knowledge.words import family, words
 
@@ -15,8 +15,10 @@ _FREE = re.compile(
 _PROOF = re.compile(
     rf"{_FREE.pattern}|\b(?:0|ноль)\s?(?:₽|руб\w*|р\b|тенге|грн)|\bв\sподарок|\bвключен\w*\sв\s(?:стоимость|цену)|\bбез\s(?:доплат\w*|оплаты)|\bfree\b|\bincluded\b"
 )
+_NEAR = 300  # characters
 _ROOT = 4  # letters that two words of one family share: cancel, cancellation
 KEY: Key = ("free", "")
+_BRINGS = re.compile(r"\b(?:при|до|за|от)?(?:вез|воз)(?:[её]м|ут|ите|им|ят|ти|ить)\b")
 _SENTENCE = re.compile(r"[.!?;\n]+")
 _NO_SUBJECT = frozenset(
     family(stem)
@@ -39,22 +41,21 @@ def implied(text: str) -> Iterator[Key]:
         yield KEY
 
 
-def is_known(said: str, question: str, sources: Iterable[tuple[str, str]]) -> bool:
-    """Whether the company gives away what is talked about: one word of the subject is enough.
+def is_known(text: str, fact: Fact, question: str, sources: Iterable[tuple[str, str]]) -> bool:
+    """Whether the company gives away what a fact of a reply does: one word of the subject is enough.
 
-    said: the reply, up to and with the sentence. sources: (heading, text) of the company's texts.
+    The subject stands in the fact's clause, or in what was said before it or asked.
+    sources: (heading, text) of the company's texts.
     """
-    about = _subject(said) | _subject(question)
-    for heading, text in sources:
-        for sentence in _SENTENCE.split(text):
-            if _PROOF.search(sentence.lower()) and _overlap(about, _subject(f"{heading} {sentence}")):
-                return True
+    clause = clause_around(text, fact.start, fact.end)
+    about = _subject(text[max(0, fact.start - _NEAR) : fact.start]) | _subject(clause[1]) | _subject(question)
+    for heading, told in sources:
+        for sentence in _SENTENCE.split(told):
+            if _PROOF.search(sentence.lower()):
+                given = _subject(f"{heading} {sentence}") if _subject(sentence) else _subject(f"{heading} {told}")
+                if not about or _overlap(about, given):
+                    return True
     return False
-
-
-def up_to_sentence(text: str, end: int) -> str:
-    """A text up to the end of the sentence that holds a place."""
-    return text[:end] + _SENTENCE.split(text[end:])[0]
 
 
 def _overlap(about: set[str], given: set[str]) -> bool:
@@ -62,4 +63,5 @@ def _overlap(about: set[str], given: set[str]) -> bool:
 
 
 def _subject(text: str) -> set[str]:
-    return {family(stem) for stem in words(text, price_alone=True)} - _NO_SUBJECT
+    text = _BRINGS.sub("доставка", text.lower())
+    return {family(stem) for stem in words(text, price_alone=True) if not stem.isdigit()} - _NO_SUBJECT

@@ -127,6 +127,8 @@ def _with_units(text: str) -> list[Number]:
         gap = text[number.end : following.start]
         if number.named or len(gap) > 6:
             continue
+        if "*" in gap and following.currency:  # "2 × 1 900 ₽" counts, and is no size
+            continue
         if _TIGHT.fullmatch(gap):
             numbers[index] = _inherited(number, following, soft=following.soft)
         elif following.named and _SOFT.fullmatch(gap) and not (following.currency and _is_no_price(text, number)):

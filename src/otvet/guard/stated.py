@@ -14,7 +14,7 @@ from datetime import date
 
 from otvet.guard import denied, facts, free, numbers, units, weekdays
 from otvet.guard.arithmetic import Sums
-from otvet.guard.fact import Fact, Keys, lower, plain, visible
+from otvet.guard.fact import Fact, Key, Keys, lower, plain, visible
 from otvet.guard.finding import Finding
 from otvet.responders.base import Context, Line
 
@@ -41,7 +41,7 @@ def judge(reply: str, context: Context) -> tuple[list[Finding], list[Working]]:
     stated = [fact for fact in facts.read(text) if fact.needs]
     if not stated:
         return [], []
-    sources = _Sources(context)
+    sources = _Sources(context, text, stated)
     sums = _Reckoning(text, stated, context, sources)
     missing: list[Finding] = []
     workings: list[Working] = []
@@ -59,13 +59,13 @@ def judge(reply: str, context: Context) -> tuple[list[Finding], list[Working]]:
 class _Sources:
     """What is known from whom."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, text: str, stated: list[Fact]) -> None:
         company, passages, client = _sources(context)
         self.from_company = facts.known(company) | facts.known_for_long(passages)
-        self._from_client = facts.known(client)
-        self._claims = facts.claims(client)
+        self._said = facts.known(client) | facts.claims(client)
+        self._from_client = frozenset(key for key in self._said - facts.claims(client) if key[0] != weekdays.OPEN)
         self._question = context.question_text
-        self._today = context.question[-1].at.date()
+        self._weekdays = _weekdays(lower(text), stated, context.question[-1].at.date())
         self._given_away = (
             [("", one) for one in company]
             + [(" ".join((*passage.above, passage.heading)), passage.text) for passage in context.knowledge]
@@ -76,26 +76,17 @@ class _Sources:
         """Whether a fact of the reply is known from somebody who may say it."""
         known = self.from_company
         if fact.kind not in _CLIENT_IS_NO_SOURCE:
-            known |= self._from_client - self._claims
+            known |= self._from_client
         if fact.kind == "date":
-            known |= self._weekdays(text)
+            known |= self._weekdays
         if not all(not need.isdisjoint(known) for need in fact.needs):
             return False
-        said = free.up_to_sentence(text, fact.end)
-        return free.KEY not in fact.gives or free.is_known(said, self._question, self._given_away)
+        return free.KEY not in fact.gives or free.is_known(text, fact, self._question, self._given_away)
 
     def is_only_denied(self, fact: Fact, text: str) -> bool:
         """Whether the reply denies what the client named, as in "за 500 ₽ не отдадим"."""
-        named = all(not need.isdisjoint(self._from_client | self._claims) for need in fact.needs)
+        named = all(not need.isdisjoint(self._said) for need in fact.needs)
         return named and denied.is_denied(lower(text), fact.start, fact.end)
-
-    def _weekdays(self, text: str) -> Keys:
-        """The weekdays of the dates that the reply names, this year and next, and of "today" and "tomorrow"."""
-        found = set(weekdays.near(lower(text), self._today))
-        for name, value in (key for fact in facts.read(text) for key in fact.gives):
-            if name == "dm":
-                found |= set(_weekdays_of(str(value), self._today))
-        return frozenset(found)
 
 
 class _Reckoning:
@@ -111,8 +102,10 @@ class _Reckoning:
         }
 
     def note(self, fact: Fact) -> None:
-        if code := _currency(fact):
-            self._by_currency[code].state(_amount(fact))
+        for sums in self._by_currency.values():
+            for name, value in fact.gives:
+                if name in units.CURRENCIES or name == "loose":
+                    sums.state(float(value))
 
     def working_of(self, fact: Fact) -> str:
         code = _currency(fact)
@@ -131,7 +124,13 @@ def _amount(fact: Fact) -> float:
     return next(float(value) for name, value in fact.gives if name in units.CURRENCIES or name == "any price")
 
 
-def _weekdays_of(day_and_month: str, today: date) -> Iterator[tuple[str, float | str]]:
+def _weekdays(text: str, stated: list[Fact], today: date) -> Keys:
+    """The weekdays of the dates that a reply names, this year and next, and of its "today" and "tomorrow"."""
+    dates = {str(value) for fact in stated for name, value in fact.gives if name == "dm"}
+    return weekdays.near(text, today).union(*(_weekdays_of(one, today) for one in dates))
+
+
+def _weekdays_of(day_and_month: str, today: date) -> Iterator[Key]:
     day, month = map(int, day_and_month.split("."))
     for year in (today.year, today.year + 1):
         try:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 
+from otvet.guard.denied import clause_around
 from otvet.guard.fact import Fact, Key, Keys
 from otvet.guard.spelled import LETTER
 
@@ -18,6 +19,7 @@ _LONG = (
 )
 _SHORT = ("пн|mon", "вт|tue", "ср|wed", "чт|thu", "пт|fri", "сб|sat", "вс|нд|sun")
 _WEEK = range(7)
+_KIND = "weekday"
 
 _long = "|".join(_LONG)
 _short = "|".join(_SHORT)
@@ -42,10 +44,16 @@ _DAILY = re.compile(
     rf"(?<![{LETTER}])(?:ежедневно|каждый\sдень|без\sвыходных|(?:7|семь)\sдней\sв\sнеделю|щодня|без\sвихідних|күн\sсайын|every\sday|daily"
     rf"|(?:7|seven)\sdays\sa\sweek){_END}"
 )
-_WORKS = re.compile(
-    r"\b(?:работа|открыт|приним|ждем|ждём|достав|привоз|отправ|график|звон|записыва|пн|open|deliver|work|ship|hours)"
+_OPENS = re.compile(
+    r"\b(?:работа|открыт|приним|достав|прив[ео]з|отправ|график|режим|отгруж|выда[её]м|open|deliver|work|ship|hours|працю"
+    r"|відчин|істейді|ашық)"
 )
-_CLAUSE = re.compile(r"[.!?;\n]")
+_CLOSED = re.compile(
+    r"\b(?:кроме|исключая|выходной|закрыт|не\s(?:работа|приним|достав|прив[ео]з|отправ)|except|closed"
+    r"|not\s(?:open|deliver|work)|крім|зачинен|вихідний|не\sпрацю|демалыс|басқа)"
+)
+OPEN = "open"
+"""The kind of the keys of days on which the company works, which a client cannot make known."""
 
 
 def read(text: str) -> Iterator[Fact]:
@@ -56,8 +64,23 @@ def read(text: str) -> Iterator[Fact]:
             found = list(days(match))
             if found and not any(start < match.end() and match.start() < end for start, end in taken):
                 taken.append(match.span())
-                needs = () if pattern is _DAILY and not _says_when(text, match) else tuple(map(_one, found))
-                yield Fact("date", match.start(), match.end(), needs, frozenset(map(_key, found)))
+                yield _fact(text, match, found, only_when=pattern is _DAILY)
+
+
+def _fact(text: str, match: re.Match[str], days: list[int], *, only_when: bool) -> Fact:
+    """The fact of some days. only_when: they have to be known only where it says when somebody works.
+
+    Days on which nobody works claim nothing and prove nothing: that a shop is closed is seldom written.
+    """
+    before, after = clause_around(text, *match.span())
+    opens = bool(_OPENS.search(before) or _OPENS.search(after))
+    needs = tuple(frozenset({(OPEN if opens else _KIND, float(day))}) for day in days)
+    gives = frozenset((name, float(day)) for name in (OPEN, _KIND) for day in days)
+    if _CLOSED.search(f"{before} {after}" if not only_when else before):
+        needs, gives = (), frozenset()
+    elif only_when and not (opens or re.match(r",?\s(?:с|from)\s[\d\0]", text[match.end() :])):
+        needs = ()
+    return Fact("date", match.start(), match.end(), needs, gives)
 
 
 def of(day: date) -> Key:
@@ -75,11 +98,6 @@ def near(text: str, today: date) -> Keys:
     return frozenset(of(today + timedelta(days=n)) for n, word in enumerate(words) if re.search(word, text))
 
 
-def _says_when(text: str, match: re.Match[str]) -> bool:
-    before, after = _CLAUSE.split(text[: match.start()])[-1], _CLAUSE.split(text[match.end() :])[0]
-    return bool(_WORKS.search(before) or _WORKS.search(after) or re.match(r",?\s(?:с|from)\s\d", after))
-
-
 def _from_to(match: re.Match[str]) -> Iterator[int]:
     first, last = _number(match[1]), _number(match[2])
     return (day % 7 for day in range(first, last + 1 if last >= first else last + 8))
@@ -95,11 +113,7 @@ def _number(name: str) -> int:
 
 
 def _key(day: int) -> Key:
-    return ("weekday", float(day))
-
-
-def _one(day: int) -> Keys:
-    return frozenset({_key(day)})
+    return (_KIND, float(day))
 
 
 _PATTERNS = (
