@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from evals import drafts, guard, local, run
+from evals import drafts, guard, local, meaning, run
 from evals.local import Outcome, Result, measure
 from evals.questions import EVERY, FILES, KINDS, PARTS, Question, load, read
 from evals.section import Section, percent
@@ -73,6 +73,26 @@ def test_there_are_enough_prepared_replies() -> None:
     judged = guard.measure()
     for part, least in {"tuned": 100, "aside": 50, "others": 100, "last": 50}.items():
         assert min(judged[part].good, judged[part].bad) >= least, part
+
+
+def test_what_messages_mean_reaches_its_aims() -> None:
+    judged = meaning.measure()
+    assert (meaning.CATCH_AIM, meaning.ALARM_AIM) == (0.95, 0.03)
+    assert meaning.failures(judged) == []
+    for name, least in {"person": 150, "small_talk": 100, "angry": 100, "promises": 100}.items():
+        assert min(judged[name, "tuned"].with_meaning, judged[name, "tuned"].without) >= least, name
+
+
+def test_a_wrong_meaning_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "angry_aside.json").write_text('{"about": [], "angry": ["белый"], "calm": ["ужас", "синий"]}', "utf-8")
+    monkeypatch.setattr(meaning, "FOLDER", tmp_path)
+    ((key, count),) = meaning.measure().items()
+    assert key == ("angry", "aside")
+    assert (count.with_meaning, count.caught, count.without, count.alarms) == (1, 0, 2, 1)
+    assert meaning.missed(count) == ["caught", "false alarms"]
+    assert meaning.failures({key: count}) == [], "what another author wrote is reported as it is"
+    assert meaning.failures({("angry", "tuned"): count}) == ["angry: caught", "angry: false alarms"]
+    assert "белый" in meaning.page({key: count}, "en")
 
 
 # The questions
@@ -188,6 +208,7 @@ def test_the_page_is_of_today(results: list[Result]) -> None:
         assert drafts.page(drafted, language) in shown, "run: make eval"
         assert local.page(results, language) in shown, "run: make eval"
         assert guard.page(judged, language) in shown, "run: make eval"
+        assert meaning.page(meaning.measure(), language) in shown, "run: make eval"
 
 
 def test_the_guards_missed_aims_are_told() -> None:

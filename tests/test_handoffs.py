@@ -356,3 +356,26 @@ def test_the_judge_of_promises_sees_a_broken_one(database: Database, amo: AmoSta
     with database.writes.begin() as connection:
         connection.execute(turns.update().values(handoff_id=None))
     assert ["left to nobody" in one for one in broken()] == [True]
+
+
+def test_a_models_own_promise_is_a_hand_off(database: Database, amo: AmoStandin) -> None:
+    promise = "Передал ваш вопрос менеджеру, он свяжется с вами."
+    stage = a_stage(database, amo, Writer("manus", promise), NO_ANSWER)
+    asked(stage, "Можно ли забрать в воскресенье?")
+    (task,) = amo.tasks(LEAD)
+    assert "a person will see to it" in task["text"]
+    assert stage.said() == [promise]
+
+
+@pytest.mark.parametrize(
+    "claim", ["Записал вас на завтра.", "Отменила ваш заказ, деньги вернутся.", "I have booked you for tomorrow."]
+)
+def test_a_deed_that_no_model_can_do_is_refused(database: Database, amo: AmoStandin, claim: str) -> None:
+    question = "Book me for tomorrow?" if claim.isascii() else "Запишите меня на завтра?"
+    model = Writer("manus", claim)
+    stage = a_stage(database, amo, model, NO_ANSWER)
+    (turn,) = stage.client_writes(question)
+    assert stage.answer(turn) == State.SENT
+    assert stage.turn(turn).reason == Reason.DOUBTED
+    assert stage.said() != [claim]
+    assert "manager" in model.asked[-1].findings[-1] or "менеджеру" in model.asked[-1].findings[-1]

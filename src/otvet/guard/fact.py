@@ -29,6 +29,7 @@ _SPACES = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000\t]")
 _DASHES = re.compile(r"[\u2010-\u2015\u2212\ufe63\uff0d]")
 _OTHER_DIGITS = re.compile(r"(?![0-9])\d")
 _TIMES = re.compile(r"(?<=\d)[xх×](?=\s?\d)|(?<=\d\s)[xх×](?=\s\d)")
+_APOSTROPHES = re.compile(r"(?<=[а-яіїєґ])[’ʼ`](?=[а-яіїєґ])", re.IGNORECASE)
 _BOXED = re.compile(r"(?:\d\u20e3){2,}")
 INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufe0e\ufe0f]")
 
@@ -42,7 +43,7 @@ def plain(text: str) -> str:
     """The text with plain spaces, dashes and digits; positions do not change."""
     if text.isascii():
         return text.replace("\t", " ")
-    text = _DASHES.sub("-", _SPACES.sub(" ", text))
+    text = _APOSTROPHES.sub("'", _DASHES.sub("-", _SPACES.sub(" ", text)))
     return _OTHER_DIGITS.sub(lambda match: str(unicodedata.digit(match[0])), text)
 
 

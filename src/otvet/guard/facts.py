@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from otvet.guard import links, moments, numbers, phones
+from otvet.guard import free, links, moments, numbers, phones, weekdays
 from otvet.guard.fact import Fact, Keys, blank, lower
 
 # The code of a parcel, an article or a discount: compared letter by letter.
@@ -31,7 +31,7 @@ _CLAIMS = ("price", "percent", "code")
 def read(text: str) -> list[Fact]:
     """The facts of a text, in their order. text: the result of ``fact.plain``."""
     found, rest = _before_numbers(text)
-    return sorted([*found, *numbers.read(rest)], key=lambda fact: fact.start)
+    return sorted([*found, *numbers.read(rest), *free.read(rest)], key=lambda fact: fact.start)
 
 
 def _before_numbers(text: str) -> tuple[list[Fact], str]:
@@ -40,6 +40,7 @@ def _before_numbers(text: str) -> tuple[list[Fact], str]:
     names = [match.span() for match in _NAMES.finditer(text)]
     rest = lower(blank(text, names + [(fact.start, fact.end) for fact in found]))
     when = list(moments.read(rest))
+    when += weekdays.read(blank(rest, [(fact.start, fact.end) for fact in when]))
     return found + when, blank(rest, [(fact.start, fact.end) for fact in when])
 
 
@@ -65,6 +66,7 @@ def _keys(text: str) -> Keys:
         {
             *(key for fact in found for key in fact.gives),
             *numbers.implied(folded),
+            *free.implied(folded),
             *numbers.figures(blank(folded, [(fact.start, fact.end) for fact in found])),
             *(("code", word.casefold()) for word in _WORD_WITH_DIGITS.findall(text) + _SHOUTED.findall(text)),
         }

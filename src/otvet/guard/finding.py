@@ -6,7 +6,7 @@ KEY_KIND = "secret"
 UNCLEAN = frozenset(("thoughts", "cut", "broken", "dialogue", "itself", "told"))
 """The kinds that responders.cleaning finds before a reply is made of a text."""
 
-LEAKS = UNCLEAN | {"empty", "instructions", KEY_KIND, "placeholder", "tag", "alphabet", "language", "unseen"}
+LEAKS = UNCLEAN | {"empty", "instructions", KEY_KIND, "placeholder", "tag", "alphabet", "language", "unseen", "deed"}
 """The kinds of findings with which a reply is never sent; all other kinds are unknown facts."""
 
 

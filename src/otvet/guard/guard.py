@@ -1,13 +1,17 @@
 """The entry to the checks of a reply: its findings, and the corrections for the responder. No I/O."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from otvet.guard import leaks, stated
 from otvet.guard.finding import Finding
 from otvet.i18n import N_, translator
+from otvet.meaning.promises import Promise, promise_of
 from otvet.responders.base import Context
 
 __all__ = ["Finding", "check", "sentences"]
+
+_SENTENCE = re.compile(r"[^.!?…\n]*[^\s.!?…][^.!?…\n]*[.!?…]*")
 
 UNKNOWN_FACTS = N_(
     "State only numbers, prices, dates, times, phones and links that are given to you; these are not: {found}."
@@ -16,6 +20,10 @@ UNKNOWN_FACTS = N_(
 CORRECTIONS = {
     "language": N_("Write in the language in which the client wrote last."),
     "unseen": N_("You have not seen the client's picture or file: say so, and ask what is in it."),
+    "deed": N_(
+        "You cannot book, cancel, send or pay back anything, so do not say that it is done or will be. Say that you pass it"
+        " on to a manager."
+    ),
     "cut": N_("Your text broke off: write fewer and whole sentences."),
 }
 """A correction of its own for some kinds of leaks, beside LEAKED."""
@@ -32,7 +40,13 @@ def check(reply: str, context: Context, secrets: Iterable[str] = (), *, facts: b
     secrets: keys and passwords of this installation.
     facts: whether to compare the facts of the reply with the context.
     """
-    return leaks.check(reply, context, secrets) + (stated.check(reply, context) if facts else [])
+    found = [*leaks.check(reply, context, secrets), *_deeds(reply)]
+    return found + (stated.check(reply, context) if facts else [])
+
+
+def _deeds(reply: str) -> list[Finding]:
+    """The sentences that claim a deed: a responder has no tools, so nothing was booked, cancelled or paid back."""
+    return [Finding("deed", one) for one in _SENTENCE.findall(reply) if promise_of(one) == Promise.REFUSE]
 
 
 def sentences(findings: Sequence[Finding], language: str) -> tuple[str, ...]:

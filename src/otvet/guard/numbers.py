@@ -54,6 +54,14 @@ _LIST_MARK = re.compile(r"(?:^|\n)[ \t]*\d{1,2}[.)](?=\s)")
 
 _HOUR = (("minute", 60.0),)
 _MINUTE = (("minute", 1.0),)
+_PIECE: tuple[units.Amount, ...] = (("piece", 1),)
+_THOUSAND_ROUBLES: tuple[units.Amount, ...] = (("RUB", 1000.0),)
+_MAY_BE_THOUSANDS = re.compile(
+    r"(?:цен\w+|стои\w+|обойд\w+|выйдет|отда\w+|уступ\w+)\s(?:за\s|в\s|где-то\s|около\s|примерно\s)?\Z"
+)
+_A_THOUSAND = re.compile(
+    r"(?<=стоит )штуку(?![а-яё])|(?<=обойдется в )штуку(?![а-яё])|(?<=обойдётся в )штуку(?![а-яё])"
+)
 _JOINT = re.compile(r"(?:(?<![^\W\d_]{4})\.)? ?(?:и )?")
 _REST_OF_THOUSAND = re.compile(rf"\s(?:(\d{{1,3}})(?!\d| \d{{3}}|[.,]\d)|({spelled.SPELLED.pattern}))")
 
@@ -78,6 +86,16 @@ def implied(text: str) -> Iterator[Key]:
             yield from amounts(1, units.amounts_of(match[1]))
     if _FREE.search(text):
         yield from ((code, 0.0) for code in ("RUB", "USD", "EUR"))
+
+
+def counted(text: str) -> set[float]:
+    """The numbers of a text that count something, also small ones: all but prices and percentages."""
+    return {
+        number.values[0]
+        for number in _with_units(text)
+        if not number.currency and ("percent", 1) not in number.unit and number.values[0] % 1 == 0
+        if not units.JOINED.match(text, number.start)
+    }
 
 
 def figures(text: str) -> Iterator[Key]:
@@ -108,6 +126,8 @@ def _with_units(text: str) -> list[Number]:
         number, following = numbers[index], numbers[index + 1]
         gap = text[number.end : following.start]
         if number.named or len(gap) > 6:
+            continue
+        if "*" in gap and following.currency:  # "2 × 1 900 ₽" counts, and is no size
             continue
         if _TIGHT.fullmatch(gap):
             numbers[index] = _inherited(number, following, soft=following.soft)
@@ -173,6 +193,7 @@ def _plain(text: str) -> list[Number]:
         (spelled.ORDINAL_FLOOR, spelled.ordinal_value),
         (_PAIR_OF, lambda _: 2.0),
         (_AN_HOUR_AND, lambda _: 1.0),
+        (_A_THOUSAND, lambda _: 1000.0),
     ):
         for match in pattern.finditer(text):
             written = match[0].rstrip()
@@ -189,6 +210,8 @@ def _measured(text: str, number: Number, taken: int) -> Number:
     if after and after["multiplier"]:
         number = replace(_multiplied(number, spelled.multiplier_of(after["multiplier"])), end=after.end("multiplier"))
         if not after["currency"]:
+            if spelled.is_money(after["multiplier"].strip()):
+                number = replace(number, currency="RUB")
             number = _with_rest(text, number)
             after = units.AFTER_NUMBER.match(text, number.end)
     if before:
@@ -196,7 +219,14 @@ def _measured(text: str, number: Number, taken: int) -> Number:
     if after and after["currency"]:
         return replace(number, currency=units.currency_of(after["currency"]), end=after.end("currency"))
     if after and after["unit"]:
-        return replace(number, unit=units.amounts_of(after["unit"]), end=after.end("unit"))
+        unit = units.amounts_of(after["unit"])
+        if unit == _PIECE and _MAY_BE_THOUSANDS.search(text, max(0, number.start - 25), number.start):
+            unit += _THOUSAND_ROUBLES
+        elif unit == _PIECE and max(number.values) % 1:  # there is no half of a piece
+            unit = _THOUSAND_ROUBLES
+        return replace(number, unit=unit, end=after.end("unit"))
+    if number.spelled and spelled.is_money(text[number.start : number.end]):
+        return replace(number, currency="RUB")
     return number
 
 

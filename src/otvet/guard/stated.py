@@ -8,34 +8,135 @@ as "1 ruble" nor as "yes, 1".
 """
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
 
-from otvet.guard import facts
-from otvet.guard.fact import Fact, Keys, plain, visible
+from otvet.guard import denied, facts, free, numbers, units, weekdays
+from otvet.guard.arithmetic import Sums
+from otvet.guard.fact import Fact, Key, Keys, lower, plain, visible
 from otvet.guard.finding import Finding
 from otvet.responders.base import Context, Line
 
 _CLIENT_IS_NO_SOURCE = frozenset({"price", "percent", "link", "code", "account"})
 
 
+@dataclass(frozen=True, slots=True)
+class Working:
+    """A price of a reply that was reckoned from known ones. text: the piece of the reply. how: "2 × 1900 + 350"."""
+
+    text: str
+    how: str
+
+
 def check(reply: str, context: Context) -> list[Finding]:
     """The facts of a reply that the context does not contain, in their order and each once."""
+    return judge(reply, context)[0]
+
+
+def judge(reply: str, context: Context) -> tuple[list[Finding], list[Working]]:
+    """The unknown facts of a reply, and its prices that are sums or products of known ones; each once."""
     reply = visible(reply)
-    stated = [fact for fact in facts.read(plain(reply)) if fact.needs]
+    text = plain(reply)
+    stated = [fact for fact in facts.read(text) if fact.needs]
     if not stated:
-        return []
-    company, passages, client = _sources(context)
-    from_company = facts.known(company) | facts.known_for_long(passages)
-    from_anyone = from_company | (facts.known(client) - facts.claims(client))
-    missing = [
-        Finding(fact.kind, reply[fact.start : fact.end].strip())
-        for fact in stated
-        if not _is_known(fact, from_company if fact.kind in _CLIENT_IS_NO_SOURCE else from_anyone)
-    ]
-    return list(dict.fromkeys(missing))
+        return [], []
+    sources = _Sources(context, text, stated)
+    sums = _Reckoning(text, stated, context, sources)
+    missing: list[Finding] = []
+    workings: list[Working] = []
+    for fact in stated:
+        piece = reply[fact.start : fact.end].strip()
+        if sources.know(fact, text):
+            sums.note(fact)
+        elif how := sums.working_of(fact):
+            workings.append(Working(piece, how))
+        elif not sources.is_only_denied(fact, text):
+            missing.append(Finding(fact.kind, piece))
+    return list(dict.fromkeys(missing)), list(dict.fromkeys(workings))
 
 
-def _is_known(fact: Fact, known: Keys) -> bool:
-    return all(not need.isdisjoint(known) for need in fact.needs)
+class _Sources:
+    """What is known from whom."""
+
+    def __init__(self, context: Context, text: str, stated: list[Fact]) -> None:
+        company, passages, client = _sources(context)
+        self.from_company = facts.known(company) | facts.known_for_long(passages)
+        self._said = facts.known(client) | facts.claims(client)
+        self._from_client = frozenset(key for key in self._said - facts.claims(client) if key[0] != weekdays.OPEN)
+        self._question = context.question_text
+        self._weekdays = _weekdays(lower(text), stated, context.question[-1].at.date())
+        self._given_away = (
+            [("", one) for one in company]
+            + [(" ".join((*passage.above, passage.heading)), passage.text) for passage in context.knowledge]
+            + [("", context.instructions)]
+        )
+
+    def know(self, fact: Fact, text: str) -> bool:
+        """Whether a fact of the reply is known from somebody who may say it."""
+        known = self.from_company
+        if fact.kind not in _CLIENT_IS_NO_SOURCE:
+            known |= self._from_client
+        if fact.kind == "date":
+            known |= self._weekdays
+        if not all(not need.isdisjoint(known) for need in fact.needs):
+            return False
+        return free.KEY not in fact.gives or free.is_known(text, fact, self._question, self._given_away)
+
+    def is_only_denied(self, fact: Fact, text: str) -> bool:
+        """Whether the reply denies what the client named, as in "за 500 ₽ не отдадим"."""
+        named = all(not need.isdisjoint(self._said) for need in fact.needs)
+        return named and denied.is_denied(lower(text), fact.start, fact.end)
+
+
+class _Reckoning:
+    """The sums and products that a reply may state."""
+
+    def __init__(self, text: str, stated: list[Fact], context: Context, sources: _Sources) -> None:
+        self._text = lower(text)
+        asked = lower(plain(visible(context.question_text)))
+        counts = numbers.counted(self._text) | numbers.counted(asked)
+        self._by_currency = {
+            code: Sums((float(value) for name, value in sources.from_company if name == code), counts)
+            for code in filter(None, map(_currency, stated))
+        }
+
+    def note(self, fact: Fact) -> None:
+        for sums in self._by_currency.values():
+            for name, value in fact.gives:
+                if name in units.CURRENCIES or name == "loose":
+                    sums.state(float(value))
+
+    def working_of(self, fact: Fact) -> str:
+        code = _currency(fact)
+        return self._by_currency[code].working_of(_amount(fact), self._text[: fact.end]) if code else ""
+
+
+def _currency(fact: Fact) -> str:
+    """The currency of a price of one amount; roubles if it names none, empty for everything else."""
+    amounts = {(name, value) for name, value in fact.gives if name in units.CURRENCIES or name == "any price"}
+    if fact.kind != "price" or len({value for _, value in amounts}) != 1:
+        return ""
+    return next((name for name, _ in amounts if name in units.CURRENCIES), "RUB")
+
+
+def _amount(fact: Fact) -> float:
+    return next(float(value) for name, value in fact.gives if name in units.CURRENCIES or name == "any price")
+
+
+def _weekdays(text: str, stated: list[Fact], today: date) -> Keys:
+    """The weekdays of the dates that a reply names, this year and next, and of its "today" and "tomorrow"."""
+    dates = {str(value) for fact in stated for name, value in fact.gives if name == "dm"}
+    return weekdays.near(text, today).union(*(_weekdays_of(one, today) for one in dates))
+
+
+def _weekdays_of(day_and_month: str, today: date) -> Iterator[Key]:
+    day, month = map(int, day_and_month.split("."))
+    for year in (today.year, today.year + 1):
+        try:
+            yield weekdays.of(date(year, month, day))
+        except ValueError:  # February 29
+            continue
 
 
 def _sources(context: Context) -> tuple[list[str], list[str], list[str]]:

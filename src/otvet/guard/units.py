@@ -3,23 +3,23 @@
 import re
 from functools import cache
 
-from otvet.guard.spelled import BEGINNING, MULTIPLIERS
+from otvet.guard.spelled import BEGINNING, LETTER, MULTIPLIERS
 
 Amount = tuple[str, float]
 """A kind of quantity, and the size of a unit in the kind's base unit."""
 
-_CURRENCIES = {
-    "RUB": r"₽|руб(?:л\w+|\.)?|рубас\w*|р(?:\.(?!\s?\w\.))?|rub|rur|rou?bles?",
+CURRENCIES = {
+    "RUB": r"₽|руб(?:л\w+|\.)?|рубас\w*|рэ|деревянных|карбованц\w+|р(?:\.(?!\s?\w\.))?|rub|rur|rou?bles?",
     "KOPECK": r"коп(?:\.|е\w+)?",
     "USD": r"\$|usd|долл(?:ар\w*|\.)?|бакс\w*|dollars?|bucks?",
     "EUR": r"€|eur|евро|euros?",
     "GBP": r"£|gbp|фунт\w*(?:\sстерл\w+)?|pounds?",
-    "KZT": r"₸|kzt|тенге|тг",
+    "KZT": r"₸|kzt|тенге|теңге\w*|тг",
     "BYN": r"byn|бел(?:\.|орусск\w+)\s?руб(?:л\w+|\.)?",
     "CNY": r"¥|cny|юан\w+|yuan",
     "UZS": r"uzs|сум(?:ов|а)?",
     "TRY": r"₺|лир\w?",
-    "UAH": r"₴|uah|грив(?:ен|н\w+)",
+    "UAH": r"₴|uah|грн\.?|грив(?:ен|н\w+|ень)",
     "KGS": r"сом(?:ов|а)?",
     "GEL": r"₾|лари",
     "AMD": r"֏|amd|драм(?:ов|а)?",
@@ -36,7 +36,7 @@ _CURRENCIES = {
 
 # The kind of quantity, the size of the unit in the kind's base unit, and the pattern of its spellings.
 UNITS: tuple[tuple[str, float, str], ...] = (
-    ("percent", 1, r"%|процент\w*|percent|per\scent|pct"),
+    ("percent", 1, r"%|процент\w*|відсот\w+|пайыз\w*|percent|per\scent|pct"),
     ("g", 0.001, r"мг|миллиграмм\w*|mg"),
     ("g", 1, r"г|гр|грамм\w*|g|grams?|grammes?"),
     ("g", 1000, r"кг|кило|килограмм\w*|kg|kgs|kilos?|kilograms?"),
@@ -54,26 +54,39 @@ UNITS: tuple[tuple[str, float, str], ...] = (
     ("mile", 1, r"мил(?:я|и|ь|ю|ях)|miles?"),
     ("m2", 1, r"м²|м2|кв\.?\s?м(?:етр\w*)?|квадрат\w*(?:\sметр\w*)?|m²|m2|sq\.?\s?m|square\smet\w+"),
     ("m2", 100, r"сот(?:ок|к\w)"),
+    ("RUB", 100, r"сот(?:ок|к\w)"),  # or hundreds of roubles
     ("m2", 10_000, r"га|гектар\w*|hectares?"),
     ("l", 0.001, r"мл|миллилитр\w*|ml|millilit(?:er|re)s?"),
     ("l", 1, r"л|литр\w*|l|lit(?:er|re)s?"),
     ("l", 1000, r"м³|м3|куб\.?\s?м\w*|кубометр\w*|куб(?:а|ов|ах)?|m³|m3|cubic\smet\w+"),
     ("minute", 1 / 60, r"сек|секунд\w*|sec|secs|seconds?"),
-    ("minute", 1, r"мин|минут\w*|min|mins|minutes?"),
-    ("minute", 60, r"ч|час|часик\w*|часок|часа|часов|часу|часам|часами|часах|часов\w+|h|hr|hrs|hours?"),
+    ("minute", 1, r"мин|минут\w*|хвилин\w*|хв|min|mins|minutes?"),
+    (
+        "minute",
+        60,
+        r"ч|час|часик\w*|часок|часа|часов|часу|часам|часами|часах|часов\w+|h|hr|hrs|hours?|годин\w*|год\.|сағат\w*",
+    ),
     ("minute", 1440, r"сут|сутк\w+|суток|суточн\w+"),
-    ("day", 1, r"дн|дня|день|дней|дню|дням|днями|днях|дневн\w+|day|days|сут|сутк\w+|суток|суточн\w+"),
-    ("day", 7, r"нед|недел\w+|weeks?|wks?"),
-    ("month", 1, r"мес|месяц\w*|месячн\w*|months?"),
+    (
+        "day",
+        1,
+        r"дн|дня|день|дней|дню|дням|днями|днях|дневн\w+|днів|дні|днями|діб|доби|күн\w*|day|days|сут|сутк\w+|суток|суточн\w+",
+    ),
+    ("day", 7, r"нед|недел\w+|тижн\w+|тиждень|апта\w*|weeks?|wks?"),
+    ("month", 1, r"мес|месяц\w*|місяц\w+|міс|айға|айдан|айда|месячн\w*|months?"),
     ("month", 3, r"квартал\w*"),
-    ("month", 12, r"год|года|годы|году|годом|годов\w*|годичн\w+|годовал\w+|лет|летн\w+|летий|years?|yrs?"),
-    ("night", 1, r"ноч\w+|nights?"),
-    ("times", 1, r"раз|раза|разов\w+|times"),
-    ("piece", 1, r"шт|штук\w*|pcs|pieces?|ед|items?"),
+    (
+        "month",
+        12,
+        r"год|года|годы|году|годом|годов\w*|годичн\w+|годовал\w+|лет|летн\w+|летий|рок[иуа]\w*|років|рік|річн\w+|жыл\w*|years?|yrs?",
+    ),
+    ("night", 1, r"ноч\w+|ніч|ноч[іе]й|түн\w*|nights?"),
+    ("times", 1, r"раз|раза|разів|рази|разов\w+|рет|times"),
+    ("piece", 1, r"шт|штук\w*|дана\w*|pcs|pieces?|ед|items?"),
     (
         "person",
         1,
-        r"чел|человек\w*|персон\w*|гост\w+|взросл\w+|дет(?:ей|и|ям)|people|persons?|guests?|adults?|children"
+        r"чел|человек\w*|людин\w*|людей|осіб|особ[иау]|адам\w*|кісі\w*|персон\w*|гост\w+|взросл\w+|дет(?:ей|и|ям)|people|persons?|guests?|adults?|children"
         r"|мест|места|местн\w+|seats?",  # a seat is for one person
     ),
     ("lesson", 1, r"урок\w*|заняти\w+|lessons?|classes"),
@@ -107,6 +120,7 @@ COUNTED = frozenset(_COUNTED.split())
 """Kinds of things that a reply often names in other words than the knowledge does, so the bare number is enough."""
 
 _SHORT_THOUSAND = r"т(?=\.?\s?р(?:\b|уб))|т\.(?=\s?р)"
+_THOUSAND_PIECES = r"штук[иуа]?(?= (?:руб|₽|р\b|рэ|бакс|долл|\$|евро|€))"  # slang
 # "5к", and "5 К" where no other meaning is possible, unlike "д. 5 к. 2" and "с 5 к 7".
 _LETTER_THOUSAND = r"[кk]\b|\s[кk](?=\s?(?:[!?,;)₽]|руб|р\b|\.?\s*\Z|\.\s+[^\W\d]))"
 
@@ -121,17 +135,17 @@ _BEFORE_CODES = ("USD", "EUR", "GBP", "RUB", "CNY", "KZT")
 DAY = 1440.0
 """Minutes."""
 
-_currency = "|".join(_CURRENCIES.values())
+_currency = "|".join(CURRENCIES.values())
 _unit = "|".join(pattern for _, _, pattern in UNITS)
-_multiplier = "|".join((*MULTIPLIERS.values(), _SHORT_THOUSAND))
+_multiplier = "|".join((*MULTIPLIERS.values(), _SHORT_THOUSAND, _THOUSAND_PIECES))
 # A short form must end the word: "5 м" is a length, "5 мячей" is not.
 AFTER_NUMBER = re.compile(
-    rf"(?P<multiplier>(?: ?(?:{_multiplier})(?![a-zа-яё])|{_LETTER_THOUSAND})\.?)?"
-    rf"(?: ?(?P<currency>(?:{_currency})(?![a-zа-яё]))"
-    rf"|[ -]?(?:{_ADJECTIVE})??(?P<unit>(?:{_unit})(?![a-zа-яё0-9²³])))?"
+    rf"(?P<multiplier>(?: ?(?:{_multiplier})(?![{LETTER}])|{_LETTER_THOUSAND})\.?)?"
+    rf"(?: ?(?P<currency>(?:{_currency})(?![{LETTER}]))"
+    rf"|[ -]?(?:{_ADJECTIVE})??(?P<unit>(?:{_unit})(?![{LETTER}0-9²³])))?"
 )
 
-JOINED = re.compile(rf"{BEGINNING}(?=-?(?:{_unit}|{_currency}|{_multiplier})(?![a-zа-яё]))")
+JOINED = re.compile(rf"{BEGINNING}(?=-?(?:{_unit}|{_currency}|{_multiplier})(?![{LETTER}]))")
 """The number at the beginning of a word: "двухдневный", "полкило", "полтысячи"."""
 
 _FEW = "минуты часа дня недели месяца года рубля штуки метра километра килограмма литра процента тысячи сотни"
@@ -149,7 +163,7 @@ ABOUT = re.compile(
 @cache
 def currency_of(written: str) -> str:
     """The code of a currency; empty if it is none. written: in lower case."""
-    return next((code for code, pattern in _CURRENCIES.items() if re.fullmatch(pattern, written)), "")
+    return next((code for code, pattern in CURRENCIES.items() if re.fullmatch(pattern, written)), "")
 
 
 @cache

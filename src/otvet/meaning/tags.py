@@ -25,6 +25,7 @@ _LETTERS = str.maketrans("ёйәғқңөұүһіїєґэ", "еиагкноуух
 _APOSTROPHES = re.compile(r"(?<=\w)['’ʼ`](?=\w)")
 _LOOK_ALIKE = str.maketrans("abcehikmoptxy", "авсенікмортху")
 _TWO_ALPHABETS = re.compile(r"\b(?=\w*[а-яіїєґ])(?=\w*[a-z])[^\W\d_]+")
+_SPACES = re.compile(" {2,}")
 _STRETCHED = re.compile(r"(\w)\1{2,}")
 _TOKEN = re.compile(r"\d[\d.,]*|[^\W\d_]+(?:-[^\W\d_]+)*|[,—–:()]|\s-\s")
 _SENTENCE = re.compile(r"[.!…;\n]+|\?+")
@@ -110,7 +111,7 @@ class Lexicon:
         if russian:
             text = _DIGIT_LETTER.sub(lambda digit: "ch" if digit[0] == "4" else "sh", text)
         for pattern, words in self._phrases:
-            text = pattern.sub(f" {words} ", text)
+            text = _SPACES.sub(" ", pattern.sub(f" {words} ", text))
         start = 0
         for end in [*_SENTENCE.finditer(text), None]:
             sentence = text[start : end.start() if end else len(text)]

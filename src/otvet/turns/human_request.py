@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from otvet.conversations.transcript import SENDERS
 from otvet.i18n import N_, _, translator
 from otvet.meaning import person, temper
+from otvet.meaning.promises import Promise, promise_of
 from otvet.meaning.small_talk import Talk, kind_of
 from otvet.responders.base import Context, Line, Reply
 from otvet.turns.turn import Reason, Writer
@@ -68,7 +69,7 @@ def small_talk_reply(context: Context, talk: Talk) -> Reply:
 
 def promises_person(text: str) -> bool:
     """Whether a model's reply says that a person of the company will see to it."""
-    return False
+    return promise_of(text) == Promise.HANDOFF
 
 
 def summary(context: Context, doubts: str = "") -> str:

@@ -1,0 +1,70 @@
+"""Sums and products of known prices: "2 пледа — 3 800 ₽, с доставкой 4 150 ₽" invents nothing. No I/O."""
+
+import re
+from collections.abc import Iterable
+from itertools import combinations
+
+_MOST_COUNTED = 1000
+_FEW = 4  # known prices; of more, some pair makes nearly any sum, so the reply has to state one of its terms
+_TOTAL = re.compile(
+    r"итог|всего|вместе|сумм|получ|выйдет|выход|обойд|общ|разом|плюс"
+    r"|\bс\s(?:учетом|учётом|доставк|подъ|сборк|установк)|заказ\s|за\sвс[её]|\+|="
+    r"|total|together|altogether|in all|comes to|sum\b|including|plus\b|with delivery"
+    r"|загалом|всього|барлығы|жалпы|қосқанда"
+)
+
+
+class Sums:
+    """What can be reckoned from prices of one currency that are known.
+
+    prices: the company's. counts: the numbers that count something in the reply or the question.
+    """
+
+    def __init__(self, prices: Iterable[float], counts: Iterable[float]) -> None:
+        self._prices = {price for price in prices if price > 0}
+        self._counts = {count for count in counts if 1 < count <= _MOST_COUNTED}
+        self._stated: dict[float, str] = {}
+
+    def state(self, price: float) -> None:
+        """Add a number that the reply states, if it is a known price or was reckoned."""
+        if price in self._prices:
+            self._stated.setdefault(price, _written(price))
+
+    def working_of(self, price: float, before: str) -> str:
+        """How a price is reckoned, such as "2 × 1900 + 350"; empty if it cannot be. It counts as stated from now on.
+
+        before: the reply up to and with the price, in lower case.
+        """
+        products = self._products()
+        working = products.get(price, "")
+        if not working and _TOTAL.search(before):
+            working = self._sum(price, products)
+        if working:
+            self._stated[price] = working
+        return working
+
+    def _products(self) -> dict[float, str]:
+        return {
+            round(count * price, 4): f"{_written(count)} × {_written(price)}"
+            for price in sorted(self._prices | self._stated.keys())
+            for count in sorted(self._counts)
+        }
+
+    def _sum(self, price: float, products: dict[float, str]) -> str:
+        few = len(self._prices) <= _FEW
+        known = {one: _written(one) for one in self._prices} | self._stated
+        begun = self._stated | ((known | products) if few else {})
+        others = known | (products if few else {})
+        for one in sorted(begun):
+            rest = round(price - one, 4)
+            if rest in others and rest != one:
+                return f"{begun[one]} + {others[rest]}"
+        for count in (3, 4):
+            for several in combinations(sorted(self._stated), count):
+                if round(sum(several), 4) == price:
+                    return " + ".join(self._stated[one] for one in several)
+        return ""
+
+
+def _written(value: float) -> str:
+    return f"{value:g}" if value < 1e6 else f"{value:.0f}"

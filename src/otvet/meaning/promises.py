@@ -1,0 +1,43 @@
+"""What a model without tools promises in a draft: that a person will answer, or that something has been done. No I/O.
+
+"I have passed it on to a manager" is kept by a hand-off. "I have booked you for tomorrow" cannot be kept: nothing was
+booked. "You can book by phone" and "managers are here from 9 to 18" promise nothing, and neither does an offer, a
+question or a rule ("if it does not fit, the money comes back"). The words stand in ``promises.toml``.
+"""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+
+from otvet.meaning.tags import Lexicon
+
+
+class Promise(StrEnum):
+    """FINE: none. HANDOFF: a person will see to it. REFUSE: something was done, or will be, that nobody does."""
+
+    FINE = "fine"
+    HANDOFF = "handoff"
+    REFUSE = "refuse"
+
+
+_words = Lexicon(Path(__file__).with_suffix(".toml"))
+_REFUSED, _HANDED = map(_words.patterns, ("refused", "handed"))
+_IF, _PLACE = (re.compile(rf"(?<!\S){tag}\s") for tag in ("IF", "PLACE"))
+_NOT = re.compile(r"(?<!\S)NOT\s(?:\S+\s)?(?=(?:DID|DONE|WROTE|BOOK|PASS_ON|IS_DONE|I_WILL|WILL_ACT|THEY_WILL)\s)\S+\s")
+
+
+def promise_of(draft: str) -> Promise:
+    """The weightiest promise of a draft."""
+    found = {_of_sentence(sentence) for sentence in _words.read(draft)}
+    return next((one for one in (Promise.REFUSE, Promise.HANDOFF) if one in found), Promise.FINE)
+
+
+def _of_sentence(sentence: str) -> Promise:
+    said = _NOT.sub("x ", sentence)
+    if sentence.endswith("? "):
+        return Promise.FINE
+    if _IF.search(sentence):
+        return Promise.FINE
+    if _REFUSED.search(said):
+        return Promise.REFUSE
+    return Promise.HANDOFF if _HANDED.search(said) and not _PLACE.search(sentence) else Promise.FINE
