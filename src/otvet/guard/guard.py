@@ -21,8 +21,8 @@ CORRECTIONS = {
     "language": N_("Write in the language in which the client wrote last."),
     "unseen": N_("You have not seen the client's picture or file: say so, and ask what is in it."),
     "deed": N_(
-        "You cannot book, cancel, send or pay back anything, so do not say that it is done or will be. Say that you pass it"
-        " on to a manager."
+        "You cannot book, cancel, send or pay back anything, so do not say that it is done or will be. Say that you pass"
+        " it on to a manager."
     ),
     "cut": N_("Your text broke off: write fewer and whole sentences."),
 }
