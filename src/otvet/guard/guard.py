@@ -7,7 +7,7 @@ from otvet.guard.finding import Finding
 from otvet.i18n import N_, translator
 from otvet.responders.base import Context
 
-__all__ = ["Finding", "check", "sentences"]
+__all__ = ["Finding", "check", "reckoned", "sentences"]
 
 UNKNOWN_FACTS = N_(
     "State only numbers, prices, dates, times, phones and links that are given to you; these are not: {found}."
@@ -26,6 +26,11 @@ def check(reply: str, context: Context, secrets: Iterable[str] = (), *, facts: b
     facts: whether to compare the facts of the reply with the context.
     """
     return leaks.check(reply, context, secrets) + (stated.check(reply, context) if facts else [])
+
+
+def reckoned(reply: str, context: Context) -> list[list[str]]:
+    """The prices of a reply that are sums or products of known ones: [the piece, how it is reckoned]."""
+    return [[one.text, one.how] for one in stated.judge(reply, context)[1]]
 
 
 def sentences(findings: Sequence[Finding], language: str) -> tuple[str, ...]:
