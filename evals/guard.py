@@ -22,8 +22,10 @@ FILES = {
     "replies_more.json": "tuned",
     "replies_others.json": "others",
     "replies_last.json": "last",
+    "replies_slang.json": "slang",
 }
-PARTS = ("aside", "others", "last", "tuned")
+"""The last is another author's second set, of slang, sums and weekdays; it is measured where it is there."""
+PARTS = ("aside", "others", "last", "slang", "tuned")
 HELD_OUT = PARTS[:-1]
 MUST = ("aside", "tuned")
 """The others are reported as they are: they were written to find what the guard does not see."""
@@ -114,6 +116,8 @@ def page(result: Mapping[str, Count], language: str) -> str:
 def cases() -> Iterator[Case]:
     """The prepared replies with their contexts, in the order of the files."""
     for name, part in FILES.items():
+        if not (FOLDER / name).exists():
+            continue
         for situation in json.loads((FOLDER / name).read_text(encoding="utf-8"))["situations"]:
             for reply in situation["replies"]:
                 yield Case(
@@ -179,6 +183,7 @@ WORDS = {
         "aside": "the third set aside",
         "others": "another author's",
         "last": "written after the tuning",
+        "slang": "another author's second set, unseen",
         "tuned": "the two thirds that the guard was tuned on",
         "all": "**all**",
         "met": "–",
@@ -191,6 +196,7 @@ WORDS = {
         "aside": "отложенная треть",
         "others": "ответы другого автора",
         "last": "написанные после настройки",
+        "slang": "второй набор другого автора, не показан",
         "tuned": "две трети, на которых настраивали",
         "all": "**все**",
         "met": "–",

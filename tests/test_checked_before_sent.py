@@ -146,7 +146,7 @@ def test_personal_data_stays_here_and_stands_in_the_note(folder: Path, amo: AmoS
     with otvet(folder, **settings(amo, manus)) as server:
         server.deliver(incoming("Мой прежний номер 8 (912) 345 67 89", message_id="m-1"))
         wait_for(lambda: len(amo.notes(LEAD)) == 1, "the first note")
-        server.deliver(incoming(f"Позвоните мне: {PHONE}", message_id="m-2"))
+        server.deliver(incoming(f"Теперь мой номер: {PHONE}", message_id="m-2"))
         wait_for(lambda: len(amo.notes(LEAD)) == 2, "the second note")
         wait_for(server.settled, "the turn closed")
     notes = [note["params"]["text"] for note in amo.notes(LEAD)]

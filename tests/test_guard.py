@@ -113,10 +113,54 @@ def test_a_number_alone_in_its_cell_has_its_unit_in_the_heading() -> None:
     ]
 
 
-def test_a_sum_that_the_reply_computes_is_a_finding() -> None:
-    assert check("Плед 1 900 ₽ и доставка 350 ₽, всего 2 250 ₽.", context("Плед 1 900 ₽, доставка 350 ₽")) == [
-        Finding("price", "2 250 ₽")
-    ]
+@every("guard", "reckoned", "known, asked, reply, workings")
+def test_an_exact_sum_or_product_is_known_with_its_working(
+    known: str, asked: str, reply: str, workings: list[str]
+) -> None:
+    turn = context(known, question=asked)
+    assert check(reply, turn) == []
+    assert [how for _, how in guard.reckoned(reply, turn)] == workings
+
+
+@every("guard", "reckoned wrongly", "known, asked, reply, found")
+def test_any_other_sum_is_a_finding(known: str, asked: str, reply: str, found: str) -> None:
+    assert check(reply, context(known, question=asked)) == [Finding("price", found)]
+
+
+@every("guard", "denied", "client, reply")
+def test_what_the_client_named_may_be_denied(client: str, reply: str) -> None:
+    assert check(reply, context("Плед 1 900 ₽.", question=client)) == []
+
+
+@every("guard", "not denied", "client, reply")
+def test_what_only_looks_like_a_denial_is_a_claim(client: str, reply: str) -> None:
+    assert check(reply, context("Плед 1 900 ₽.", question=client)) != []
+
+
+@every("guard", "free", "known, asked, reply")
+def test_what_the_company_gives_away_is_free(known: str, asked: str, reply: str) -> None:
+    assert check(reply, context(known, question=asked)) == []
+
+
+@every("guard", "not free", "known, asked, reply")
+def test_nothing_else_is_free(known: str, asked: str, reply: str) -> None:
+    assert [finding.kind for finding in check(reply, context(known, question=asked))] == ["price"]
+
+
+def test_a_client_may_name_the_day_to_come_but_not_the_days_of_work() -> None:
+    turn = context("Открыты пн–пт.", question="А в воскресенье?")
+    assert check("Ждём вас в воскресенье.", turn) == []
+    assert check("Да, в воскресенье работаем.", turn) == [Finding("date", "воскресенье")]
+    assert check("В воскресенье не работаем, ждём с понедельника по пятницу.", turn) == []
+
+
+def test_the_weekday_of_a_date_and_of_tomorrow_is_known() -> None:
+    turn = context("Привезём 25 мая.")
+    name = ("понедельник", "вторник", "среду", "четверг", "пятницу", "субботу", "воскресенье")
+    day = THEN.replace(month=5, day=25).weekday()
+    assert check(f"Привезём в {name[day]}, 25 мая.", turn) == []
+    assert check(f"Привезём в {name[(day + 3) % 7]}, 25 мая.", turn) != []
+    assert check(f"Ждём вас завтра, в {name[(THEN.weekday() + 1) % 7]}.", turn) == []
 
 
 def test_invisible_letters_hide_nothing() -> None:

@@ -60,6 +60,14 @@ def test_a_promise_is_told_from_a_fact_and_an_offer(draft: str, right: str) -> N
     assert promise_of(draft) is Promise(right)
 
 
+def test_what_the_company_itself_did_may_be_repeated() -> None:
+    draft = "Вы записаны на 14 июня."
+    assert promise_of(draft) is Promise.REFUSE
+    assert promise_of(draft, ["Записала вас на 14 июня, ждём!"]) is Promise.FINE
+    assert promise_of(draft, ["Запись по телефону."]) is Promise.REFUSE
+    assert promise_of(f"{draft} Менеджер вам перезвонит.", ["Записала вас на 14 июня."]) is Promise.HANDOFF
+
+
 def test_a_text_has_one_spelling() -> None:
     assert plain("З'єднайте ЙОГО") == plain("зеднаите иого")
     assert plain("менеджеееера") == "менеджера"

@@ -213,6 +213,8 @@ def _with_its_sources(reply: Reply, context: Context, findings: Sequence[Finding
     if context.knowledge:
         # A responder that leaves out some of the passages lists the others itself.
         details.setdefault("passages", [{"file": one.file, "heading": one.heading} for one in context.knowledge])
+    if workings := guard.reckoned(reply.text, context):
+        details["reckoned"] = workings
     if findings:
         details["findings"] = [[finding.kind, finding.text] for finding in findings]
     return replace(reply, details=details)

@@ -9,7 +9,7 @@ from otvet.i18n import N_, translator
 from otvet.meaning.promises import Promise, promise_of
 from otvet.responders.base import Context
 
-__all__ = ["Finding", "check", "sentences"]
+__all__ = ["Finding", "check", "reckoned", "sentences"]
 
 _SENTENCE = re.compile(r"[^.!?…\n]*[^\s.!?…][^.!?…\n]*[.!?…]*")
 
@@ -40,13 +40,20 @@ def check(reply: str, context: Context, secrets: Iterable[str] = (), *, facts: b
     secrets: keys and passwords of this installation.
     facts: whether to compare the facts of the reply with the context.
     """
-    found = [*leaks.check(reply, context, secrets), *_deeds(reply)]
+    found = [*leaks.check(reply, context, secrets), *_deeds(reply, context)]
     return found + (stated.check(reply, context) if facts else [])
 
 
-def _deeds(reply: str) -> list[Finding]:
-    """The sentences that claim a deed: a responder has no tools, so nothing was booked, cancelled or paid back."""
-    return [Finding("deed", one) for one in _SENTENCE.findall(reply) if promise_of(one) == Promise.REFUSE]
+def _deeds(reply: str, context: Context) -> list[Finding]:
+    """The sentences that claim a deed: a responder has no tools, so nothing was booked, cancelled or paid back by it."""
+    told = [line.text for line in context.history if line.sender == "manager"]
+    told += [value for _name, value in context.known]
+    return [Finding("deed", one) for one in _SENTENCE.findall(reply) if promise_of(one, told) == Promise.REFUSE]
+
+
+def reckoned(reply: str, context: Context) -> list[list[str]]:
+    """The prices of a reply that are sums or products of known ones: [the piece, how it is reckoned]."""
+    return [[one.text, one.how] for one in stated.judge(reply, context)[1]]
 
 
 def sentences(findings: Sequence[Finding], language: str) -> tuple[str, ...]:

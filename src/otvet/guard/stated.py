@@ -134,7 +134,7 @@ def _weekdays_of(day_and_month: str, today: date) -> Iterator[Key]:
     day, month = map(int, day_and_month.split("."))
     for year in (today.year, today.year + 1):
         try:
-            yield weekdays.of(date(year, month, day))
+            yield from weekdays.of(date(year, month, day))
         except ValueError:  # February 29
             continue
 

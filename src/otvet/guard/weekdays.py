@@ -52,6 +52,7 @@ _CLOSED = re.compile(
     r"\b(?:кроме|исключая|выходной|закрыт|не\s(?:работа|приним|достав|прив[ео]з|отправ)|except|closed"
     r"|not\s(?:open|deliver|work)|крім|зачинен|вихідний|не\sпрацю|демалыс|басқа)"
 )
+_WISH = re.compile(r"\b(?:хорош|приятн|удачн|отличн|добр|прекрасн|have\sa\s|happy|гарн)\w*\s(?:вам\s)?\Z")
 OPEN = "open"
 """The kind of the keys of days on which the company works, which a client cannot make known."""
 
@@ -76,16 +77,16 @@ def _fact(text: str, match: re.Match[str], days: list[int], *, only_when: bool) 
     opens = bool(_OPENS.search(before) or _OPENS.search(after))
     needs = tuple(frozenset({(OPEN if opens else _KIND, float(day))}) for day in days)
     gives = frozenset((name, float(day)) for name in (OPEN, _KIND) for day in days)
-    if _CLOSED.search(f"{before} {after}" if not only_when else before):
+    if _WISH.search(before) or _CLOSED.search(f"{before} {after}" if not only_when else before):
         needs, gives = (), frozenset()
     elif only_when and not (opens or re.match(r",?\s(?:с|from)\s[\d\0]", text[match.end() :])):
         needs = ()
     return Fact("date", match.start(), match.end(), needs, gives)
 
 
-def of(day: date) -> Key:
-    """The key of the weekday of a date."""
-    return _key(day.weekday())
+def of(day: date) -> Keys:
+    """The keys of the weekday of a date."""
+    return frozenset({(OPEN, float(day.weekday())), (_KIND, float(day.weekday()))})
 
 
 def near(text: str, today: date) -> Keys:
@@ -95,7 +96,9 @@ def near(text: str, today: date) -> Keys:
         r"(?<!после)завтра|tomorrow|ертең",
         r"послезавтра|day after tomorrow|післязавтра",
     )
-    return frozenset(of(today + timedelta(days=n)) for n, word in enumerate(words) if re.search(word, text))
+    return frozenset(
+        _key((today + timedelta(days=n)).weekday()) for n, word in enumerate(words) if re.search(word, text)
+    )
 
 
 def _from_to(match: re.Match[str]) -> Iterator[int]:

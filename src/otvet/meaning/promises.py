@@ -6,6 +6,7 @@ question or a rule ("if it does not fit, the money comes back"). The words stand
 """
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
@@ -26,9 +27,15 @@ _IF, _PLACE = (re.compile(rf"(?<!\S){tag}\s") for tag in ("IF", "PLACE"))
 _NOT = re.compile(r"(?<!\S)NOT\s(?:\S+\s)?(?=(?:DID|DONE|WROTE|BOOK|PASS_ON|IS_DONE|I_WILL|WILL_ACT|THEY_WILL)\s)\S+\s")
 
 
-def promise_of(draft: str) -> Promise:
-    """The weightiest promise of a draft."""
+def promise_of(draft: str, told: Iterable[str] = ()) -> Promise:
+    """The weightiest promise of a draft.
+
+    told: what the company itself said in the conversation or knows of the deal. If it says that something was done, the
+    draft may say so too.
+    """
     found = {_of_sentence(sentence) for sentence in _words.read(draft)}
+    if Promise.REFUSE in found and any(promise_of(text) is Promise.REFUSE for text in told):
+        found.remove(Promise.REFUSE)
     return next((one for one in (Promise.REFUSE, Promise.HANDOFF) if one in found), Promise.FINE)
 
 
