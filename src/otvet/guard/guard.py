@@ -21,8 +21,8 @@ CORRECTIONS = {
     "language": N_("Write in the language in which the client wrote last."),
     "unseen": N_("You have not seen the client's picture or file: say so, and ask what is in it."),
     "deed": N_(
-        "You cannot book, cancel, send or pay back anything, so do not say that it is done or will be. Say that you pass"
-        " it on to a manager."
+        "You cannot book, cancel, send or pay back anything, so do not say that it is done or will be. Say that you"
+        " pass it on to a manager."
     ),
     "cut": N_("Your text broke off: write fewer and whole sentences."),
 }
@@ -45,7 +45,7 @@ def check(reply: str, context: Context, secrets: Iterable[str] = (), *, facts: b
 
 
 def _deeds(reply: str, context: Context) -> list[Finding]:
-    """The sentences that claim a deed: a responder has no tools, so nothing was booked, cancelled or paid back by it."""
+    """The sentences that claim a deed. A responder has no tools: it has booked, cancelled and paid back nothing."""
     told = [line.text for line in context.history if line.sender == "manager"]
     told += [value for _name, value in context.known]
     return [Finding("deed", one) for one in _SENTENCE.findall(reply) if promise_of(one, told) == Promise.REFUSE]
