@@ -112,6 +112,33 @@ def test_simulate_plays_the_scene(tmp_path: Path) -> None:
     assert "✗" not in result.stdout
 
 
+def test_trial_chats_count_nowhere_and_can_be_erased(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        before = server.get("/api/stats")
+        command(tmp_path, "simulate", "Есть ли у вас матрасы с латексом?", "--url", server.url)
+        server.deliver(incoming("Есть ли у вас матрасы с латексом?"))
+        wait_for(server.settled, "the turns closed")
+        assert len(server.get("/api/turns")["turns"]) == 2
+        now = server.get("/api/stats")
+        counted = ("questions", "waiting_for_staff", "conversations", "messages_saved")
+        assert [now[name] - before[name] for name in counted] == [1, 1, 1, 1]
+        assert len(server.get("/api/turns?state=person")["turns"]) == 1
+        assert len(server.get("/api/gaps")["gaps"][0]["lead_ids"]) == 1
+        shown = command(tmp_path, "simulate", "--clean")
+        assert "1 trial chat erased" in shown.stdout
+        assert "0 trial chats erased" in command(tmp_path, "simulate", "--clean").stdout
+        assert len(server.messages(27754599, "client")) == 1
+
+
+def test_the_scene_asks_what_the_folder_answers(tmp_path: Path) -> None:
+    (tmp_path / "knowledge").mkdir()
+    ours = "# Есть ли у вас парковка?\n\nДа, во дворе.\n"
+    (tmp_path / "knowledge" / "ours.md").write_text(ours, encoding="utf-8")
+    with otvet(tmp_path) as server:
+        shown = command(tmp_path, "simulate", "--url", server.url, OTVET_QUIET_SECONDS="1", COLUMNS="200")
+    assert "Да, во дворе." in shown.stdout
+
+
 def test_simulate_says_one_message_and_shows_the_reply(tmp_path: Path) -> None:
     with otvet(tmp_path) as server:
         result = command(tmp_path, "simulate", "Сколько стоит доставка?", "--lead", "77", "--url", server.url)

@@ -108,9 +108,22 @@ def test_a_kept_turn_stays_kept_until_amocrm_is_connected(tmp_path: Path) -> Non
         server.end()
     with amocrm_standin() as amo:
         amo.any_lead = True
-        assert "as soon as the server runs" in command(tmp_path, "retry", str(turn["id"]), **connected(amo)).stdout
         with otvet(tmp_path, **connected(amo)):
             wait_for(lambda: amo.notes(LEAD), "the note of the kept reply")
+
+
+def test_who_wrote_long_before_the_account_was_connected_is_on_the_list(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        server.deliver(incoming("Do you have it in blue?"))
+        wait_for(server.settled, "the turn closed")
+        server.end()
+    with amocrm_standin() as amo:
+        amo.any_lead = True
+        with otvet(tmp_path, **connected(amo), OTVET_STALE_MINUTES="0.0001") as server:
+            (entry,) = server.get("/api/turns?state=person")["turns"]
+            assert (entry["lead_id"], entry["state"], entry["reason"]) == (LEAD, "handed", "stale")
+            assert amo.notes(LEAD) == []
+            wait_for(lambda: amo.tasks(LEAD), "the task")
 
 
 def test_retry_over_the_api(tmp_path: Path) -> None:

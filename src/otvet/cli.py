@@ -59,8 +59,8 @@ def view(lead: Lead = None) -> None:
 @app.command(
     cls=Command,
     help=_(
-        "Play amoCRM against the running server.\n\n"
-        'Examples: otvet simulate; otvet simulate "Сколько стоит доставка?" --lead 12345'
+        "Play amoCRM against the running server. Its chats are trials, which no list and no number counts.\n\n"
+        'Examples: otvet simulate; otvet simulate "Сколько стоит доставка?" --lead 12345; otvet simulate --clean'
     ),
 )
 def simulate(
@@ -73,11 +73,15 @@ def simulate(
     ] = "899999999",
     url: BaseUrl = None,
     live: Live = False,
+    clean: Annotated[bool, typer.Option("--clean", help=_("Erase all trial chats and play nothing."))] = False,
 ) -> None:
     from otvet.commands import simulate
     from otvet.settings.loading import load_settings
 
     settings = load_settings()
+    if clean:
+        simulate.clean(settings)
+        return
     if text is None:
         good = simulate.whole_scene(settings, url, live=live)
     else:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import IO
 
 import httpx2
@@ -36,7 +37,7 @@ from otvet.settings.settings import Settings
 from otvet.staff import stats
 from otvet.storage import heartbeats, keyvalue, outages
 from otvet.storage.database import Database
-from otvet.turns import changes
+from otvet.turns import changes, staff
 
 log = structlog.get_logger(__name__)
 
@@ -143,6 +144,7 @@ class Service:
         if self.settings.amocrm_connected:
             outages.forget_wrong_settings(connection)
             tokens.forget_refusal(connection)
+            staff.release_kept(connection, timedelta(minutes=self.settings.stale_minutes), self.clock.now())
         else:
             outages.end(connection)  # what an account that is not connected any more refused
         if self.settings.is_sqlite:

@@ -56,7 +56,7 @@ def forget(settings: Settings, who: Who, *, agreed: bool) -> None:
             raise UsageError(_("nothing was erased"))
     finally:
         database.close()
-    erased = asyncio.run(_erase(settings, who))
+    erased = asyncio.run(erase(settings, who))
     if erased is None:
         raise UsageError(_("nothing is known of this client"))
     told = _("erased: {messages} messages, {replies} replies and drafts, {quarantined} deliveries in quarantine")
@@ -93,7 +93,8 @@ def _agrees(console: Console, question: str) -> bool:
         return False
 
 
-async def _erase(settings: Settings, who: Who) -> erasure.Erased | None:
+async def erase(settings: Settings, who: Who) -> erasure.Erased | None:
+    """Erase a client's data; None if nothing is known of them."""
     database = Database(settings.database_url)
     database.start()
     try:

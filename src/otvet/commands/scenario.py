@@ -1,12 +1,13 @@
 """A short scene from a sales team's day, as amoCRM would post it: for trying out a server or the database layer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from otvet.amocrm import form
+from otvet.conversations.tables import TRIAL
 from otvet.i18n import N_
 
 FIRST_LEAD = 900_000_000  # far above the ids that an account has today
@@ -26,23 +27,31 @@ class Case:
     replies: int
 
 
-def scene(now: datetime) -> list[Case]:
-    """A scene with new lead ids at every call."""
+QUESTIONS = (
+    "Сколько стоит доставка?",
+    "Здравствуйте! Как можно оплатить заказ?",
+    "Можно вернуть товар, если не подошёл?",
+)
+
+
+def scene(now: datetime, questions: Sequence[str] = ()) -> list[Case]:
+    """A scene with new lead ids at every call. questions: the company's own; the first three replace QUESTIONS."""
+    first_question, second, third = (*questions[:3], *QUESTIONS[len(questions[:3]) :])
     first = FIRST_LEAD + int(now.timestamp() * 10) % 90_000_000
     stage = _Stage(int(now.timestamp()))
-    twice = form.build({"message": {"add": [stage.message(first + 2, "Здравствуйте! Как можно оплатить заказ?")]}})
+    twice = form.build({"message": {"add": [stage.message(first + 2, second)]}})
     batch = form.build(
         {
             "message": {
                 "add": {
-                    "0": stage.message(first + 3, "Можно вернуть товар, если не подошёл?"),
+                    "0": stage.message(first + 3, third),
                     "4": stage.message(first + 4, "What are your working hours?"),
                 }
             }
         }
     )
     return [
-        Case(N_("a question"), first, (stage.incoming(first, "Сколько стоит доставка?"),), 1, 1),
+        Case(N_("a question"), first, (stage.incoming(first, first_question),), 1, 1),
         Case(
             N_("a burst of three lines, one reply"),
             first + 1,
@@ -84,7 +93,7 @@ class _Stage:
     def message(self, lead_id: int, text: str) -> Mapping[str, Any]:
         return {
             "id": str(uuid4()),
-            "chat_id": f"otvet-trial-{lead_id}",
+            "chat_id": f"{TRIAL}{lead_id}",
             "talk_id": lead_id,
             "contact_id": lead_id,
             "text": text,

@@ -1,5 +1,6 @@
 """``otvet simulate``: plays amoCRM against the running server over HTTP and checks the result."""
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +9,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
+import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from otvet.commands import forget, view
 from otvet.commands.scenario import Case, scene, single
 from otvet.commands.terminal import whole
+from otvet.conversations.tables import conversations, is_trial
 from otvet.errors import UsageError
-from otvet.i18n import _
+from otvet.i18n import _, language_of, ngettext
+from otvet.responders.knowledge.passages import read_folder
 from otvet.settings.settings import WEBHOOK_PATH, Settings
 from otvet.staff import wording
 from otvet.storage import keyvalue
@@ -141,7 +146,35 @@ def one_message(settings: Settings, text: str, lead_id: int, base_url: str | Non
 
 def whole_scene(settings: Settings, base_url: str | None, *, live: bool) -> bool:
     """Play the whole scene and print a table; False if a result is not as expected."""
-    return _play(settings, scene(datetime.now(UTC)), base_url, live=live)
+    return _play(settings, scene(datetime.now(UTC), _own_questions(settings)), base_url, live=live)
+
+
+def _own_questions(settings: Settings) -> list[str]:
+    """Questions that the knowledge folder answers: headings that end with a question mark."""
+    passages, _problems = read_folder(settings.knowledge_dir, with_examples=not settings.amocrm_connected)
+    headings = dict.fromkeys(passage.heading.strip() for passage in passages)
+    return [heading for heading in headings if heading.endswith("?") and language_of(heading) == "ru"]
+
+
+def clean(settings: Settings) -> None:
+    """Erase all trial chats, here and at Manus."""
+    database = view.open_database(settings)
+    try:
+        leads = database.read_now(lambda connection: connection.scalars(_TRIALS).all())
+    finally:
+        database.close()
+    for lead_id in leads:
+        asyncio.run(forget.erase(settings, forget.Who(lead_id=lead_id)))
+    told = ngettext("{count} trial chat erased", "{count} trial chats erased", len(leads)).format(count=len(leads))
+    Console().print(told)
+
+
+_TRIALS = (
+    sa.select(conversations.c.amocrm_lead_id)
+    .where(is_trial(conversations), conversations.c.amocrm_lead_id.is_not(None))
+    .distinct()
+    .order_by(conversations.c.amocrm_lead_id)
+)
 
 
 def _play(settings: Settings, cases: list[Case], base_url: str | None, *, live: bool) -> bool:

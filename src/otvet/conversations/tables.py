@@ -107,6 +107,15 @@ messages = sa.Table(
     ),
 )
 
+TRIAL = "otvet-trial-"
+"""The chats of ``otvet simulate`` begin with it: no list and no number counts them."""
+
+
+def is_trial(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether a message, turn or hand-off is of a trial chat."""
+    return sa.func.coalesce(table.c.chat_ref, "").startswith(TRIAL)
+
+
 ERASED = "erased"  # the ``message_type`` of an erased message, which no responder is told
 
 BY_MANAGER = "manager"  # a manager wrote

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from otvet.conversations.tables import conversations, messages
+from otvet.conversations.tables import conversations, is_trial, messages
 from otvet.responders.knowledge.words import family, stem, words
 from otvet.turns.turn import turns
 
@@ -35,7 +35,12 @@ _ASKED = (
     sa.select(turns.c.id, turns.c.first_message_at, conversations.c.amocrm_lead_id, messages.c.content)
     .join(conversations, conversations.c.id == turns.c.conversation_id)
     .join(messages, messages.c.turn_id == turns.c.id)
-    .where(turns.c.gap, turns.c.first_message_at >= sa.bindparam("since"), messages.c.sender_type == "client")
+    .where(
+        ~is_trial(turns),
+        turns.c.gap,
+        turns.c.first_message_at >= sa.bindparam("since"),
+        messages.c.sender_type == "client",
+    )
     .order_by(turns.c.first_message_at.desc(), turns.c.id.desc(), messages.c.timestamp, messages.c.id)
     .limit(MOST_READ)
 )

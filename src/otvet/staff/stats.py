@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.tables import clients, conversations, messages
+from otvet.conversations.tables import clients, conversations, is_trial, messages
 from otvet.intake.quarantine import quarantined
 from otvet.storage import counters
 from otvet.turns import handoffs
@@ -31,7 +31,7 @@ def uptime_seconds() -> int:
 
 
 def read(connection: Connection, now: datetime) -> dict[str, Any]:
-    """The totals since the database was made.
+    """The totals since the database was made, without trial chats.
 
     questions = answered + left to staff + small talk + open + what the settings or a manager took from the assistant. A
     reply that only says that a person will answer is no answer.
@@ -44,7 +44,9 @@ def read(connection: Connection, now: datetime) -> dict[str, Any]:
     manus = sa.select(sa.func.count()).where(attempts.c.responder == "manus", _OF_REPLIES)
     failed = sa.select(sa.func.count()).where(attempts.c.outcome.is_not(None), attempts.c.outcome != REPLIED, _OUTSIDE)
     failed_attempts = connection.scalar(failed.where(_OF_REPLIES))
-    answered = sa.select(sa.func.count()).where(turns.c.state.in_((State.SENT, State.KEPT)), turns.c.summary.is_(None))
+    answered = sa.select(sa.func.count()).where(
+        ~is_trial(turns), turns.c.state.in_((State.SENT, State.KEPT)), turns.c.summary.is_(None)
+    )
     totals = counters.totals(connection)
     saved = by_sender.get("client", 0) + by_sender.get("manager", 0)
     duplicates = totals.get("duplicates", 0)
@@ -63,7 +65,7 @@ def read(connection: Connection, now: datetime) -> dict[str, Any]:
         "waiting_for_staff": handoffs.waiting(connection, now),
         "median_seconds_to_staff": _median_seconds_to_staff(connection),
         "clients": connection.scalar(sa.select(sa.func.count()).select_from(clients)),
-        "conversations": connection.scalar(sa.select(sa.func.count()).select_from(conversations)),
+        "conversations": connection.scalar(sa.select(sa.func.count()).where(~is_trial(conversations))),
         "quarantined": quarantined(connection),
         "messages": {sender: by_sender.get(sender, 0) for sender in ("client", "assistant", "manager")},
         "turns": {state.value: by_state.get(state, 0) for state in State},
@@ -75,7 +77,11 @@ def read(connection: Connection, now: datetime) -> dict[str, Any]:
 
 def _left_to_staff(connection: Connection) -> dict[str, int]:
     """How many questions were left to staff, by the reason. A reason that is amoCRM's sentence counts as "refused"."""
-    query = sa.select(turns.c.reason, sa.func.count()).where(turns.c.handoff_id.is_not(None)).group_by(turns.c.reason)
+    query = (
+        sa.select(turns.c.reason, sa.func.count())
+        .where(turns.c.handoff_id.is_not(None), ~is_trial(turns))
+        .group_by(turns.c.reason)
+    )
     counted = Counter[str]()
     for reason, count in connection.execute(query):
         counted[reason if reason in set(Reason) else "refused" if reason else Reason.WAITED] += count
@@ -89,5 +95,5 @@ def _median_seconds_to_staff(connection: Connection) -> int | None:
 
 
 def _counted(connection: Connection, column: sa.Column[Any]) -> dict[str, int]:
-    rows = connection.execute(sa.select(column, sa.func.count()).group_by(column))
+    rows = connection.execute(sa.select(column, sa.func.count()).where(~is_trial(column.table)).group_by(column))
     return {name: count for name, count in rows}  # noqa: C416 - rows are not pairs to a type checker

@@ -6,6 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from otvet.conversations.tables import is_trial
 from otvet.i18n import N_, _
 from otvet.turns import handoffs
 from otvet.turns.handoffs import Handoff
@@ -35,7 +36,7 @@ class Entry:
 
 def listed(connection: Connection, now: datetime, limit: int, before: int = 0) -> list[Entry]:
     """The list, the newest question first. before: only questions with a smaller id."""
-    here = sa.or_(turns.c.state == State.DRAFT, turns.c.id.in_(handoffs.listed_turns(now)))
+    here = sa.or_(sa.and_(turns.c.state == State.DRAFT, ~is_trial(turns)), turns.c.id.in_(handoffs.listed_turns(now)))
     query = SELECTED.where(here, turns.c.id < before) if before else SELECTED.where(here)
     found = [Turn.from_row(row) for row in connection.execute(query.order_by(turns.c.id.desc()).limit(limit))]
     return [_entry(connection, turn) for turn in found]

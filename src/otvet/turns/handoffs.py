@@ -15,7 +15,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.tables import conversations, messages
+from otvet.conversations.tables import conversations, is_trial, messages
 from otvet.storage.engines import Id, UtcDateTime, insert, metadata
 from otvet.turns import changes
 from otvet.turns.turn import OPEN, Reason, State, Turn, get, turns
@@ -248,19 +248,24 @@ def listed_turns(now: datetime) -> sa.Select[tuple[int]]:
     return (
         sa.select(sa.func.max(turns.c.id))
         .join(handoffs, handoffs.c.id == turns.c.handoff_id)
-        .where(_IS_OPEN, handoffs.c.due_at <= now)
+        .where(_IS_OPEN, handoffs.c.due_at <= now, ~is_trial(handoffs))
         .group_by(handoffs.c.id)
     )
 
 
 def waiting(connection: Connection, now: datetime) -> int:
     """How many hand-offs are on the list."""
-    return connection.scalar(sa.select(sa.func.count()).where(_IS_OPEN, handoffs.c.due_at <= now)) or 0
+    return (
+        connection.scalar(sa.select(sa.func.count()).where(_IS_OPEN, handoffs.c.due_at <= now, ~is_trial(handoffs)))
+        or 0
+    )
 
 
 def answered_after(connection: Connection, most: int) -> list[float]:
     """After how many seconds a manager wrote, for the newest hand-offs that ended so."""
-    query = sa.select(handoffs.c.opened_at, handoffs.c.closed_at).where(handoffs.c.closed_by == ClosedBy.MANAGER)
+    query = sa.select(handoffs.c.opened_at, handoffs.c.closed_at).where(
+        handoffs.c.closed_by == ClosedBy.MANAGER, ~is_trial(handoffs)
+    )
     rows = connection.execute(query.order_by(handoffs.c.id.desc()).limit(most))
     return [(closed - opened).total_seconds() for opened, closed in rows]
 

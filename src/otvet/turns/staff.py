@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.conversations.messages import has_reply
-from otvet.conversations.tables import messages
+from otvet.conversations.tables import is_trial, messages
 from otvet.i18n import N_, _
-from otvet.turns import attempts, handoffs, parts
+from otvet.turns import attempts, handoffs, parts, sending
 from otvet.turns.changes import join, move
 from otvet.turns.drafts import NOTHING_WRITTEN
 from otvet.turns.queue import UNKNOWN, waiting_turn
@@ -111,6 +111,23 @@ def still_kept(connection: Connection, turn_id: int, *, connected: bool) -> str 
     """A sentence if the turn is a kept reply, which cannot be retried before amoCRM is connected; else None."""
     turn = None if connected else get(connection, turn_id)
     return _(STILL_KEPT).format(turn=turn_id) if turn is not None and turn.state == State.KEPT else None
+
+
+_KEPT = sa.select(turns.c.id).where(
+    turns.c.state == State.KEPT, turns.c.reason == Reason.NOT_CONNECTED, ~is_trial(turns)
+)
+
+
+def release_kept(connection: Connection, stale: timedelta, now: datetime) -> None:
+    """amoCRM is connected now: send the kept replies that surprise nobody, and leave the other questions to staff."""
+    for id_ in connection.scalars(_KEPT.order_by(turns.c.id)).all():
+        turn = get(connection, id_)
+        if turn is None or turn.lead_id is None or sending.manager_wrote(connection, id_):
+            continue
+        if now - turn.last_message_at <= stale:
+            retry(connection, id_, now)
+        elif move(connection, turn, State.HANDED, me=None, reason=Reason.STALE):
+            handoffs.add(connection, turn, now)
 
 
 _other = turns.alias("other")

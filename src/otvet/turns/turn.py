@@ -51,7 +51,7 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.SENDING: frozenset({State.SENT, State.FAILED, State.CANCELLED, State.ANSWERING}),
     State.DRAFT: frozenset({State.ANSWERING, State.CANCELLED}),
     State.SENT: frozenset({State.FAILED}),
-    State.KEPT: frozenset({State.SENDING}),
+    State.KEPT: frozenset({State.SENDING, State.HANDED}),
     State.FAILED: frozenset({State.SENT, State.SENDING, State.WAITING, State.CANCELLED}),
     State.CANCELLED: frozenset({State.SENDING, State.WAITING}),
     State.HANDED: frozenset({State.WAITING, State.CANCELLED}),
