@@ -102,15 +102,15 @@ def test_out_of_hours_a_client_is_told_so_once_a_night(database: Database) -> No
         assert await answering.answer(again) == State.HANDED
         assert stage.turn(again).reason == Reason.OUT_OF_HOURS
         assert stage.said() == [CLOSED]
-        (of_another,) = stage.client_writes("Hello", lead_id=LEAD + 1)
+        (of_another,) = stage.client_writes("Do you have it?", lead_id=LEAD + 1)
         assert await answering.answer(of_another) == State.KEPT
         assert stage.said() == [CLOSED, CLOSED]
         stage.clock.advance(2 * HALF_A_DAY)
-        (next_night,) = stage.client_writes("It is me again")
+        (next_night,) = stage.client_writes("Is it here again?")
         assert await answering.answer(next_night) == State.KEPT
         assert stage.said() == [CLOSED, CLOSED, CLOSED]
         stage.clock.advance(HALF_A_DAY)
-        (by_day,) = stage.client_writes("Good morning")
+        (by_day,) = stage.client_writes("Do you have it in blue?")
         assert await answering.answer(by_day) == State.KEPT
         assert stage.said()[-1] == "Written."
 
@@ -194,7 +194,7 @@ def test_the_text_of_the_night_is_not_sent_by_day(database: Database, amo: AmoSt
 def test_who_wrote_right_before_work_began_is_answered(database: Database, amo: AmoStandin, how: str) -> None:
     stage = a_stage(database, TEXT, amo=amo)
     stage.clock.advance((OPENS - stage.clock.now()).total_seconds() - 120)
-    (turn,) = stage.client_writes("Good morning")
+    (turn,) = stage.client_writes("Do you have it in blue?")
     away_when_the_reply_is_written(stage, amo, how, OPENS)
     assert answered(stage, turn) == [State.SENT]
     assert (stage.said(), notes(amo), amo.tasks(LEAD)) == (["Written."], ["Written."], [])
@@ -211,7 +211,7 @@ def test_the_text_needs_nobodys_approval(database: Database, amo: AmoStandin) ->
     stage.tell_staff()
     assert len(amo.tasks(LEAD)) == 1
     stage.clock.advance(HALF_A_DAY)
-    (by_day,) = stage.client_writes("Good day")
+    (by_day,) = stage.client_writes("Do you have it in red?")
     assert answered(stage, by_day) == [State.DRAFT]
     assert notes(amo)[1].startswith("DRAFT")
 

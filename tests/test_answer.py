@@ -285,8 +285,8 @@ def test_a_client_who_never_stops_during_a_redraft_is_answered_all_the_same(data
     class Interrupted(Writer):
         async def reply(self, context: Context, attempt: Attempt) -> Reply:
             if not self.asked:
-                stage.client_writes()
-                stage.clock.on_sleep = lambda: stage.client_writes()
+                stage.client_writes("And in red?")
+                stage.clock.on_sleep = lambda: stage.client_writes(f"And at {stage.clock.now():%H:%M:%S}?")
             else:
                 stage.clock.on_sleep = lambda: None
             return await super().reply(context, attempt)

@@ -17,6 +17,7 @@ from otvet.intake import own_account
 from otvet.intake.likeness import likeness
 from otvet.storage.database import Database
 from otvet.turns import arrival, parts, staff
+from otvet.turns.policy import UNSURE_FOR
 from otvet.turns.turn import Reason, State
 from tests.running import command, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
@@ -136,12 +137,15 @@ def test_a_field_that_shows_the_text_a_moment_later_is_read_again(database: Data
 
 @pytest.mark.parametrize("what", ["reply", "draft", "task"])
 def test_the_mark_behind_an_emoji_is_found_again(database: Database, amo: AmoStandin, what: str) -> None:
-    stage = Stage(database, Writer("template", "Yes 🙂 we deliver on weekdays."), amo=amo)
+    stage = Stage(database, Writer("knowledge", "Yes 🙂 we deliver on weekdays."), amo=amo)
     stage.policy = type(stage.policy)(mode="draft" if what == "draft" else "auto")
     amo.shows = until_beyond
     (turn,) = stage.client_writes("позовите менеджера 🙏" if what == "task" else "Do you deliver?")
     amo.fault(method="POST", path="/api/v4/tasks" if what == "task" else "/api/v4/leads/*/notes", drop="after")
     assert answered(stage, turn) == (State.DRAFT if what == "draft" else State.SENT)
+    for _look in range(3):
+        stage.tell_staff()
+        stage.clock.advance(UNSURE_FOR.total_seconds())
     assert len(amo.tasks(LEAD) if what == "task" else amo.notes(LEAD)) == 1
 
 
@@ -159,8 +163,9 @@ def look_for(stage: Stage, *, after: timedelta = MINUTES) -> None:
     stage.run(play)
 
 
-def replied(stage: Stage, text: str = "How much?", **about: Any) -> int:
-    (turn,) = stage.client_writes(text, **about)
+def replied(stage: Stage, text: str = "", **about: Any) -> int:
+    said = text or f"How much is number {stage.clock.now():%H%M%S}?"
+    (turn,) = stage.client_writes(said, **about)
     assert answered(stage, turn) == State.SENT
     stage.clock.advance(20)
     return turn

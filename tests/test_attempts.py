@@ -264,7 +264,7 @@ def test_a_ceiling_closes_a_responder_for_the_day_and_the_next_one_is_asked(data
     closed: list[str] = []
 
     async def responder(answering: Answering) -> str:
-        (turn,) = stage.client_writes("And?")
+        (turn,) = stage.client_writes(f"Do you have number {len(closed)} at {stage.clock.now():%H:%M:%S}?")
         await answering.answer(turn)
         closed.extend(row.outcome for row in kept(database, turn) if row.responder == "manus")
         return str(stage.turn(turn).responder)

@@ -38,7 +38,7 @@ class Echo(Writer):
 
 class Deal(Stage):
     def __init__(self, database: Database, amo: AmoStandin | None = None) -> None:
-        super().__init__(database, Echo("template", ""), amo=amo)
+        super().__init__(database, Echo("knowledge", ""), amo=amo)
 
     def writes(self, text: str, **who: Any) -> int:
         (turn,) = self.receive(self.incoming(text, **who))

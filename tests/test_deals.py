@@ -480,7 +480,7 @@ def test_the_program_tells_what_the_cards_say(tmp_path: Path) -> None:
         an_account(amo)
         settings = {**connected(amo, manus), "OTVET_CONTEXT_FIELDS": "colours", "OTVET_QUIET_SECONDS": "1"}
         with otvet(tmp_path, **settings) as server:
-            server.deliver(incoming("hello"))
+            server.deliver(incoming("Do you have it?"))
             wait_for(lambda: amo.notes(LEAD), "a note")
             wait_for(server.settled, "the turn closed")
     prompt = str(manus.creates[0]["message"]["content"])

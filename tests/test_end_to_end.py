@@ -35,7 +35,7 @@ def knowledge(tmp_path: Path) -> Path:
 def test_a_message_becomes_one_manus_task_with_its_history_and_one_note(tmp_path: Path) -> None:
     with amocrm_standin() as amo, manus_standin() as manus:
         amo.add_lead(LEAD)
-        manus.answer = lambda content: "The delivery is free of charge."
+        manus.answer = lambda content: "The delivery takes a while."
         with otvet(tmp_path, **connected(amo, manus)) as server:
             server.deliver(outgoing("Hello, this is your manager.", id="m-1", created_at=1758650000))
             server.deliver(incoming("How much is the delivery?", id="m-2", created_at=1758650960))
@@ -44,13 +44,13 @@ def test_a_message_becomes_one_manus_task_with_its_history_and_one_note(tmp_path
 
             (note,) = amo.notes(LEAD)
             assert note["note_type"] == "common"
-            assert note["params"]["text"].startswith("The delivery is free of charge.")
+            assert note["params"]["text"].startswith("The delivery takes a while.")
             (task,) = manus.creates
             asked = str(task["message"]["content"])
             assert "How much is the delivery?" in asked
             assert "Hello, this is your manager." in asked
             (reply,) = server.messages(LEAD, "assistant")
-            assert reply["content"] == "The delivery is free of charge."
+            assert reply["content"] == "The delivery takes a while."
             assert reply["metadata"]["amocrm_lead_id"] == LEAD
             assert reply["metadata"]["source"] == "ai_response"
             assert reply["metadata"]["responder"] == "manus"
@@ -126,7 +126,9 @@ def test_a_managers_message_is_never_answered(tmp_path: Path) -> None:
         with otvet(tmp_path, **connected(amo)) as server:
             server.deliver(outgoing("Your order is ready.", id="m-1", event="message"))
             server.deliver(outgoing("Your order is ready!", id="m-2", event="outgoing_message"))
-            server.deliver(incoming("Thank you", id="m-3", entity_id=LEAD + 1, element_id=LEAD + 1, chat_id="other"))
+            server.deliver(
+                incoming("Do you have it?", id="m-3", entity_id=LEAD + 1, element_id=LEAD + 1, chat_id="other")
+            )
             wait_for(lambda: amo.notes(LEAD + 1), "the note of the deal that is answered")
             wait_for(server.settled, "the turn closed")
             assert amo.notes(LEAD) == []

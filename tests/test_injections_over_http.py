@@ -159,6 +159,11 @@ class Shop(Stage):
         found = self.database.read_now(lambda connection: connection.scalars(query).all())
         (note,) = self.amocrm.notes(lead)
         text = note["params"]["text"].rpartition("\n\n[otvet:")[0]
+        (reply,) = self.database.read_now(
+            lambda connection: connection.execute(sa.select(turns.c.reply, turns.c.responder).where(turns.c.id == turn))
+        )
+        if reply.responder == TemplateResponder.name:  # the note tells staff what the client has not got
+            text = reply.reply
         tasks = json.dumps(self.amocrm.tasks(lead), ensure_ascii=False)
         return Left(self.outside.was_told(), text, tasks, {kind for some in found for kind, _ in some or ()})
 

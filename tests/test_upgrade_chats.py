@@ -119,7 +119,7 @@ class Upgraded(Stage):
     """The new version at work, with a way of delivery for each channel."""
 
     def __init__(self, database: Database, amo: AmoStandin) -> None:
-        super().__init__(database, Echo("template", ""), amo=amo)
+        super().__init__(database, Echo("knowledge", ""), amo=amo)
         via = {"*": "talk", "vk": "salesbot", "viber": "widget", "onlinechat": "note"}
         field = amo.chats.add_bot(BOT)
         self.delivery_options = DeliveryOptions(via=via, note=False, salesbot_id=BOT, field_id=field)
@@ -158,7 +158,7 @@ def test_what_waited_is_answered_once_in_the_chat_it_came_from(database_url: str
     with of_old_version(database_url) as (old, database):
         one, two = old.deal(), old.deal(HIS, HER)
         one.turn("waiting", (HIS, "a red bike?"))
-        two.turn("waiting", (HIS, "a car?"), (HER, "a boat?"), (HIS, "how much?"))
+        two.turn("waiting", (HIS, "a car?"), (HER, "a ship?"), (HIS, "how much?"))
         later = old.deal(HIS, HER)
         later.turn("answering", (HIS, "a tent?"), owner=DEAD)
         later.turn("waiting", (HER, "a lamp?"), (HIS, "and a bag?"))
@@ -168,7 +168,7 @@ def test_what_waited_is_answered_once_in_the_chat_it_came_from(database_url: str
     stage = Upgraded(database, amo)
     stage.all_answered()
     assert stage.told(one) == {HIS: ["To: a red bike?"]}
-    assert stage.told(two) == {HIS: ["To: a car?\nhow much?"], HER: ["To: a boat?"]}
+    assert stage.told(two) == {HIS: ["To: a car?\nhow much?"], HER: ["To: a ship?"]}
     assert stage.told(later) == {HIS: ["To: a tent?\nand a bag?"], HER: ["To: a lamp?"]}
     database.close()
 
@@ -179,7 +179,7 @@ def test_what_was_being_written_for_two_chats_is_written_for_each(
 ) -> None:
     with of_old_version(database_url) as (old, database):
         deal = old.deal(HIS, HER)
-        said = ((HIS, "a car?"), (HER, "a boat?"))
+        said = ((HIS, "a car?"), (HER, "a ship?"))
         turn = deal.turn("answering", *said, owner=DEAD, reply=reply, responder=reply and "template")
         old.add("tries", turn_id=turn, responder="template", started_at=OPENED, facts={"step": "asked"})
         deal.turn("waiting", (HIS, "how much?"))
@@ -187,7 +187,7 @@ def test_what_was_being_written_for_two_chats_is_written_for_each(
             amo.chats.talks[deal.number(contact)] = deal.lead
     stage = Upgraded(database, amo)
     stage.all_answered()
-    assert stage.told(deal) == {HIS: ["To: a car?\nhow much?"], HER: ["To: a boat?"]}
+    assert stage.told(deal) == {HIS: ["To: a car?\nhow much?"], HER: ["To: a ship?"]}
     database.close()
 
 
@@ -282,7 +282,7 @@ def test_a_draft_of_two_chats_is_sent_once_when_it_is_approved(database_url: str
     with of_old_version(database_url) as (old, database):
         deal = old.deal(HIS, HER)
         shown = {"reply": "To both of you.", "responder": "template", "note_id": 7}
-        draft = deal.turn("draft", (HIS, "a car?"), (HER, "a boat?"), **shown)
+        draft = deal.turn("draft", (HIS, "a car?"), (HER, "a ship?"), **shown)
         amo.chats.talks[deal.number(HER)] = deal.lead
     stage = Upgraded(database, amo)
     stage.all_answered()

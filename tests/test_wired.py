@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 def ask(server: Otvet, amo: AmoStandin, turn: int) -> dict[str, Any]:
     """The turn that a question became, once its note is there."""
-    server.deliver(incoming(QUESTION, message_id=f"m-{turn}"))
+    server.deliver(incoming(QUESTION + " " * turn + "?" * turn, message_id=f"m-{turn}"))
     wait_for(lambda: len(amo.notes(LEAD)) == turn, "a note")
     wait_for(server.settled, "the turn closed")
     told: dict[str, Any] = server.get(f"/api/turns/{turn}")

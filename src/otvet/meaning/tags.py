@@ -22,6 +22,9 @@ _LEAST_FOR_SLIPS = 7  # sounds; a slip in a shorter word makes another word
 _LEAST_FOR_SOUND = 4  # sounds of a stem in Latin letters
 
 _LETTERS = str.maketrans("ёйәғқңөұүһіїєґэ", "еиагкноуухииеге")
+_ADDRESS = re.compile(
+    r"(?:https?://|www\.)\S+|\b[\w.+-]+@[\w-]+\.\w+|\b[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,6}\b(?:/\S*)?", re.I
+)
 _APOSTROPHES = re.compile(r"(?<=\w)['’ʼ`](?=\w)")
 _LOOK_ALIKE = str.maketrans("abcehikmoptxy", "авсенікмортху")
 _TWO_ALPHABETS = re.compile(r"\b(?=\w*[а-яіїєґ])(?=\w*[a-z])[^\W\d_]+")
@@ -106,7 +109,7 @@ class Lexicon:
 
     def read(self, text: str) -> Iterator[str]:
         """Each sentence as its tags, with a space after each, and "? " at the end of a question."""
-        text = plain(text)
+        text = plain(_ADDRESS.sub(" ", text))
         russian = bool(_CYRILLIC.search(text)) or not _ENGLISH.search(text)
         if russian:
             text = _DIGIT_LETTER.sub(lambda digit: "ch" if digit[0] == "4" else "sh", text)
