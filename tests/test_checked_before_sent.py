@@ -121,6 +121,7 @@ def test_in_the_end_a_person_is_called(
         (conversation,) = server.get("/api/conversations")["conversations"]
         listed = command(folder, "gaps", **settings(amo, manus, openai)).stdout
         said = server.messages(LEAD, "assistant")
+        wait_for(lambda: amo.tasks(LEAD), "the task")
         workflows = b"".join(file.read_bytes() for file in folder.glob("conversations-workflows.db*"))
     assert note.startswith("The assistant has not answered the client")
     (reply,) = said
