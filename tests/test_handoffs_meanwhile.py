@@ -1,6 +1,7 @@
 """Hand-offs while something else happens: a task is completed, a draft replaced, a chat named, a deal merged."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from otvet.turns import drafts, handoffs, queue
 from otvet.turns.handoffs import ClosedBy
 from otvet.turns.policy import UNSURE_FOR
 from otvet.turns.turn import State, turns
+from tests.running import wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage, Writer, handoff
@@ -264,3 +266,58 @@ def test_merged_conversations_keep_what_the_client_was_told(database: Database, 
     (left,) = all_open(database)
     assert (left.client_told_at, left.opened_at) == (one.client_told_at, one.opened_at)
     assert handoff(database, first).id == left.id
+
+
+def test_who_asks_for_a_person_after_a_promise_is_left_to_that_person(database: Database, amo: AmoStandin) -> None:
+    stage = a_stage(database, amo)
+    asked(stage, "Есть ли у вас матрасы?")
+    asked(stage, "Позовите менеджера", State.HANDED)
+    stage.responders = (Writer("knowledge", "Да, есть."),)
+    asked(stage, "А подушки?", JOINED)
+    assert stage.said() == [THANKS]
+    assert "подушки" in amo.tasks(LEAD)[0]["text"]
+
+
+def test_who_writes_on_after_a_question_was_seen_to_and_waits_is_listed_again(
+    database: Database, amo: AmoStandin
+) -> None:
+    stage = a_stage(database, amo)
+    (turn,) = stage.client_writes("Есть ли у вас матрасы?")
+    stage.clock.advance(handoffs.WAITED_TOO_LONG.total_seconds() + 1)
+    stage.tell_staff()
+    complete(amo)
+    stage.look_at_tasks()
+    stage.tell_staff()
+    assert listed(stage) == []
+    stage.clock.advance(60)
+    assert stage.client_writes("А подушки?") == []
+    stage.tell_staff()
+    assert [one for one, _why in listed(stage)] == [turn]
+    assert [one["is_completed"] for one in amo.tasks(LEAD)] == [True, False]
+
+
+@pytest.mark.slow  # what another process does at the same moment; only PostgreSQL has several
+def test_a_question_that_joins_a_hand_off_while_another_leaves_it_is_kept(prepared_postgres_url: str) -> None:
+    mine, theirs = Database(prepared_postgres_url), Database(prepared_postgres_url)
+    stage = Stage(mine, NO_ANSWER)
+    (first,) = stage.client_writes("Есть ли у вас матрасы?")
+    now = stage.clock.now()
+    with mine.writes.begin() as connection:
+        handoffs.add(connection, stage.turn(first), now)
+        connection.execute(turns.update().where(turns.c.id == first).values(state=State.KEPT))
+    (second,) = stage.client_writes("А подушки?")
+
+    def withdraw() -> None:
+        with mine.writes.begin() as connection:
+            handoffs.withdraw(connection, stage.turn(first), now)
+
+    with ThreadPoolExecutor(1) as pool:
+        with theirs.writes.begin() as connection:
+            handoffs.add(connection, stage.turn(second), now)
+            leaving = pool.submit(withdraw)
+            waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            wait_for(lambda: mine.read_now(lambda looking: looking.scalar(waits)), "the one that leaves")
+        leaving.result(10)
+    assert handoff(mine, second).closed_at is None
+    mine.close()
+    theirs.close()

@@ -146,10 +146,14 @@ def add_if_needed(connection: Connection, turn: Turn, now: datetime) -> None:
 
 
 def add_waiting(connection: Connection, now: datetime) -> None:
-    """Put the questions on the list that have waited for too long, whatever they wait for."""
+    """Put the questions on the list that have waited for too long, whatever they wait for.
+
+    Not those that somebody has seen to, unless the client has written on since.
+    """
+    seen_to = sa.or_(_IS_OPEN, handoffs.c.closed_at >= turns.c.last_message_at)
     query = sa.select(turns.c.id).where(
         turns.c.state.in_(OPEN),
-        turns.c.handoff_id.is_(None),
+        ~sa.exists().where(handoffs.c.id == turns.c.handoff_id, seen_to),
         ~turns.c.requested_by_staff,
         turns.c.first_message_at < now - WAITED_TOO_LONG,
     )
