@@ -125,6 +125,22 @@ def test_a_second_task_is_made_once_whatever_breaks(database: Database, amo: Amo
     assert [one["is_completed"] for one in amo.tasks(LEAD)] == [True, False]
 
 
+@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize("path", ["/api/v4/tasks", "/api/v4/leads/*"])
+def test_a_task_that_may_have_been_made_is_looked_for_until_it_can_be_seen(
+    database: Database, amo: AmoStandin, path: str, status: int
+) -> None:
+    stage = a_stage(database, amo)
+    amo.fault(path="/api/v4/tasks", method="POST", drop="after")
+    asked(stage, "Есть ли у вас матрасы?")
+    amo.fault(path=path, method="GET", status=status, times=1)
+    for _look in range(4):
+        stage.clock.advance(30 * 60)
+        stage.tell_staff()
+    assert len(amo.tasks(LEAD)) == 1
+    assert all_open(database)[0].told_revision == 1
+
+
 def test_reworded_while_drafted_is_one_question(database: Database, amo: AmoStandin) -> None:
     stage = drafting(database, amo)
     where = {"message_id": "m-edited", "lead_id": LEAD, "chat_id": f"chat-{LEAD}", "created_at": 1767603600}

@@ -343,12 +343,17 @@ def told(connection: Connection, one: Handoff, task_id: int) -> None:
 
 
 def not_told(connection: Connection, one: Handoff, refusal: str | None, now: datetime, *, ambiguous: bool) -> None:
-    """The task could not be made or changed; it is tried again after a pause that grows. refusal: for people."""
+    """The task could not be made or changed; it is tried again after a pause that grows. refusal: for people.
+
+    ambiguous: the call may have been carried out. So may an earlier one, as long as the task was not looked for.
+    """
     pause = min(FIRST_RETRY * 2 ** min(one.failures, 10), LAST_RETRY) if refusal else PAUSE
     values = {"retry_at": now + pause, "failures": one.failures + bool(refusal), "refusal": refusal}
+    here = handoffs.c.id == one.id
+    connection.execute(handoffs.update().where(here).values(**values))
     if not ambiguous:
-        values["sent_attempt_at"] = None
-    connection.execute(handoffs.update().where(handoffs.c.id == one.id).values(**values))
+        this_call = handoffs.c.sent_attempt_at.is_distinct_from(one.sent_attempt_at)
+        connection.execute(handoffs.update().where(here, this_call).values(sent_attempt_at=None))
 
 
 @dataclass(frozen=True, slots=True)
