@@ -21,6 +21,7 @@ from otvet.answering.summaries import Summaries
 from otvet.answering.voice import Voice
 from otvet.answering.writer import ReplyWriter, Written
 from otvet.clock import Clock
+from otvet.conversations.pauses import pause_for_client
 from otvet.deals.reading import Deals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.recheck import Outcome, check
@@ -311,6 +312,8 @@ class Answering:
         drafts.ask_for_person(connection, turn, self._me, why, human_request.summary(told, doubts))
         if handoffs.client_knows(connection, turn):
             staff.leave_to_staff(connection, turn, self._me, why, self._clock.now())
+            if why in human_request.REPLIES:
+                pause_for_client(connection, turn.conversation_id, turn.chat_ref)
 
     async def _deliver(self, turn: Turn) -> Outcome:
         """Deliver, now or as soon as amoCRM takes it. None: the turn rests, or belongs to another process."""

@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 DUE_WITHIN = timedelta(hours=1)
 MOST_LOOKED_AT = 50
 LAST_LINES = 5
+MOST_LINES = 20  # of a question in a task
 
 WAITS = N_("A client waits for a manager's answer in the chat.")
 ASKED = N_("Question: {question}\nWhy you: {why}")
@@ -70,6 +71,7 @@ class StaffTasks:
         self._installation_name = installation_name
         self._policy = policy
         self._begin = begin
+        self._looked_down_to: int | None = None
 
     async def look(self) -> None:
         """Put questions that wait for too long on the list, and tell staff of all that is due."""
@@ -86,8 +88,13 @@ class StaffTasks:
                 await self._failed(one, error)
 
     async def look_at_completed(self) -> None:
-        """Close the hand-offs whose task somebody has completed in amoCRM; its result may approve or reject a draft."""
-        of_task = await self._database.read(lambda connection: handoffs.with_task(connection, MOST_LOOKED_AT))
+        """Close the hand-offs whose task somebody has completed in amoCRM; its result may approve or reject a draft.
+
+        One look is at MOST_LOOKED_AT of them, and the next goes on from there.
+        """
+        before = self._looked_down_to
+        of_task = await self._database.read(lambda connection: handoffs.with_task(connection, MOST_LOOKED_AT, before))
+        self._looked_down_to = min(of_task.values()) if len(of_task) == MOST_LOOKED_AT else None
         if self._amocrm is None or not of_task:
             return
         try:
@@ -101,8 +108,8 @@ class StaffTasks:
             return
         now = self._clock.now()
         for task_id, result in completed.items():
-            handoff_id = of_task[task_id]
-            begun = await self._database.write(partial(_take_result, handoff_id=handoff_id, result=result, now=now))
+            of = partial(_take_result, handoff_id=of_task[task_id], task_id=task_id)
+            begun = await self._database.write(partial(of, result=result, now=now))
             if begun is not None:
                 self._begin([begun])
 
@@ -133,10 +140,10 @@ class StaffTasks:
         if one.sent_attempt_at is not None and timedelta(0) <= now - one.sent_attempt_at < UNSURE_FOR:
             return  # an earlier call may still be carried out
         task_id = one.task_id
+        if task_id is not None and await tasks.completed_tasks(amocrm, [task_id], missing=True):
+            task_id = None  # of the questions before
         if task_id is None and one.sent_attempt_at is not None:
             task_id = await tasks.find_task(amocrm, lead_id, self._marker(one))
-        elif task_id is not None and await tasks.completed_tasks(amocrm, [task_id], missing=True):
-            task_id = None  # of the questions before
         text = await self._database.read(lambda connection: self._text(connection, one))
         lead = await amocrm.lead(lead_id) or {} if task_id is None else {}
         async with amocrm.slot() as slot:
@@ -188,15 +195,15 @@ def _asked(connection: Connection, one: Question) -> str:
     return _(ASKED).format(question=question, why=why or "")
 
 
-def _take_result(connection: Connection, handoff_id: int, result: str, now: datetime) -> int | None:
+def _take_result(connection: Connection, handoff_id: int, task_id: int, result: str, now: datetime) -> int | None:
     """A task was completed with this result: close its hand-off, approve or reject its draft.
 
+    Not if it was made before the newest question or draft: whoever completed it has not seen that.
     Gives the turn that is to be sent now. A result is often a remark such as "called the client", so another text
     is sent only if the result says so: "yes: ..." or "reply: ...".
     """
     turn_id = handoffs.draft_of(connection, handoff_id)
-    handoffs.close_completed(connection, handoff_id, now)
-    if turn_id is None:
+    if not handoffs.close_completed(connection, handoff_id, task_id, now) or turn_id is None:
         return None
     said = result.strip()
     word = said.strip(" .!,").casefold()
@@ -226,6 +233,6 @@ def _what_became(turn: Turn) -> str:
 
 
 def _in_short(rows: Sequence[Row[Any]]) -> str:
-    """Messages as one line."""
-    said = (spoken(row.content, row.message_type, row.metadata, interface_language()) for row in rows)
-    return human_request.cut(" / ".join(said))
+    """Messages as one line, the newest MOST_LINES of them."""
+    said = (spoken(row.content, row.message_type, row.metadata, interface_language()) for row in rows[-MOST_LINES:])
+    return " / ".join(map(human_request.cut, said))

@@ -83,7 +83,8 @@ def _updating(columns: frozenset[str], unless: Conditions, *, owned: bool) -> sa
     return turns.update().where(*here).values({name: sa.bindparam(name) for name in columns})
 
 
-_joined = turns.alias("joined")
+_source = turns.alias("source")
+_handoffs = sa.table("handoffs", sa.column("id"), sa.column("closed_at"))
 
 
 def join(connection: Connection, source: int, target: int, **values: Any) -> None:
@@ -92,9 +93,7 @@ def join(connection: Connection, source: int, target: int, **values: Any) -> Non
     A question that is left to staff stays so.
     """
     move_messages(connection, source, target)
-    left = sa.select(_joined.c.handoff_id).where(_joined.c.id == source).scalar_subquery()
-    kept = sa.func.coalesce(turns.c.handoff_id, left)
-    connection.execute(turns.update().where(turns.c.id == target).values(handoff_id=kept))
+    pass_handoff(connection, source, target)
     attempts.forget(connection, source)  # of a draft that nobody will see
     connection.execute(turns.delete().where(turns.c.id == source))
     if values:
@@ -145,6 +144,15 @@ def forget_draft_note(connection: Connection, turn_id: int, note_id: int) -> Non
 def set_handoff(connection: Connection, turn_id: int, handoff_id: int | None) -> None:
     """Set the hand-off that a turn belongs to."""
     connection.execute(turns.update().where(turns.c.id == turn_id).values(handoff_id=handoff_id))
+
+
+def pass_handoff(connection: Connection, source: int, target: int) -> None:
+    """The question of one turn goes on in another one, and so does its open hand-off."""
+    left = sa.select(_handoffs.c.id).join(_source, _source.c.handoff_id == _handoffs.c.id)
+    still_open = left.where(_source.c.id == source, _handoffs.c.closed_at.is_(None)).scalar_subquery()
+    kept = sa.func.coalesce(still_open, turns.c.handoff_id)
+    connection.execute(turns.update().where(turns.c.id == target).values(handoff_id=kept))
+    set_handoff(connection, source, None)
 
 
 def move_handoff(connection: Connection, from_handoff: int, to_handoff: int) -> None:

@@ -88,9 +88,10 @@ def approve(connection: Connection, turn_id: int, text: str | None) -> str | Non
         _other.c.state.in_(OPEN),
     )
     approved: dict[str, Any] = {"owner": None, "approved": True, "requested_by_staff": True}
-    approved |= {"draft_note_id": turn.note_id, "note_id": None}
+    approved |= {"draft_note_id": turn.note_of_draft, "note_id": None}
     if text is not None:
         approved |= {"reply": text, "details": {**(turn.details or {}), "edited": True, "findings": []}}
+        approved |= {"summary": None}  # what the draft promised is not in it
     if move(connection, turn, State.ANSWERING, me=None, unless=(wrote_on,), **approved):
         return None
     return _(WROTE_ON).format(turn=turn_id)
@@ -101,7 +102,7 @@ def reject(connection: Connection, turn_id: int, now: datetime) -> str | None:
     turn = get(connection, turn_id)
     if turn is None or turn.state != State.DRAFT:
         return _(NO_DRAFT).format(turn=turn_id)
-    closed: dict[str, Any] = {"reason": Reason.REJECTED, "closed_at": now, "draft_note_id": turn.note_id}
+    closed: dict[str, Any] = {"reason": Reason.REJECTED, "closed_at": now, "draft_note_id": turn.note_of_draft}
     if not move(connection, turn, State.CANCELLED, me=None, **closed):
         return _(NO_DRAFT).format(turn=turn_id)
     if turn.summary is None:

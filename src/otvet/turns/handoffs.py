@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -145,14 +146,20 @@ def add_if_needed(connection: Connection, turn: Turn, now: datetime) -> None:
 
 
 def add_waiting(connection: Connection, now: datetime) -> None:
-    """Put the questions on the list that have waited for too long, whatever they wait for."""
+    """Put the questions on the list that have waited for too long, whatever they wait for.
+
+    Not those that somebody has seen to, unless the client has written on since.
+    """
+    seen_to = sa.or_(_IS_OPEN, handoffs.c.closed_at >= turns.c.last_message_at)
     query = sa.select(turns.c.id).where(
         turns.c.state.in_(OPEN),
-        turns.c.handoff_id.is_(None),
+        ~sa.exists().where(handoffs.c.id == turns.c.handoff_id, seen_to),
         ~turns.c.requested_by_staff,
         turns.c.first_message_at < now - WAITED_TOO_LONG,
     )
-    for id_ in connection.scalars(query.order_by(turns.c.id).limit(MOST_AT_ONCE)).all():
+    # Turns are locked before hand-offs, as everywhere; one that is being answered right now is left out.
+    waited = query.order_by(turns.c.id).limit(MOST_AT_ONCE).with_for_update(skip_locked=True)
+    for id_ in connection.scalars(waited).all():
         turn = get(connection, id_)
         if turn is not None:
             add(connection, turn, now)
@@ -199,20 +206,24 @@ def mark_done(connection: Connection, turn_id: int, now: datetime) -> bool:
     return found is not None and _close(connection, [handoffs.c.id == found.id], ClosedBy.STAFF, now) == 1
 
 
-def close_completed(connection: Connection, handoff_id: int, now: datetime) -> None:
-    """Somebody has completed the task in amoCRM."""
-    _close(connection, [handoffs.c.id == handoff_id], ClosedBy.STAFF, now)
+def close_completed(connection: Connection, handoff_id: int, task_id: int, now: datetime) -> bool:
+    """Somebody has completed the task in amoCRM. False if it does not tell of all: the rest gets a task of its own."""
+    tells_all = (handoffs.c.task_id == task_id, handoffs.c.told_revision == handoffs.c.revision)
+    return _close(connection, [handoffs.c.id == handoff_id, *tells_all], ClosedBy.STAFF, now) == 1
 
 
 def withdraw(connection: Connection, turn: Turn, now: datetime) -> None:
     """Nobody has to answer this question any more; its hand-off closes if it was for no other."""
     found = of_turn(connection, turn.id)
-    if found is None or found.closed_at is not None:
+    if found is None:
         return
     changes.set_handoff(connection, turn.id, None)
-    if connection.scalar(sa.select(sa.exists().where(turns.c.handoff_id == found.id))):
+    left = open_in(connection, found.conversation_id, found.chat_ref)  # locked, so that no question joins it meanwhile
+    if left is None or left.id != found.id:
         return
-    if found.task_id is None and found.sent_attempt_at is None:
+    if connection.scalar(sa.select(sa.exists().where(turns.c.handoff_id == left.id))):
+        return
+    if left.task_id is None and left.sent_attempt_at is None:
         connection.execute(handoffs.delete().where(handoffs.c.id == found.id))
     else:
         _close(connection, [handoffs.c.id == found.id], ClosedBy.ANSWERED, now)
@@ -229,15 +240,30 @@ def move_to(connection: Connection, from_conversation: int, to_conversation: int
     """Move the hand-offs of a conversation to another one, of the same deal."""
     query = _SELECTED.where(handoffs.c.conversation_id == from_conversation)
     for one in [Handoff(*row) for row in connection.execute(query.with_for_update(of=handoffs)).all()]:
-        here = handoffs.c.id == one.id
-        there = None if one.closed_at else open_in(connection, to_conversation, one.chat_ref)
-        if there is None:
-            connection.execute(handoffs.update().where(here).values(conversation_id=to_conversation))
-            continue
-        changes.move_handoff(connection, one.id, there.id)
-        connection.execute(handoffs.delete().where(here))
-        more = {"revision": there.revision + 1, "task_id": there.task_id or one.task_id}
-        connection.execute(handoffs.update().where(handoffs.c.id == there.id).values(**more))
+        _place(connection, one, to_conversation, one.chat_ref)
+
+
+def follow(connection: Connection, turn_id: int) -> None:
+    """The chat of a question has become known: its hand-off is of that chat too."""
+    turn, one = get(connection, turn_id), of_turn(connection, turn_id)
+    if turn is not None and one is not None and one.closed_at is None and one.chat_ref != turn.chat_ref:
+        _place(connection, one, one.conversation_id, turn.chat_ref)
+
+
+def _place(connection: Connection, one: Handoff, conversation_id: int, chat_ref: str) -> None:
+    """Move a hand-off to another chat, into the open one if there is one."""
+    here = handoffs.c.id == one.id
+    there = None if one.closed_at else open_in(connection, conversation_id, chat_ref)
+    if there is None:
+        place = {"conversation_id": conversation_id, "chat_ref": chat_ref}
+        connection.execute(handoffs.update().where(here).values(**place))
+        return
+    changes.move_handoff(connection, one.id, there.id)
+    connection.execute(handoffs.delete().where(here))
+    both: dict[str, Any] = {"revision": there.revision + 1, "task_id": there.task_id or one.task_id}
+    both |= {"opened_at": min(one.opened_at, there.opened_at), "due_at": min(one.due_at, there.due_at)}
+    both |= {"client_told_at": there.client_told_at or one.client_told_at}
+    connection.execute(handoffs.update().where(handoffs.c.id == there.id).values(**both))
 
 
 # The list
@@ -285,9 +311,11 @@ def to_tell(connection: Connection, now: datetime) -> list[Handoff]:
     return [Handoff(*row) for row in connection.execute(query.order_by(handoffs.c.due_at).limit(MOST_AT_ONCE))]
 
 
-def with_task(connection: Connection, limit: int) -> dict[int, int]:
-    """The tasks of the newest open hand-offs: {task: hand-off}."""
+def with_task(connection: Connection, limit: int, before: int | None) -> dict[int, int]:
+    """The tasks of the newest open hand-offs: {task: hand-off}. before: only hand-offs with a smaller id."""
     query = sa.select(handoffs.c.task_id, handoffs.c.id).where(_IS_OPEN, handoffs.c.task_id.is_not(None))
+    if before is not None:
+        query = query.where(handoffs.c.id < before)
     rows = connection.execute(query.order_by(handoffs.c.id.desc()).limit(limit))
     return {task_id: id_ for task_id, id_ in rows}  # noqa: C416 - rows are not pairs to a type checker
 
@@ -320,12 +348,17 @@ def told(connection: Connection, one: Handoff, task_id: int) -> None:
 
 
 def not_told(connection: Connection, one: Handoff, refusal: str | None, now: datetime, *, ambiguous: bool) -> None:
-    """The task could not be made or changed; it is tried again after a pause that grows. refusal: for people."""
+    """The task could not be made or changed; it is tried again after a pause that grows. refusal: for people.
+
+    ambiguous: the call may have been carried out. So may an earlier one, as long as the task was not looked for.
+    """
     pause = min(FIRST_RETRY * 2 ** min(one.failures, 10), LAST_RETRY) if refusal else PAUSE
     values = {"retry_at": now + pause, "failures": one.failures + bool(refusal), "refusal": refusal}
+    here = handoffs.c.id == one.id
+    connection.execute(handoffs.update().where(here).values(**values))
     if not ambiguous:
-        values["sent_attempt_at"] = None
-    connection.execute(handoffs.update().where(handoffs.c.id == one.id).values(**values))
+        this_call = handoffs.c.sent_attempt_at.is_distinct_from(one.sent_attempt_at)
+        connection.execute(handoffs.update().where(here, this_call).values(sent_attempt_at=None))
 
 
 @dataclass(frozen=True, slots=True)

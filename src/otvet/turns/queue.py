@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -19,6 +20,7 @@ from otvet.turns.changes import (
     name_chat,
     name_chat_unless_in_hand,
     open_turn,
+    pass_handoff,
     set_owner,
     touch,
 )
@@ -65,6 +67,7 @@ def _join_across(connection: Connection, asked: Sequence[Chat], waiting: dict[Ch
             turn_of[conversation, ref] = next(iter(here.values()))
         elif ref != UNKNOWN and (id_ := here.get((conversation, UNKNOWN))) and is_alone(connection, conversation, ref):
             name_chat(connection, id_, ref)
+            handoffs.follow(connection, id_)
             turn_of[conversation, ref] = id_
     return turn_of
 
@@ -83,8 +86,10 @@ def know_chat(connection: Connection, turn_id: int, chat_ref: str) -> None:
     waiting = waiting_turn(connection, turn.conversation_id, chat_ref)
     if turn.state == State.WAITING and waiting is not None:
         join(connection, turn.id, waiting.id, first_message_at=min(turn.first_message_at, waiting.first_message_at))
+        handoffs.follow(connection, waiting.id)
         return
     name_chat_unless_in_hand(connection, turn.id, chat_ref)
+    handoffs.follow(connection, turn.id)
 
 
 def set_apart(connection: Connection, message_id: int, turn_id: int, chat_ref: str, now: datetime) -> None:
@@ -105,11 +110,13 @@ def ask_anew(connection: Connection, turn_id: int, now: datetime) -> int | None:
     turn = get(connection, turn_id)
     if turn is None or turn.state not in (State.ANSWERING, State.DRAFT):
         return None
-    if not move(connection, turn, State.CANCELLED, me=None, reason=Reason.REWORDED, closed_at=now):
+    closed: dict[str, Any] = {"reason": Reason.REWORDED, "closed_at": now, "draft_note_id": turn.note_of_draft}
+    if not move(connection, turn, State.CANCELLED, me=None, **closed):
         return None
     turn_of, _opened = open_for(connection, {(turn.conversation_id, turn.chat_ref)}, now)
     anew = turn_of[turn.conversation_id, turn.chat_ref]
     move_messages(connection, turn_id, anew)
+    pass_handoff(connection, turn_id, anew)
     return anew
 
 

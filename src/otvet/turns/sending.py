@@ -85,7 +85,8 @@ def _end_handoff(connection: Connection, turn: Turn, now: datetime, *, client_to
     if turn.summary is None:
         handoffs.withdraw(connection, turn, now)  # it may have waited for long
         return
-    handoffs.add_if_needed(connection, turn, now)
+    if turn.requested_by_staff or not manager_wrote(connection, turn.id):  # who wrote meanwhile has kept the promise
+        handoffs.add_if_needed(connection, turn, now)
     if client_told:
         handoffs.client_told(connection, turn, now)
 

@@ -27,15 +27,18 @@ STILL_KEPT = N_(
 def leave_to_staff(connection: Connection, turn: Turn, me: str | None, reason: Reason, now: datetime) -> bool:
     """waiting or answering -> handed: the turn is left to staff, without a word to the client.
 
-    If the chat's previous turn is on that list, this turn is joined to it, so that the chat has one entry.
+    If the chat's previous turn waits for the same person, this turn is joined to it.
     me: None for a turn that no process works on.
     """
     if not move(connection, turn, State.HANDED, me=me, reason=reason, closed_at=now):
         return False
-    handoffs.add(connection, turn, now, after=A_MANAGER_MAY_ANSWER if reason == Reason.PAUSED else timedelta(0))
     before = _turn_before(connection, turn)
-    if before is not None and before.state == State.HANDED:
-        join(connection, turn.id, before.id, reason=reason, last_message_at=turn.last_message_at, closed_at=now)
+    handoffs.add(connection, turn, now, after=A_MANAGER_MAY_ANSWER if reason == Reason.PAUSED else timedelta(0))
+    left = get(connection, turn.id)
+    assert left is not None
+    if before is not None and before.state == State.HANDED and before.handoff_id == left.handoff_id:
+        newest = {"reason": reason, "summary": left.summary, "last_message_at": left.last_message_at}
+        join(connection, turn.id, before.id, **newest, closed_at=now)
     return True
 
 
@@ -85,9 +88,6 @@ def cancel_for_manager(
     ]
     if chat_ref != UNKNOWN:
         here.append(turns.c.chat_ref.in_((chat_ref, UNKNOWN)))
-    handoffs.close_for_manager(
-        connection, conversation_id, None if chat_ref == UNKNOWN else (chat_ref, UNKNOWN), wrote_at, now
-    )
     # Locked first, so that the condition below sees what the client wrote meanwhile.
     ids = connection.scalars(sa.select(turns.c.id).where(*here).order_by(turns.c.id).with_for_update()).all()
     said_later = sa.exists().where(
@@ -96,7 +96,10 @@ def cancel_for_manager(
     for id_ in ids:
         turn = get(connection, id_)
         if turn is not None:
-            move(connection, turn, State.CANCELLED, me=None, unless=(said_later,), reason=Reason.MANAGER, closed_at=now)
+            closed: dict[str, Any] = {"reason": Reason.MANAGER, "closed_at": now, "draft_note_id": turn.note_of_draft}
+            move(connection, turn, State.CANCELLED, me=None, unless=(said_later,), **closed)
+    answered = None if chat_ref == UNKNOWN else (chat_ref, UNKNOWN)
+    handoffs.close_for_manager(connection, conversation_id, answered, wrote_at, now)
 
 
 def leave_alone(connection: Connection, turn: Turn, me: str, reason: Reason, now: datetime) -> bool:

@@ -228,6 +228,11 @@ class Turn:
         return self.paused_until is not None and self.paused_until > now
 
     @property
+    def note_of_draft(self) -> int | None:
+        """The note that shows the draft, as long as it says that the draft waits."""
+        return self.note_id if self.state == State.DRAFT else self.draft_note_id
+
+    @property
     def is_hours_text(self) -> bool:
         """Whether the reply is the out-of-hours text: the company's own words, which nobody has to approve."""
         return self.reply is not None and self.responder == Writer.HOURS
