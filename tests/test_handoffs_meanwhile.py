@@ -141,6 +141,28 @@ def test_a_task_that_may_have_been_made_is_looked_for_until_it_can_be_seen(
     assert all_open(database)[0].told_revision == 1
 
 
+def test_a_promise_that_was_only_kept_told_the_client_nothing(database: Database, amo: AmoStandin) -> None:
+    before = Stage(database, NO_ANSWER)  # amoCRM is not connected yet
+    (first,) = before.client_writes("Есть ли у вас матрасы?")
+    assert before.answer(first) == State.KEPT
+    stage = a_stage(database, amo)
+    (second,) = stage.receive(
+        incoming(
+            "А подушки?",
+            message_id="m-later",
+            lead_id=LEAD,
+            chat_id=f"chat-{LEAD}",
+            created_at=int(stage.clock.now().timestamp()),
+        )
+    )
+    assert stage.answer(second) == State.SENT
+    stage.tell_staff()
+    assert [one.text for one in amo.chats.seen] == [THANKS]
+    (task,) = amo.tasks(LEAD)
+    assert "матрасы" in task["text"]
+    assert "подушки" in task["text"]
+
+
 def test_reworded_while_drafted_is_one_question(database: Database, amo: AmoStandin) -> None:
     stage = drafting(database, amo)
     where = {"message_id": "m-edited", "lead_id": LEAD, "chat_id": f"chat-{LEAD}", "created_at": 1767603600}

@@ -76,7 +76,7 @@ def keep(connection: Connection, turn: Turn, me: str, now: datetime) -> bool:
     if not move(connection, turn, State.KEPT, me=me, unless=unless, now=now, **closed):
         return False
     _store_reply(connection, turn, now)
-    _end_handoff(connection, turn, now, client_told=True)
+    _end_handoff(connection, turn, now, client_told=False)
     return True
 
 
