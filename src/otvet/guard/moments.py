@@ -84,7 +84,7 @@ _HOURS = re.compile(
 _RANGE = re.compile(
     rf"(?<![a-zа-яё])(?:с|со|from|between)\s({_HOUR}|\0+)(?:\sчас\w*)?\s(?:до|по|to|till|until|and)\s({_HOUR}|(?=\0))"
 )
-_ALONE = re.compile(rf"(?<![a-zа-яё])(?:(в|во|к|после|at|after)|до|с|(?<!\d\s)на|by|until|till)\s({_HOUR})")
+_ALONE = re.compile(rf"(?<![a-zа-яё])(?:(в|во|к|at)|до|с|после|after|(?<!\d\s)(?<!минут\s)(?<!минуты\s)(?<!дней\s)(?<!недель\s)на|by|until|till)\s({_HOUR})")
 _HOURS_BEFORE = re.compile(rf"\b(?:час(?:ов|ика|иков)?|часам)\s(?:в|к|до|около|после)\s({_HOUR})")
 _OBLIQUE = re.compile(HOURS_FROM)
 _ALL_DAY = re.compile(
