@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from otvet.guard import spelled, units
 from otvet.guard.fact import Fact, Key, Keys
-from otvet.guard.meanings import ANY_NUMBER, BARE, HAGGLED, PRICE_OFF, each, facts_of
+from otvet.guard.meanings import ANY_NUMBER, BARE, HAGGLED, HOME, PRICE_OFF, each, facts_of
 from otvet.guard.moments import no_noun_follows
 from otvet.guard.number import Number, amounts, rounded, values_of
 
@@ -199,6 +199,9 @@ def _plain(text: str) -> list[Number]:
         for match in pattern.finditer(text):
             written = match[0].rstrip()
             found.append(Number(match.start(), match.start() + len(written), (value(written),), spelled=True))
+    for match in spelled.SLANG.finditer(text):
+        values = spelled.slang_values(match[0])
+        found.append(Number(match.start(), match.end(), values, spelled=True, currency=HOME))
     return sorted(found, key=lambda number: (number.start, -number.end))
 
 

@@ -55,6 +55,13 @@ _WORDS = {
 _MONEY = "чирик червон полтинник полтос стольник сотка сотку соткой пятихат пятисотк косар лям"
 """The beginnings of the slang words that count roubles and nothing else."""
 
+_SLANG = {1.5: "полторашк", 3: "тр[её]шк", 5: "пят[её]рк", 10: "десятк", 15: "пятнашк", 20: "двадцатк", 30: "тридцатк"}
+SLANG = re.compile(
+    rf"(?:(?<=\bза\s)|(?<=[:=]\s)|(?<=-\s)|(?<=,\s)|(?<=\bпо\s)|(?<=залог\s)|(?<=стоит\s)|(?<=цена\s)|\A|(?<=[.!?\n]\s)|(?<=\A))"
+    rf"(?:{'|'.join(_SLANG.values())})(?:а|у|и|ой|е)(?![а-яё])(?:(?<=\bза \w{{6}})|(?<=\bза \w{{7}})|(?<=\bза \w{{8}})|(?<=\bза \w{{9}})|(?=\s*(?:[.,!?;\n]|\Z|залог|сдела|отда|устро|договор)))"
+)
+"""A round sum in slang, in roubles or thousands of them: "за двадцатку", "залог - трёшка"."""
+
 _KAZAKH = "бір екі үш төрт бес алты жеті сегіз тоғыз он жиырма отыз қырық елу алпыс жетпіс сексен тоқсан"
 _KAZAKH_VALUES = (*range(1, 11), *range(20, 100, 10))
 _KAZAKH_CASES = ("", *"ден дан тен тан нен нан ге ға ке қа де да те та дің тің".split())  # noqa: SIM905
@@ -107,6 +114,10 @@ _BEGINNINGS = (
     | {word: _NUMBERS[word] for word in f"{_TENS} {_ONES} {_OTHERS}".split()}
     | {tens + ones: _NUMBERS[tens] + _NUMBERS[ones] for tens, ones in product(_TENS.split(), _ONES.split())}
 )
+
+
+KAZAKH_HOUR = rf"(?:\d{{1,2}}(?!\d)|(?:(?:он|жиырма)\s)?(?:{'|'.join(_KAZAKH.split())})(?=[дтнгқк\s]))"
+"""An hour in Kazakh, in figures or words, before its ending."""
 
 
 def _any_of(words: Iterable[str]) -> str:
@@ -177,6 +188,12 @@ def spelled_value(words: str) -> float:
         else:
             group += 0.5 if word in ("половиной", "half", "жарым") else value
     return total + group
+
+
+def slang_values(word: str) -> tuple[float, ...]:
+    """What a word of slang may stand for: "двадцатка" is 20 or 20,000."""
+    value = next(value for value, stem in _SLANG.items() if re.match(stem, word))
+    return (value, value * THOUSAND)
 
 
 def is_money(words: str) -> bool:

@@ -23,6 +23,8 @@ _CLIENT_IS_NO_SOURCE = frozenset({"price", "percent", "link", "code", "account"}
 _PRICES = frozenset({*units.CURRENCIES, "any price"})
 _BARE = _PRICES | {"loose", "number", "count", "price"}
 _LEAST = 100  # a smaller number without a currency is no price
+_ROOT = 5  # letters
+_TIME = re.compile(r"\b(?:час|ден|дн|недел|месяц|сут|ноч|шт|человек|метр|night|day|week|hour|person|per\b|күн|годин)\w*")
 _PIECE = re.compile(r"\n|[.;]\s")
 _BOTH = re.compile(r"\b(?:об[ае]|обеи[хм]|обои[хм]|вдвоем|вдвоём|both|couple|обидв\w+|екеу\w*)\b")
 _SHARE = re.compile(r"%|процент|скид|предоплат|аванс|предопл|discount|deposit|\boff\b|знижк|жеңілдік|передоплат|percent")
@@ -115,10 +117,10 @@ class _Reckoning:
     def __init__(self, text: str, stated: list[Fact], context: Context, sources: _Sources) -> None:
         self._text = lower(text)
         asked = lower(plain(visible(context.question_text)))
-        counts = numbers.counted(self._text) | numbers.counted(asked) | ({2.0} if _BOTH.search(self._text + asked) else set())
+        counts = numbers.counted(self._text) | numbers.counted(asked) | ({2.0} if _BOTH.search(asked) else set())
         known = sources.from_company
         shares = [float(value) for name, value in known if name == "percent"] if _SHARE.search(self._text + asked) else []
-        named = _named(sources.of_company(), free.subject(self._text) | free.subject(asked))
+        named = _named(sources.of_company(), f"{self._text} {asked}")
         self._by_currency = {
             code: Sums((float(value) for name, value in known if name == code), counts, shares, named)
             for code in filter(None, map(_currency, stated))
@@ -135,18 +137,24 @@ class _Reckoning:
         return self._by_currency[code].working_of(_amount(fact), self._text[: fact.end]) if code else ""
 
 
-def _named(texts: list[tuple[str, str]], about: set[str]) -> set[float]:
-    """The prices of what a reply or a question names. about: its words."""
-    found: set[float] = set()
-    for heading, text in texts:
+def _named(texts: list[tuple[str, str]], said: str) -> dict[float, frozenset[str]]:
+    """The prices before which a company's text has a word or a figure of what was said, each with these."""
+    found: dict[float, frozenset[str]] = {}
+    about = _label(said)
+    for _heading, text in texts:
         folded, end = plain(visible(text)), 0
-        under = free.overlap(free.subject(heading), about)
         for fact in facts.read(folded):
-            before = _PIECE.split(folded[end : fact.start])[-1]
-            if fact.kind == "price" and (under or free.overlap(free.subject(before), about)):
-                found |= {float(value) for name, value in fact.gives if name in _PRICES}
+            by = _label(_PIECE.split(folded[end : fact.start])[-1]) & about
+            if fact.kind == "price" and by:
+                found |= {float(value): by for name, value in fact.gives if name in _PRICES}
             end = fact.end if fact.kind == "price" else end
     return found
+
+
+def _label(text: str) -> frozenset[str]:
+    """The beginnings of the words that name something, and the figures of a size or a model."""
+    words = {word[:_ROOT] for word in free.subject(_TIME.sub(" ", lower(text)))}
+    return frozenset(words | set(re.findall(r"(?<!\d)\d{2,3}(?!\d| \d{3})", text)))
 
 
 def _values(keys: Keys) -> set[float]:
