@@ -22,6 +22,7 @@ from otvet.responders.base import Context, Line
 _CLIENT_IS_NO_SOURCE = frozenset({"price", "percent", "link", "code", "account"})
 _PRICES = frozenset({*units.CURRENCIES, "any price"})
 _BARE = _PRICES | {"loose", "number", "count", "price"}
+_CLOSE = 25  # characters
 _LEAST = 100  # a smaller number without a currency is no price
 _ROOT = 5  # letters
 _TIME = re.compile(r"\b(?:час|ден|дн|недел|месяц|сут|ноч|шт|человек|метр|night|day|week|hour|person|per\b|күн|годин)\w*")
@@ -55,12 +56,13 @@ def judge(reply: str, context: Context) -> tuple[list[Finding], list[Working]]:
     sums = _Reckoning(text, stated, context, sources)
     missing: list[Finding] = []
     workings: list[Working] = []
-    known = [fact for fact in stated if sources.know(fact, text)]
-    for fact in known:
-        sums.note(fact)
-    for fact in stated:
+    judged = [(fact, sources.know(fact, text)) for fact in stated]
+    for fact, known in judged:
+        if known:
+            sums.note(fact)
+    for fact, known in judged:
         piece = reply[fact.start : fact.end].strip()
-        if fact in known:
+        if known:
             continue
         if how := sums.working_of(fact):
             workings.append(Working(piece, how))
@@ -76,6 +78,7 @@ class _Sources:
         company, passages, client = _sources(context)
         self.from_company = facts.known(company) | facts.known_for_long(passages)
         self._said = facts.known(client) | facts.claims(client)
+        self._said_values = _values(self._said)
         self._from_client = frozenset(key for key in self._said - facts.claims(client) if key[0] != weekdays.OPEN)
         self._question = context.question_text
         self._today = context.question[-1].at.date()
@@ -97,7 +100,7 @@ class _Sources:
             known |= self._from_client
         if fact.kind == "date":
             known |= self._weekdays
-            if near := _BESIDE.search(lower(text[: fact.start])):
+            if near := _BESIDE.search(lower(text[max(0, fact.start - _CLOSE) : fact.start])):
                 known = weekdays.near(near[1], self._today)
         if not all(not need.isdisjoint(known) for need in fact.needs):
             return False
@@ -107,7 +110,7 @@ class _Sources:
         """Whether the reply denies what the client named, as in "за 500 ₽ не отдадим"."""
         named = all(not need.isdisjoint(self._said) for need in fact.needs)
         if fact.kind in ("price", "number"):
-            named = named or _values(fact.gives) <= _values(self._said)
+            named = named or _values(fact.gives) <= self._said_values
         return named and denied.is_denied(lower(text), fact.start, fact.end)
 
 
