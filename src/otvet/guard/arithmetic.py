@@ -25,7 +25,11 @@ class Sums:
     """
 
     def __init__(
-        self, prices: Iterable[float], counts: Iterable[float], percents: Iterable[float], named: Mapping[float, frozenset[str]]
+        self,
+        prices: Iterable[float],
+        counts: Iterable[float],
+        percents: Iterable[float],
+        named: Mapping[float, frozenset[str]],
     ) -> None:
         self._prices = {price for price in prices if price > 0}
         self._percents = {share for share in percents if 0 < share < _ALL}

@@ -19,7 +19,9 @@ _NEAR = 300  # characters
 _ROOT = 4  # letters that two words of one family share: cancel, cancellation
 KEY: Key = ("free", "")
 _BRINGS = re.compile(r"\b(?:при|до|за|от)?(?:вез|воз)(?:[её]м|ут|ите|им|ят|ти|ить)\b")
-_CHILD = re.compile(r"\b(?:реб[её]н\w+|ребят\w+|малыш\w*|детск\w+|детей|детям|\w+летн(?:ий|яя|ие|их|ему|его)|діт\w+|дит\w+|бала\w*|child|kids?|toddlers?)\b")
+_CHILD = re.compile(
+    r"\b(?:реб[её]н\w+|ребят\w+|малыш\w*|детск\w+|детей|детям|\w+летн(?:ий|яя|ие|их|ему|его)|діт\w+|дит\w+|бала\w*|child|kids?|toddlers?)\b"
+)
 _SENTENCE = re.compile(r"[.!?;\n]+")
 _NO_SUBJECT = frozenset(
     family(stem)

@@ -84,7 +84,9 @@ _HOURS = re.compile(
 _RANGE = re.compile(
     rf"(?<![a-zа-яё])(?:с|со|from|between)\s({_HOUR}|\0+)(?:\sчас\w*)?\s(?:до|по|to|till|until|and)\s({_HOUR}|(?=\0))"
 )
-_ALONE = re.compile(rf"(?<![a-zа-яё])(?:(в|во|к|at)|до|с|после|after|(?<!\d\s)(?<!минут\s)(?<!минуты\s)(?<!дней\s)(?<!недель\s)на|by|until|till)\s({_HOUR})")
+_ALONE = re.compile(
+    rf"(?<![a-zа-яё])(?:(в|во|к|at)|до|с|после|after|(?<!\d\s)(?<!минут\s)(?<!минуты\s)(?<!дней\s)(?<!недель\s)на|by|until|till)\s({_HOUR})"
+)
 _HOURS_BEFORE = re.compile(rf"\b(?:час(?:ов|ика|иков)?|часам)\s(?:в|к|до|около|после)\s({_HOUR})")
 _OBLIQUE = re.compile(HOURS_FROM)
 _ALL_DAY = re.compile(
@@ -94,7 +96,9 @@ _ALL_DAY = re.compile(
 _KAZAKH_FROM_TO = re.compile(
     rf"\b({KAZAKH_HOUR})(?:[:.]00)?-?[дтн][ае]н(?:\sбастап)?\s(?:сағат\s)?({KAZAKH_HOUR})(?:[:.]00)?-?[гқк][еа]\s(?:дейін|шейін)"
 )
-_KAZAKH_AT = re.compile(rf"\bсағат\s({KAZAKH_HOUR})-?(?:[гқк][еа]|[дт][ае]н?|н[ае]н)(?![а-яәіңғүұқөһ])(?:\s(?:дейін|шейін|кейін))?")
+_KAZAKH_AT = re.compile(
+    rf"\bсағат\s({KAZAKH_HOUR})-?(?:[гқк][еа]|[дт][ае]н?|н[ае]н)(?![а-яәіңғүұқөһ])(?:\s(?:дейін|шейін|кейін))?"
+)
 
 _MORE_DIGITS = re.compile(r"\s?[:*x]\s?\d|[.,/-]?\d|\s\d|-[a-zа-яё]")
 _NEXT_WORD = re.compile(r"\s?([a-zа-яё]+)")

@@ -25,11 +25,17 @@ _BARE = _PRICES | {"loose", "number", "count", "price"}
 _CLOSE = 25  # characters
 _LEAST = 100  # a smaller number without a currency is no price
 _ROOT = 5  # letters
-_TIME = re.compile(r"\b(?:час|ден|дн|недел|месяц|сут|ноч|шт|человек|метр|night|day|week|hour|person|per\b|күн|годин)\w*")
+_TIME = re.compile(
+    r"\b(?:час|ден|дн|недел|месяц|сут|ноч|шт|человек|метр|night|day|week|hour|person|per\b|күн|годин)\w*"
+)
 _PIECE = re.compile(r"\n|[.;]\s")
 _BOTH = re.compile(r"\b(?:об[ае]|обеи[хм]|обои[хм]|вдвоем|вдвоём|both|couple|обидв\w+|екеу\w*)\b")
-_SHARE = re.compile(r"%|процент|скид|предоплат|аванс|предопл|discount|deposit|\boff\b|знижк|жеңілдік|передоплат|percent")
-_BESIDE = re.compile(r"\b(сегодня|завтра|послезавтра|today|tomorrow|сьогодні|післязавтра),?\s(?:(?:во?|это|у|on|is)\s)?\Z")
+_SHARE = re.compile(
+    r"%|процент|скид|предоплат|аванс|предопл|discount|deposit|\boff\b|знижк|жеңілдік|передоплат|percent"
+)
+_BESIDE = re.compile(
+    r"\b(сегодня|завтра|послезавтра|today|tomorrow|сьогодні|післязавтра),?\s(?:(?:во?|это|у|on|is)\s)?\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,9 @@ class _Reckoning:
         asked = lower(plain(visible(context.question_text)))
         counts = numbers.counted(self._text) | numbers.counted(asked) | ({2.0} if _BOTH.search(asked) else set())
         known = sources.from_company
-        shares = [float(value) for name, value in known if name == "percent"] if _SHARE.search(self._text + asked) else []
+        shares = (
+            [float(value) for name, value in known if name == "percent"] if _SHARE.search(self._text + asked) else []
+        )
         named = _named(sources.of_company(), f"{self._text} {asked}")
         self._by_currency = {
             code: Sums((float(value) for name, value in known if name == code), counts, shares, named)
