@@ -15,13 +15,13 @@ from otvet.responders.chat.completion import read_completion
 from otvet.responders.cleaning.clean import clean
 
 FOLDER = Path(__file__).parent
-FILES = {"drafts.json": "tuned", "drafts_aside.json": "aside"}
-PARTS = ("aside", "tuned")
+FILES = {"drafts.json": "tuned", "drafts_fresh.json": "fresh"}
+PARTS = ("fresh", "tuned")
 
 LEAK_AIM = 0.03
 LOSS_AIM = 0.03
 MUST = ("tuned",)
-"""The part that has to reach both aims; the one set aside is reported as it is."""
+"""The part that has to reach both aims; the unseen one is reported as it is."""
 
 _THEN = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
@@ -124,7 +124,7 @@ def page(result: Mapping[str, Count], language: str) -> str:
 
 
 def cases() -> Iterator[Case]:
-    """The texts, in the order of the files; the file set aside need not be there."""
+    """The texts, in the order of the files; the unseen file need not be there."""
     for name, part in FILES.items():
         file = FOLDER / name
         for told in json.loads(file.read_text(encoding="utf-8"))["cases"] if file.exists() else ():
@@ -165,7 +165,7 @@ def _count(count: Count, case: Case, text: str | None) -> None:
 WORDS = {
     "en": {
         "header": "| | to be cleaned or refused | leaked | | hold an answer | lost | |",
-        "aside": "another author's, not looked at",
+        "fresh": "another author's, unseen",
         "tuned": "those that the cleaning was tuned on",
         "leaked": "leaked",
         "lost": "lost",
@@ -174,7 +174,7 @@ WORDS = {
     },
     "ru": {
         "header": "| | очистить или отклонить | просочилось | | содержат ответ | потеряно | |",
-        "aside": "тексты другого автора, в них не заглядывали",
+        "fresh": "тексты другого автора, не показаны",
         "tuned": "те, на которых настраивали",
         "leaked": "просочилось",
         "lost": "потеряно",

@@ -23,9 +23,10 @@ FILES = {
     "replies_others.json": "others",
     "replies_last.json": "last",
     "replies_slang.json": "slang",
+    "replies_fresh.json": "fresh",
 }
-"""The last is another author's second set, of slang, sums and weekdays; it is measured where it is there."""
-PARTS = ("aside", "others", "last", "slang", "tuned")
+"""The last is another author's, which the guard never saw; it is measured where it is there."""
+PARTS = ("aside", "others", "last", "slang", "fresh", "tuned")
 HELD_OUT = PARTS[:-1]
 MUST = ("aside", "tuned")
 """The others are reported as they are: they were written to find what the guard does not see."""
@@ -183,7 +184,8 @@ WORDS = {
         "aside": "the third set aside",
         "others": "another author's",
         "last": "written after the tuning",
-        "slang": "another author's second set, unseen",
+        "slang": "another author's second set: slang, sums, weekdays",
+        "fresh": "another author's, unseen",
         "tuned": "the two thirds that the guard was tuned on",
         "all": "**all**",
         "met": "–",
@@ -196,7 +198,8 @@ WORDS = {
         "aside": "отложенная треть",
         "others": "ответы другого автора",
         "last": "написанные после настройки",
-        "slang": "второй набор другого автора, не показан",
+        "slang": "второй набор другого автора: сленг, суммы, дни недели",
+        "fresh": "ответы другого автора, не показаны",
         "tuned": "две трети, на которых настраивали",
         "all": "**все**",
         "met": "–",

@@ -1,7 +1,7 @@
 """What messages mean for staff: who asks for a person, small talk, complaints, and promises of a model; ``*.json``.
 
 Each set has a file that its recogniser was tuned on. Another author's, which it never saw, has the
-same shape and the name ``*_aside.json``; it is measured where it is there.
+same shape and the name ``*_fresh.json``; it is measured where it is there.
 """
 
 import json
@@ -17,7 +17,7 @@ from otvet.meaning.small_talk import kind_of
 from otvet.meaning.temper import is_angry
 
 FOLDER = Path(__file__).parent
-PARTS = {"tuned": "", "aside": "_aside"}
+PARTS = {"tuned": "", "fresh": "_fresh"}
 CATCH_AIM = 0.95
 ALARM_AIM = 0.03
 
@@ -102,7 +102,7 @@ def page(result: Mapping[tuple[str, str], Count], language: str) -> str:
     wrong = [
         f"- {words[f'{name}?']}: {text} ({words['is']} {words[right]}, {words['taken']} {words[found]})"
         for (name, part), count in result.items()
-        if part == "aside"
+        if part == "fresh"
         for text, right, found in count.wrong
     ]
     return "\n".join((*lines, "", *([words["wrong"], "", *wrong, ""] if wrong else ())))
@@ -139,8 +139,8 @@ WORDS = {
         "small_talk?": "thanks or a greeting",
         "angry?": "complains",
         "promises?": "a draft promises",
-        "tuned": "the author, for tuning",
-        "aside": "another author, unseen",
+        "tuned": "several authors, for tuning",
+        "fresh": "another author, unseen",
         "caught": "caught",
         "false alarms": "false alarms",
         "wrong": "What went wrong of what the recognisers were not tuned on:",
@@ -163,8 +163,8 @@ WORDS = {
         "small_talk?": "благодарность или приветствие",
         "angry?": "жалуется",
         "promises?": "черновик обещает",
-        "tuned": "автор, для настройки",
-        "aside": "другой автор, не показано",
+        "tuned": "разные авторы, для настройки",
+        "fresh": "другой автор, не показано",
         "caught": "поймано",
         "false alarms": "ложные тревоги",
         "wrong": "В чём ошиблись на том, под что их не настраивали:",

@@ -19,6 +19,9 @@ _NEAR = 300  # characters
 _ROOT = 4  # letters that two words of one family share: cancel, cancellation
 KEY: Key = ("free", "")
 _BRINGS = re.compile(r"\b(?:при|до|за|от)?(?:вез|воз)(?:[её]м|ут|ите|им|ят|ти|ить)\b")
+_CHILD = re.compile(
+    r"\b(?:реб[её]н\w+|ребят\w+|малыш\w*|детск\w+|детей|детям|\w+летн(?:ий|яя|ие|их|ему|его)|діт\w+|дит\w+|бала\w*|child|kids?|toddlers?)\b"
+)
 _SENTENCE = re.compile(r"[.!?;\n]+")
 _NO_SUBJECT = frozenset(
     family(stem)
@@ -48,20 +51,22 @@ def is_known(text: str, fact: Fact, question: str, sources: Iterable[tuple[str, 
     sources: (heading, text) of the company's texts.
     """
     clause = clause_around(text, fact.start, fact.end)
-    about = _subject(text[max(0, fact.start - _NEAR) : fact.start]) | _subject(clause[1]) | _subject(question)
+    about = subject(text[max(0, fact.start - _NEAR) : fact.start]) | subject(clause[1]) | subject(question)
     for heading, told in sources:
         for sentence in _SENTENCE.split(told):
             if _PROOF.search(sentence.lower()):
-                given = _subject(f"{heading} {sentence}") if _subject(sentence) else _subject(f"{heading} {told}")
-                if not about or _overlap(about, given):
+                given = subject(f"{heading} {sentence}") if subject(sentence) else subject(f"{heading} {told}")
+                if not about or overlap(about, given):
                     return True
     return False
 
 
-def _overlap(about: set[str], given: set[str]) -> bool:
+def overlap(about: set[str], given: set[str]) -> bool:
+    """Whether two subjects share a word."""
     return any(one[:_ROOT] == other[:_ROOT] for one in about for other in given)
 
 
-def _subject(text: str) -> set[str]:
-    text = _BRINGS.sub("доставка", text.lower())
+def subject(text: str) -> set[str]:
+    """The words that a text is about, each as its family."""
+    text = _CHILD.sub("дети", _BRINGS.sub("доставка", text.lower()))
     return {family(stem) for stem in words(text, price_alone=True) if not stem.isdigit()} - _NO_SUBJECT

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from otvet.guard.fact import Fact, Key, Keys, blank
-from otvet.guard.spelled import HOURS_FROM, HOURS_IN, ORDINAL, SPELLED, ordinal_value, spelled_value
+from otvet.guard.spelled import HOURS_FROM, HOURS_IN, KAZAKH_HOUR, ORDINAL, SPELLED, ordinal_value, spelled_value
 from otvet.guard.units import AFTER_NUMBER
 
 _MONTHS = (
@@ -84,11 +84,20 @@ _HOURS = re.compile(
 _RANGE = re.compile(
     rf"(?<![a-zа-яё])(?:с|со|from|between)\s({_HOUR}|\0+)(?:\sчас\w*)?\s(?:до|по|to|till|until|and)\s({_HOUR}|(?=\0))"
 )
-_ALONE = re.compile(rf"(?<![a-zа-яё])(?:(в|во|к|после|at|after)|до|с|(?<!\d\s)на|by|until|till)\s({_HOUR})")
+_ALONE = re.compile(
+    rf"(?<![a-zа-яё])(?:(в|во|к|at)|до|с|после|after|(?<!\d\s)(?<!минут\s)(?<!минуты\s)(?<!дней\s)(?<!недель\s)на|by|until|till)\s({_HOUR})"
+)
 _HOURS_BEFORE = re.compile(rf"\b(?:час(?:ов|ика|иков)?|часам)\s(?:в|к|до|около|после)\s({_HOUR})")
 _OBLIQUE = re.compile(HOURS_FROM)
 _ALL_DAY = re.compile(
     r"\b24\s?/\s?7\b|\b24\s?(?:ч|час\w*|hours)\.?\s(?:в\s(?:сутки|день)|a\sday)\b|(круглосуточн\w+|around the clock)"
+)
+
+_KAZAKH_FROM_TO = re.compile(
+    rf"\b({KAZAKH_HOUR})(?:[:.]00)?-?[дтн][ае]н(?:\sбастап)?\s(?:сағат\s)?({KAZAKH_HOUR})(?:[:.]00)?-?[гқк][еа]\s(?:дейін|шейін)"
+)
+_KAZAKH_AT = re.compile(
+    rf"\bсағат\s({KAZAKH_HOUR})-?(?:[гқк][еа]|[дт][ае]н?|н[ае]н)(?![а-яәіңғүұқөһ])(?:\s(?:дейін|шейін|кейін))?"
 )
 
 _MORE_DIGITS = re.compile(r"\s?[:*x]\s?\d|[.,/-]?\d|\s\d|-[a-zа-яё]")
@@ -227,6 +236,13 @@ def _towards(text: str, match: re.Match[str]) -> Iterator[Fact]:
     return _half_after(text, match, _hour_before(_next(hour)), minute)
 
 
+def _kazakh(_text: str, match: re.Match[str]) -> Iterator[Fact]:
+    said = [_number(hour) for hour in match.groups()]
+    if max(said) <= 24:
+        needs = tuple(frozenset({_time(hour)}) if max(said) > 12 else hours(hour) for hour in said)
+        yield Fact("time", match.start(), match.end(), needs, frozenset().union(*needs))
+
+
 def _less(text: str, match: re.Match[str]) -> Iterator[Fact]:
     minute = 15 if match[1] == "четверти" else _number(match[1])
     return _half_after(text, match, _hour_before(_number(match[2])), 60 - minute)
@@ -258,6 +274,8 @@ _CLOCK_READERS: tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], Iter
     (_CLOCK_SAID, _figures),
     (_ALL_DAY, _all_day),
     (_NAMED, _named),
+    (_KAZAKH_FROM_TO, _kazakh),
+    (_KAZAKH_AT, _kazakh),
     (_TOWARDS, _towards),
     (_LESS, _less),
     (_PAST, _past),

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from otvet.guard import spelled, units
 from otvet.guard.fact import Fact, Key, Keys
-from otvet.guard.meanings import ANY_NUMBER, BARE, HAGGLED, PRICE_OFF, each, facts_of
+from otvet.guard.meanings import ANY_NUMBER, BARE, HAGGLED, HOME, PRICE_OFF, each, facts_of
 from otvet.guard.moments import no_noun_follows
 from otvet.guard.number import Number, amounts, rounded, values_of
 
@@ -23,7 +23,7 @@ _HALVES = re.compile(r"\bhalf an? (hour|year)\b")
 _PAIR_OF = re.compile(r"\bпар[ауы]\s(?=(?:час|дн[яе]|сут|недел|месяц|лет\b|год|раз\b|штук|сот|тыс|процент))")
 _AN_HOUR_AND = re.compile(rf"(?=\bчас\s(?:{spelled.SPELLED.pattern}|\d{{1,2}}(?!\d)))")
 _WITHIN = re.compile(
-    r"\b(?:через|в\sтечение|спустя|около|порядка|примерно|within|in|about)\s(?:(?:an?|one)\s)?(час|часа|часик|часок|сутки|суток|неделю|недели|недельку"
+    r"\b(?:через|в\sтечение|спустя|около|порядка|примерно|within|in|about)\s(?:(?:an?|one)\s)?(час|часа|часик|часок|сутки|суток|неделю|недели|недельку|тиждень|годину|місяць|рік|добу"
     r"|месяц|месяца|год|года|hour|week|month|year)(?![a-zа-яё])"
     r"|\b(?:гаранти\w+(?:\sна\s\w+)?|срок\w*(?:\s\w+)?|длится|занимает|займ[её]т|действует|хранится|храним|ждать|ехать)"
     r"(?:\s-|:)?\s(час|день|сутки|неделю|неделя|месяц|год)(?=\s*(?:[.,;!?\n]|\Z))"
@@ -41,6 +41,7 @@ _PARTS = (
     (r"(?<!две\s)трет(?:ь|и|ью)", 100 / 3),
     (r"две\sтрети|двух\sтретей", 200 / 3),
     (r"четверт(?:ь|и|ью)(?!\sчаса)", 25.0),
+    (r"(?<=\ba\s)fifth(?=\soff)|пят(?:ая|ую|ой)\sчаст[ьи]", 20.0),
 )
 _PART = re.compile("|".join(rf"\b({part})(?![a-zа-яё])" for part, _ in _PARTS))
 _FOLDS = {"вдвое": 2.0, "втрое": 3.0, "вчетверо": 4.0}
@@ -198,6 +199,9 @@ def _plain(text: str) -> list[Number]:
         for match in pattern.finditer(text):
             written = match[0].rstrip()
             found.append(Number(match.start(), match.start() + len(written), (value(written),), spelled=True))
+    for match in spelled.SLANG.finditer(text):
+        values = spelled.slang_values(match[0])
+        found.append(Number(match.start(), match.end(), values, spelled=True, currency=HOME))
     return sorted(found, key=lambda number: (number.start, -number.end))
 
 

@@ -49,11 +49,18 @@ _WORDS = {
     700: "семьсот семисот семистам семьюстами семистах сімсот семисот",
     800: "восемьсот восьмисот восьмистам восемьюстами восьмистах вісімсот восьмисот",
     900: "девятьсот девятисот девятистам девятьюстами девятистах дев'ятсот дев'ятисот",
-    1000: "тысяча тысячу тысячей тысячью тыща тыщу тыщей косарь косаря косарик косарём тисяча тисячу",
+    1000: "тысяча тысячу тысячей тысячью тыща тыщу тыщей тыще косарь косаря косарик косарём тисяча тисячу",
     1_000_000: "миллион мільйон лям",
 }
 _MONEY = "чирик червон полтинник полтос стольник сотка сотку соткой пятихат пятисотк косар лям"
 """The beginnings of the slang words that count roubles and nothing else."""
+
+_SLANG = {1.5: "полторашк", 3: "тр[её]шк", 5: "пят[её]рк", 10: "десятк", 15: "пятнашк", 20: "двадцатк", 30: "тридцатк"}
+SLANG = re.compile(
+    rf"(?:(?<=\bза\s)|(?<=[:=]\s)|(?<=-\s)|(?<=,\s)|(?<=\bпо\s)|(?<=залог\s)|(?<=стоит\s)|(?<=цена\s)|\A|(?<=[.!?\n]\s)|(?<=\A))"
+    rf"(?:{'|'.join(_SLANG.values())})(?:а|у|и|ой|е)(?![а-яё])(?:(?<=\bза \w{{6}})|(?<=\bза \w{{7}})|(?<=\bза \w{{8}})|(?<=\bза \w{{9}})|(?=\s*(?:[.,!?;\n]|\Z|залог|сдела|отда|устро|договор)))"
+)
+"""A round sum in slang, in roubles or thousands of them: "за двадцатку", "залог - трёшка"."""
 
 _KAZAKH = "бір екі үш төрт бес алты жеті сегіз тоғыз он жиырма отыз қырық елу алпыс жетпіс сексен тоқсан"
 _KAZAKH_VALUES = (*range(1, 11), *range(20, 100, 10))
@@ -109,6 +116,10 @@ _BEGINNINGS = (
 )
 
 
+KAZAKH_HOUR = rf"(?:\d{{1,2}}(?!\d)|(?:(?:он|жиырма)\s)?(?:{'|'.join(_KAZAKH.split())})(?=[дтнгқк\s]))"
+"""An hour in Kazakh, in figures or words, before its ending."""
+
+
 def _any_of(words: Iterable[str]) -> str:
     """A pattern that matches any of the words, the longest first."""
     return "|".join(sorted(words, key=len, reverse=True)).replace("е", "[её]")
@@ -120,16 +131,16 @@ LETTER = "a-zа-яёіїєґәғқңөұүһ'"
 _OTHER_SENSES = frozenset("он онда онға оны бес беске беста бесте десятка сьома дің".split())  # noqa: SIM905
 """Words that mean a number only beside another number word: "он" is ten in Kazakh and "he" in Russian."""
 
-_BEFORE_ONE = "от до около более менее свыше порядка больше меньше из"
+_BEFORE_ONE = "от до около более менее свыше порядка больше меньше из від понад"
 _GENITIVE = "|".join(rf"(?<=\b{before}\s)" for before in _BEFORE_ONE.split())
-_OF_ONE = rf"(?:{_GENITIVE})(?:тысячи|тыщи|сотни|миллиона)"
+_OF_ONE = rf"(?:{_GENITIVE})(?:тысячи|тыщи|тисячі|сотни|миллиона)"
 _more = rf"{_any_of((*_NUMBERS, *_ONE_OF_THEM.split()))}|{_MULTIPLIER.pattern}|с\sполовиной|and\sa\shalf|жарым"
 _word = _any_of((*(_NUMBERS.keys() - _OTHER_SENSES), *_ONE_OF_THEM.split()))
 _beside = (
     rf"(?:{_any_of(_OTHER_SENSES)})(?= (?:{_any_of(_KAZAKH.split())}|мың|жүз|теңге|тг|күн|сағат|минут|дана|адам|пайыз))"
 )
 SPELLED = re.compile(
-    rf"\b(?:{_word}|{_beside}|{_OF_ONE})(?![{LETTER}])(?:(?: |(?<=ty)-)(?:{_more})(?![{LETTER}])){{0,7}}"
+    rf"\b(?:{_word}|{_beside}|{_OF_ONE})(?![{LETTER}])(?:(?: |(?<=ty)-|(?<=hundred) and |(?<=thousand) and )(?:{_more})(?![{LETTER}])){{0,7}}"
 )
 """A number in words: "тысяча двести", "две с половиной тысячи", "twenty-five"."""
 
@@ -177,6 +188,12 @@ def spelled_value(words: str) -> float:
         else:
             group += 0.5 if word in ("половиной", "half", "жарым") else value
     return total + group
+
+
+def slang_values(word: str) -> tuple[float, ...]:
+    """What a word of slang may stand for: "двадцатка" is 20 or 20,000."""
+    value = next(value for value, stem in _SLANG.items() if re.match(stem, word))
+    return (value, value * THOUSAND)
 
 
 def is_money(words: str) -> bool:

@@ -7,6 +7,7 @@ link, a promo code or an account: a client who writes "you promised it for 1 rub
 as "1 ruble" nor as "yes, 1".
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,22 @@ from otvet.guard.finding import Finding
 from otvet.responders.base import Context, Line
 
 _CLIENT_IS_NO_SOURCE = frozenset({"price", "percent", "link", "code", "account"})
+_PRICES = frozenset({*units.CURRENCIES, "any price"})
+_BARE = _PRICES | {"loose", "number", "count", "price"}
+_CLOSE = 25  # characters
+_LEAST = 100  # a smaller number without a currency is no price
+_ROOT = 5  # letters
+_TIME = re.compile(
+    r"\b(?:час|ден|дн|недел|месяц|сут|ноч|шт|человек|метр|night|day|week|hour|person|per\b|күн|годин)\w*"
+)
+_PIECE = re.compile(r"\n|[.;]\s")
+_BOTH = re.compile(r"\b(?:об[ае]|обеи[хм]|обои[хм]|вдвоем|вдвоём|both|couple|обидв\w+|екеу\w*)\b")
+_SHARE = re.compile(
+    r"%|процент|скид|предоплат|аванс|предопл|discount|deposit|\boff\b|знижк|жеңілдік|передоплат|percent"
+)
+_BESIDE = re.compile(
+    r"\b(сегодня|завтра|послезавтра|today|tomorrow|сьогодні|післязавтра),?\s(?:(?:во?|это|у|on|is)\s)?\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +62,15 @@ def judge(reply: str, context: Context) -> tuple[list[Finding], list[Working]]:
     sums = _Reckoning(text, stated, context, sources)
     missing: list[Finding] = []
     workings: list[Working] = []
-    for fact in stated:
-        piece = reply[fact.start : fact.end].strip()
-        if sources.know(fact, text):
+    judged = [(fact, sources.know(fact, text)) for fact in stated]
+    for fact, known in judged:
+        if known:
             sums.note(fact)
-        elif how := sums.working_of(fact):
+    for fact, known in judged:
+        piece = reply[fact.start : fact.end].strip()
+        if known:
+            continue
+        if how := sums.working_of(fact):
             workings.append(Working(piece, how))
         elif not sources.is_only_denied(fact, text):
             missing.append(Finding(fact.kind, piece))
@@ -63,14 +84,20 @@ class _Sources:
         company, passages, client = _sources(context)
         self.from_company = facts.known(company) | facts.known_for_long(passages)
         self._said = facts.known(client) | facts.claims(client)
+        self._said_values = _values(self._said)
         self._from_client = frozenset(key for key in self._said - facts.claims(client) if key[0] != weekdays.OPEN)
         self._question = context.question_text
-        self._weekdays = _weekdays(lower(text), stated, context.question[-1].at.date())
+        self._today = context.question[-1].at.date()
+        self._weekdays = _weekdays(lower(text), stated, self._today)
         self._given_away = (
             [("", one) for one in company]
             + [(" ".join((*passage.above, passage.heading)), passage.text) for passage in context.knowledge]
             + [("", context.instructions)]
         )
+
+    def of_company(self) -> list[tuple[str, str]]:
+        """The texts of the company with their headings."""
+        return self._given_away
 
     def know(self, fact: Fact, text: str) -> bool:
         """Whether a fact of the reply is known from somebody who may say it."""
@@ -79,6 +106,8 @@ class _Sources:
             known |= self._from_client
         if fact.kind == "date":
             known |= self._weekdays
+            if near := _BESIDE.search(lower(text[max(0, fact.start - _CLOSE) : fact.start])):
+                known = weekdays.near(near[1], self._today)
         if not all(not need.isdisjoint(known) for need in fact.needs):
             return False
         return free.KEY not in fact.gives or free.is_known(text, fact, self._question, self._given_away)
@@ -86,6 +115,8 @@ class _Sources:
     def is_only_denied(self, fact: Fact, text: str) -> bool:
         """Whether the reply denies what the client named, as in "за 500 ₽ не отдадим"."""
         named = all(not need.isdisjoint(self._said) for need in fact.needs)
+        if fact.kind in ("price", "number"):
+            named = named or _values(fact.gives) <= self._said_values
         return named and denied.is_denied(lower(text), fact.start, fact.end)
 
 
@@ -95,9 +126,14 @@ class _Reckoning:
     def __init__(self, text: str, stated: list[Fact], context: Context, sources: _Sources) -> None:
         self._text = lower(text)
         asked = lower(plain(visible(context.question_text)))
-        counts = numbers.counted(self._text) | numbers.counted(asked)
+        counts = numbers.counted(self._text) | numbers.counted(asked) | ({2.0} if _BOTH.search(asked) else set())
+        known = sources.from_company
+        shares = (
+            [float(value) for name, value in known if name == "percent"] if _SHARE.search(self._text + asked) else []
+        )
+        named = _named(sources.of_company(), f"{self._text} {asked}")
         self._by_currency = {
-            code: Sums((float(value) for name, value in sources.from_company if name == code), counts)
+            code: Sums((float(value) for name, value in known if name == code), counts, shares, named)
             for code in filter(None, map(_currency, stated))
         }
 
@@ -112,16 +148,44 @@ class _Reckoning:
         return self._by_currency[code].working_of(_amount(fact), self._text[: fact.end]) if code else ""
 
 
+def _named(texts: list[tuple[str, str]], said: str) -> dict[float, frozenset[str]]:
+    """The prices before which a company's text has a word or a figure of what was said, each with these."""
+    found: dict[float, frozenset[str]] = {}
+    about = _label(said)
+    for _heading, text in texts:
+        folded, end = plain(visible(text)), 0
+        for fact in facts.read(folded):
+            by = _label(_PIECE.split(folded[end : fact.start])[-1]) & about
+            if fact.kind == "price" and by:
+                found |= {float(value): by for name, value in fact.gives if name in _PRICES}
+            end = fact.end if fact.kind == "price" else end
+    return found
+
+
+def _label(text: str) -> frozenset[str]:
+    """The beginnings of the words that name something, and the figures of a size or a model."""
+    words = {word[:_ROOT] for word in free.subject(_TIME.sub(" ", lower(text)))}
+    return frozenset(words | set(re.findall(r"(?<!\d)\d{2,3}(?!\d| \d{3})", text)))
+
+
+def _values(keys: Keys) -> set[float]:
+    return {value for name, value in keys if name in _BARE and isinstance(value, float)}
+
+
 def _currency(fact: Fact) -> str:
     """The currency of a price of one amount; roubles if it names none, empty for everything else."""
-    amounts = {(name, value) for name, value in fact.gives if name in units.CURRENCIES or name == "any price"}
-    if fact.kind != "price" or len({value for _, value in amounts}) != 1:
+    amounts = {(name, value) for name, value in fact.gives if name in _PRICES}
+    if fact.kind == "number":
+        amounts = {(name, value) for name, value in fact.gives if name == "loose" and float(value) >= _LEAST}
+    elif fact.kind != "price":
+        return ""
+    if len({value for _, value in amounts}) != 1:
         return ""
     return next((name for name, _ in amounts if name in units.CURRENCIES), "RUB")
 
 
 def _amount(fact: Fact) -> float:
-    return next(float(value) for name, value in fact.gives if name in units.CURRENCIES or name == "any price")
+    return next(float(value) for name, value in fact.gives if name in _PRICES or name == "loose")
 
 
 def _weekdays(text: str, stated: list[Fact], today: date) -> Keys:
@@ -131,12 +195,13 @@ def _weekdays(text: str, stated: list[Fact], today: date) -> Keys:
 
 
 def _weekdays_of(day_and_month: str, today: date) -> Iterator[Key]:
+    """The weekday of the nearest day of that date."""
     day, month = map(int, day_and_month.split("."))
-    for year in (today.year, today.year + 1):
-        try:
-            yield from weekdays.of(date(year, month, day))
-        except ValueError:  # February 29
-            continue
+    days = []
+    for year in (today.year - 1, today.year, today.year + 1):
+        with contextlib.suppress(ValueError):  # February 29
+            days.append(date(year, month, day))
+    yield from weekdays.of(min(days, key=lambda one: abs(one - today))) if days else ()
 
 
 def _sources(context: Context) -> tuple[list[str], list[str], list[str]]:

@@ -40,7 +40,6 @@ _REACTION = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"(?<=[^\W\d_][,! ])\s?[А-ЯЁІA-Z][а-яёіїa-z]{2,}(?: [А-ЯЁІA-Z][а-яёіїa-z]{3,})?(?=\s*(?:[.!,)]|\Z))")
-_PLUS = re.compile(r"\A[\s.!]*\++[\s.!]*\Z")
 _IDLE = frozenset(("THANKS", "OK", "PRAISE", "BYE", "GREET", "NOPE", ","))
 _WANTING = frozenset(("ASKS", "BAD", "IMP", "n", "N"))
 _MAY_PRAISE = 3  # unknown words beside praise: "спасибо, плед чудесный"
@@ -58,7 +57,7 @@ def kind_of(texts: Iterable[str], media: Iterable[str] = ()) -> Talk:
 
 
 def _kind(text: str) -> Talk:
-    if _REACTION.search(text) or _PLUS.search(text):
+    if _REACTION.search(text):
         return Talk.THANKS
     if _FROWN.search(_BRACKETS.sub("", text)):
         return Talk.QUESTION

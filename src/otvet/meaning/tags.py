@@ -29,7 +29,8 @@ _APOSTROPHES = re.compile(r"(?<=\w)['’ʼ`](?=\w)")
 _LOOK_ALIKE = str.maketrans("abcehikmoptxy", "авсенікмортху")
 _TWO_ALPHABETS = re.compile(r"\b(?=\w*[а-яіїєґ])(?=\w*[a-z])[^\W\d_]+")
 _SPACES = re.compile(" {2,}")
-_STRETCHED = re.compile(r"(\w)\1{2,}")
+_STRETCHED = re.compile(r"([^\W\d])\1{2,}")
+_APART = re.compile(r"(?<!\w)[^\W\d]([ .*_-])(?:[^\W\d]\1){2,}[^\W\d](?!\w)")
 _TOKEN = re.compile(r"\d[\d.,]*|[^\W\d_]+(?:-[^\W\d_]+)*|[,—–:()]|\s-\s")
 _SENTENCE = re.compile(r"[.!…;\n]+|\?+")
 _CYRILLIC = re.compile(r"[а-я]")
@@ -64,6 +65,7 @@ def plain(text: str) -> str:
     """The text in one spelling: lower case, one letter for several that sound alike, one alphabet in a word."""
     text = _APOSTROPHES.sub("", text.casefold())
     text = _TWO_ALPHABETS.sub(lambda word: word[0].translate(_LOOK_ALIKE), text)
+    text = _APART.sub(lambda spaced: spaced[0].replace(spaced[1], ""), text)
     return _STRETCHED.sub(r"\1", text.translate(_LETTERS))
 
 
