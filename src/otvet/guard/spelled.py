@@ -140,7 +140,8 @@ _beside = (
     rf"(?:{_any_of(_OTHER_SENSES)})(?= (?:{_any_of(_KAZAKH.split())}|мың|жүз|теңге|тг|күн|сағат|минут|дана|адам|пайыз))"
 )
 SPELLED = re.compile(
-    rf"\b(?:{_word}|{_beside}|{_OF_ONE})(?![{LETTER}])(?:(?: |(?<=ty)-|(?<=hundred) and |(?<=thousand) and )(?:{_more})(?![{LETTER}])){{0,7}}"
+    rf"\b(?:{_word}|{_beside}|{_OF_ONE})(?![{LETTER}])"
+    rf"(?:(?: |(?<=ty)-|(?<=hundred) and |(?<=thousand) and )(?:{_more})(?![{LETTER}])){{0,7}}"
 )
 """A number in words: "тысяча двести", "две с половиной тысячи", "twenty-five"."""
 
