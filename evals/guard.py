@@ -73,6 +73,7 @@ class Count:
         return self.alarms / self.good
 
 
+@cache
 def measure() -> dict[str, Count]:
     """Have the guard judge every prepared reply; a count for each of PARTS that has any, and one for all."""
     counts = {part: Count() for part in (*PARTS, "all")}

@@ -38,7 +38,8 @@ _END_THE_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 _SCHEMA = """
-SELECT (SELECT string_agg(nspname, ',' ORDER BY oid) FROM pg_namespace),
+SELECT (SELECT version_num FROM alembic_version),
+  (SELECT string_agg(nspname, ',' ORDER BY oid) FROM pg_namespace),
   (SELECT string_agg(concat_ws(' ', relname, relkind, relnatts), ',' ORDER BY oid) FROM pg_class WHERE oid >= 16384),
   (SELECT count(*) FROM pg_proc WHERE oid >= 16384), (SELECT count(*) FROM pg_trigger),
   (SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
@@ -115,12 +116,18 @@ class Postgres:
         """Empty a lent database for the next test, which takes a tenth of the making; drop it if it was altered."""
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(_END_THE_OTHERS)
-            if as_made := connection.execute(_SCHEMA).fetchone() == self._made:
+            if as_made := self._as_made(connection):
                 connection.execute(_EMPTY)
         if as_made:
             self._free.append(url)
         else:
             self.drop(url)
+
+    def _as_made(self, connection: psycopg.Connection[Any]) -> bool:
+        try:
+            return connection.execute(_SCHEMA).fetchone() == self._made
+        except psycopg.errors.UndefinedTable:  # the table of the version
+            return False
 
     def drop(self, url: str) -> None:
         self._execute(f"DROP DATABASE {psycopg.conninfo.conninfo_to_dict(url)['dbname']} WITH (FORCE)")

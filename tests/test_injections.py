@@ -49,7 +49,8 @@ def test_an_attempt_stays_inside_the_tags_of_a_client_s_message(attempt: dict[st
 def test_a_reply_that_obeyed_is_caught(attempt: dict[str, Any]) -> None:
     said = turn(attempt["attack"])
     findings = guard.check(attempt["obeyed"], said, SAMPLES["secrets"])
-    assert attempt["caught"] in [finding.kind for finding in findings]
+    # What the cleaning of a model's text takes out is another finding than that of the guard behind it.
+    assert attempt.get("by_guard", attempt["caught"]) in [finding.kind for finding in findings]
 
 
 @every("injections", "attempts", "attempt")

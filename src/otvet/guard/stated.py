@@ -28,6 +28,7 @@ _ROOT = 5  # letters
 _TIME = re.compile(
     r"\b(?:час|ден|дн|недел|месяц|сут|ноч|шт|человек|метр|night|day|week|hour|person|per\b|күн|годин)\w*"
 )
+_MOST_BEFORE = 200  # characters before a price in which its name is looked for
 _PIECE = re.compile(r"\n|[.;]\s")
 _BOTH = re.compile(r"\b(?:об[ае]|обеи[хм]|обои[хм]|вдвоем|вдвоём|both|couple|обидв\w+|екеу\w*)\b")
 _SHARE = re.compile(
@@ -155,10 +156,12 @@ def _named(texts: list[tuple[str, str]], said: str) -> dict[float, frozenset[str
     for _heading, text in texts:
         folded, end = plain(visible(text)), 0
         for fact in facts.read(folded):
-            by = _label(_PIECE.split(folded[end : fact.start])[-1]) & about
-            if fact.kind == "price" and by:
+            if fact.kind != "price":
+                continue
+            before = folded[max(end, fact.start - _MOST_BEFORE) : fact.start]
+            if by := _label(_PIECE.split(before)[-1]) & about:
                 found |= {float(value): by for name, value in fact.gives if name in _PRICES}
-            end = fact.end if fact.kind == "price" else end
+            end = fact.end
     return found
 
 
