@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from otvet.storage.database import Database
 from tests import certificates, databases
+from tests.standins.openai import OpenAiStandin, openai_standin
 
 settings.register_profile("untimed", deadline=None)  # machines are busy: no test is about seconds
 settings.load_profile("untimed")
@@ -89,6 +90,19 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     """A test sees neither the developer's .env nor the developer's database."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OTVET_LANG", "en")
+
+
+@pytest.fixture(scope="module")
+def running_openai() -> Iterator[OpenAiStandin]:
+    with openai_standin() as standin:
+        yield standin
+
+
+@pytest.fixture
+def service(running_openai: OpenAiStandin) -> OpenAiStandin:
+    """A chat-completions endpoint as new; the tests of a file share its process."""
+    running_openai.reset()
+    return running_openai
 
 
 @pytest.fixture(scope="session")

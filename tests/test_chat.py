@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +74,6 @@ def line(text: str, sender: Sender = "client") -> Line:
 def asked(*questions: str, **more: Any) -> Context:
     given = {"history": (), "language": "ru", "instructions": INSTRUCTIONS} | more
     return Context(1, 2, 3, question=tuple(line(text) for text in questions or (QUESTION,)), **given)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[OpenAiStandin]:
-    with openai_standin() as standin:
-        yield standin
-
-
-@pytest.fixture
-def service(running: OpenAiStandin) -> OpenAiStandin:
-    running.reset()
-    return running
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,23 +22,11 @@ from otvet.responders.template import TemplateResponder
 from tests.attempts import Book
 from tests.clocks import FakeClock
 from tests.contexts import context
-from tests.standins.openai import KEY, OpenAiStandin, openai_standin
+from tests.standins.openai import KEY, OpenAiStandin
 from tests.tables import every
 
 KNOWN = "Доставка по городу — 350 ₽, при заказе от 5 000 ₽ — бесплатно."
 MOST_CALLS = 4  # two writings, each tried twice
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[OpenAiStandin]:
-    with openai_standin() as standin:
-        yield standin
-
-
-@pytest.fixture
-def service(running: OpenAiStandin) -> OpenAiStandin:
-    running.reset()
-    return running
 
 
 def write(service: OpenAiStandin, told: Context, book: Book | None = None, *secrets: str) -> Written:

@@ -4,9 +4,8 @@ from otvet.answering.answering import Answering
 from otvet.answering.writer import Checks
 from otvet.responders.base import Attempt, Context, Reply
 from otvet.responders.template import THANKS, TemplateResponder
-from otvet.staff import wording
 from otvet.storage.database import Database
-from otvet.turns import staff
+from otvet.turns import reasons, staff
 from otvet.turns.turn import Reason, State
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.test_answer import LEAD, Stage, write
@@ -35,7 +34,7 @@ def test_the_client_gets_the_template_and_a_person_gets_a_task(database: Databas
     row = stage.turn(turn)
     assert (row.reason, row.responder, row.gap) == (Reason.DOUBTED, "template", True)
     assert row.paused_until is None
-    assert "could not be checked" in str(wording.reason(row.reason))
+    assert "could not be checked" in str(reasons.reason(row.reason))
 
 
 def test_in_note_mode_staff_is_told_and_the_client_is_not(database: Database) -> None:

@@ -7,7 +7,7 @@ used of it.
 import asyncio
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,6 @@ LOADERS: list[Loader] = [load_plain_client, *([_load] if find_spec("gigachat") e
 
 CLOCK = FakeClock()
 CONTEXT = Context(1, 2, 3, (), (Line("client", "Есть доставка?", CLOCK.now()),), "ru", "Ты отвечаешь за магазин.")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[OpenAiStandin]:
-    with openai_standin() as standin:
-        yield standin
-
-
-@pytest.fixture
-def service(running: OpenAiStandin) -> OpenAiStandin:
-    running.reset()
-    return running
 
 
 @pytest.fixture(params=LOADERS, ids=lambda load: load.__name__)

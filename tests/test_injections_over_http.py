@@ -58,7 +58,7 @@ TAG = re.compile(r"<\s*[/!?]?\s*[A-Za-z]")
 
 @dataclass
 class Left:
-    """What left the process for one attempt: the prompts, the note that the client gets, what staff are told."""
+    """What left the process for one attempt: the prompts, the reply, and what staff are told in tasks and the note."""
 
     prompts: Sequence[Any]
     note: str
@@ -164,7 +164,7 @@ class Shop(Stage):
         )
         if reply.responder == TemplateResponder.name:  # the note tells staff what the client has not got
             text = reply.reply
-        tasks = json.dumps(self.amocrm.tasks(lead), ensure_ascii=False)
+        tasks = json.dumps([*self.amocrm.tasks(lead), note], ensure_ascii=False)
         return Left(self.outside.was_told(), text, tasks, {kind for some in found for kind, _ in some or ()})
 
 

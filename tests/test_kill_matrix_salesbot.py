@@ -36,8 +36,13 @@ pytestmark = pytest.mark.slow
 
 BOT = 17
 CHANNEL = "instagram_business"
-COLOURS = "red green blue white black grey brown pink violet orange yellow beige silver golden".split()  # noqa: SIM905
-REST = " ".join(f"The rest of the reply goes on in {colour}." for colour in COLOURS)
+REST = (
+    "The blanket is woven from soft wool that keeps its shape after washing. Hang it in the shade, away from the sun. "
+    "Colours stay bright because the yarn is dyed before spinning. Moths dislike the cedar bag in which it comes. "
+    "If you prefer something lighter, look at the linen throw beside it. Such pieces fit an ordinary sofa and fold "
+    "onto a narrow shelf. Guests often ask where they come from. The weavers sign their labels by hand. Please "
+    "describe your room and the walls, so that we can suggest a shade which suits them, whether plain or patterned."
+)
 
 
 class ChatChain(Chain):
@@ -137,7 +142,7 @@ def chat_wrongs(connection: Connection, deal: Deal, amo: AmoStandin) -> Iterator
         yield "a reply of ours was taken for a manager's word"
 
 
-LEAST: dict[type[ChatChain], int] = {ChatChain: LEAST_POINTS, DeliveryChain: 12}
+LEAST: dict[type[ChatChain], int] = {ChatChain: LEAST_POINTS, DeliveryChain: 20}
 """Points; fewer, and they are not where the work is."""
 
 

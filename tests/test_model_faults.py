@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from otvet.storage.storable import LARGEST, storable
 from tests.clocks import FakeClock
 from tests.running import otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
-from tests.standins.openai import ANSWER, KEY, OpenAiStandin, openai_standin
+from tests.standins.openai import ANSWER, KEY, OpenAiStandin
 from tests.standins.sender import incoming
 from tests.standins.socks import socks_standin
 from tests.test_chat import Attempt, Shop, asked
@@ -29,18 +28,6 @@ from tests.test_end_to_end import connected
 
 LEAD = 27754599
 PIECES = ["Да, ", "доставляем", "."]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[OpenAiStandin]:
-    with openai_standin() as standin:
-        yield standin
-
-
-@pytest.fixture
-def service(running: OpenAiStandin) -> OpenAiStandin:
-    running.reset()
-    return running
 
 
 @pytest.fixture

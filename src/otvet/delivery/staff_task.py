@@ -1,6 +1,5 @@
 """The task that tells staff of a hand-off: one in amoCRM for each chat where a person has to answer."""
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -21,10 +20,10 @@ from otvet.conversations.transcript import SENDERS, spoken
 from otvet.i18n import N_, _, interface_language
 from otvet.storage import outages
 from otvet.storage.database import Database
-from otvet.turns import changes, drafts, handoffs, human_request
+from otvet.turns import changes, drafts, handoffs, human_request, sending
 from otvet.turns.handoffs import Handoff, Question
 from otvet.turns.policy import UNSURE_FOR, Policy
-from otvet.turns.reasons import reason
+from otvet.turns.reasons import why_left
 from otvet.turns.turn import OPEN, SELECTED, Reason, State, Turn, turns
 
 log = structlog.get_logger(__name__)
@@ -172,8 +171,7 @@ class StaffTasks:
 
     def _marker(self, one: Handoff) -> str:
         """By this a task is found again whose making nobody saw the end of."""
-        name = f"{self._installation_name}:handoff-{one.id}"
-        return f"otvet:handoff-{one.id}-{hashlib.blake2s(name.encode(), digest_size=5).hexdigest()}"
+        return sending.marker(self._installation_name, f"handoff-{one.id}")
 
     def _text(self, connection: Connection, one: Handoff) -> str:
         questions = handoffs.questions(connection, one.id)
@@ -191,8 +189,7 @@ def _asked(connection: Connection, one: Question) -> str:
     question = _in_short(history.question(connection, one.turn_id))
     if one.state == State.DRAFT:
         return _(DRAFT).format(question=question, reply=one.reply)
-    why = reason(Reason.WAITED if one.state in OPEN and one.summary is None else one.reason)
-    return _(ASKED).format(question=question, why=why or "")
+    return _(ASKED).format(question=question, why=why_left(one.state, one.reason, one.summary) or "")
 
 
 def _take_result(connection: Connection, handoff_id: int, task_id: int, result: str, now: datetime) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 from otvet.i18n import N_, _
 from otvet.settings import working_hours
 from otvet.settings.settings import Settings
-from otvet.turns.reasons import reason as reason
+from otvet.turns.reasons import reason
 
 MODES = {
     "auto": N_("answers clients by itself"),

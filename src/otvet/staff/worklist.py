@@ -10,8 +10,8 @@ from otvet.conversations.tables import is_trial
 from otvet.i18n import N_, _
 from otvet.turns import handoffs
 from otvet.turns.handoffs import Handoff
-from otvet.turns.reasons import reason
-from otvet.turns.turn import OPEN, SELECTED, Reason, State, Turn, turns
+from otvet.turns.reasons import reason, why_left
+from otvet.turns.turn import SELECTED, State, Turn, turns
 
 NO_TASK = N_("{why}; amoCRM does not take the task for it: {refusal}")
 
@@ -27,9 +27,9 @@ class Entry:
     @property
     def why(self) -> str | None:
         """Why a person is needed; and why that person has no task, if amoCRM refuses it."""
-        left_open = self.turn.state in OPEN and self.turn.summary is None
-        drafted = self.turn.state == State.DRAFT and self.turn.summary is None
-        why = reason(Reason.DRAFT if drafted else Reason.WAITED if left_open and self.handoff else self.turn.reason)
+        listed = self.handoff is not None or self.turn.state == State.DRAFT
+        left = why_left(self.turn.state, self.turn.reason, self.turn.summary)
+        why = left if listed else reason(self.turn.reason)
         refusal = self.handoff and self.handoff.refusal
         return _(NO_TASK).format(why=why, refusal=refusal) if refusal else why
 

@@ -1,6 +1,7 @@
 """Sentences for staff: why a question was not answered by the assistant, or not in the ordinary way."""
 
 from otvet.i18n import N_, _
+from otvet.turns.turn import OPEN, Reason, State
 
 REASONS = {
     "amocrm_not_connected": N_("amoCRM is not connected"),
@@ -35,6 +36,13 @@ REASONS = {
     "off": N_("the assistant is switched off in this conversation"),
     "rejected": N_("a manager rejected the draft"),
 }
+
+
+def why_left(state: State, code: str | None, summary: str | None) -> str | None:
+    """Why a person has to see to a question of the list. summary: as ``turns.summary``."""
+    if summary is None and state == State.DRAFT:
+        return reason(Reason.DRAFT)
+    return reason(Reason.WAITED if summary is None and state in OPEN else code)
 
 
 def reason(code: str | None) -> str | None:

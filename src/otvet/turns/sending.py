@@ -215,7 +215,10 @@ def cancel(connection: Connection, turn: Turn, me: str, reason: Reason, now: dat
     return True
 
 
-def marker(installation_name: str, turn_id: int) -> str:
-    """The marker below a note, by which the note is found again. Unique also across reinstallations."""
-    digest = hashlib.blake2s(f"{installation_name}:{turn_id}".encode(), digest_size=5).hexdigest()
-    return f"otvet:{turn_id}-{digest}"
+def marker(installation_name: str, of: int | str) -> str:
+    """The marker below a note or in a task, by which it is found again. Unique also across reinstallations.
+
+    of: the turn's id, or another name.
+    """
+    digest = hashlib.blake2s(f"{installation_name}:{of}".encode(), digest_size=5).hexdigest()
+    return f"otvet:{of}-{digest}"

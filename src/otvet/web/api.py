@@ -21,10 +21,11 @@ from otvet.conversations.tables import FOR_GOOD, clients, conversations, message
 from otvet.errors import StorageError, UsageError
 from otvet.i18n import _
 from otvet.intake.quarantine import quarantined
-from otvet.staff import erasure, gaps, stats, wording, worklist
+from otvet.staff import erasure, gaps, stats, worklist
 from otvet.storage import keyvalue, outages
 from otvet.turns import attempts, drafts, handoffs, staff
 from otvet.turns import turn as turn_
+from otvet.turns.reasons import reason
 from otvet.turns.turn import State, Turn, turns
 from otvet.web import metrics
 from otvet.web.access import require_access
@@ -336,7 +337,7 @@ def _turn(row: Turn) -> dict[str, Any]:
         "id": row.id,
         "lead_id": row.lead_id,
         "state": row.state,
-        "why": wording.reason(row.reason),
+        "why": reason(row.reason),
         "reason": row.reason,
         "summary": row.summary,
         "reply": row.reply,
