@@ -32,6 +32,7 @@ check: $(VENV)/.installed-dev ## Format, lint, types, layers and generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.generate --check
+	$(BIN)/python -m tools.assets --check
 
 format: $(VENV)/.installed-dev ## Put the code into its form
 	$(BIN)/ruff format .
@@ -86,6 +87,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	@echo "Installing the tools for the tests..."
 	@$(BIN)/pip -q install --require-hashes -r requirements-dev.lock
+	@command -v chromium >/dev/null || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } || \
+	  { echo "The tests of the pages need Chromium. Run: sudo apt-get install chromium"; exit 1; }
 	@touch $@
 
 $(VENV)/.installed-bench: requirements-bench.lock $(VENV)/.installed

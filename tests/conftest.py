@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser
 
 from otvet.storage.database import Database
 from tests import certificates, databases
+from tests.browsing import chromium
 from tests.standins.openai import OpenAiStandin, openai_standin
 
 settings.register_profile("untimed", deadline=None)  # machines are busy: no test is about seconds
@@ -103,6 +105,13 @@ def service(running_openai: OpenAiStandin) -> OpenAiStandin:
     """A chat-completions endpoint as new; the tests of a file share its process."""
     running_openai.reset()
     return running_openai
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real Chromium, one for all tests of a process; each visit is a profile of its own."""
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from otvet.answering.engine import Engine
 from otvet.answering.in_every_process import repeat
 from otvet.answering.voice import Voice
 from otvet.answering.worker import Worker
+from otvet.app.pulse import Pulse
 from otvet.clock import Clock
 from otvet.deals.reading import Deals
 from otvet.delivery.arrivals import Arrivals
@@ -72,6 +73,7 @@ class Service:
     model: ChatResponder | None
     lock: IO[bytes] | None  # the lock is held while the file is open
     voice: Voice | None
+    pulse: Pulse
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
     told_to_stop_at: float | None = None  # by the monotonic clock; none: when stop() is called
 
@@ -116,6 +118,7 @@ class Service:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.pulse.end()
         await self.engine.stop_jobs()
         if self.deals:
             await self.deals.stop()

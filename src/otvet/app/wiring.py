@@ -24,6 +24,7 @@ from otvet.answering.worker import Worker
 from otvet.answering.writer import Checks, ReplyWriter
 from otvet.app import manus
 from otvet.app.policies import answer_policy, delivery_options, writing_options
+from otvet.app.pulse import Pulse
 from otvet.app.service import Service
 from otvet.clock import Clock, SystemClock
 from otvet.deals import known
@@ -49,6 +50,7 @@ from otvet.settings.by_channel import WIDGET
 from otvet.settings.settings import Settings
 from otvet.storage import keyvalue, single_instance
 from otvet.storage.database import Database
+from otvet.users import first_code
 from otvet.widget import told_twice
 from otvet.widget.method import Widget
 
@@ -133,12 +135,14 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         model=model,
         voice=voice,
         lock=lock,
+        pulse=Pulse(database, clock),
     )
 
 
 def _name_and_secret(settings: Settings, database: Database) -> tuple[str, str]:
     """The installation's name, and the secret in the webhook's address."""
     with database.writes.begin() as connection:
+        first_code.make(connection)
         name = keyvalue.recall_or_make(connection, "name", entropy_bytes=6)
         if settings.webhook_secret:
             return name, settings.webhook_secret.get_secret_value()

@@ -21,6 +21,7 @@ from otvet.settings import old_names
 from otvet.settings.loading import misspelt
 from otvet.settings.settings import Settings
 from otvet.staff import wording
+from otvet.users import first_code
 from otvet.web.application import create
 
 GRACE_SECONDS = 5  # for requests that are being answered
@@ -64,6 +65,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
             self._service.told_to_stop_at = self._service.clock.monotonic()
+            self._service.pulse.end()
             _end_in_any_case()
         super().handle_exit(sig, frame)
 
@@ -133,6 +135,9 @@ def _introduce(service: Service) -> None:
         lines.insert(1, ("", _("amoCRM reaches it only under a public https address: set OTVET_PUBLIC_URL")))
     width = max(len(name) for name, _value in lines)
     print(_("Otvet listens on http://{host}:{port}").format(host=settings.host, port=settings.port))  # noqa: T201
+    if code := service.database.read_now(first_code.waiting):
+        address = f"{settings.local_url}/set-up?code={first_code.shown(code)}"
+        print(_("  First visit: open {address}").format(address=address))  # noqa: T201
     for name, value in lines:
         print(f"  {name:<{width}}  {value}")  # noqa: T201
     for sentence in [*misspelt(), *old_names.hints(old_names.given())]:

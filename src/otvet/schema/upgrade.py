@@ -38,6 +38,15 @@ from otvet.turns import (
     parts,  # noqa: F401
     turn,  # noqa: F401
 )
+from otvet.users import (
+    api_tokens,  # noqa: F401
+    audit,  # noqa: F401
+    invitations,  # noqa: F401
+    kept_settings,  # noqa: F401
+    ratings,  # noqa: F401
+    sessions,  # noqa: F401
+    tries,  # noqa: F401
+)
 from otvet.widget import waiting  # noqa: F401
 
 # Several modules are imported only for their tables, so that the metadata has the whole schema.
@@ -46,7 +55,7 @@ __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0013"
+LATEST = "0014"
 """The newest migration; a constant, so that a start with nothing to migrate does not load Alembic."""
 
 MOST_TRIES = 20

@@ -281,6 +281,12 @@ def listed(connection: Connection, states: Collection[str], limit: int, before: 
     return [Turn.from_row(row) for row in connection.execute(query.order_by(turns.c.id.desc()).limit(limit))]
 
 
+def listed_in(connection: Connection, conversation_id: int, states: Collection[State]) -> list[Turn]:
+    """The questions of a conversation in these states, the oldest first."""
+    query = SELECTED.where(turns.c.conversation_id == conversation_id, turns.c.state.in_(states)).order_by(turns.c.id)
+    return [Turn.from_row(row) for row in connection.execute(query)]
+
+
 _LAST = (
     SELECTED.where(turns.c.conversation_id == sa.bindparam("conversation"), turns.c.chat_ref == sa.bindparam("chat"))
     .order_by(turns.c.id.desc())

@@ -13,6 +13,7 @@ from otvet.settings import old_names
 from otvet.settings.settings import WEBHOOK_PATH
 from otvet.web.api import api, probes
 from otvet.web.oauth import ConsentPage
+from otvet.web.pages import application as pages
 from otvet.web.webhook import Webhook
 from otvet.widget.door import PATH as SALESBOT_PATH
 from otvet.widget.door import SalesbotWebhook
@@ -47,6 +48,7 @@ def create(service: Service) -> ASGIApp:
             settings.amocrm_base_url,
         )
         app.add_route(SALESBOT_PATH, bots.take, methods=["POST"])
+    app.mount("/", pages.create(service))  # last: what is above goes first
     webhook = Webhook(app, WEBHOOK_PATH, service.webhook_secret, service.inbox)
     if (old_path := old_names.webhook_path(old_names.given())) is None:
         return webhook

@@ -1,0 +1,1 @@
+"""What the pages, the API and the commands show, read from the database: no screen has SQL of its own."""

@@ -1,0 +1,255 @@
+"""The list of chats: which need a person, which have a draft, which wait, which are answered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from otvet.conversations.messages import origin_of
+from otvet.conversations.pauses import paused_until
+from otvet.conversations.tables import clients, conversations, is_trial, messages
+from otvet.conversations.transcript import spoken
+from otvet.i18n import interface_language
+from otvet.turns import handoffs
+from otvet.turns.handoffs import handoffs as handoffs_table
+from otvet.turns.reasons import reason, why_left
+from otvet.turns.turn import OPEN, State, turns
+
+PAGE = 50
+MOST_COUNTED = 1000
+"""Counts are exact up to here; more is shown as "1000+"."""
+
+WORDS_SHOWN = 160
+
+
+class Box(StrEnum):
+    """Which chats the list shows."""
+
+    PERSON = "person"  # staff have to answer
+    DRAFTS = "drafts"  # a draft waits for a manager
+    WAITING = "waiting"  # a reply is owed or is being written
+    ANSWERED = "answered"  # nobody waits
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One chat in the list.
+
+    since: since when the client waits; None if nobody waits. why: why a person is needed, as a sentence.
+    state: the newest question's; None without a question.
+    """
+
+    conversation_id: int
+    lead_id: int | None
+    client: str | None
+    contact_id: int | None
+    channel: str
+    words: str
+    sender: str | None
+    last_activity: datetime
+    state: State | None
+    draft_id: int | None
+    since: datetime | None
+    why: str | None
+    paused: bool
+
+
+Cursor = tuple[datetime, int]
+
+_here = conversations.c.id
+_real = ~sa.func.coalesce(conversations.c.chat_ref, "").startswith("otvet-trial-")
+
+
+def _needing(now: datetime) -> sa.Select[tuple[int]]:
+    return sa.select(handoffs_table.c.conversation_id).where(
+        handoffs_table.c.closed_at.is_(None), handoffs_table.c.due_at <= now, ~is_trial(handoffs_table)
+    )
+
+
+def _with_turns(*states: State) -> sa.Select[tuple[int]]:
+    return sa.select(turns.c.conversation_id).where(turns.c.state.in_(states), ~is_trial(turns))
+
+
+def _in(box: Box, now: datetime) -> sa.ColumnElement[bool]:
+    match box:
+        case Box.PERSON:
+            return _here.in_(_needing(now))
+        case Box.DRAFTS:
+            return _here.in_(_with_turns(State.DRAFT))
+        case Box.WAITING:
+            return _here.in_(_with_turns(*OPEN))
+        case Box.ANSWERED:
+            return sa.and_(_here.not_in(_needing(now)), _here.not_in(_with_turns(*OPEN, State.DRAFT)), _real)
+        case Box.ALL:
+            return _real
+
+
+def counts(connection: Connection, now: datetime) -> Mapping[Box, int]:
+    """How many chats are in each box; MOST_COUNTED at most."""
+    return {
+        box: connection.scalar(
+            sa.select(sa.func.count()).select_from(sa.select(_here).where(_in(box, now)).limit(MOST_COUNTED).subquery())
+        )
+        or 0
+        for box in Box
+    }
+
+
+def page(
+    connection: Connection, box: Box, now: datetime, *, ids: Sequence[int] | None = None, before: Cursor | None = None
+) -> tuple[list[Row], Cursor | None]:
+    """A page of the list, and where the next one begins; the latest activity first.
+
+    ids: only these chats, in this order (those that a search has found).
+    """
+    query = (
+        sa.select(
+            conversations.c.id,
+            conversations.c.amocrm_lead_id,
+            conversations.c.last_activity,
+            clients.c.name,
+            clients.c.amocrm_contact_id,
+        )
+        .join(clients)
+        .order_by(conversations.c.last_activity.desc(), conversations.c.id.desc())
+    )
+    query = query.where(_here.in_(ids)) if ids is not None else query.where(_in(box, now))
+    if before is not None:
+        query = query.where(sa.tuple_(conversations.c.last_activity, conversations.c.id) < sa.tuple_(*before))
+    found = connection.execute(query.limit(PAGE + 1)).all()
+    shown = found[:PAGE]
+    more = (shown[-1].last_activity, shown[-1].id) if len(found) > PAGE else None
+    return _rows(connection, shown, now), more
+
+
+def _rows(connection: Connection, shown: Sequence[Any], now: datetime) -> list[Row]:
+    ids = [one.id for one in shown]
+    last, newest = _last_messages(connection, ids), _newest_turns(connection, ids)
+    open_, pauses = _open_handoffs(connection, ids, now), paused_until(connection, ids)
+    return [
+        _row(one, last.get(one.id), newest.get(one.id, {}), open_.get(one.id), pauses.get(one.id), now) for one in shown
+    ]
+
+
+def _row(
+    one: Any,
+    last: Any,
+    newest: Mapping[str, Any],
+    handoff: Any,
+    pause: tuple[datetime, str] | None,
+    now: datetime,
+) -> Row:
+    state, draft = newest.get("state"), newest.get("draft")
+    why, since = None, None
+    if handoff is not None:
+        why, since = why_left(State(handoff.state), handoff.reason, handoff.summary), handoff.opened_at
+    elif draft is not None:
+        why, since = reason("draft"), draft.last_message_at
+    elif state is not None and state.state in OPEN:
+        since = state.first_message_at
+    return Row(
+        conversation_id=one.id,
+        lead_id=one.amocrm_lead_id,
+        client=one.name,
+        contact_id=one.amocrm_contact_id,
+        channel=origin_of(last.metadata) if last else "",
+        words=_shortened(spoken(last.content, last.message_type, last.metadata, interface_language())) if last else "",
+        sender=last.sender_type if last else None,
+        last_activity=one.last_activity,
+        state=State(state.state) if state else None,
+        draft_id=draft.id if draft else None,
+        since=since,
+        why=why,
+        paused=pause is not None and pause[0] > now,
+    )
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= WORDS_SHOWN else line[: WORDS_SHOWN - 1] + "…"
+
+
+def _last_messages(connection: Connection, ids: Sequence[int]) -> dict[int, Any]:
+    """The newest message of each conversation: one step into the index for each."""
+    newest = (
+        sa.select(messages.c.id)
+        .where(messages.c.conversation_id == conversations.c.id)
+        .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
+        .limit(1)
+        .correlate(conversations)
+        .scalar_subquery()
+    )
+    picked = sa.select(newest).where(conversations.c.id.in_(ids))
+    columns = (
+        messages.c.conversation_id,
+        messages.c.sender_type,
+        messages.c.content,
+        messages.c.message_type,
+        messages.c.metadata,
+    )
+    rows = connection.execute(sa.select(*columns).where(messages.c.id.in_(picked)))
+    return {row.conversation_id: row for row in rows}
+
+
+def _newest_turns(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """{conversation: {"state": its newest question, "draft": its oldest draft}}."""
+    columns = (
+        turns.c.id,
+        turns.c.conversation_id,
+        turns.c.state,
+        turns.c.reason,
+        turns.c.first_message_at,
+        turns.c.last_message_at,
+    )
+    newest = (
+        sa.select(sa.func.max(turns.c.id)).where(turns.c.conversation_id.in_(ids)).group_by(turns.c.conversation_id)
+    )
+    drafts = sa.select(turns.c.id).where(turns.c.conversation_id.in_(ids), turns.c.state == State.DRAFT)
+    rows = connection.execute(
+        sa.select(*columns).where(turns.c.id.in_(newest.union(drafts))).order_by(turns.c.id.desc())
+    )
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        here = found.setdefault(row.conversation_id, {})
+        here.setdefault("state", row)
+        if row.state == State.DRAFT:
+            here["draft"] = row
+    return found
+
+
+def _open_handoffs(connection: Connection, ids: Sequence[int], now: datetime) -> dict[int, Any]:
+    """{conversation: the newest question of a hand-off that is on the list, with its reason}."""
+    listed = handoffs.listed_turns(now).where(handoffs_table.c.conversation_id.in_(ids))
+    query = (
+        sa.select(turns.c.conversation_id, turns.c.state, turns.c.reason, turns.c.summary, handoffs_table.c.opened_at)
+        .join(handoffs_table, handoffs_table.c.id == turns.c.handoff_id)
+        .where(turns.c.id.in_(listed))
+        .order_by(handoffs_table.c.opened_at.desc())
+    )
+    return {row.conversation_id: row for row in connection.execute(query)}
+
+
+def next_needing(connection: Connection, now: datetime, after: int | None) -> int | None:
+    """The chat in which somebody has waited longest, another one than ``after`` if there is one."""
+    query = (
+        sa.select(handoffs_table.c.conversation_id)
+        .where(handoffs_table.c.conversation_id.in_(_needing(now)), handoffs_table.c.closed_at.is_(None))
+        .order_by(handoffs_table.c.opened_at)
+    )
+    waiting = list(dict.fromkeys(connection.scalars(query)))
+    others = [one for one in waiting if one != after]
+    return others[0] if others else next(iter(waiting), None)
+
+
+def next_draft(connection: Connection, after: int) -> tuple[int, int] | None:
+    """(chat, question) of the oldest draft that waits, another question than ``after``."""
+    query = sa.select(turns.c.conversation_id, turns.c.id).where(
+        turns.c.state == State.DRAFT, turns.c.id != after, ~is_trial(turns)
+    )
+    row = connection.execute(query.order_by(turns.c.id).limit(1)).one_or_none()
+    return None if row is None else (row.conversation_id, row.id)

@@ -1,0 +1,5 @@
+"""What the assistant knows: files, entries, gaps, instructions."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Notices: in the browser and elsewhere."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
