@@ -147,6 +147,7 @@ turns = sa.Table(
     sa.Column(
         "gap", sa.Boolean, nullable=False, server_default=sa.false()
     ),  # the knowledge folder does not answer the question
+    sa.Index(None, "first_message_at"),
     sa.Index("ix_turns_gaps", "first_message_at", sqlite_where=sa.text("gap"), postgresql_where=sa.text("gap")),
     _one_per_chat("uq_turns_waiting", State.WAITING),
     _one_per_chat("uq_turns_in_hand", *IN_HAND),
