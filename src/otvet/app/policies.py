@@ -8,6 +8,7 @@ from otvet.deals.selection import Selection
 from otvet.delivery.methods import DeliveryOptions
 from otvet.errors import SettingsError
 from otvet.i18n import _
+from otvet.notices.notices import NoticeOptions
 from otvet.settings import working_hours
 from otvet.settings.by_channel import SALESBOT, WIDGET, ways_in
 from otvet.settings.checks import AS_ALWAYS, SILENT
@@ -54,4 +55,16 @@ def writing_options(settings: Settings) -> WritingOptions:
         instructions=Instructions(settings.instructions_file),
         zone=working_hours.zone_of(settings.timezone),
         ceilings={name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
+    )
+
+
+def notice_options(settings: Settings) -> NoticeOptions:
+    """What is told to staff outside amoCRM."""
+    ceilings = {"manus": settings.manus_credits_per_day, "openai": settings.openai_tokens_per_day}
+    return NoticeOptions(
+        after=timedelta(minutes=settings.notify_minutes),
+        quiet=working_hours.read(settings.notify_quiet, working_hours.zone_of(settings.timezone)),
+        words=settings.notify_words,
+        ceilings={name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
+        address=f"{settings.public_url}/?box=person" if settings.public_url else None,
     )

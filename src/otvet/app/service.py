@@ -32,6 +32,7 @@ from otvet.errors import StorageError
 from otvet.intake import own_account
 from otvet.intake.deal_finder import Finder
 from otvet.intake.inbox import Inbox
+from otvet.notices.notices import Notices
 from otvet.responders.chat.responder import ChatResponder
 from otvet.settings import old_names
 from otvet.settings.settings import Settings
@@ -74,6 +75,7 @@ class Service:
     lock: IO[bytes] | None  # the lock is held while the file is open
     voice: Voice | None
     pulse: Pulse
+    notices: Notices | None  # none without an address to tell
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
     told_to_stop_at: float | None = None  # by the monotonic clock; none: when stop() is called
 
@@ -98,6 +100,8 @@ class Service:
         every("completed-tasks", 30, self.staff_tasks.look_at_completed)
         every("tidy-drafts", 10, self.staff_tasks.tidy_drafts)
         every("look-for-replies", 20, self.arrivals.look)
+        if self.notices:
+            every("notices", 30, self.notices.look)
         if self.deals:
             every("read-deals", 5, self.deals.look)
         if self.outage_probe:

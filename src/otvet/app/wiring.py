@@ -23,7 +23,7 @@ from otvet.answering.voice import Voice
 from otvet.answering.worker import Worker
 from otvet.answering.writer import Checks, ReplyWriter
 from otvet.app import manus
-from otvet.app.policies import answer_policy, delivery_options, writing_options
+from otvet.app.policies import answer_policy, delivery_options, notice_options, writing_options
 from otvet.app.pulse import Pulse
 from otvet.app.service import Service
 from otvet.clock import Clock, SystemClock
@@ -37,6 +37,8 @@ from otvet.delivery.staff_task import StaffTasks
 from otvet.guard.masking import Masker
 from otvet.intake.deal_finder import Finder
 from otvet.intake.inbox import Inbox
+from otvet.notices.apprise import ByApprise
+from otvet.notices.notices import Notices
 from otvet.responders.base import Responder
 from otvet.responders.chat import models
 from otvet.responders.chat.responder import ChatResponder
@@ -45,7 +47,7 @@ from otvet.responders.circuit import Circuit
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
 from otvet.schema import upgrade
-from otvet.settings import working_hours
+from otvet.settings import checks, working_hours
 from otvet.settings.by_channel import WIDGET
 from otvet.settings.settings import Settings
 from otvet.storage import keyvalue, single_instance
@@ -136,7 +138,13 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         voice=voice,
         lock=lock,
         pulse=Pulse(database, clock),
+        notices=_notices(settings, clock, database),
     )
+
+
+def _notices(settings: Settings, clock: Clock, database: Database) -> Notices | None:
+    addresses = checks.addresses(settings.notify)
+    return Notices(database, clock, ByApprise(addresses), notice_options(settings)) if addresses else None
 
 
 def _name_and_secret(settings: Settings, database: Database) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from otvet.conversations import chats  # noqa: F401
 from otvet.errors import DatabaseUnfit
 from otvet.i18n import _
 from otvet.intake import quarantine  # noqa: F401
+from otvet.notices import notices  # noqa: F401
 from otvet.schema.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
 from otvet.storage import (
     counters,  # noqa: F401

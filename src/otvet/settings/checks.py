@@ -68,6 +68,19 @@ def key(value: SecretStr | None) -> SecretStr | None:
     return SecretStr(held) if held else None
 
 
+def notify(value: SecretStr | None) -> SecretStr | None:
+    """Addresses of Apprise, with ; between them."""
+    for one in addresses(value):
+        if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S+", one):
+            raise ValueError(_("give addresses such as tgram://TOKEN/CHAT, with ; between them"))
+    return value
+
+
+def addresses(value: SecretStr | None) -> list[str]:
+    """The addresses of ``notify``."""
+    return [one.strip() for one in (value.get_secret_value() if value else "").split(";") if one.strip()]
+
+
 def proxy(value: SecretStr | None) -> SecretStr | None:
     """The address of a proxy."""
     held = value.get_secret_value().strip() if value else ""

@@ -255,6 +255,20 @@ class Settings(BaseSettings):
     knowledge_dir: Path = Field(
         Path("knowledge"), description=N_("The folder of Markdown files and price lists (CSV) that answers come from.")
     )
+    notify: Annotated[SecretStr | None, AfterValidator(checks.notify)] = Field(
+        None,
+        description=N_(
+            "Where notices to staff go, as addresses of Apprise with ; between them, such as tgram://TOKEN/CHAT or"
+            " mailto://NAME:PASSWORD@example.com."
+        ),
+    )
+    notify_minutes: float = Field(
+        10, ge=1, description=N_("A notice is sent when a client has waited for a person for this number of minutes.")
+    )
+    notify_quiet: Annotated[str, AfterValidator(checks.hours)] = Field(
+        "", description=N_("Hours in which no notice is sent, such as 22:00-08:00; it is sent afterwards.")
+    )
+    notify_words: bool = Field(False, description=N_("Whether a notice repeats what the client wrote last."))
     api_token: SecretStr | None = Field(
         None, description=N_("The token of the API and the metrics; without it they answer on this machine only.")
     )

@@ -5,11 +5,40 @@
   const one = (selector, within = document) => within.querySelector(selector);
   const all = (selector) => [...document.querySelectorAll(selector)];
 
-  // The count of what waits, in the window's title.
+  // The count of what waits, in the window's title; when it grows while nobody looks, a notice and a sound if wished.
+  const wished = (what) => localStorage.getItem(`notices-${what}`) === "on";
+  let before = null;
   const count = () => {
-    const waiting = Number(one("[data-waiting]")?.dataset.waiting || 0);
+    const place = one("[data-waiting]");
+    const waiting = Number(place?.dataset.waiting || 0);
     document.title = waiting ? `(${waiting}) ${title}` : title;
+    if (before !== null && waiting > before && document.hidden) {
+      if (wished("show") && Notification.permission === "granted") new Notification("Otvet", { body: place.dataset.notice, tag: "waiting" });
+      if (wished("sound")) beep();
+    }
+    before = place ? waiting : before;
   };
+  const beep = () => {
+    const audio = new AudioContext(), tone = audio.createOscillator(), volume = audio.createGain();
+    tone.connect(volume).connect(audio.destination);
+    volume.gain.setValueAtTime(0.15, audio.currentTime);
+    volume.gain.exponentialRampToValueAtTime(0.001, audio.currentTime + 0.4);
+    tone.start();
+    tone.stop(audio.currentTime + 0.4);
+  };
+  if ("Notification" in window && one("#browser-notices")) {
+    one("#browser-notices").hidden = false;
+    for (const button of all("[data-notices]")) {
+      const what = button.dataset.notices;
+      button.setAttribute("aria-pressed", wished(what));
+      button.addEventListener("click", async () => {
+        const on = !wished(what);
+        if (on && what === "show" && (await Notification.requestPermission()) !== "granted") { one("#browser-denied").hidden = false; return; }
+        localStorage.setItem(`notices-${what}`, on ? "on" : "off");
+        button.setAttribute("aria-pressed", on);
+      });
+    }
+  }
 
   // A chat opens at its end, and follows what is new only while its end is in view.
   const log = one("#scroll");

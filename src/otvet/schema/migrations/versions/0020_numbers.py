@@ -1,5 +1,6 @@
-"""An index for the numbers of a period."""
+"""An index for the numbers of a period, and what staff were told outside amoCRM."""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0020"
@@ -8,3 +9,9 @@ down_revision = "0014"
 
 def upgrade() -> None:
     op.create_index("ix_turns_first_message_at", "turns", ["first_message_at"])
+    op.create_table(
+        "notices",
+        sa.Column("matter", sa.Text, nullable=False),
+        sa.Column("told_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("matter", name="pk_notices"),
+    )

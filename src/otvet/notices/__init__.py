@@ -1,0 +1,1 @@
+"""Notices to staff outside amoCRM, by Telegram, e-mail and others."""
