@@ -189,7 +189,7 @@ def _asked(connection: Connection, one: Question) -> str:
     question = _in_short(history.question(connection, one.turn_id))
     if one.state == State.DRAFT:
         return _(DRAFT).format(question=question, reply=one.reply)
-    return _(ASKED).format(question=question, why=why_left(one.state, one.reason, one.summary) or "")
+    return _(ASKED).format(question=question, why=why_left(one.state, one.reason, one.summary, one.left_because) or "")
 
 
 def _take_result(connection: Connection, handoff_id: int, task_id: int, result: str, now: datetime) -> int | None:

@@ -117,10 +117,17 @@ def of_turn(connection: Connection, turn_id: int) -> Handoff | None:
 
 
 def add(
-    connection: Connection, turn: Turn, now: datetime, *, after: timedelta = timedelta(0), anew: bool = False
+    connection: Connection,
+    turn: Turn,
+    why: str,
+    now: datetime,
+    *,
+    after: timedelta = timedelta(0),
+    anew: bool = False,
 ) -> None:
     """Leave a question to staff: it joins the chat's open hand-off, or begins one. Once for a question.
 
+    why: the Reason; the newest one is kept.
     anew: staff have to be told something else of it, a draft for instance.
     after: a manager is in the chat, and has this long to answer before the question is on the list.
     """
@@ -131,18 +138,22 @@ def add(
         connection.execute(new.on_conflict_do_nothing())  # another process may have begun it meanwhile
         found = open_in(connection, turn.conversation_id, turn.chat_ref)
         assert found is not None
-    elif turn.handoff_id == found.id and not anew:
-        return
-    else:
+    elif turn.handoff_id != found.id or anew:
         later = {"revision": handoffs.c.revision + 1, "due_at": min(found.due_at, now + after)}
         connection.execute(handoffs.update().where(handoffs.c.id == found.id).values(**later))
-    changes.set_handoff(connection, turn.id, found.id)
+    changes.set_handoff(connection, turn.id, found.id, why)
 
 
 def add_if_needed(connection: Connection, turn: Turn, now: datetime) -> None:
     """Leave a question to staff if its reply tells the client that a person will answer."""
     if turn.summary is not None and not turn.approved:
-        add(connection, turn, now)
+        add(connection, turn, because(turn, Reason.PROMISED), now)
+
+
+def because(turn: Turn, otherwise: Reason) -> str:
+    """Why a question is left to staff: the reason of its reply, or why it was left to them before."""
+    of_reply = turn.reason if turn.state in OPEN and turn.reason in set(Reason) else None  # later: how the turn ended
+    return of_reply or turn.left_because or otherwise
 
 
 def add_waiting(connection: Connection, now: datetime) -> None:
@@ -162,7 +173,7 @@ def add_waiting(connection: Connection, now: datetime) -> None:
     for id_ in connection.scalars(waited).all():
         turn = get(connection, id_)
         if turn is not None:
-            add(connection, turn, now)
+            add(connection, turn, because(turn, Reason.WAITED), now)
 
 
 def client_knows(connection: Connection, turn: Turn) -> bool:
@@ -217,7 +228,7 @@ def withdraw(connection: Connection, turn: Turn, now: datetime) -> None:
     found = of_turn(connection, turn.id)
     if found is None:
         return
-    changes.set_handoff(connection, turn.id, None)
+    changes.set_handoff(connection, turn.id, None, None)
     left = open_in(connection, found.conversation_id, found.chat_ref)  # locked, so that no question joins it meanwhile
     if left is None or left.id != found.id:
         return
@@ -363,17 +374,18 @@ def not_told(connection: Connection, one: Handoff, refusal: str | None, now: dat
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question of a hand-off. reason: as ``turns.reason``; summary: for the person who answers."""
+    """A question of a hand-off. summary: for the person who answers; the rest as the turn has it."""
 
     turn_id: int
     state: State
     reason: str | None
+    left_because: str | None
     summary: str | None
     reply: str | None
 
 
 def questions(connection: Connection, handoff_id: int) -> list[Question]:
     """The questions of a hand-off, the oldest first."""
-    columns = (turns.c.id, turns.c.state, turns.c.reason, turns.c.summary, turns.c.reply)
+    columns = (turns.c.id, turns.c.state, turns.c.reason, turns.c.left_because, turns.c.summary, turns.c.reply)
     rows = connection.execute(sa.select(*columns).where(turns.c.handoff_id == handoff_id).order_by(turns.c.id))
     return [Question(id_, State(state), *more) for id_, state, *more in rows]
