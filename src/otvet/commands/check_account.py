@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import httpx2
 from sqlalchemy.engine import Connection
 
-from otvet.account import account, health
+from otvet.account import account, watch
 from otvet.account.health import State
 from otvet.account.renewal import Tokens
 from otvet.account.watch import BY_HAND, EXPOSED, HOOKED, NO_ADDRESS, STAYS_OFF, lasting
@@ -38,7 +38,7 @@ class _Stored:
 
     outage: Outage | None
     secret: str | None
-    deliveries: health.Seen | None
+    deliveries: tuple[State, str]
     unseen: frozenset[str]  # the delivery methods by which no reply has come back yet
 
 
@@ -92,8 +92,8 @@ async def _connected(
             yield _("Token"), "warning", _(EXPOSED)
         yield _("Token"), *await _token(source)
         yield _("Webhook"), *await _webhook(settings, amocrm, stored)
-    if stored is not None and stored.deliveries is not None:
-        yield _("Deliveries"), stored.deliveries.state, stored.deliveries.sentence
+    if stored is not None:
+        yield _("Deliveries"), *stored.deliveries
     if _into_chat(settings):
         yield _("Arrival"), *_arrival(settings, stored)
 
@@ -125,7 +125,8 @@ async def _read(settings: Settings, database: Database) -> _Stored | None:
         secret = keyvalue.recall(connection, "webhook_secret")
         outage = outages.current(connection)
         unseen = frozenset(way for way in _into_chat(settings) if arrival.comes_back_as(connection, way) is None)
-        return _Stored(outage, secret, health.seen(connection).get(health.DELIVERIES), unseen)
+        deliveries = watch.deliveries(connection, watch.watched(settings, secret or ""), SystemClock().now())
+        return _Stored(outage, secret, deliveries, unseen)
 
     return await database.read(read)
 
