@@ -46,7 +46,10 @@ def test_a_webhook_that_is_there_is_disabled_or_is_missing(tmp_path: Path, amo: 
     assert (code, "✓ Webhook" in printed, "✓ Token the token works" in printed) == (0, True, True)
     amo.access.disable_hooks()
     code, printed = check(tmp_path, amo)
-    assert (code, "✗ Webhook amoCRM has switched the webhook off" in printed) == (1, True)
+    assert (code, "✗ Webhook amoCRM has switched the webhook off. A running Otvet switches it on again" in printed) == (
+        1,
+        True,
+    )
     assert amo.access.hooks[HOOK]["disabled"]  # it was only looked at
     assert SECRET not in printed
     assert not (tmp_path / "conversations.db").exists()
