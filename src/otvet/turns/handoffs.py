@@ -24,6 +24,9 @@ from otvet.turns.turn import OPEN, Reason, State, Turn, get, turns
 WAITED_TOO_LONG = timedelta(minutes=10)
 """How long a question may wait, for whatever reason, before it is on the list."""
 
+STILL_KNOWN = timedelta(minutes=10)
+"""How long a client who was told that a person will answer need not be told again, after staff have closed it."""
+
 MOST_AT_ONCE = 20
 FIRST_RETRY = timedelta(minutes=10)
 LAST_RETRY = timedelta(hours=6)
@@ -37,6 +40,7 @@ class ClosedBy(StrEnum):
     STAFF = "staff"  # somebody marked it done, here or by completing the task
     ANSWERED = "answered"  # the assistant answered after all
     ERASED = "erased"
+    MERGED = "merged"  # its questions went to another hand-off, and its task says so
 
 
 _OPEN = sa.text("closed_at IS NULL")
@@ -134,7 +138,8 @@ def add(
     found = open_in(connection, turn.conversation_id, turn.chat_ref)
     if found is None:
         row = {"conversation_id": turn.conversation_id, "chat_ref": turn.chat_ref, "opened_at": now}
-        new = insert(connection.dialect.name, handoffs).values(**row, due_at=now + after)
+        told = {"client_told_at": _told_lately(connection, turn, now)}
+        new = insert(connection.dialect.name, handoffs).values(**row, **told, due_at=now + after)
         connection.execute(new.on_conflict_do_nothing())  # another process may have begun it meanwhile
         found = open_in(connection, turn.conversation_id, turn.chat_ref)
         assert found is not None
@@ -176,10 +181,20 @@ def add_waiting(connection: Connection, now: datetime) -> None:
             add(connection, turn, because(turn, Reason.WAITED), now)
 
 
-def client_knows(connection: Connection, turn: Turn) -> bool:
+def client_knows(connection: Connection, turn: Turn, now: datetime) -> bool:
     """Whether the client was told already that a person will answer in this chat, and nobody has written since."""
     found = open_in(connection, turn.conversation_id, turn.chat_ref)
-    return found is not None and found.client_told_at is not None
+    told_at = _told_lately(connection, turn, now) if found is None else found.client_told_at
+    return told_at is not None
+
+
+def _told_lately(connection: Connection, turn: Turn, now: datetime) -> datetime | None:
+    """When the client was told, if staff have marked it done a moment ago without a word to the client."""
+    here = (handoffs.c.conversation_id == turn.conversation_id, handoffs.c.chat_ref == turn.chat_ref)
+    newest = sa.select(handoffs.c.closed_by, handoffs.c.client_told_at).where(*here).order_by(handoffs.c.id.desc())
+    closed_by, told_at = connection.execute(newest.limit(1)).one_or_none() or (None, None)
+    recent = closed_by == ClosedBy.STAFF and told_at is not None and now - told_at < STILL_KNOWN
+    return told_at if recent else None
 
 
 def client_told(connection: Connection, turn: Turn, now: datetime) -> None:
@@ -270,8 +285,15 @@ def _place(connection: Connection, one: Handoff, conversation_id: int, chat_ref:
         connection.execute(handoffs.update().where(here).values(**place))
         return
     changes.move_handoff(connection, one.id, there.id)
-    connection.execute(handoffs.delete().where(here))
-    both: dict[str, Any] = {"revision": there.revision + 1, "task_id": there.task_id or one.task_id}
+    has_none = one.task_id is None and one.sent_attempt_at is None
+    takes_task = there.task_id is None and there.sent_attempt_at is None
+    if has_none or (takes_task and one.task_id is not None):
+        connection.execute(handoffs.delete().where(here))
+    else:  # its task is made, or being made, beside the other one
+        ended = {"closed_by": ClosedBy.MERGED, "closed_at": max(one.opened_at, there.opened_at), "retry_at": None}
+        place = {"conversation_id": conversation_id, "chat_ref": chat_ref, "revision": one.revision + 1}
+        connection.execute(handoffs.update().where(here).values(**place, **ended))
+    both: dict[str, Any] = {"revision": there.revision + 1, "task_id": one.task_id if takes_task else there.task_id}
     both |= {"opened_at": min(one.opened_at, there.opened_at), "due_at": min(one.due_at, there.due_at)}
     both |= {"client_told_at": there.client_told_at or one.client_told_at}
     connection.execute(handoffs.update().where(handoffs.c.id == there.id).values(**both))
@@ -292,10 +314,8 @@ def listed_turns(now: datetime) -> sa.Select[tuple[int]]:
 
 def waiting(connection: Connection, now: datetime) -> int:
     """How many hand-offs are on the list."""
-    return (
-        connection.scalar(sa.select(sa.func.count()).where(_IS_OPEN, handoffs.c.due_at <= now, ~is_trial(handoffs)))
-        or 0
-    )
+    listed = (_IS_OPEN, handoffs.c.due_at <= now, ~is_trial(handoffs))
+    return connection.scalar(sa.select(sa.func.count()).where(*listed)) or 0
 
 
 def answered_after(connection: Connection, most: int) -> list[float]:
@@ -315,11 +335,19 @@ def to_tell(connection: Connection, now: datetime) -> list[Handoff]:
     query = _SELECTED.where(
         _IS_OPEN,
         handoffs.c.due_at <= now,
+        ~is_trial(handoffs),
         handoffs.c.told_revision < handoffs.c.revision,
         sa.or_(handoffs.c.retry_at.is_(None), handoffs.c.retry_at <= now),
         conversations.c.amocrm_lead_id.is_not(None),
     )
     return [Handoff(*row) for row in connection.execute(query.order_by(handoffs.c.due_at).limit(MOST_AT_ONCE))]
+
+
+def with_spare_task(connection: Connection) -> list[Handoff]:
+    """Merged hand-offs whose task does not say yet that another one has its questions."""
+    spare = (handoffs.c.closed_by == ClosedBy.MERGED, handoffs.c.told_revision < handoffs.c.revision)
+    query = _SELECTED.where(*spare, handoffs.c.task_id.is_not(None)).order_by(handoffs.c.id).limit(MOST_AT_ONCE)
+    return [Handoff(*row) for row in connection.execute(query)]
 
 
 def with_task(connection: Connection, limit: int, before: int | None) -> dict[int, int]:
