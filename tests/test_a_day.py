@@ -1,9 +1,12 @@
 """A day of one shop, from the clients' and the managers' side: sixty chats over HTTP, and what each has at its end."""
 
+import itertools
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,10 @@ from otvet.storage.engines import make_engine
 from otvet.turns.handoffs import handoffs
 from tests.running import Otvet, otvet, wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.chats import Seen
 from tests.standins.openai import OpenAiStandin, openai_standin
 from tests.standins.sender import incoming, outgoing
+from tests.test_arrival import BY_BOT
 from tests.test_end_to_end import connected
 
 FIRST = 27754600
@@ -55,7 +60,18 @@ class Day:
 
     def __init__(self, server: Otvet, amo: AmoStandin, openai: OpenAiStandin) -> None:
         self.server, self.amo, self.openai = server, amo, openai
-        self._count = 0
+        self._counter = itertools.count()
+        self._reporter = ThreadPoolExecutor(1)
+        amo.chats.on_seen = self._report
+
+    def close(self) -> None:
+        self._reporter.shutdown(cancel_futures=True)
+
+    def _report(self, seen: Seen) -> None:
+        """amoCRM tells of what the bot said, as of any outgoing message; not before it has answered the call."""
+        contact = (seen.contact_id or 10 * seen.lead_id + 1) - 10 * seen.lead_id
+        said = outgoing(seen.text, event="outgoing_message", **self._of(seen.lead_id, contact), **BY_BOT)
+        self._reporter.submit(self.server.deliver, said)
 
     def client(self, lead: int, text: str, *, contact: int = 1, **more: Any) -> None:
         answer = self.server.deliver(incoming(text, **self._of(lead, contact), **more))
@@ -65,11 +81,10 @@ class Day:
         assert self.server.deliver(outgoing(text, **self._of(lead, 1))).status_code == 200
 
     def _of(self, lead: int, contact: int) -> dict[str, Any]:
-        self._count += 1
         about = {"chat_id": f"chat-{lead}-{contact}", "contact_id": 10 * lead + contact, "talk_id": 10 * lead + contact}
         self.amo.chats.deals[10 * lead + contact] = lead
         now = int(time.time())
-        return {"lead_id": lead, "message_id": f"day-{self._count}", "created_at": now, **about}
+        return {"lead_id": lead, "message_id": f"day-{next(self._counter)}", "created_at": now, **about}
 
     def told(self, lead: int, contact: int | None = None) -> list[str]:
         """What the client has read."""
@@ -99,10 +114,11 @@ def day(tmp_path: Path) -> Iterator[Day]:
             "OTVET_OPENAI_BASE_URL": f"{openai.url}/v1",
             "OTVET_OPENAI_MODEL": "m",
             "OTVET_AMOCRM_CALLS_A_SECOND": "100",
+            "OTVET_ARRIVAL_MINUTES": "0.25",
         }
         openai.answer = lambda body: f"Да, плед «{ITEM.findall(str(body['messages'][-1]))[-1]}» есть."
-        with otvet(tmp_path, **settings) as server:
-            yield Day(server, amo, openai)
+        with otvet(tmp_path, **settings) as server, closing(Day(server, amo, openai)) as the_day:
+            yield the_day
 
 
 def test_a_day_of_a_shop(day: Day, tmp_path: Path) -> None:
@@ -150,6 +166,14 @@ def test_a_day_of_a_shop(day: Day, tmp_path: Path) -> None:
         day.client(lead, "А со скидкой?")
         day.manager(lead, "Да, пять процентов.")
     day.wait()
+    # The Salesbot is started and says nothing, though amoCRM takes every call.
+    day.amo.chats.is_silent = True
+    silent = chats(3)
+    for lead in silent:
+        asks(lead)
+    day.wait()
+    assert [day.told(lead) for lead in silent] == [[]] * 3
+    day.amo.chats.is_silent = False
     # The model is down for an hour; meanwhile amoCRM refuses two tasks.
     day.openai.app.plan(path="*/chat/completions", status=500, times=None)
     day.amo.fault(path="/api/v4/tasks", method="POST", status=400, times=2)
@@ -161,15 +185,18 @@ def test_a_day_of_a_shop(day: Day, tmp_path: Path) -> None:
     day.wait()
 
     promised = [*asking, *angry, *voice, *unanswered]
+    left_over = [*asking, *angry, *voice, *silent, *unanswered]
     wait_for(lambda: sum(bool(day.amo.tasks(lead)) for lead in promised) == len(promised) - 2, "the tasks")
     wait_for(lambda: sum("задачу" in one["why"] or "task" in one["why"] for one in day.listed()) == 2, "two refusals")
     as_if_ten_minutes_had_passed(tmp_path)
-    wait_for(lambda: all(day.amo.tasks(lead) for lead in promised), "the tasks that were refused")
+    wait_for(lambda: all(day.amo.tasks(lead) for lead in left_over), "the tasks: refused ones, and of the silent bot")
 
-    # Each client who was promised a person has one task, and nobody else has any.
-    every = range(FIRST, FIRST + 57)
-    assert {lead: len(day.amo.tasks(lead)) for lead in every if day.amo.tasks(lead)} == dict.fromkeys(promised, 1)
+    # Each client who was promised a person, or may have got nothing, has one task, and nobody else has any.
+    every = range(FIRST, FIRST + 60)
+    assert {lead: len(day.amo.tasks(lead)) for lead in every if day.amo.tasks(lead)} == dict.fromkeys(left_over, 1)
+    assert all("cannot be told whether the client got this" in day.amo.tasks(lead)[0]["text"] for lead in silent)
     assert {lead for lead in every if any(A_MANAGER.search(text) for text in day.told(lead))} == set(promised)
+    assert sum(lead in silent for _bot, lead in day.amo.chats.runs) == len(silent)  # never sent again by itself
     # Nobody got a word twice, and nobody another's answer.
     for lead in every:
         assert [text for text, count in Counter(day.told(lead)).items() if count > 1] == []
@@ -178,17 +205,18 @@ def test_a_day_of_a_shop(day: Day, tmp_path: Path) -> None:
     for (lead, contact), item in of_two.items():
         assert day.told(lead, contact) == [f"Да, плед «{item}» есть."]
     # The list and the numbers agree with what amoCRM saw.
-    assert sorted(one["lead_id"] for one in day.listed()) == promised
-    left = {"asked": 10, "angry": 6, "media": 4, "not_known": len(unanswered) + 1, "paused": 3}
-    assert {why: count for why, count in day.stats()["left_to_staff"].items() if why != "manager"} == left
-    assert day.stats()["waiting_for_staff"] == len(promised)
+    assert sorted(one["lead_id"] for one in day.listed()) == left_over
+    left = {"asked": 10, "angry": 6, "media": 4, "not_known": len(unanswered) + 1, "paused": 3, "unseen": 3}
+    assert day.stats()["left_to_staff"] == left
+    assert day.stats()["waiting_for_staff"] == len(left_over)
     assert day.stats()["answered"] == len(answered) + len(of_two) + len(stepped_in)
     # In the evening the managers answer, and the list is empty.
-    for lead in promised:
+    for lead in left_over:
         day.manager(lead, "Здравствуйте! Отвечаю на ваш вопрос.")
     wait_for(lambda: day.listed() == [], "an empty list")
     assert day.stats()["median_seconds_to_staff"] is not None
-    assert all(len(day.amo.tasks(lead)) == 1 for lead in promised)
+    assert day.stats()["left_to_staff"] == left
+    assert all(len(day.amo.tasks(lead)) == 1 for lead in left_over)
 
 
 def as_if_ten_minutes_had_passed(folder: Path) -> None:

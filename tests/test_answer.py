@@ -161,6 +161,7 @@ class Stage:
         async def look(_answering: Answering) -> None:
             await self.staff_tasks.look_at_completed()
             await self.staff_tasks.tidy_drafts()
+            await self.staff_tasks.tidy_tasks()
 
         self.run(look)
 

@@ -87,3 +87,11 @@ def test_a_reason_that_several_files_share_is_said_once(folder: Path) -> None:
     (folder / "knowledge" / "c.md").write_bytes("# Доставка".encode("cp1251"))
     _code, printed = check(folder)
     assert "✗ Knowledge a.md, b.md: it has no heading with a text below it; c.md: it is not UTF-8" in printed
+
+
+@pytest.mark.parametrize(("model", "told"), [("", True), ("tiny", False)])
+def test_what_is_said_of_replies_heeds_what_is_connected(folder: Path, model: str, told: bool) -> None:
+    _code, printed = check(folder, OTVET_OPENAI_MODEL=model, OTVET_OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert ("until then replies come from the knowledge folder" in printed) is told
+    assert "– Assistant answers clients by itself; but amoCRM is not connected yet" in printed
+    assert "until then replies stay here, no client gets them" in printed

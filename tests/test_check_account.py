@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from otvet.account import health
 from otvet.amocrm import addresses
 from otvet.commands import check_account
 from otvet.schema.upgrade import prepare
@@ -45,7 +46,10 @@ def test_a_webhook_that_is_there_is_disabled_or_is_missing(tmp_path: Path, amo: 
     assert (code, "✓ Webhook" in printed, "✓ Token the token works" in printed) == (0, True, True)
     amo.access.disable_hooks()
     code, printed = check(tmp_path, amo)
-    assert (code, "✗ Webhook amoCRM has switched the webhook off" in printed) == (1, True)
+    assert (code, "✗ Webhook amoCRM has switched the webhook off. A running Otvet switches it on again" in printed) == (
+        1,
+        True,
+    )
     assert amo.access.hooks[HOOK]["disabled"]  # it was only looked at
     assert SECRET not in printed
     assert not (tmp_path / "conversations.db").exists()
@@ -66,6 +70,23 @@ def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
     code, printed = check(tmp_path, amo)
     assert (code, "✗ amoCRM amoCRM has blocked this server" in printed) == (1, True)
     assert amo.log == []
+
+
+def test_deliveries_are_told_as_they_are_now_and_not_as_the_watch_saw_them(tmp_path: Path, amo: AmoStandin) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
+    now = datetime.now(UTC)
+    prepare(database, now)
+    printed = []
+    for came, saw in ((now, "warning"), (now - timedelta(days=3), "good"), (None, "warning")):
+        with database.writes.begin() as connection:
+            health.note_moment(connection, health.LAST_DELIVERY, came)
+            health.keep(connection, {health.DELIVERIES: (saw, "what the watch said ten minutes ago")}, now)
+        printed.append(check(tmp_path, amo)[1])
+    database.close()
+    assert "✓ Deliveries the last delivery came at" in printed[0]
+    assert "– Deliveries nothing has come from amoCRM since" in printed[1]
+    assert "✓ Deliveries nothing has come from amoCRM yet" in printed[2]
+    assert not any("ten minutes ago" in one for one in printed)
 
 
 def test_keys_without_a_consent(tmp_path: Path, amo: AmoStandin) -> None:

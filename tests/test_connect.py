@@ -12,6 +12,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -397,14 +398,6 @@ def test_an_empty_token_is_a_missing_answer(tmp_path: Path, amo: AmoStandin, typ
     assert (result.returncode, result.stderr.strip()) == (2, "the token is empty; give --token")
 
 
-@pytest.mark.parametrize(("filters", "told"), [(True, "amoCRM filters them"), (False, "read one by one"), (None, "")])
-def test_whether_lists_are_filtered_is_said(tmp_path: Path, amo: AmoStandin, filters: bool | None, told: str) -> None:
-    amo.tells_filters, amo.filters = filters is not None, bool(filters)
-    printed = said(connect(tmp_path, "--account", amo.url, "--token", amo.token))
-    assert ("Lists of deals" in printed) == bool(told)
-    assert told in printed
-
-
 def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
     given = ("--account", amo.url, "--token", amo.token)
     amo.fault(status=403, body=BLOCKED, content_type="text/html", times=None)
@@ -474,6 +467,36 @@ def test_a_mistake_in_an_answer_is_explained_and_asked_for_again(tmp_path: Path,
     assert "this is no token" in printed
     assert "otvet is no address of a server; it looks like https://otvet.example.com" in printed
     assert dotenv_values(tmp_path / ".env")["OTVET_PUBLIC_URL"] == "https://otvet.invalid"
+
+
+def test_a_token_that_amocrm_refuses_is_asked_for_again_and_nothing_is_lost(tmp_path: Path, amo: AmoStandin) -> None:
+    result = typed(tmp_path, amo.url, "1", amo.token[:-4], "withdrawn", amo.token, "otvet.invalid", "1")
+    assert said(result).count("amoCRM does not accept this token for") == 2
+    assert said(result).count("account's address") == 1
+    written = dotenv_values(tmp_path / ".env")
+    assert (written["OTVET_AMOCRM_TOKEN"], written["OTVET_PUBLIC_URL"]) == (amo.token, "https://otvet.invalid")
+    assert amo.token[:-4] not in said(result)
+
+
+def test_a_token_of_an_option_or_the_settings_that_is_refused_is_asked_for_too(tmp_path: Path, amo: AmoStandin) -> None:
+    known = ("--account", amo.url, "--public-url", "https://otvet.invalid")
+    result = typed(tmp_path, amo.token, "1", options=(*known, "--token", "of-another-account"))
+    assert said(result).count("amoCRM does not accept this token for") == 1
+    assert dotenv_values(tmp_path / ".env")["OTVET_AMOCRM_TOKEN"] == amo.token
+    amo.token = "a-new-one"  # the old one was withdrawn
+    result = typed(tmp_path, amo.token, "1")
+    assert said(result).count("amoCRM does not accept this token for") == 1
+    assert dotenv_values(tmp_path / ".env")["OTVET_AMOCRM_TOKEN"] == "a-new-one"
+
+
+@pytest.mark.parametrize("fault", [{"status": 402}, {"status": 503}, {"drop": "before"}])
+def test_no_other_token_is_asked_for_where_it_is_not_the_tokens_fault(
+    tmp_path: Path, amo: AmoStandin, fault: dict[str, Any]
+) -> None:
+    amo.fault(path="/api/v4/account", times=None, **fault)
+    result = typed(tmp_path, amo.url, "1", amo.token, "otvet.invalid", "1")
+    assert "does not accept this token" not in said(result)
+    assert result.returncode == 1
 
 
 def test_a_mistake_in_an_option_is_said_before_anything_is_asked(tmp_path: Path, amo: AmoStandin) -> None:

@@ -324,7 +324,8 @@ def test_drafts_from_the_terminal_and_over_the_api(tmp_path: Path) -> None:
         assert amo.notes(LEAD)[1]["params"]["text"].startswith("Changed.")
         assert httpx2.post(path, trust_env=False).status_code == 409
 
-        assert command(tmp_path, "approve", str(number[LEAD + 1])).returncode == 0
+        approved = command(tmp_path, "approve", str(number[LEAD + 1]))
+        assert (approved.returncode, "the client gets it within seconds" in approved.stdout) == (0, True)
         wait_for(lambda: len(amo.notes(LEAD + 1)) == 2, "the note of the other one")
         assert command(tmp_path, "reject", str(number[LEAD + 2])).returncode == 0
         assert command(tmp_path, "reject", str(number[LEAD + 2])).returncode == 1

@@ -367,6 +367,7 @@ HARMLESS = {
     "threads.thread",  # its rows are deleted
     "tries.outcome",  # a sentence of ours
     "tries.responder",
+    "turns.left_because",  # a code
     "turns.model",
     "turns.owner",
     "turns.responder",

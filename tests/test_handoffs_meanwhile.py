@@ -15,7 +15,7 @@ from otvet.storage.database import Database
 from otvet.turns import drafts, handoffs, queue
 from otvet.turns.handoffs import ClosedBy
 from otvet.turns.policy import UNSURE_FOR
-from otvet.turns.turn import State, turns
+from otvet.turns.turn import Reason, State, turns
 from tests.running import wait_for
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.sender import incoming
@@ -341,7 +341,7 @@ def test_a_question_that_joins_a_hand_off_while_another_leaves_it_is_kept(prepar
     (first,) = stage.client_writes("Есть ли у вас матрасы?")
     now = stage.clock.now()
     with mine.writes.begin() as connection:
-        handoffs.add(connection, stage.turn(first), now)
+        handoffs.add(connection, stage.turn(first), Reason.NOT_KNOWN, now)
         connection.execute(turns.update().where(turns.c.id == first).values(state=State.KEPT))
     (second,) = stage.client_writes("А подушки?")
 
@@ -351,7 +351,7 @@ def test_a_question_that_joins_a_hand_off_while_another_leaves_it_is_kept(prepar
 
     with ThreadPoolExecutor(1) as pool:
         with theirs.writes.begin() as connection:
-            handoffs.add(connection, stage.turn(second), now)
+            handoffs.add(connection, stage.turn(second), Reason.NOT_KNOWN, now)
             leaving = pool.submit(withdraw)
             waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
             wait_for(lambda: mine.read_now(lambda looking: looking.scalar(waits)), "the one that leaves")

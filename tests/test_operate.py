@@ -48,7 +48,7 @@ def test_the_operators_list_and_retry(tmp_path: Path) -> None:
         amo.add_lead(LEAD)
         tried = command(tmp_path, "retry", str(turn["id"]))
         assert tried.returncode == 0
-        assert "the running server takes it up" in tried.stdout
+        assert "takes it up again within seconds" in tried.stdout
         wait_for(lambda: amo.notes(LEAD), "the note of the second try")
         wait_for(lambda: not server.get("/api/turns?state=person")["turns"], "an empty list")
         assert len(amo.notes(LEAD)) == 1

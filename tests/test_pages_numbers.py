@@ -46,7 +46,7 @@ class History:
             opened = {"conversation_id": self.conversation, "chat_ref": chat, "opened_at": at, "due_at": at}
             closed = {"closed_at": at + timedelta(minutes=20), "closed_by": "manager"}
             made = self._connection.execute(handoffs.insert().values(**opened, **closed)).inserted_primary_key[0]
-            row |= {"state": "handed", "reason": "asked", "handoff_id": made}
+            row |= {"state": "handed", "left_because": "asked", "handoff_id": made}
         turn = self._connection.execute(turns.insert().values(**{**row, **more})).inserted_primary_key[0]
         about = {"raw": {"origin": origin}}
         said = {"conversation_id": self.conversation, "sender_type": "client", "content": "?", "metadata": about}

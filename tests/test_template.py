@@ -13,7 +13,8 @@ from tests.test_knowledge import UnusedAttempt
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
-WORDS = Line("client", "Сколько стоит диван?", NOON)
+ASKED = {"ru": "Сколько стоит диван?", "en": "How much is the sofa?"}
+WORDS = Line("client", ASKED["ru"], NOON)
 VOICE = Line("client", "[голосовое сообщение: https://example.ru/voice.ogg]", NOON, words=False)
 PICTURE = Line("client", "[изображение: sofa.jpg]", NOON, words=False)
 
@@ -32,7 +33,7 @@ def replied(*question: Line, language: str = "ru") -> Reply:
 
 
 def test_the_client_is_thanked_and_told_of_a_manager() -> None:
-    reply = replied(WORDS, language="en")
+    reply = replied(Line("client", ASKED["en"], NOON), language="en")
     assert reply.text == "Thank you for your message! A manager will read it and reply to you here."
     assert (reply.responder, reply.model, reply.details) == ("template", None, {})
 
@@ -50,7 +51,7 @@ def test_words_beside_media_are_a_question() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_reply_is_in_the_clients_language(language: str) -> None:
     say = translator(language)
-    assert replied(WORDS, language=language).text == say(THANKS)
+    assert replied(Line("client", ASKED[language], NOON), language=language).text == say(THANKS)
     assert replied(VOICE, language=language).text == say(NOTHING_TO_READ)
 
 

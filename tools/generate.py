@@ -16,25 +16,26 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 ROOT = Path(__file__).resolve().parent.parent
-CATALOGUE = ROOT / "src" / "otvet" / "locale" / "ru" / "LC_MESSAGES" / "otvet.po"
+CATALOGUES = sorted((ROOT / "src" / "otvet" / "locale").glob("*/LC_MESSAGES/otvet.po"))
 LANGUAGES = {"en": ROOT / "docs", "ru": ROOT / "docs" / "ru"}
 
 
 def generated() -> Iterator[tuple[Path, bytes]]:
     """Every generated file and what must stand in it."""
-    yield CATALOGUE.with_suffix(".mo"), _catalogue()
+    for catalogue in CATALOGUES:
+        yield catalogue.with_suffix(".mo"), _compiled(catalogue)
     for language, folder in LANGUAGES.items():
         yield folder / "settings.md", _page("settings", language)
         yield folder / "commands.md", _page("commands", language)
     yield ROOT / "database_schema.sql", _page("schema", "en")
 
 
-def _catalogue() -> bytes:
-    with CATALOGUE.open("rb") as file:
+def _compiled(path: Path) -> bytes:
+    with path.open("rb") as file:
         catalogue = read_po(file)
     missing = [message.id for message in catalogue if message.id and not _is_translated(message.string)]
     if missing:
-        sys.exit(f"not translated in {CATALOGUE.relative_to(ROOT)}:\n" + "\n".join(f"  {text!r}" for text in missing))
+        sys.exit(f"not translated in {path.relative_to(ROOT)}:\n" + "\n".join(f"  {text!r}" for text in missing))
     buffer = io.BytesIO()
     write_mo(buffer, catalogue)
     return buffer.getvalue()

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from otvet.languages import language_in
+from otvet.languages import evidence, language_in, words_of
 
 LANGUAGES = ("ru", "en")
+CLIENT_LANGUAGES = ("uk", "kk")  # have only what the assistant says to clients by itself
 DEFAULT_LANGUAGE = "ru"
 LOCALE = Path(__file__).with_name("locale")
 
@@ -24,6 +25,7 @@ logging.getLogger("dotenv").setLevel(logging.CRITICAL)
 
 _CYRILLIC = re.compile(r"[\u0400-\u04FF]")
 _LATIN = re.compile(r"[A-Za-z]")
+_CLEARLY = 1.5  # a word that no other language has, with letters of its own, or two words
 
 
 @cache
@@ -52,6 +54,21 @@ def _in_env_file() -> str | None:
         return dotenv_values(".env").get("OTVET_LANG")
     except UnicodeDecodeError:  # the settings report it
         return None
+
+
+def language_of_client(asked: str, earlier: str, otherwise: str) -> str:
+    """The language in which the assistant says its own texts: one of those of ``locale``, or English.
+
+    asked: what the client asks; earlier: what the client wrote before, for a question that does not tell its language.
+    One Ukrainian or Kazakh word in a longer text may be a slip of a Russian.
+    """
+    for text in (asked, earlier):
+        told = language_in(text)
+        if told in CLIENT_LANGUAGES and (evidence(text)[told] >= _CLEARLY or len(words_of(text)) == 1):
+            return told
+        if told:
+            return language_of(text)
+    return otherwise
 
 
 def _(message: str) -> str:

@@ -122,7 +122,6 @@ class AmoStandin:
     filters: whether lists and events are filtered as asked; an account without API filters gives all, newest first.
     rate: how many requests within a second are answered before it is 429.
     shows: what is shown of the text of a note or a task.
-    tells_filters: whether the account says that lists are filtered.
     ban_after: after so many 429 everything is the HTML 403 of a blocked address; None is never.
     pipelines: {id: (name, {stage's id: name})}. users: {id: name}; asking for another one is forbidden.
     log: the requests, as in Faults.
@@ -136,7 +135,6 @@ class AmoStandin:
         self.filters = True
         self.rate = 7
         self.shows: Callable[[str], str] = lambda text: text
-        self.tells_filters = True
         self.ban_after: int | None = None
         self.pipelines: dict[int, tuple[str, dict[int, str]]] = {PIPELINE: ("Sales", {STAGE: "First contact", **ENDS})}
         self.users: dict[int, str] = {}
@@ -218,9 +216,7 @@ class AmoStandin:
         ]
 
     async def _get_account(self, request: Request) -> Response:
-        told = "is_api_filter_enabled" in _with(request) and self.tells_filters
-        more = {"is_api_filter_enabled": self.filters} if told else {}
-        return Hal({**ACCOUNT, **more, **self._links("/account")})
+        return Hal({**ACCOUNT, **self._links("/account")})
 
     async def _get_lead(self, request: Request) -> Response:
         lead_id = request.path_params["lead_id"]

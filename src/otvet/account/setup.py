@@ -54,8 +54,16 @@ async def check_token(
     await database.write(lambda connection: own_account.learn(connection, base_url, account.id, account.subdomain))
     found = Step(_("Account"), "good", _("{name} ({id})").format(name=account.name, id=account.id))
     state, sentence = lasting(ends, clock.now(), renewed=renewed)
-    steps = [found, Step(_("Token"), state, sentence), await _rights(amocrm, account), await _filters(amocrm)]
-    return Checked(account, tuple(step for step in steps if step))
+    return Checked(account, (found, Step(_("Token"), state, sentence), await _rights(amocrm, account)))
+
+
+async def refuses_token(amocrm: AmoClient) -> bool:
+    """Whether amoCRM answers that the token is worth nothing; False if it takes it, or if something else fails."""
+    try:
+        await amocrm.account()
+    except AmoError as error:
+        return error.reason == "unauthorized"
+    return False
 
 
 async def _rights(amocrm: AmoClient, account: Account) -> Step:
@@ -90,25 +98,6 @@ def _may(rights: Mapping[str, Any], place: str, right: str) -> bool:
     """Whether a right is not denied. D is denied; the other letters allow it for a part or all of the account."""
     there = rights.get(place)
     return not isinstance(there, Mapping) or there.get(right, "A") != "D"
-
-
-async def _filters(amocrm: AmoClient) -> Step | None:
-    """Whether amoCRM filters lists of deals by id for this account; None if it does not tell.
-
-    Sources: https://www.amocrm.ru/developers/content/crm_platform/account-info and .../filters-api
-    """
-    try:
-        account = await amocrm.get("/api/v4/account", {"with": "is_api_filter_enabled"}) or {}
-    except ServiceError:
-        return None
-    name = _("Lists of deals")
-    match account.get("is_api_filter_enabled"):
-        case True:
-            return Step(name, "good", _("amoCRM filters them for this account"))
-        case False:
-            told = _("amoCRM does not filter them for this account, so deals are read one by one: more calls, no loss")
-            return Step(name, "good", told)
-    return None
 
 
 def public_address(typed: str) -> str:

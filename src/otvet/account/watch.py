@@ -23,6 +23,8 @@ from otvet.errors import OtvetError, ServiceError
 from otvet.i18n import N_, _
 from otvet.intake import own_account
 from otvet.intake.inbox import Inbox
+from otvet.settings import working_hours
+from otvet.settings.settings import Settings
 from otvet.settings.working_hours import Hours
 from otvet.storage import outages
 from otvet.storage.database import Database
@@ -88,6 +90,18 @@ class Watched:
         return bool(allowed) and lasted > allowed
 
 
+def watched(settings: Settings, secret: str) -> Watched:
+    """What the watch checks, by the settings. secret: of the webhook's address."""
+    zone = working_hours.zone_of(settings.timezone)
+    return Watched(
+        settings.amocrm_base_url or "",
+        settings.webhook_url(secret) if settings.public_url else None,
+        None if settings.silence_hours is None else timedelta(hours=settings.silence_hours),
+        working_hours.read(settings.working_hours, zone),
+        zone,
+    )
+
+
 class Watch:
     """Watches one account."""
 
@@ -119,7 +133,8 @@ class Watch:
         if token[0] != "bad":
             found[WEBHOOK] = await self._webhook()
         now, over = self._clock.now(), self._over
-        found[DELIVERIES] = await self._database.write(lambda connection: _heard(connection, over, now))
+        await self._database.write(lambda connection: _begin_watching(connection, now))
+        found[DELIVERIES] = await self._database.read(lambda connection: deliveries(connection, over, now))
         before = await self._database.read(health.seen)
         for subject, (state, sentence) in found.items():
             if state != "good" or (subject in before and before[subject].state != "good"):
@@ -209,12 +224,15 @@ def _note_heard(connection: Connection, heard: datetime) -> None:
         health.note_moment(connection, LAST_DELIVERY, heard)
 
 
-def _heard(connection: Connection, over: Watched, now: datetime) -> tuple[State, str]:
-    since = health.moment(connection, SINCE)
-    if since is None:
-        since = now
+def _begin_watching(connection: Connection, now: datetime) -> None:
+    if health.moment(connection, SINCE) is None:
         health.note_moment(connection, SINCE, now)
+
+
+def deliveries(connection: Connection, over: Watched, now: datetime) -> tuple[State, str]:
+    """Whether amoCRM still posts messages here, by the last delivery that any process has stored."""
     last = health.moment(connection, LAST_DELIVERY)
-    if over.is_silent(last or since, now):
-        return "warning", _(SILENT).format(moment=over.shown(last or since))
+    since = last or health.moment(connection, SINCE) or now
+    if over.is_silent(since, now):
+        return "warning", _(SILENT).format(moment=over.shown(since))
     return "good", _(HEARD).format(moment=over.shown(last)) if last else _(NOTHING_YET)

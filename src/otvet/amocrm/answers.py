@@ -41,7 +41,7 @@ _SENTENCES: dict[Reason, str] = {
     ),
     "unauthorized": N_(
         "amoCRM does not accept the token for this account. Make a new long-lived token in the integration's "
-        "settings and put it into OTVET_AMOCRM_TOKEN; check OTVET_AMOCRM_BASE_URL too."
+        "settings, then: otvet connect"
     ),
     "payment": N_("The amoCRM subscription has ended. Renew it in amoCRM; until then nothing can be sent."),
     "forbidden": N_(

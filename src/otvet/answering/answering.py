@@ -25,6 +25,7 @@ from otvet.conversations.pauses import pause_for_client
 from otvet.deals.reading import Deals
 from otvet.delivery.delivery import Delivery
 from otvet.delivery.recheck import Outcome, check
+from otvet.meaning.promises import is_only_a_promise
 from otvet.meaning.small_talk import Talk
 from otvet.responders.base import Context, Reply
 from otvet.responders.knowledge.responder import Knowledge
@@ -296,22 +297,24 @@ class Answering:
             why = Reason.DOUBTED if doubts else Reason.MEDIA if told.nothing_to_read else Reason.NOT_KNOWN
             self._store_promise(connection, told, written.reply, why, doubts, gap=gap)
             return
-        turn = self._unwritten_turn(connection, told.turn_id)
+        turn, now = self._unwritten_turn(connection, told.turn_id), self._clock.now()
         if turn is None or not drafts.write_down(connection, turn, self._me, written.reply, gap=gap):
             return
         if human_request.promises_person(written.reply.text):
             drafts.ask_for_person(connection, turn, self._me, Reason.PROMISED, human_request.summary(told))
+            if is_only_a_promise(written.reply.text) and handoffs.client_knows(connection, turn, now):
+                staff.leave_to_staff(connection, turn, self._me, Reason.PROMISED, now)
 
     def _store_promise(
         self, connection: Connection, told: Context, reply: Reply, why: Reason, doubts: str = "", *, gap: bool = False
     ) -> None:
         """Store a reply that says only that a person will answer; a client who knows that is not told again."""
-        turn = self._unwritten_turn(connection, told.turn_id)
+        turn, now = self._unwritten_turn(connection, told.turn_id), self._clock.now()
         if turn is None or not drafts.write_down(connection, turn, self._me, reply, gap=gap):
             return
         drafts.ask_for_person(connection, turn, self._me, why, human_request.summary(told, doubts))
-        if handoffs.client_knows(connection, turn):
-            staff.leave_to_staff(connection, turn, self._me, why, self._clock.now())
+        if handoffs.client_knows(connection, turn, now):
+            staff.leave_to_staff(connection, turn, self._me, why, now)
             if why in human_request.REPLIES:
                 pause_for_client(connection, turn.conversation_id, turn.chat_ref)
 

@@ -99,6 +99,7 @@ class Service:
         every("tell-staff", 3, self.staff_tasks.look)
         every("completed-tasks", 30, self.staff_tasks.look_at_completed)
         every("tidy-drafts", 10, self.staff_tasks.tidy_drafts)
+        every("tidy-tasks", 60, self.staff_tasks.tidy_tasks)
         every("look-for-replies", 20, self.arrivals.look)
         if self.notices:
             every("notices", 30, self.notices.look)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from otvet.account import account
 from otvet.account.consenting import Consenting
 from otvet.account.outage_probe import OutageProbe
-from otvet.account.watch import Watch, Watched
+from otvet.account.watch import Watch, watched
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.files import Files
 from otvet.answering.answering import Answering
@@ -112,7 +112,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     pause = timedelta(minutes=settings.manager_pause_minutes)
     adopt = told_twice.adopt if settings.amocrm_client_secret else None
     inbox = Inbox(database, clock, partial(worker.put, new=True), pause, adopt)
-    watch = Watch(database, clock, amocrm, source, inbox, _watched(settings, secret)) if amocrm and source else None
+    watch = Watch(database, clock, amocrm, source, inbox, watched(settings, secret)) if amocrm and source else None
     return Service(
         me=me,
         settings=settings,
@@ -155,18 +155,6 @@ def _name_and_secret(settings: Settings, database: Database) -> tuple[str, str]:
         if settings.webhook_secret:
             return name, settings.webhook_secret.get_secret_value()
         return name, keyvalue.recall_or_make(connection, "webhook_secret", entropy_bytes=24)
-
-
-def _watched(settings: Settings, secret: str) -> Watched:
-    """What the watch looks after, in a connected account."""
-    zone = working_hours.zone_of(settings.timezone)
-    return Watched(
-        settings.amocrm_base_url or "",
-        settings.webhook_url(secret) if settings.public_url else None,
-        None if settings.silence_hours is None else timedelta(hours=settings.silence_hours),
-        working_hours.read(settings.working_hours, zone),
-        zone,
-    )
 
 
 def _http(certificates: SSLContext, connections: int) -> httpx2.AsyncClient:

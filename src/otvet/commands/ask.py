@@ -10,7 +10,7 @@ from rich.text import Text
 from otvet.clock import SystemClock
 from otvet.commands.terminal import whole
 from otvet.errors import UsageError
-from otvet.i18n import _, language_of, ngettext, translator
+from otvet.i18n import DEFAULT_LANGUAGE, _, language_of_client, ngettext, translator
 from otvet.responders.base import Line
 from otvet.responders.knowledge.passages import no_folder
 from otvet.responders.knowledge.responder import Knowledge
@@ -48,7 +48,7 @@ def ask(settings: Settings, texts: Sequence[str]) -> None:
         told = answer.passage.shown
     else:
         console.print(_("No passage clearly fits; without an AI the client is told:"), style="yellow")
-        told = translator(language_of("\n".join(texts)))(THANKS)
+        told = translator(language_of_client("\n".join(texts), "", DEFAULT_LANGUAGE))(THANKS)
     console.print(Padding(Text(printable(told)), (0, 0, 0, 2), expand=False))
 
 

@@ -64,7 +64,7 @@ def run(settings: Settings) -> bool:
 async def _all(settings: Settings) -> list[Finding]:
     findings = [Finding(_("Settings"), "bad", sentence) for sentence in misspelt()]
     findings += [Finding(_("Settings"), "note", sentence) for sentence in old_names.hints(old_names.given())]
-    findings.append(Finding(_("Assistant"), "note" if settings.mode == "off" else "good", wording.mode(settings)))
+    findings.append(_assistant(settings))
     findings += [_database(settings), _knowledge(settings), _instructions(settings), *_delivery(settings)]
     async with httpx2.AsyncClient(timeout=15) as http:
         findings += [finding async for finding in _server(settings, http)]
@@ -72,6 +72,13 @@ async def _all(settings: Settings) -> list[Finding]:
         findings += [finding async for finding in _manus(settings, http)]
     findings.append(await _model(settings))
     return findings
+
+
+def _assistant(settings: Settings) -> Finding:
+    name, mode = _("Assistant"), wording.mode(settings)
+    if not settings.amocrm_connected:
+        return Finding(name, "note", _("{mode}; but amoCRM is not connected yet").format(mode=mode))
+    return Finding(name, "note" if settings.mode == "off" else "good", mode)
 
 
 def _database(settings: Settings) -> Finding:
@@ -156,7 +163,7 @@ async def _server(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator
             name, "bad", _("{address} runs but is not ready: {body}").format(address=address, body=answer.text)
         )
         return
-    yield Finding(name, "good", address)
+    yield Finding(name, "good", _("it runs at {address}").format(address=address))
 
 
 async def _amocrm(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[Finding]:
@@ -169,8 +176,9 @@ async def _manus(settings: Settings, http: httpx2.AsyncClient) -> AsyncIterator[
     name = _("Manus")
     api = manus.api_of(settings, http)
     if api is None:
-        missing = _("not connected: set OTVET_MANUS_API_KEY; until then replies come from the knowledge folder")
-        yield Finding(name, "note", missing)
+        missing = _("not connected: set OTVET_MANUS_API_KEY")
+        alone = _("{missing}; until then replies come from the knowledge folder").format(missing=missing)
+        yield Finding(name, "note", missing if settings.openai_model else alone)
         return
     try:
         yield _credits(name, await api.available_credits())
@@ -193,7 +201,7 @@ async def _model(settings: Settings) -> Finding:
     except SettingsError as error:
         return Finding(name, "bad", str(error))
     if model is None:
-        return Finding(name, "note", _("none: OTVET_OPENAI_MODEL is not set; docs/models.md has recipes"))
+        return Finding(name, "note", _("not connected: set OTVET_OPENAI_MODEL; docs/models.md has recipes"))
     try:
         await model.summarise([Line("client", "Здравствуйте!", clock.now())], "", "ru")
     except ServiceError as error:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import httpx2
 from sqlalchemy.engine import Connection
 
-from otvet.account import account, health
+from otvet.account import account, watch
 from otvet.account.health import State
 from otvet.account.renewal import Tokens
-from otvet.account.watch import BY_HAND, EXPOSED, HOOKED, NO_ADDRESS, STAYS_OFF, lasting
+from otvet.account.watch import BY_HAND, EXPOSED, HOOKED, NO_ADDRESS, lasting
 from otvet.amocrm.addresses import is_exposed
 from otvet.amocrm.client import AmoClient
 from otvet.amocrm.hooks import NEEDED
@@ -29,6 +29,10 @@ NOT_SEEN = N_(
     "whether clients get the replies cannot be seen ({ways}): none has come back from amoCRM as an outgoing message "
     "yet. Tick the event of outgoing messages in the webhook, then write to a channel to try it"
 )
+SWITCHED_OFF = N_(
+    "amoCRM has switched the webhook off. A running Otvet switches it on again within ten minutes; if it stays off: in "
+    "amoMarket, WebHooks, press Enable and save"
+)
 SEEN = N_("replies come back as outgoing messages; one that has not after {minutes} minutes is on the operator's list")
 
 
@@ -38,7 +42,7 @@ class _Stored:
 
     outage: Outage | None
     secret: str | None
-    deliveries: health.Seen | None
+    deliveries: tuple[State, str]
     unseen: frozenset[str]  # the delivery methods by which no reply has come back yet
 
 
@@ -68,7 +72,9 @@ def _not_connected(settings: Settings) -> tuple[State, str]:
         given["OTVET_AMOCRM_TOKEN"] = settings.amocrm_token
     missing = [variable for variable, value in given.items() if value is None]
     half = len(missing) < len(given)
-    sentence = _("not connected: start otvet connect, or set {missing}; until then replies are kept")
+    sentence = _(
+        "not connected: start otvet connect, or set {missing}; until then replies stay here, no client gets them"
+    )
     return "bad" if half else "warning", sentence.format(missing=", ".join(missing))
 
 
@@ -92,8 +98,8 @@ async def _connected(
             yield _("Token"), "warning", _(EXPOSED)
         yield _("Token"), *await _token(source)
         yield _("Webhook"), *await _webhook(settings, amocrm, stored)
-    if stored is not None and stored.deliveries is not None:
-        yield _("Deliveries"), stored.deliveries.state, stored.deliveries.sentence
+    if stored is not None:
+        yield _("Deliveries"), *stored.deliveries
     if _into_chat(settings):
         yield _("Arrival"), *_arrival(settings, stored)
 
@@ -125,7 +131,8 @@ async def _read(settings: Settings, database: Database) -> _Stored | None:
         secret = keyvalue.recall(connection, "webhook_secret")
         outage = outages.current(connection)
         unseen = frozenset(way for way in _into_chat(settings) if arrival.comes_back_as(connection, way) is None)
-        return _Stored(outage, secret, health.seen(connection).get(health.DELIVERIES), unseen)
+        deliveries = watch.deliveries(connection, watch.watched(settings, secret or ""), SystemClock().now())
+        return _Stored(outage, secret, deliveries, unseen)
 
     return await database.read(read)
 
@@ -150,4 +157,4 @@ async def _webhook(settings: Settings, amocrm: AmoClient, stored: _Stored | None
         return "warning", _(BY_HAND).format(reason=error)
     if hook is None or NEEDED not in hook.events:
         return "bad", _("amoCRM does not send the messages to this server; start otvet connect")
-    return ("bad", _(STAYS_OFF)) if hook.disabled else ("good", _(HOOKED))
+    return ("bad", _(SWITCHED_OFF)) if hook.disabled else ("good", _(HOOKED))

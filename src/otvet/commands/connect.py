@@ -50,6 +50,11 @@ CAUTION = N_(
     "Before you make an integration of your own: amoCRM may ask you to do without its support for faults of this "
     "account, and that cannot be taken back. docs/connect.md shows each click."
 )
+REFUSED = N_(
+    "amoCRM does not accept this token for {account}: it is not whole, has been withdrawn, or is of another account. "
+    "Copy it once more from the integration's window, tab Keys and scopes. For another account press Ctrl-C, then: "
+    "otvet connect --account"
+)
 PUBLIC = N_("This server's address on the internet, such as https://otvet.example.com (empty: not yet)")
 IN_THE_DEAL = N_("Connected. Write to one of the account's channels, and the reply will be in the deal, as a note.")
 IN_THE_CHAT = N_("Connected. Write to one of the account's channels, and the reply will come into the chat.")
@@ -100,31 +105,34 @@ class Dialogue:
         # The keys of one account are never sent to another.
         self._same_account = before is None or host_of(before) == host_of(self._base_url)
         self._learn_way()
-        self._learn_public_url()
         database = Database(self._settings.database_url)
         upgrade.prepare(database, datetime.now(UTC))
         database.start()
         try:
-            async with (
-                httpx2.AsyncClient(timeout=15, trust_env=True) as http,
-                account.tokens(self._settings, self._clock, http, database) as source,
-            ):
-                assert source is not None
-                await self._go(database, http, source)
+            async with httpx2.AsyncClient(timeout=15, trust_env=True) as http:
+                if not await self._is_banned(database):
+                    await self._have_token_taken(database, http)
+                    self._learn_public_url()
+                    async with account.tokens(self._settings, self._clock, http, database) as source:
+                        assert source is not None
+                        await self._go(database, http, source)
         finally:
             await database.stop()
         self._show()
         return worst(self._steps) != "bad"
 
-    async def _go(self, database: Database, http: httpx2.AsyncClient, source: TokenSource) -> None:
+    async def _is_banned(self, database: Database) -> bool:
         outage = await database.read(lambda connection: outages.current(connection))
-        if outage is not None and outage.reason == "banned":  # every further call would make it last longer
-            when = outage.look_again_at.astimezone(zone_of(self._settings.timezone)).strftime("%H:%M")
-            next_ = _("Otvet tries again by itself at {moment}; then start this once more.").format(moment=when)
-            self._steps.append(Step(_("amoCRM"), "bad", outage.sentence, next_))
-            return
-        # Without the outage: this is how it comes to be opened.
-        client = AmoClient(http, self._base_url, source, account.limit(self._settings, self._clock, database))
+        if outage is None or outage.reason != "banned":
+            return False
+        # Every further call would make it last longer.
+        when = outage.look_again_at.astimezone(zone_of(self._settings.timezone)).strftime("%H:%M")
+        next_ = _("Otvet tries again by itself at {moment}; then start this once more.").format(moment=when)
+        self._steps.append(Step(_("amoCRM"), "bad", outage.sentence, next_))
+        return True
+
+    async def _go(self, database: Database, http: httpx2.AsyncClient, source: TokenSource) -> None:
+        client = self._client(database, http, source)
         if not await self._is_let_in(database, http, source, client):
             return
         await database.write(lambda connection: outages.end(connection))
@@ -163,8 +171,22 @@ class Dialogue:
         self._console.print(_(CAUTION))
         if self._asking.choose(_(QUESTION), (_(WITH_A_TOKEN), _(WITH_KEYS))) == 1:
             return self._learn_keys()
+        return self._ask_for_token()
+
+    def _ask_for_token(self) -> None:
         question = _("The long-lived token (it is not shown)")
-        return self._learn_token(self._asking.ask(question, "--token", hidden=True, check=_token))
+        self._learn_token(self._asking.ask(question, "--token", hidden=True, check=_token))
+
+    async def _have_token_taken(self, database: Database, http: httpx2.AsyncClient) -> None:
+        """Ask for the token again as long as amoCRM refuses it. Any other fault is told by the steps."""
+        while self._settings.amocrm_token and not self._asking.unattended:
+            async with account.tokens(self._settings, self._clock, http, database) as source:
+                assert source is not None
+                if not await setup.refuses_token(self._client(database, http, source)):
+                    return
+            refused = _(REFUSED).format(account=host_of(self._base_url))
+            self._console.print(refused, markup=False)
+            self._ask_for_token()
 
     def _learn_token(self, given: str) -> None:
         self._learn(amocrm_token=_token(given))
@@ -199,6 +221,10 @@ class Dialogue:
         self._settings = load_settings(**{**_given(self._settings), **self._learnt})
 
     # What is done
+
+    def _client(self, database: Database, http: httpx2.AsyncClient, source: TokenSource) -> AmoClient:
+        """A client that calls also while an outage lasts: this is how that comes to an end."""
+        return AmoClient(http, self._base_url, source, account.limit(self._settings, self._clock, database))
 
     async def _is_let_in(
         self, database: Database, http: httpx2.AsyncClient, source: TokenSource, client: AmoClient

@@ -41,6 +41,10 @@ STATES = {
 MOST_SHOWN = 100
 LEADS_SHOWN = 3
 AS_SET = "default"  # the mode of OTVET_MODE
+APPROVED = N_("the draft {turn} is approved: the client gets it within seconds")
+APPROVED_FOR_LATER = N_("the draft {turn} is approved: the client gets it once the server runs (make run)")
+TRIED_AGAIN = N_("question {turn}: the assistant takes it up again within seconds")
+TRIED_AGAIN_LATER = N_("question {turn}: the assistant takes it up again once the server runs (make run)")
 
 
 def pause(settings: Settings, lead_id: int, minutes: float | None) -> None:
@@ -85,7 +89,7 @@ def approve(settings: Settings, turn_id: int, text: str | None) -> None:
     with _writing(settings) as connection:
         if (why_not := drafts.approve(connection, turn_id, text)) is not None:
             raise UsageError(why_not)
-        told = _when_taken_up(connection)
+        told = _(APPROVED if _is_served(connection) else APPROVED_FOR_LATER)
     Console().print(told.format(turn=turn_id))
 
 
@@ -105,7 +109,7 @@ def retry(settings: Settings, turn_id: int) -> None:
         answers = staff.retry(connection, turn_id, datetime.now(UTC))
         if answers is None:
             raise UsageError(_("the question {turn} cannot be tried again").format(turn=turn_id))
-        told = _when_taken_up(connection)
+        told = _(TRIED_AGAIN if _is_served(connection) else TRIED_AGAIN_LATER)
     Console().print(told.format(turn=answers))
 
 
@@ -117,11 +121,9 @@ def done(settings: Settings, turn_id: int) -> None:
     Console().print(_("question {turn}: off the list").format(turn=turn_id))
 
 
-def _when_taken_up(connection: Connection) -> str:
-    """The sentence that says when the server takes up a {turn}."""
-    if heartbeats.alive(connection, datetime.now(UTC)):
-        return _("question {turn}: the running server takes it up within seconds")
-    return _("question {turn}: no server is running; it is taken up as soon as the server runs (make run)")
+def _is_served(connection: Connection) -> bool:
+    """Whether a server is running that goes on with questions at once."""
+    return bool(heartbeats.alive(connection, datetime.now(UTC)))
 
 
 @contextmanager

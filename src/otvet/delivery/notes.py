@@ -30,7 +30,7 @@ class Notes:
     def reply(self, turn: Turn) -> str:
         """The reply itself; where it says only that a person will answer, what that person has to know."""
         if turn.responder in OWN_PROMISES and turn.summary is not None:
-            told = _(NOT_ANSWERED).format(why=reason(turn.reason), summary=turn.summary)
+            told = _(NOT_ANSWERED).format(why=reason(turn.left_because or turn.reason), summary=turn.summary)
         else:
             told = f"{turn.reply}{_remarks(turn)}"
         return _marked(told, self.marker(turn))

@@ -45,6 +45,7 @@ DRAFT_OVER = N_("This draft is out of date and was not sent.")
 YES = frozenset(("да", "ок", "ok", "yes", "+", "отправить", "отправь", "отправляй", "send"))
 NO = frozenset(("нет", "no", "не отправлять", "не надо", "-"))
 CORRECTED = re.compile(r"(?:да|ок|ok|yes|ответ|reply)\s*[:—–-]\s*(.*\S)\s*\Z", re.IGNORECASE | re.DOTALL)
+SPARE = N_("This client's questions stand in another task of the deal. Complete this one.")
 LAST_SAID = N_("Last messages:\n{lines}")
 
 
@@ -132,6 +133,25 @@ class StaffTasks:
             id_, note_id = turn.id, turn.draft_note_id
             await self._database.write(partial(changes.forget_draft_note, turn_id=id_, note_id=note_id))
 
+    async def tidy_tasks(self) -> None:
+        """Have the task of a hand-off that was merged with another one say that it is not needed."""
+        if self._amocrm is None:
+            return
+        for one in await self._database.read(handoffs.with_spare_task):
+            assert one.task_id is not None
+            try:
+                async with self._amocrm.slot() as slot:
+                    await outages.check(self._database)
+                    await tasks.change_task(slot, one.task_id, _(SPARE))
+            except outages.Blocked:
+                return
+            except AmoError as error:
+                await outages.heed(self._database, error, self._clock.now())
+                log.warning("a spare task could not be changed", task=one.task_id, reason=str(error))
+                if not error.permanent:
+                    return
+            await self._database.write(partial(handoffs.told, one=one, task_id=one.task_id))
+
     async def _tell(self, one: Handoff, amocrm: AmoClient) -> None:
         assert one.lead_id is not None
         lead_id = one.lead_id
@@ -189,7 +209,7 @@ def _asked(connection: Connection, one: Question) -> str:
     question = _in_short(history.question(connection, one.turn_id))
     if one.state == State.DRAFT:
         return _(DRAFT).format(question=question, reply=one.reply)
-    return _(ASKED).format(question=question, why=why_left(one.state, one.reason, one.summary) or "")
+    return _(ASKED).format(question=question, why=why_left(one.state, one.reason, one.summary, one.left_because) or "")
 
 
 def _take_result(connection: Connection, handoff_id: int, task_id: int, result: str, now: datetime) -> int | None:

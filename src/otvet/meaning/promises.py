@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
+from otvet.meaning.small_talk import Talk, kind_of
 from otvet.meaning.tags import Lexicon
 
 
@@ -24,6 +25,13 @@ class Promise(StrEnum):
 _words = Lexicon(Path(__file__).with_suffix(".toml"))
 _REFUSED, _HANDED = map(_words.patterns, ("refused", "handed"))
 _IF, _PLACE = (re.compile(rf"(?<!\S){tag}\s") for tag in ("IF", "PLACE"))
+_PIECE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
+_SAYS_MORE = re.compile(r"\d|\A\W*(?:да|нет|есть|yes|no|так|ні|иә|жоқ)\b", re.IGNORECASE)  # an answer beside it
+_GOES_ON = re.compile(
+    r"\A\W*(?:он|она|они|he|she|they|він|вона|вони|ол|олар)\s(?:[^\W\d]+\s){0,3}"
+    r"(?:ответ|напиш|свяж|перезвон|reply|answer|write|contact|get back|відповід|відпові|зв.яж|жауап|хабарлас)",
+    re.IGNORECASE,
+)
 _NOT = re.compile(r"(?<!\S)NOT\s(?:\S+\s)?(?=(?:DID|DONE|WROTE|BOOK|PASS_ON|IS_DONE|I_WILL|WILL_ACT|THEY_WILL)\s)\S+\s")
 
 
@@ -37,6 +45,15 @@ def promise_of(draft: str, told: Iterable[str] = ()) -> Promise:
     if Promise.REFUSE in found and any(promise_of(text) is Promise.REFUSE for text in told):
         found.remove(Promise.REFUSE)
     return next((one for one in (Promise.REFUSE, Promise.HANDOFF) if one in found), Promise.FINE)
+
+
+def is_only_a_promise(draft: str) -> bool:
+    """Whether a draft says nothing but that a person will see to it, apart from greetings and thanks."""
+    pieces = [piece for piece in _PIECE_END.split(draft) if piece.strip()]
+    pieces = [piece for piece in pieces if kind_of([piece]) == Talk.QUESTION and not _GOES_ON.search(piece)]
+    return bool(pieces) and all(
+        promise_of(piece) is Promise.HANDOFF and not _SAYS_MORE.search(piece) for piece in pieces
+    )
 
 
 def _of_sentence(sentence: str) -> Promise:

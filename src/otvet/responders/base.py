@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from otvet.errors import ServiceError
+from otvet.i18n import language_of_client
 from otvet.responders.knowledge.passages import Passage
 
 Sender = Literal["client", "assistant", "manager"]
@@ -65,6 +66,15 @@ class Context:
     def question_text(self) -> str:
         """The question's texts, one message a line."""
         return "\n".join(line.text for line in self.question)
+
+    @property
+    def own_language(self) -> str:
+        """The language of what the assistant says by itself: also "uk" and "kk"."""
+        asked, earlier = (
+            "\n".join(line.text for line in lines if line.words and line.sender == "client")
+            for lines in (self.question, self.history)
+        )
+        return language_of_client(asked, earlier, self.language)
 
     @property
     def nothing_to_read(self) -> bool:

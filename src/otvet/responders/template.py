@@ -18,4 +18,4 @@ class TemplateResponder:
 
     async def reply(self, context: Context, attempt: Attempt) -> Reply:
         text = NOTHING_TO_READ if context.nothing_to_read else THANKS
-        return Reply(translator(context.language)(text), self.name)
+        return Reply(translator(context.own_language)(text), self.name)

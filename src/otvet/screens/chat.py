@@ -137,7 +137,7 @@ def _channel(connection: Connection, conversation_id: int) -> str:
 
 def _left(connection: Connection, conversation_id: int, now: datetime) -> Left | None:
     query = (
-        sa.select(turns.c.id, turns.c.state, turns.c.reason, turns.c.summary, handoffs.handoffs)
+        sa.select(turns.c.id, turns.c.state, turns.c.reason, turns.c.summary, turns.c.left_because, handoffs.handoffs)
         .join(handoffs.handoffs, handoffs.handoffs.c.id == turns.c.handoff_id)
         .where(
             turns.c.id.in_(handoffs.listed_turns(now).where(handoffs.handoffs.c.conversation_id == conversation_id)),
@@ -147,7 +147,7 @@ def _left(connection: Connection, conversation_id: int, now: datetime) -> Left |
     row = connection.execute(query.limit(1)).first()
     if row is None:
         return None
-    why = why_left(State(row.state), row.reason, row.summary)
+    why = why_left(State(row.state), row.reason, row.summary, row.left_because)
     return Left(row[0], row.opened_at, why, row.summary, row.task_id)
 
 

@@ -147,7 +147,10 @@ def _row(
     state, draft = newest.get("state"), newest.get("draft")
     why, since = None, None
     if handoff is not None:
-        why, since = why_left(State(handoff.state), handoff.reason, handoff.summary), handoff.opened_at
+        why, since = (
+            why_left(State(handoff.state), handoff.reason, handoff.summary, handoff.left_because),
+            handoff.opened_at,
+        )
     elif draft is not None:
         why, since = reason("draft"), draft.last_message_at
     elif state is not None and state.state in OPEN:
@@ -226,7 +229,14 @@ def _open_handoffs(connection: Connection, ids: Sequence[int], now: datetime) ->
     """{conversation: the newest question of a hand-off that is on the list, with its reason}."""
     listed = handoffs.listed_turns(now).where(handoffs_table.c.conversation_id.in_(ids))
     query = (
-        sa.select(turns.c.conversation_id, turns.c.state, turns.c.reason, turns.c.summary, handoffs_table.c.opened_at)
+        sa.select(
+            turns.c.conversation_id,
+            turns.c.state,
+            turns.c.reason,
+            turns.c.summary,
+            turns.c.left_because,
+            handoffs_table.c.opened_at,
+        )
         .join(handoffs_table, handoffs_table.c.id == turns.c.handoff_id)
         .where(turns.c.id.in_(listed))
         .order_by(handoffs_table.c.opened_at.desc())

@@ -1,7 +1,6 @@
 """Numbers for the API, the metrics and the command line, read from the database."""
 
 import time
-from collections import Counter
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -76,16 +75,13 @@ def read(connection: Connection, now: datetime) -> dict[str, Any]:
 
 
 def _left_to_staff(connection: Connection) -> dict[str, int]:
-    """How many questions were left to staff, by the reason. A reason that is amoCRM's sentence counts as "refused"."""
+    """How many questions were left to staff, by the reason for which they were, however they ended since."""
     query = (
-        sa.select(turns.c.reason, sa.func.count())
+        sa.select(turns.c.left_because, sa.func.count())
         .where(turns.c.handoff_id.is_not(None), ~is_trial(turns))
-        .group_by(turns.c.reason)
+        .group_by(turns.c.left_because)
     )
-    counted = Counter[str]()
-    for reason, count in connection.execute(query):
-        counted[reason if reason in set(Reason) else "refused" if reason else Reason.WAITED] += count
-    return dict(sorted(counted.items()))
+    return dict(sorted((because or Reason.WAITED, count) for because, count in connection.execute(query)))
 
 
 def _median_seconds_to_staff(connection: Connection) -> int | None:

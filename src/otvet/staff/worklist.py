@@ -28,8 +28,9 @@ class Entry:
     def why(self) -> str | None:
         """Why a person is needed; and why that person has no task, if amoCRM refuses it."""
         listed = self.handoff is not None or self.turn.state == State.DRAFT
-        left = why_left(self.turn.state, self.turn.reason, self.turn.summary)
-        why = left if listed else reason(self.turn.reason)
+        turn = self.turn
+        left = why_left(turn.state, turn.reason, turn.summary, turn.left_because)
+        why = left if listed else reason(turn.reason)
         refusal = self.handoff and self.handoff.refusal
         return _(NO_TASK).format(why=why, refusal=refusal) if refusal else why
 

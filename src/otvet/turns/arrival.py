@@ -77,5 +77,5 @@ def doubt(connection: Connection, turn_id: int, now: datetime) -> bool:
     if not move(connection, turn, State.FAILED, me=None, reason=Reason.UNSEEN, closed_at=now):
         return False
     parts.doubt(connection, turn_id)
-    handoffs.add(connection, turn, now)
+    handoffs.add(connection, turn, handoffs.because(turn, Reason.UNSEEN), now)
     return True

@@ -83,8 +83,12 @@ def _updating(columns: frozenset[str], unless: Conditions, *, owned: bool) -> sa
     return turns.update().where(*here).values({name: sa.bindparam(name) for name in columns})
 
 
-_source = turns.alias("source")
 _handoffs = sa.table("handoffs", sa.column("id"), sa.column("closed_at"))
+_OPEN_HANDOFF = (
+    sa.select(turns.c.handoff_id, turns.c.left_because)
+    .join(_handoffs, _handoffs.c.id == turns.c.handoff_id)
+    .where(turns.c.id == sa.bindparam("turn"), _handoffs.c.closed_at.is_(None))
+)
 
 
 def join(connection: Connection, source: int, target: int, **values: Any) -> None:
@@ -141,18 +145,17 @@ def forget_draft_note(connection: Connection, turn_id: int, note_id: int) -> Non
     connection.execute(turns.update().where(*here).values(draft_note_id=None))
 
 
-def set_handoff(connection: Connection, turn_id: int, handoff_id: int | None) -> None:
-    """Set the hand-off that a turn belongs to."""
-    connection.execute(turns.update().where(turns.c.id == turn_id).values(handoff_id=handoff_id))
+def set_handoff(connection: Connection, turn_id: int, handoff_id: int | None, because: str | None) -> None:
+    """Set the hand-off that a turn belongs to, and why it does."""
+    connection.execute(turns.update().where(turns.c.id == turn_id).values(handoff_id=handoff_id, left_because=because))
 
 
 def pass_handoff(connection: Connection, source: int, target: int) -> None:
     """The question of one turn goes on in another one, and so does its open hand-off."""
-    left = sa.select(_handoffs.c.id).join(_source, _source.c.handoff_id == _handoffs.c.id)
-    still_open = left.where(_source.c.id == source, _handoffs.c.closed_at.is_(None)).scalar_subquery()
-    kept = sa.func.coalesce(still_open, turns.c.handoff_id)
-    connection.execute(turns.update().where(turns.c.id == target).values(handoff_id=kept))
-    set_handoff(connection, source, None)
+    passed = connection.execute(_OPEN_HANDOFF, {"turn": source}).one_or_none()
+    if passed is not None:
+        set_handoff(connection, target, *passed)
+    set_handoff(connection, source, None, None)
 
 
 def move_handoff(connection: Connection, from_handoff: int, to_handoff: int) -> None:

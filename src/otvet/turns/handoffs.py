@@ -24,6 +24,9 @@ from otvet.turns.turn import OPEN, Reason, State, Turn, get, turns
 WAITED_TOO_LONG = timedelta(minutes=10)
 """How long a question may wait, for whatever reason, before it is on the list."""
 
+STILL_KNOWN = timedelta(minutes=10)
+"""How long a client who was told that a person will answer need not be told again, after staff have closed it."""
+
 MOST_AT_ONCE = 20
 FIRST_RETRY = timedelta(minutes=10)
 LAST_RETRY = timedelta(hours=6)
@@ -37,6 +40,7 @@ class ClosedBy(StrEnum):
     STAFF = "staff"  # somebody marked it done, here or by completing the task
     ANSWERED = "answered"  # the assistant answered after all
     ERASED = "erased"
+    MERGED = "merged"  # its questions went to another hand-off, and its task says so
 
 
 _OPEN = sa.text("closed_at IS NULL")
@@ -117,32 +121,44 @@ def of_turn(connection: Connection, turn_id: int) -> Handoff | None:
 
 
 def add(
-    connection: Connection, turn: Turn, now: datetime, *, after: timedelta = timedelta(0), anew: bool = False
+    connection: Connection,
+    turn: Turn,
+    why: str,
+    now: datetime,
+    *,
+    after: timedelta = timedelta(0),
+    anew: bool = False,
 ) -> None:
     """Leave a question to staff: it joins the chat's open hand-off, or begins one. Once for a question.
 
+    why: the Reason; the newest one is kept.
     anew: staff have to be told something else of it, a draft for instance.
     after: a manager is in the chat, and has this long to answer before the question is on the list.
     """
     found = open_in(connection, turn.conversation_id, turn.chat_ref)
     if found is None:
         row = {"conversation_id": turn.conversation_id, "chat_ref": turn.chat_ref, "opened_at": now}
-        new = insert(connection.dialect.name, handoffs).values(**row, due_at=now + after)
+        told = {"client_told_at": _told_lately(connection, turn, now)}
+        new = insert(connection.dialect.name, handoffs).values(**row, **told, due_at=now + after)
         connection.execute(new.on_conflict_do_nothing())  # another process may have begun it meanwhile
         found = open_in(connection, turn.conversation_id, turn.chat_ref)
         assert found is not None
-    elif turn.handoff_id == found.id and not anew:
-        return
-    else:
+    elif turn.handoff_id != found.id or anew:
         later = {"revision": handoffs.c.revision + 1, "due_at": min(found.due_at, now + after)}
         connection.execute(handoffs.update().where(handoffs.c.id == found.id).values(**later))
-    changes.set_handoff(connection, turn.id, found.id)
+    changes.set_handoff(connection, turn.id, found.id, why)
 
 
 def add_if_needed(connection: Connection, turn: Turn, now: datetime) -> None:
     """Leave a question to staff if its reply tells the client that a person will answer."""
     if turn.summary is not None and not turn.approved:
-        add(connection, turn, now)
+        add(connection, turn, because(turn, Reason.PROMISED), now)
+
+
+def because(turn: Turn, otherwise: Reason) -> str:
+    """Why a question is left to staff: the reason of its reply, or why it was left to them before."""
+    of_reply = turn.reason if turn.state in OPEN and turn.reason in set(Reason) else None  # later: how the turn ended
+    return of_reply or turn.left_because or otherwise
 
 
 def add_waiting(connection: Connection, now: datetime) -> None:
@@ -162,13 +178,23 @@ def add_waiting(connection: Connection, now: datetime) -> None:
     for id_ in connection.scalars(waited).all():
         turn = get(connection, id_)
         if turn is not None:
-            add(connection, turn, now)
+            add(connection, turn, because(turn, Reason.WAITED), now)
 
 
-def client_knows(connection: Connection, turn: Turn) -> bool:
+def client_knows(connection: Connection, turn: Turn, now: datetime) -> bool:
     """Whether the client was told already that a person will answer in this chat, and nobody has written since."""
     found = open_in(connection, turn.conversation_id, turn.chat_ref)
-    return found is not None and found.client_told_at is not None
+    told_at = _told_lately(connection, turn, now) if found is None else found.client_told_at
+    return told_at is not None
+
+
+def _told_lately(connection: Connection, turn: Turn, now: datetime) -> datetime | None:
+    """When the client was told, if staff have marked it done a moment ago without a word to the client."""
+    here = (handoffs.c.conversation_id == turn.conversation_id, handoffs.c.chat_ref == turn.chat_ref)
+    newest = sa.select(handoffs.c.closed_by, handoffs.c.client_told_at).where(*here).order_by(handoffs.c.id.desc())
+    closed_by, told_at = connection.execute(newest.limit(1)).one_or_none() or (None, None)
+    recent = closed_by == ClosedBy.STAFF and told_at is not None and now - told_at < STILL_KNOWN
+    return told_at if recent else None
 
 
 def client_told(connection: Connection, turn: Turn, now: datetime) -> None:
@@ -217,7 +243,7 @@ def withdraw(connection: Connection, turn: Turn, now: datetime) -> None:
     found = of_turn(connection, turn.id)
     if found is None:
         return
-    changes.set_handoff(connection, turn.id, None)
+    changes.set_handoff(connection, turn.id, None, None)
     left = open_in(connection, found.conversation_id, found.chat_ref)  # locked, so that no question joins it meanwhile
     if left is None or left.id != found.id:
         return
@@ -259,8 +285,15 @@ def _place(connection: Connection, one: Handoff, conversation_id: int, chat_ref:
         connection.execute(handoffs.update().where(here).values(**place))
         return
     changes.move_handoff(connection, one.id, there.id)
-    connection.execute(handoffs.delete().where(here))
-    both: dict[str, Any] = {"revision": there.revision + 1, "task_id": there.task_id or one.task_id}
+    has_none = one.task_id is None and one.sent_attempt_at is None
+    takes_task = there.task_id is None and there.sent_attempt_at is None
+    if has_none or (takes_task and one.task_id is not None):
+        connection.execute(handoffs.delete().where(here))
+    else:  # its task is made, or being made, beside the other one
+        ended = {"closed_by": ClosedBy.MERGED, "closed_at": max(one.opened_at, there.opened_at), "retry_at": None}
+        place = {"conversation_id": conversation_id, "chat_ref": chat_ref, "revision": one.revision + 1}
+        connection.execute(handoffs.update().where(here).values(**place, **ended))
+    both: dict[str, Any] = {"revision": there.revision + 1, "task_id": one.task_id if takes_task else there.task_id}
     both |= {"opened_at": min(one.opened_at, there.opened_at), "due_at": min(one.due_at, there.due_at)}
     both |= {"client_told_at": there.client_told_at or one.client_told_at}
     connection.execute(handoffs.update().where(handoffs.c.id == there.id).values(**both))
@@ -281,10 +314,8 @@ def listed_turns(now: datetime) -> sa.Select[tuple[int]]:
 
 def waiting(connection: Connection, now: datetime) -> int:
     """How many hand-offs are on the list."""
-    return (
-        connection.scalar(sa.select(sa.func.count()).where(_IS_OPEN, handoffs.c.due_at <= now, ~is_trial(handoffs)))
-        or 0
-    )
+    listed = (_IS_OPEN, handoffs.c.due_at <= now, ~is_trial(handoffs))
+    return connection.scalar(sa.select(sa.func.count()).where(*listed)) or 0
 
 
 def answered_after(connection: Connection, most: int) -> list[float]:
@@ -304,11 +335,19 @@ def to_tell(connection: Connection, now: datetime) -> list[Handoff]:
     query = _SELECTED.where(
         _IS_OPEN,
         handoffs.c.due_at <= now,
+        ~is_trial(handoffs),
         handoffs.c.told_revision < handoffs.c.revision,
         sa.or_(handoffs.c.retry_at.is_(None), handoffs.c.retry_at <= now),
         conversations.c.amocrm_lead_id.is_not(None),
     )
     return [Handoff(*row) for row in connection.execute(query.order_by(handoffs.c.due_at).limit(MOST_AT_ONCE))]
+
+
+def with_spare_task(connection: Connection) -> list[Handoff]:
+    """Merged hand-offs whose task does not say yet that another one has its questions."""
+    spare = (handoffs.c.closed_by == ClosedBy.MERGED, handoffs.c.told_revision < handoffs.c.revision)
+    query = _SELECTED.where(*spare, handoffs.c.task_id.is_not(None)).order_by(handoffs.c.id).limit(MOST_AT_ONCE)
+    return [Handoff(*row) for row in connection.execute(query)]
 
 
 def with_task(connection: Connection, limit: int, before: int | None) -> dict[int, int]:
@@ -363,17 +402,18 @@ def not_told(connection: Connection, one: Handoff, refusal: str | None, now: dat
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question of a hand-off. reason: as ``turns.reason``; summary: for the person who answers."""
+    """A question of a hand-off. summary: for the person who answers; the rest as the turn has it."""
 
     turn_id: int
     state: State
     reason: str | None
+    left_because: str | None
     summary: str | None
     reply: str | None
 
 
 def questions(connection: Connection, handoff_id: int) -> list[Question]:
     """The questions of a hand-off, the oldest first."""
-    columns = (turns.c.id, turns.c.state, turns.c.reason, turns.c.summary, turns.c.reply)
+    columns = (turns.c.id, turns.c.state, turns.c.reason, turns.c.left_because, turns.c.summary, turns.c.reply)
     rows = connection.execute(sa.select(*columns).where(turns.c.handoff_id == handoff_id).order_by(turns.c.id))
     return [Question(id_, State(state), *more) for id_, state, *more in rows]

@@ -50,7 +50,7 @@ def why_staff(context: Context, phrases: str = "") -> Reason | None:
 def reply(context: Context, why: Reason) -> Reply:
     """The reply to the client, in the client's language."""
     text, writer = REPLIES[why]
-    return Reply(translator(context.language)(text), writer)
+    return Reply(translator(context.own_language)(text), writer)
 
 
 def small_talk(context: Context) -> Talk:
@@ -64,7 +64,7 @@ def small_talk(context: Context) -> Talk:
 
 def small_talk_reply(context: Context, talk: Talk) -> Reply:
     """The short reply to thanks or a greeting."""
-    return Reply(translator(context.language)(SMALL_TALK[talk]), Writer.SMALL_TALK)
+    return Reply(translator(context.own_language)(SMALL_TALK[talk]), Writer.SMALL_TALK)
 
 
 def promises_person(text: str) -> bool:

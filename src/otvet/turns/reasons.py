@@ -38,11 +38,16 @@ REASONS = {
 }
 
 
-def why_left(state: State, code: str | None, summary: str | None) -> str | None:
-    """Why a person has to see to a question of the list. summary: as ``turns.summary``."""
+def why_left(state: State, code: str | None, summary: str | None, because: str | None) -> str | None:
+    """Why a person has to see to a question of the list. code, summary, because: as the turn has them.
+
+    A reply that did not arrive says so, whatever it was.
+    """
     if summary is None and state == State.DRAFT:
         return reason(Reason.DRAFT)
-    return reason(Reason.WAITED if summary is None and state in OPEN else code)
+    if summary is None and state in OPEN:
+        return reason(Reason.WAITED)
+    return reason(code if state == State.FAILED else because or code)
 
 
 def reason(code: str | None) -> str | None:

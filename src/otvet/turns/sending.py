@@ -202,7 +202,7 @@ def fail(connection: Connection, turn: Turn, me: str, reason: str, now: datetime
     """sending -> failed. reason: a sentence for staff."""
     if not move(connection, turn, State.FAILED, me=me, reason=reason, closed_at=now):
         return False
-    handoffs.add(connection, turn, now)
+    handoffs.add(connection, turn, handoffs.because(turn, Reason.REFUSED), now)
     return True
 
 

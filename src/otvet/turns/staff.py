@@ -33,7 +33,8 @@ def leave_to_staff(connection: Connection, turn: Turn, me: str | None, reason: R
     if not move(connection, turn, State.HANDED, me=me, reason=reason, closed_at=now):
         return False
     before = _turn_before(connection, turn)
-    handoffs.add(connection, turn, now, after=A_MANAGER_MAY_ANSWER if reason == Reason.PAUSED else timedelta(0))
+    after = A_MANAGER_MAY_ANSWER if reason == Reason.PAUSED else timedelta(0)
+    handoffs.add(connection, turn, reason, now, after=after)
     left = get(connection, turn.id)
     assert left is not None
     if before is not None and before.state == State.HANDED and before.handoff_id == left.handoff_id:
@@ -130,7 +131,7 @@ def release_kept(connection: Connection, stale: timedelta, now: datetime) -> Non
         if now - turn.last_message_at <= stale:
             retry(connection, id_, now)
         elif move(connection, turn, State.HANDED, me=None, reason=Reason.STALE):
-            handoffs.add(connection, turn, now)
+            handoffs.add(connection, turn, handoffs.because(turn, Reason.STALE), now)
 
 
 _other = turns.alias("other")

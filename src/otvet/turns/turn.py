@@ -60,7 +60,10 @@ MOVES: Mapping[State, frozenset[State]] = {
 
 
 class Reason(StrEnum):
-    """Why a turn ended without an ordinary reply. ``turns.reason`` may instead hold amoCRM's refusal as a sentence."""
+    """Why a turn ended without an ordinary reply (``turns.reason``), or was left to staff (``turns.left_because``).
+
+    ``turns.reason`` may instead hold amoCRM's refusal as a sentence.
+    """
 
     NOT_CONNECTED = "amocrm_not_connected"
     MANAGER = "manager"  # a manager, or another bot, wrote in the chat
@@ -82,8 +85,9 @@ class Reason(StrEnum):
     PROMISED = "promised"  # the model's reply says that a person will see to it
     ANGRY = "angry"  # the client complains
     SMALL_TALK = "small_talk"  # a word of thanks, which needs no answer
-    DRAFT = "draft"  # a draft waits for a manager; never stored
-    WAITED = "waited"  # open for longer than handoffs.WAITED_TOO_LONG; never stored
+    DRAFT = "draft"  # a draft waits for a manager
+    WAITED = "waited"  # open for longer than handoffs.WAITED_TOO_LONG
+    REFUSED = "refused"  # amoCRM did not take the reply; ``reason`` is its sentence
     OUT_OF_HOURS = "out_of_hours"
     PIPELINE = "pipeline_left_out"
     STAGE = "stage_left_out"
@@ -144,6 +148,7 @@ turns = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("summary", sa.Text),  # for the person who takes over; set: the reply says that a person will answer
     sa.Column("handoff_id", Id, index=True),  # staff have to answer it, or had to
+    sa.Column("left_because", sa.Text),  # a Reason: why staff have to; ``reason`` may change later, this stays
     sa.Column(
         "gap", sa.Boolean, nullable=False, server_default=sa.false()
     ),  # the knowledge folder does not answer the question
@@ -197,6 +202,7 @@ class Turn:
     reason: str | None
     summary: str | None
     handoff_id: int | None
+    left_because: str | None
     gap: bool
     lead_id: int | None
     client_id: int

@@ -25,7 +25,7 @@ from otvet.staff import erasure, gaps, stats, worklist
 from otvet.storage import keyvalue, outages
 from otvet.turns import attempts, drafts, handoffs, staff
 from otvet.turns import turn as turn_
-from otvet.turns.reasons import reason
+from otvet.turns.reasons import reason, why_left
 from otvet.turns.turn import State, Turn, turns
 from otvet.web import metrics
 from otvet.web.access import require_access
@@ -337,8 +337,9 @@ def _turn(row: Turn) -> dict[str, Any]:
         "id": row.id,
         "lead_id": row.lead_id,
         "state": row.state,
-        "why": reason(row.reason),
+        "why": why_left(row.state, row.reason, row.summary, row.left_because) if row.handoff_id else reason(row.reason),
         "reason": row.reason,
+        "left_because": row.left_because,
         "summary": row.summary,
         "reply": row.reply,
         "responder": row.responder,
