@@ -12,6 +12,7 @@ from otvet.app.service import Service
 from otvet.settings import old_names
 from otvet.settings.settings import WEBHOOK_PATH
 from otvet.web.api import api, probes
+from otvet.web.changes import changes
 from otvet.web.oauth import ConsentPage
 from otvet.web.pages import application as pages
 from otvet.web.webhook import Webhook
@@ -35,6 +36,7 @@ def create(service: Service) -> ASGIApp:
     app.state.service = service
     app.include_router(probes)
     app.include_router(api)
+    app.include_router(changes)
     app.add_route(consents.PATH, ConsentPage(service.consenting).take, methods=["GET"])
     settings = service.settings
     if settings.amocrm_client_secret and settings.amocrm_base_url:

@@ -135,12 +135,4 @@ async def change(
 ) -> Any:
     """Run a change in a transaction that also notes who made it; not noted if it returns None, False or a sentence."""
     service = service_of(request)
-    now = service.clock.now()
-
-    def run(connection: Any) -> Any:
-        result = function(connection)
-        if result is not None and result is not False and not isinstance(result, str):
-            audit.note(connection, who.user.name, did, what, now, **details)
-        return result
-
-    return await service.database.write(run)
+    return await service.database.write(audit.noted(who.user.name, did, what, service.clock.now(), function, **details))
