@@ -98,6 +98,11 @@ def end(connection: Connection, session_id: int, user_id: int) -> None:
     connection.execute(sessions.delete().where(sessions.c.id == session_id, sessions.c.user_id == user_id))
 
 
+def end_of(connection: Connection, token: str) -> None:
+    """End the session of a cookie's token, if there is one."""
+    connection.execute(sessions.delete().where(sessions.c.token == hash_of(token)))
+
+
 def end_all(connection: Connection, user_id: int, but: int | None = None) -> None:
     """Sign a user out everywhere, perhaps but for the session ``but``."""
     where = [sessions.c.user_id == user_id, *([] if but is None else [sessions.c.id != but])]

@@ -30,7 +30,7 @@ class Caller:
 
 
 async def _caller(request: Request) -> Caller:
-    """The program whose token the request carries. A wrong one costs a look and locks nobody out: none can be guessed."""
+    """The program whose token the request carries. Tokens cannot be guessed, so wrong ones lock nobody out."""
     kind, _space, token = request.headers.get("authorization", "").partition(" ")
     found = await _known(request.app.state.service, token.strip()) if kind.lower() == "bearer" else None
     if found is None:

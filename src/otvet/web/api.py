@@ -1,34 +1,32 @@
-"""What the JSON API reads: numbers, conversations, messages, turns; and the probes: is the service alive, is it ready."""
+"""What the JSON API reads: numbers, conversations, messages, turns. And the probes: is it alive, is it ready."""
 
 import asyncio
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
 
 from otvet import __version__
 from otvet.account import health
-from otvet.app import manus
 from otvet.app.service import Service
-from otvet.conversations.conversation import set_mode
 from otvet.conversations.messages import of_lead
-from otvet.conversations.pauses import pause_end, paused_until, set_pause
+from otvet.conversations.pauses import paused_until
 from otvet.conversations.tables import FOR_GOOD, clients, conversations, messages
-from otvet.errors import StorageError, UsageError
+from otvet.errors import StorageError
 from otvet.i18n import _
 from otvet.intake.quarantine import quarantined
-from otvet.staff import erasure, gaps, stats, worklist
+from otvet.staff import gaps, stats, worklist
 from otvet.storage import keyvalue, outages
-from otvet.turns import attempts, drafts, handoffs, staff
+from otvet.turns import attempts
 from otvet.turns import turn as turn_
 from otvet.turns.reasons import reason
 from otvet.turns.turn import State, Turn, turns
-from otvet.web import metrics
 from otvet.users.api_tokens import Scope
+from otvet.web import metrics
 from otvet.web.access import needs
 
 probes = APIRouter(tags=["probes"])

@@ -32,7 +32,9 @@ def create(service: Service) -> ASGIApp:
             await service.stop()
 
     # The interactive API pages load scripts from elsewhere; the schema alone is served.
-    app = FastAPI(title="Otvet", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Otvet", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.state.service = service
     app.include_router(probes)
     app.include_router(api)

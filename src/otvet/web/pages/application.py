@@ -32,7 +32,8 @@ class Assets(StaticFiles):
 
 def create(service: Service) -> FastAPI:
     """Make the pages."""
-    pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    # A redirect to the address without a slash would name the host of the request, which a proxy may have changed.
+    pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     pages.state.service = service
     pages.mount("/static", Assets(directory=STATIC), name="static")
     for part in (entrance, inbox, chat, knowledge, trial, numbers, health, settings, people, notices):
