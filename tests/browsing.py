@@ -40,8 +40,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @cache
-def hashed() -> str:
-    """PASSWORD as it is stored."""
+def _hashed() -> str:
     return users.hashed(PASSWORD)
 
 
@@ -50,7 +49,7 @@ def add_user(server: Otvet, name: str = "Olga", role: Role = Role.OWNER) -> None
     database = Database(server.environment.get("OTVET_DATABASE_URL", f"sqlite:///{server.folder}/conversations.db"))
     try:
         with database.writes.begin() as connection:
-            users.add(connection, name, hashed(), role, datetime.now(UTC))
+            users.add(connection, name, _hashed(), role, datetime.now(UTC))
     finally:
         database.close()
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
@@ -14,7 +13,7 @@ from otvet.settings.loading import load_settings
 from otvet.users import users
 from otvet.users.users import Role
 from otvet.web.application import create
-from tests.browsing import PASSWORD, hashed
+from tests.browsing import PASSWORD
 from tests.clocks import FakeClock
 
 HOST = "otvet.test"
@@ -35,8 +34,8 @@ class Inside:
 
     async def add_user(self, name: str = "Olga", role: Role = Role.OWNER) -> int:
         """A user whose password is PASSWORD."""
-        now = datetime.now(UTC)
-        return await self.service.database.write(lambda connection: users.add(connection, name, hashed(), role, now))
+        hashed, now = users.hashed(PASSWORD), self.service.clock.now()
+        return await self.service.database.write(lambda connection: users.add(connection, name, hashed, role, now))
 
 
 @asynccontextmanager

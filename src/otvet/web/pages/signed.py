@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -21,6 +21,8 @@ from otvet.users.users import Role, User
 COOKIE = "otvet_session"
 SIGN_IN, SET_UP = "/sign-in", "/set-up"
 FORM_FIELD = "csrf"
+# Where a proxy in front of Otvet may stand: on this machine, or in a network that does not belong to the internet.
+NEAR = tuple(map(ip_network, ("127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 
 Result = TypeVar("Result")
 
@@ -81,7 +83,8 @@ def address_of(request: Request) -> str:
     peer = request.client.host if request.client else ""
     named = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
     try:
-        return str(ip_address(named)) if ip_address(peer).is_private else peer
+        near = any(ip_address(peer) in network for network in NEAR)
+        return str(ip_address(named)) if near else peer
     except ValueError:
         return peer
 
