@@ -17,6 +17,8 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 
+from otvet.settings.settings import Settings
+from otvet.users import token_file
 from tests import databases, forked
 from tests.forked import Forked
 from tests.standins.sender import headers
@@ -125,9 +127,20 @@ class Otvet:
     def deliver(self, body: bytes) -> httpx2.Response:
         return httpx2.post(self.webhook, content=body, headers=headers("1"), trust_env=False)
 
+    @property
+    def token(self) -> str:
+        """What opens the API on this machine; each start has another."""
+        url = self.environment.get("OTVET_DATABASE_URL", "sqlite:///conversations.db")
+        return token_file.read(self.folder / Settings.model_construct(database_url=url).token_file) or ""
+
+    def api(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """The answer of the API, with all rights."""
+        headers = {"Authorization": f"Bearer {self.token}"} | options.pop("headers", {})
+        return httpx2.request(method, f"{self.url}{path}", headers=headers, trust_env=False, **options)
+
     def get(self, path: str, **options: Any) -> Any:
         """The JSON at ``path``; None for 404."""
-        answer = httpx2.get(f"{self.url}{path}", trust_env=False, **options)
+        answer = self.api("GET", path, **options)
         if answer.status_code == 404:
             return None
         answer.raise_for_status()

@@ -276,7 +276,7 @@ COMMANDS = (
     "approve",
     "done",
 )
-HARMLESS = ("view", "stats", "turns", "gaps", "check", "ask")
+HARMLESS = ("view", "stats", "turns", "gaps", "check", "ask", "password")
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import sqlalchemy as sa
 
@@ -317,12 +316,12 @@ def test_drafts_from_the_terminal_and_over_the_api(tmp_path: Path) -> None:
         number = {draft["lead_id"]: draft["id"] for draft in drafts}
         assert "draft, waits for approval" in command(tmp_path, "turns").stdout
 
-        path = f"{server.url}/api/turns/{number[LEAD]}/approve"
-        assert httpx2.post(path, json={"text": " "}, trust_env=False).status_code == 422
-        assert httpx2.post(path, json={"text": "Changed."}, trust_env=False).status_code == 200
+        path = f"/api/turns/{number[LEAD]}/approve"
+        assert server.api("POST", path, json={"text": " "}).status_code == 422
+        assert server.api("POST", path, json={"text": "Changed."}).status_code == 200
         wait_for(lambda: len(amo.notes(LEAD)) == 2, "the note of the approved draft")
         assert amo.notes(LEAD)[1]["params"]["text"].startswith("Changed.")
-        assert httpx2.post(path, trust_env=False).status_code == 409
+        assert server.api("POST", path).status_code == 409
 
         approved = command(tmp_path, "approve", str(number[LEAD + 1]))
         assert (approved.returncode, "the client gets it within seconds" in approved.stdout) == (0, True)
@@ -335,7 +334,7 @@ def test_drafts_from_the_terminal_and_over_the_api(tmp_path: Path) -> None:
         (conversation,) = [one for one in server.get("/api/conversations")["conversations"] if one["lead_id"] == LEAD]
         assert conversation["mode"] == "off"
         assert command(tmp_path, "mode", str(LEAD), "loud").returncode == 2
-        changed = httpx2.post(f"{server.url}/api/conversations/{LEAD}/mode?mode=auto", trust_env=False)
+        changed = server.api("POST", f"/api/conversations/{LEAD}/mode?mode=auto")
         assert changed.json() == {"lead_id": LEAD, "mode": "auto"}
         server.deliver(incoming("hello again", message_id="m-again", chat_id=f"chat-{LEAD}"))
         wait_for(lambda: len(amo.notes(LEAD)) == 3, "a reply without approval")

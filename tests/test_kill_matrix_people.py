@@ -74,7 +74,7 @@ class PeopleChain(Chain):
     def _approve(self, deal: Deal) -> httpx2.Response:
         (turn,) = self._turns(deal)
         url = f"{self._server.url}/api/turns/{turn.id}/approve"
-        answer = self._http.post(url)
+        answer = self._http.post(url, headers={"Authorization": f"Bearer {self._server.token}"})
         # One that was given before a kill holds.
         return answer if answer.status_code != 409 else httpx2.Response(200, request=answer.request)
 

@@ -132,11 +132,11 @@ def test_retry_over_the_api(tmp_path: Path) -> None:
         wait_for(server.settled, "the turn closed")
         (turn,) = server.get("/api/turns?state=failed")["turns"]
         amo.add_lead(LEAD)
-        assert httpx2.post(f"{server.url}/api/turns/{turn['id']}/retry", trust_env=False).status_code == 200
+        assert server.api("POST", f"/api/turns/{turn['id']}/retry").status_code == 200
         wait_for(lambda: amo.notes(LEAD), "the note of the second try")
         wait_for(server.settled, "the turn closed")
-        assert httpx2.post(f"{server.url}/api/turns/{turn['id']}/retry", trust_env=False).status_code == 409
-        assert httpx2.get(f"{server.url}/api/turns?state=nonsense", trust_env=False).status_code == 422
+        assert server.api("POST", f"/api/turns/{turn['id']}/retry").status_code == 409
+        assert server.api("GET", "/api/turns?state=nonsense").status_code == 422
 
 
 def test_a_manager_in_the_chat_stops_the_assistant(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_new_token_is_tried_as_soon_as_the_server_starts_with_it(tmp_path: Pat
 
 
 def post(server: Otvet, path: str) -> httpx2.Response:
-    return httpx2.post(f"{server.url}{path}", trust_env=False)
+    return server.api("POST", path)
 
 
 def test_a_pause_says_how_long_it_lasts(tmp_path: Path) -> None:

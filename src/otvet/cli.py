@@ -369,6 +369,25 @@ def copy_database(
     copy_database.copy(source, target)
 
 
+@app.command(
+    cls=Command,
+    help=_(
+        "Set a new password for a user of the pages, who is signed out everywhere. Before there is any user, it shows "
+        "the code and the address of the first visit.\n\n"
+        "Examples: otvet password; otvet password Olga"
+    ),
+)
+def password(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help=_("The user; needed if there are several."), show_default=False)
+    ] = None,
+) -> None:
+    from otvet.commands import password
+    from otvet.settings.loading import load_settings
+
+    password.reset(load_settings(), name)
+
+
 def _log_errors_only() -> None:
     """Set up the log for a command that prints its own results."""
     from otvet import logs

@@ -40,6 +40,7 @@ from otvet.staff import stats
 from otvet.storage import heartbeats, keyvalue, outages
 from otvet.storage.database import Database
 from otvet.turns import changes, staff
+from otvet.users.token_file import TokenFile
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +73,7 @@ class Service:
     deals: Deals | None
     webhook_secret: str
     model: ChatResponder | None
+    token_file: TokenFile
     lock: IO[bytes] | None  # the lock is held while the file is open
     voice: Voice | None
     pulse: Pulse

@@ -53,6 +53,7 @@ from otvet.settings.settings import Settings
 from otvet.storage import keyvalue, single_instance
 from otvet.storage.database import Database
 from otvet.users import first_code
+from otvet.users.token_file import TokenFile
 from otvet.widget import told_twice
 from otvet.widget.method import Widget
 
@@ -71,6 +72,8 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     database = Database(settings.database_url)
     upgrade.prepare(database, clock.now())
     name, secret = _name_and_secret(settings, database)
+    token_file = TokenFile(settings.token_file)
+    token_file.renew()
     certificates = httpx2.create_ssl_context()  # reads the certificates once for both clients
     http, amocrm_http = _http(certificates, CONNECTIONS), _http(certificates, AMOCRM_CONNECTIONS)
     me = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
@@ -136,6 +139,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         webhook_secret=secret,
         model=model,
         voice=voice,
+        token_file=token_file,
         lock=lock,
         pulse=Pulse(database, clock),
         notices=_notices(settings, clock, database),

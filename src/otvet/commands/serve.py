@@ -126,10 +126,7 @@ def _introduce(service: Service) -> None:
             else _("not connected: replies come from the knowledge folder (set OTVET_MANUS_API_KEY)"),
         ),
         (_("Knowledge"), _knowledge(settings)),
-        (
-            _("API"),
-            _("with the token") if settings.api_token else _("on this machine only (set OTVET_API_TOKEN to open it)"),
-        ),
+        (_("API"), _("with tokens, which an owner makes on the pages under Settings")),
     ]
     if settings.public_url is None:
         lines.insert(1, ("", _("amoCRM reaches it only under a public https address: set OTVET_PUBLIC_URL")))

@@ -19,14 +19,20 @@ from otvet.commands.scenario import Case, scene, single
 from otvet.commands.terminal import whole
 from otvet.conversations.tables import conversations, is_trial
 from otvet.errors import UsageError
-from otvet.i18n import _, language_of, ngettext
+from otvet.i18n import N_, _, language_of, ngettext
 from otvet.responders.knowledge.passages import read_folder
 from otvet.settings.settings import WEBHOOK_PATH, Settings
 from otvet.staff import wording
 from otvet.storage import keyvalue
 from otvet.storage.database import Database
 from otvet.turns.turn import State
+from otvet.users import token_file
 
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+NO_TOKEN = N_(
+    "the server does not let this command in: start it in the folder and as the user of the server, which writes "
+    "{file}; or set OTVET_API_TOKEN"
+)
 POLL_SECONDS = 0.2
 MARGIN_SECONDS = 20.0
 SAID = (State.SENT, State.KEPT, State.FAILED)
@@ -66,14 +72,23 @@ class Outcome:
         return self.saved == self.case.saved and len(self.replies) + drafts == self.case.replies and not failed
 
 
+def _token(settings: Settings, base_url: str) -> str | None:
+    """What opens the server's API: the token of the settings, or on this machine the one in the server's file."""
+    if settings.api_token:
+        return settings.api_token.get_secret_value()
+    here = {urlsplit(settings.local_url).hostname, *THIS_MACHINE}
+    return token_file.read(settings.token_file) if urlsplit(base_url).hostname in here else None
+
+
 class Server:
     """The running server, as amoCRM and an API client see it."""
 
     def __init__(self, settings: Settings, secret: str, base_url: str) -> None:
         self.base_url = base_url
         self._webhook = f"{WEBHOOK_PATH}/{secret}"
-        token = settings.api_token.get_secret_value() if settings.api_token else None
+        token = _token(settings, base_url)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._token_file = settings.token_file.absolute()
         self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=10, trust_env=False)
 
     def deliver(self, body: bytes) -> None:
@@ -89,6 +104,8 @@ class Server:
         answer = self._http.get(f"/api/conversations/{lead_id}/messages", params={"limit": 200})
         if answer.status_code == 404:
             return []
+        if answer.status_code == 401:
+            raise UsageError(_(NO_TOKEN).format(file=self._token_file))
         if not answer.is_success:
             raise UsageError(_("the API answered {status}: {body}").format(status=answer.status_code, body=answer.text))
         found: list[dict[str, Any]] = answer.json()["messages"]
@@ -102,7 +119,7 @@ class Server:
 
 def connect(settings: Settings, base_url: str | None, *, live: bool) -> Server:
     """Find the running server; refuses to spend money or to write into a real account unless ``live``."""
-    outside = [url for url in _services(settings) if urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")]
+    outside = [url for url in _services(settings) if urlsplit(url).hostname not in THIS_MACHINE]
     if outside and not live:
         raise UsageError(
             _("{services} is connected: the trial would use it for real; add --live if that is wanted").format(

@@ -270,7 +270,10 @@ class Settings(BaseSettings):
     )
     notify_words: bool = Field(False, description=N_("Whether a notice repeats what the client wrote last."))
     api_token: SecretStr | None = Field(
-        None, description=N_("The token of the API and the metrics; without it they answer on this machine only.")
+        None,
+        description=N_(
+            "A token that opens all of the API and the metrics. Tokens that open less are made on the pages."
+        ),
     )
     lang: Literal["ru", "en"] = Field("ru", description=N_("The language of commands and pages: ru or en."))
     log_format: Literal["console", "json"] = Field(
@@ -299,6 +302,11 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """The file of the key for the secrets in the database, used if OTVET_SECRET_KEY is not set."""
         return self.sqlite_path.with_suffix(".key") if self.is_sqlite else Path("otvet.key")
+
+    @property
+    def token_file(self) -> Path:
+        """The file of the token with which commands on this machine use the API of the server."""
+        return self.sqlite_path.with_suffix(".token") if self.is_sqlite else Path("otvet.token")
 
     @property
     def quiet_max_seconds(self) -> float:

@@ -15,6 +15,11 @@ installation = sa.Table(
 )
 
 
+def recall_locked(connection: Connection, name: str) -> str | None:
+    """The stored value, or None; nobody else changes it before this transaction ends."""
+    return connection.scalar(sa.select(installation.c.value).where(installation.c.name == name).with_for_update())
+
+
 def recall(connection: Connection, name: str) -> str | None:
     """The stored value, or None."""
     return connection.scalar(sa.select(installation.c.value).where(installation.c.name == name))

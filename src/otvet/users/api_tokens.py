@@ -13,6 +13,7 @@ from otvet.storage.engines import Id, UtcDateTime, metadata
 from otvet.users.sessions import hash_of
 
 PREFIX = "otvet_"
+LONGEST_NAME = 60
 USED_EVERY = timedelta(minutes=5)  # how exactly the last use is remembered
 
 api_tokens = sa.Table(
@@ -60,7 +61,13 @@ _COLUMNS = tuple(column for column in api_tokens.c if column.name != "token")
 def make(connection: Connection, name: str, scope: Scope, created_by: str, now: datetime) -> str:
     """A new token, which is shown once."""
     token = PREFIX + secrets.token_urlsafe(32)
-    row = {"name": name[:60], "token": hash_of(token), "scope": scope, "created_by": created_by, "created_at": now}
+    row = {
+        "name": name[:LONGEST_NAME],
+        "token": hash_of(token),
+        "scope": scope,
+        "created_by": created_by,
+        "created_at": now,
+    }
     connection.execute(api_tokens.insert().values(**row))
     return token
 

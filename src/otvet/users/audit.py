@@ -3,7 +3,7 @@
 It names deals and questions by number and never repeats what a client wrote.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,6 +41,20 @@ class Entry:
 def note(connection: Connection, who: str, did: str, what: str, now: datetime, **details: Any) -> None:
     """Remember that somebody did something; in the transaction that does it."""
     connection.execute(audit.insert().values(at=now, who=who, did=did, what=what, details=details or None))
+
+
+def noted(
+    who: str, did: str, what: str, now: datetime, function: Callable[[Connection], Any], **details: Any
+) -> Callable[[Connection], Any]:
+    """A change that is noted in its own transaction, unless it returns None, False or a sentence why not."""
+
+    def run(connection: Connection) -> Any:
+        result = function(connection)
+        if result is not None and result is not False and not isinstance(result, str):
+            note(connection, who, did, what, now, **details)
+        return result
+
+    return run
 
 
 def listed(connection: Connection, limit: int, before: int = 0) -> Sequence[Entry]:

@@ -1,5 +1,6 @@
 """The one-time code of the first visit, so that nobody else makes the first user. It stands in the log of a start."""
 
+import hmac
 import secrets
 
 from sqlalchemy.engine import Connection
@@ -23,6 +24,15 @@ def waiting(connection: Connection) -> str:
     return keyvalue.recall(connection, NAME) or ""
 
 
+def take(connection: Connection, code: str) -> bool:
+    """Use the code, as somebody typed it; it holds once, also for two at the same moment in two processes."""
+    known = keyvalue.recall_locked(connection, NAME)
+    if not known or not hmac.compare_digest(spelled(code), known):
+        return False
+    keyvalue.note(connection, NAME, "")
+    return True
+
+
 def shown(code: str) -> str:
     """The code as people read it: ABCD-EFGH."""
     return f"{code[: LENGTH // 2]}-{code[LENGTH // 2 :]}"
@@ -31,8 +41,3 @@ def shown(code: str) -> str:
 def spelled(text: str) -> str:
     """What somebody typed, as it would be stored."""
     return "".join(char for char in text.upper() if char in ALPHABET)
-
-
-def forget(connection: Connection) -> None:
-    """There is a user: the code opens nothing any more."""
-    keyvalue.note(connection, NAME, "")

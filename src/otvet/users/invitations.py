@@ -1,6 +1,8 @@
 """Invitations: a link that lets one person make a user. The only file that writes the table ``invitations``."""
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -37,6 +39,33 @@ def role_of(connection: Connection, token: str, now: datetime) -> Role | None:
     query = sa.select(invitations.c.role).where(invitations.c.token == hash_of(token), invitations.c.expires_at > now)
     role = connection.scalar(query)
     return None if role is None else Role(role)
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """One row of ``invitations``, without what stands in the link."""
+
+    id: int
+    role: Role
+    invited_by: str
+    expires_at: datetime
+
+
+def listed(connection: Connection, now: datetime) -> Sequence[Invitation]:
+    """Those that nobody has used, the newest first."""
+    columns = (invitations.c.id, invitations.c.role, invitations.c.invited_by, invitations.c.expires_at)
+    query = sa.select(*columns).where(invitations.c.expires_at > now).order_by(invitations.c.id.desc())
+    return [Invitation(row.id, Role(row.role), row.invited_by, row.expires_at) for row in connection.execute(query)]
+
+
+def withdraw(connection: Connection, invitation_id: int) -> bool:
+    """Make a link worthless."""
+    return connection.execute(invitations.delete().where(invitations.c.id == invitation_id)).rowcount == 1
+
+
+def withdraw_all_of(connection: Connection, name: str) -> None:
+    """Make the links of a user worthless, who may not invite any more."""
+    connection.execute(invitations.delete().where(invitations.c.invited_by == name))
 
 
 def use(connection: Connection, token: str, now: datetime) -> Role | None:

@@ -59,11 +59,12 @@ def begin(connection: Connection, user_id: int, address: str, browser: str, now:
     row = {"token": hash_of(token), "user_id": user_id, "csrf": secrets.token_urlsafe(24)}
     row |= {"address": address[:100], "browser": browser[:200]}
     connection.execute(sessions.insert().values(**row, created_at=now, seen_at=now))
-    connection.execute(sessions.delete().where(~_alive(now)))
+    connection.execute(sessions.delete().where(~alive(now)))
     return token
 
 
-def _alive(now: datetime) -> sa.ColumnElement[bool]:
+def alive(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a session has not ended, as a condition."""
     return sa.and_(sessions.c.seen_at > now - IDLE, sessions.c.created_at > now - LONGEST)
 
 
@@ -72,7 +73,7 @@ _SELECTED = sa.select(sessions, users.c.name, users.c.role, users.c.shortcuts, u
 
 def find(connection: Connection, token: str, now: datetime) -> Session | None:
     """The living session of a cookie's token, of a user who is not shut out."""
-    query = _SELECTED.where(sessions.c.token == hash_of(token), _alive(now), users.c.disabled_at.is_(None))
+    query = _SELECTED.where(sessions.c.token == hash_of(token), alive(now), users.c.disabled_at.is_(None))
     row = connection.execute(query).one_or_none()
     return None if row is None else _session(row)
 
@@ -89,13 +90,18 @@ def seen(connection: Connection, session_id: int, now: datetime) -> None:
 
 def of_user(connection: Connection, user_id: int, now: datetime) -> Sequence[Session]:
     """A user's living sessions, the last used first."""
-    query = _SELECTED.where(sessions.c.user_id == user_id, _alive(now)).order_by(sessions.c.seen_at.desc())
+    query = _SELECTED.where(sessions.c.user_id == user_id, alive(now)).order_by(sessions.c.seen_at.desc())
     return [_session(row) for row in connection.execute(query)]
 
 
 def end(connection: Connection, session_id: int, user_id: int) -> None:
     """Sign one browser of a user out."""
     connection.execute(sessions.delete().where(sessions.c.id == session_id, sessions.c.user_id == user_id))
+
+
+def end_of(connection: Connection, token: str) -> None:
+    """End the session of a cookie's token, if there is one."""
+    connection.execute(sessions.delete().where(sessions.c.token == hash_of(token)))
 
 
 def end_all(connection: Connection, user_id: int, but: int | None = None) -> None:

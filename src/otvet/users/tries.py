@@ -1,5 +1,12 @@
-"""Failed sign-ins, by name and by address: after a few, the next try has to wait. Writes ``failed_sign_ins``."""
+"""Failed sign-ins: after a few, the next try has to wait. Writes ``failed_sign_ins``.
 
+They are counted by name from one address, so that a stranger's tries do not shut the user of that name out; by address,
+against one who tries many names; and by name from everywhere, against one who has many addresses.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -7,12 +14,8 @@ from sqlalchemy.engine import Connection
 
 from otvet.storage.engines import UtcDateTime, insert, metadata
 
-FREE = 5
-"""Tries without a wait, by name; behind one address there may be an office, which has FREE_OF_ADDRESS."""
-
-FREE_OF_ADDRESS = 20
-LONGEST_WAIT = timedelta(minutes=15)
 FORGOTTEN = timedelta(hours=1)
+SITE = 64  # the bits of an IPv6 address that one customer of a provider cannot change
 
 failed_sign_ins = sa.Table(
     "failed_sign_ins",
@@ -23,19 +26,41 @@ failed_sign_ins = sa.Table(
 )
 
 
-def keys(name: str, address: str) -> dict[str, int]:
-    """What a try is counted by, and how many tries are free."""
-    return {f"name {' '.join(name.split()).casefold()[:60]}": FREE, f"address {address}": FREE_OF_ADDRESS}
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """What a try is counted by, how many are free of a wait, and the longest wait."""
+
+    key: str
+    free: int
+    longest: timedelta
+
+
+def _counts(name: str, address: str) -> Iterator[_Count]:
+    name, address = " ".join(name.split()).casefold()[:60], _site(address)
+    yield _Count(f"name {name} from {address}", 5, timedelta(minutes=15))
+    yield _Count(f"address {address}", 20, timedelta(minutes=15))  # an office may share an address
+    yield _Count(f"name {name}", 50, timedelta(minutes=1))  # short: this wait is the true user's too
+
+
+def _site(address: str) -> str:
+    """The address; of IPv6 the part that stands for one place."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:60]
+    if parsed.version == 4:
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, SITE), strict=False))
 
 
 def wait(connection: Connection, name: str, address: str, now: datetime) -> timedelta:
     """How long the next try has to wait: 1 s after the last free one, then twice as long each time."""
     longest = timedelta(0)
-    for key, free in keys(name, address).items():
-        row = connection.execute(sa.select(failed_sign_ins).where(failed_sign_ins.c.key == key)).one_or_none()
-        if row is None or row.failures < free or now - row.last_at > FORGOTTEN:
+    for count in _counts(name, address):
+        row = connection.execute(sa.select(failed_sign_ins).where(failed_sign_ins.c.key == count.key)).one_or_none()
+        if row is None or row.failures < count.free or now - row.last_at > FORGOTTEN:
             continue
-        pause = min(timedelta(seconds=2 ** min(row.failures - free, 20)), LONGEST_WAIT)
+        pause = min(timedelta(seconds=2 ** min(row.failures - count.free, 20)), count.longest)
         longest = max(longest, row.last_at + pause - now)
     return longest
 
@@ -43,12 +68,24 @@ def wait(connection: Connection, name: str, address: str, now: datetime) -> time
 def failed(connection: Connection, name: str, address: str, now: datetime) -> None:
     """Count a failed try, before the password is looked at, so that many at once are counted too."""
     connection.execute(failed_sign_ins.delete().where(failed_sign_ins.c.last_at < now - FORGOTTEN))
-    for key in keys(name, address):
-        new = insert(connection.dialect.name, failed_sign_ins).values(key=key, failures=1, last_at=now)
+    for count in _counts(name, address):
+        new = insert(connection.dialect.name, failed_sign_ins).values(key=count.key, failures=1, last_at=now)
         more = {"failures": failed_sign_ins.c.failures + 1, "last_at": now}
         connection.execute(new.on_conflict_do_update(index_elements=["key"], set_=more))
 
 
 def succeeded(connection: Connection, name: str, address: str) -> None:
-    """The password was right: the count begins anew."""
-    connection.execute(failed_sign_ins.delete().where(failed_sign_ins.c.key.in_(keys(name, address))))
+    """The password was right: this name begins anew here. Elsewhere only this try is taken back, not a stranger's."""
+    here, *others = _counts(name, address)
+    connection.execute(failed_sign_ins.delete().where(failed_sign_ins.c.key == here.key))
+    less = failed_sign_ins.update().where(failed_sign_ins.c.key.in_([other.key for other in others]))
+    connection.execute(less.values(failures=failed_sign_ins.c.failures - 1))
+
+
+def forget(connection: Connection, name: str) -> None:
+    """Forget all tries at a name."""
+    known = f"name {' '.join(name.split()).casefold()[:60]}"
+    of_name = sa.or_(
+        failed_sign_ins.c.key == known, failed_sign_ins.c.key.startswith(f"{known} from ", autoescape=True)
+    )
+    connection.execute(failed_sign_ins.delete().where(of_name))

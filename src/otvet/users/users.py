@@ -21,7 +21,7 @@ LONGEST_NAME = 60
 
 NAME_TAKEN = N_("there is a user {name} already")
 NAME_ODD = N_("a name has 1 to 60 characters")
-PASSWORD_SHORT = N_("a password has at least 8 characters")
+PASSWORD_ODD = N_("a password has 8 to 200 characters")
 
 users = sa.Table(
     "users",
@@ -72,23 +72,29 @@ def _user(row: Any) -> User:
 
 
 def hashed(password: str) -> str:
-    """The password as it is stored; takes 50 ms, so not on the event loop. Raises UsageError if it is too short."""
+    """The password as it is stored; takes 50 ms, so not on the event loop. Raises UsageError by its length."""
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise UsageError(_(PASSWORD_SHORT))
+        raise UsageError(_(PASSWORD_ODD))
     return _HASHER.hash(password)
 
 
 def fits(stored: str | None, password: str) -> bool:
     """Whether a password is the stored one; as slow for a user who does not exist."""
     try:
-        return _HASHER.verify(stored or _NOBODY, password[:LONGEST_PASSWORD]) and stored is not None
+        good = _HASHER.verify(stored or _NOBODY, password[:LONGEST_PASSWORD])
     except (VerificationError, InvalidHashError):
         return False
+    return good and stored is not None and len(password) <= LONGEST_PASSWORD
+
+
+def spelled(name: str) -> str:
+    """A name as it is kept: without blanks around it or doubled."""
+    return " ".join(name.split())
 
 
 def add(connection: Connection, name: str, password_hash: str, role: Role, now: datetime) -> int:
     """A new user's id. Raises UsageError if the name is taken or odd."""
-    name = " ".join(name.split())
+    name = spelled(name)
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
         raise UsageError(_(NAME_ODD))
     row = {"name": name, "known_as": name.casefold(), "password": password_hash, "role": role, "created_at": now}
@@ -101,7 +107,7 @@ def add(connection: Connection, name: str, password_hash: str, role: Role, now: 
 
 def password_of(connection: Connection, name: str) -> tuple[User, str] | None:
     """The user of that name, who is not disabled, and the stored password."""
-    known_as = " ".join(name.split()).casefold()
+    known_as = spelled(name).casefold()
     query = sa.select(*_COLUMNS, users.c.password).where(users.c.known_as == known_as, users.c.disabled_at.is_(None))
     row = connection.execute(query).one_or_none()
     return None if row is None else (_user(row), row.password)
@@ -110,6 +116,13 @@ def password_of(connection: Connection, name: str) -> tuple[User, str] | None:
 def get(connection: Connection, user_id: int) -> User | None:
     """The user, disabled or not."""
     row = connection.execute(sa.select(*_COLUMNS).where(users.c.id == user_id)).one_or_none()
+    return None if row is None else _user(row)
+
+
+def named(connection: Connection, name: str) -> User | None:
+    """The user of that name, disabled or not."""
+    query = sa.select(*_COLUMNS).where(users.c.known_as == spelled(name).casefold())
+    row = connection.execute(query).one_or_none()
     return None if row is None else _user(row)
 
 

@@ -1,37 +1,36 @@
-"""The JSON API: numbers, conversations, messages, turns; and the probes: is the service alive, is it ready."""
+"""What the JSON API reads: numbers, conversations, messages, turns. And the probes: is it alive, is it ready."""
 
 import asyncio
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
 
 from otvet import __version__
 from otvet.account import health
-from otvet.app import manus
 from otvet.app.service import Service
-from otvet.conversations.conversation import set_mode
 from otvet.conversations.messages import of_lead
-from otvet.conversations.pauses import pause_end, paused_until, set_pause
+from otvet.conversations.pauses import paused_until
 from otvet.conversations.tables import FOR_GOOD, clients, conversations, messages
-from otvet.errors import StorageError, UsageError
+from otvet.errors import StorageError
 from otvet.i18n import _
 from otvet.intake.quarantine import quarantined
-from otvet.staff import erasure, gaps, stats, worklist
+from otvet.staff import gaps, stats, worklist
 from otvet.storage import keyvalue, outages
-from otvet.turns import attempts, drafts, handoffs, staff
+from otvet.turns import attempts
 from otvet.turns import turn as turn_
 from otvet.turns.reasons import reason, why_left
 from otvet.turns.turn import State, Turn, turns
+from otvet.users.api_tokens import Scope
 from otvet.web import metrics
-from otvet.web.access import require_access
+from otvet.web.access import needs
 
 probes = APIRouter(tags=["probes"])
-api = APIRouter(tags=["api"], dependencies=[Depends(require_access)])
+api = APIRouter(tags=["api"], dependencies=[Depends(needs(Scope.READ))])
 
 PageSize = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[int, Query(ge=0)]
@@ -164,55 +163,6 @@ async def list_messages(request: Request, lead_id: int, limit: PageSize = 50, be
     return result
 
 
-@api.post("/api/conversations/{lead_id}/pause")
-async def pause(request: Request, lead_id: int, minutes: float | None = None) -> dict[str, Any]:
-    """Leave a deal to staff: for ``minutes``, or until it is resumed."""
-    service = request.app.state.service
-    now = service.clock.now()
-    try:
-        until = pause_end(now, minutes)
-    except UsageError as error:
-        raise HTTPException(422, str(error)) from error
-    if not await service.database.write(lambda connection: set_pause(connection, lead_id, until)):
-        raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
-    return {"lead_id": lead_id, **_pause(until, now)}
-
-
-@api.post("/api/conversations/{lead_id}/resume")
-async def resume(request: Request, lead_id: int) -> dict[str, Any]:
-    """Let the assistant answer in a deal again."""
-    if not await request.app.state.service.database.write(lambda connection: set_pause(connection, lead_id, None)):
-        raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
-    return {"lead_id": lead_id, "paused": False}
-
-
-@api.delete("/api/clients")
-async def forget(request: Request, lead_id: int | None = None, contact_id: int | None = None) -> dict[str, Any]:
-    """Erase a client, named by a deal or by amoCRM's contact. ``tasks_left``: tasks that Manus did not delete."""
-    if (lead_id is None) == (contact_id is None):
-        raise HTTPException(422, _("give either lead_id or contact_id"))
-    service: Service = request.app.state.service
-    api = manus.api_of(service.settings, service.http)
-    erased = await erasure.forget(service.database, service.clock, api, lead_id=lead_id, contact_id=contact_id)
-    if erased is None:
-        raise HTTPException(404, _("nothing is known of this client"))
-    return {
-        "conversations": erased.conversations,
-        "messages": erased.messages,
-        "replies": erased.replies,
-        "quarantined": erased.quarantined,
-        "tasks_left": erased.tasks_left,
-    }
-
-
-@api.post("/api/conversations/{lead_id}/mode")
-async def mode(request: Request, lead_id: int, mode: Literal["auto", "draft", "off"] | None = None) -> dict[str, Any]:
-    """Set the assistant's mode in a deal; without ``mode``, the mode of the settings holds."""
-    if not await request.app.state.service.database.write(lambda connection: set_mode(connection, lead_id, mode)):
-        raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
-    return {"lead_id": lead_id, "mode": mode}
-
-
 @api.get("/api/turns")
 async def list_turns(
     request: Request, state: str | None = None, limit: PageSize = 50, before: Cursor = 0
@@ -273,59 +223,7 @@ async def knowledge_gaps(
     return {"gaps": [_gap(one) for one in found]}
 
 
-@api.post("/api/turns/{turn_id}/retry")
-async def retry(request: Request, turn_id: int) -> dict[str, Any]:
-    """Answer a turn that ended without a reply. A reply that may have been sent is looked for in amoCRM first."""
-    service = request.app.state.service
-    now = service.clock.now()
-    connected = service.settings.amocrm_connected
-    why_not = await service.database.read(lambda connection: staff.still_kept(connection, turn_id, connected=connected))
-    if why_not is not None:
-        raise HTTPException(409, why_not)
-    answers = await service.database.write(lambda connection: staff.retry(connection, turn_id, now))
-    if answers is None:
-        raise HTTPException(409, _("the question {turn} cannot be tried again").format(turn=turn_id))
-    service.worker.put([answers])
-    return {"turn_id": answers, "state": "under way"}  # another turn if the client has written on meanwhile
-
-
-@api.post("/api/turns/{turn_id}/done")
-async def done(request: Request, turn_id: int) -> dict[str, Any]:
-    """Take a question off the list of those that need a person: a person has seen to it."""
-    service = request.app.state.service
-    now = service.clock.now()
-    if not await service.database.write(lambda connection: handoffs.mark_done(connection, turn_id, now)):
-        raise HTTPException(409, _("the question {turn} is not on the list").format(turn=turn_id))
-    return {"turn_id": turn_id, "state": "done"}
-
-
-@api.post("/api/turns/{turn_id}/approve")
-async def approve(
-    request: Request, turn_id: int, text: Annotated[str | None, Body(embed=True, min_length=1)] = None
-) -> dict[str, Any]:
-    """Send a draft to the client. ``text``: sent in place of the draft's text."""
-    service = request.app.state.service
-    if text is not None and not text.strip():
-        raise HTTPException(422, _("the text is empty"))
-    why_not = await service.database.write(lambda connection: drafts.approve(connection, turn_id, text))
-    if why_not is not None:
-        raise HTTPException(409, why_not)
-    service.worker.put([turn_id])
-    return {"turn_id": turn_id, "state": "under way"}
-
-
-@api.post("/api/turns/{turn_id}/reject")
-async def reject(request: Request, turn_id: int) -> dict[str, Any]:
-    """Drop a draft; nothing is sent."""
-    service = request.app.state.service
-    now = service.clock.now()
-    why_not = await service.database.write(lambda connection: drafts.reject(connection, turn_id, now))
-    if why_not is not None:
-        raise HTTPException(409, why_not)
-    return {"turn_id": turn_id, "state": State.CANCELLED}
-
-
-def _pause(until: datetime | None, now: datetime) -> dict[str, Any]:
+def pause_shown(until: datetime | None, now: datetime) -> dict[str, Any]:
     """paused_until: a moment, UNTIL_RESUMED, or None without a pause."""
     paused = until is not None and until > now
     shown = None if until is None or not paused else UNTIL_RESUMED if until == FOR_GOOD else until.isoformat()
@@ -387,7 +285,7 @@ def _conversation(row: Row[Any], pause: tuple[datetime, str] | None, now: dateti
         "lead_id": row.amocrm_lead_id,
         "status": row.status,
         "last_activity": row.last_activity.isoformat(),
-        **_pause(until, now),
+        **pause_shown(until, now),
         "paused_by": by,
         "mode": row.mode,
         "messages": row.messages,

@@ -12,6 +12,7 @@ from otvet.app.service import Service
 from otvet.settings import old_names
 from otvet.settings.settings import WEBHOOK_PATH
 from otvet.web.api import api, probes
+from otvet.web.changes import changes
 from otvet.web.oauth import ConsentPage
 from otvet.web.pages import application as pages
 from otvet.web.webhook import Webhook
@@ -31,10 +32,13 @@ def create(service: Service) -> ASGIApp:
             await service.stop()
 
     # The interactive API pages load scripts from elsewhere; the schema alone is served.
-    app = FastAPI(title="Otvet", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Otvet", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.state.service = service
     app.include_router(probes)
     app.include_router(api)
+    app.include_router(changes)
     app.add_route(consents.PATH, ConsentPage(service.consenting).take, methods=["GET"])
     settings = service.settings
     if settings.amocrm_client_secret and settings.amocrm_base_url:

@@ -11,7 +11,21 @@ from starlette.types import Scope
 from otvet.app.service import Service
 from otvet.errors import StorageError
 from otvet.i18n import N_, _
-from otvet.web.pages import chat, entrance, health, inbox, knowledge, notices, numbers, people, settings, trial
+from otvet.web.pages import (
+    audit,
+    chat,
+    entrance,
+    health,
+    inbox,
+    knowledge,
+    me,
+    notices,
+    numbers,
+    people,
+    settings,
+    tokens,
+    trial,
+)
 from otvet.web.pages.rendering import STATIC, asset, page
 from otvet.web.pages.signed import GoTo, Refused, session_of
 
@@ -32,10 +46,12 @@ class Assets(StaticFiles):
 
 def create(service: Service) -> FastAPI:
     """Make the pages."""
-    pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    # A redirect to the address without a slash would name the host of the request, which a proxy may have changed.
+    pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     pages.state.service = service
     pages.mount("/static", Assets(directory=STATIC), name="static")
-    for part in (entrance, inbox, chat, knowledge, trial, numbers, health, settings, people, notices):
+    own_part = (people, tokens, audit, me)
+    for part in (entrance, inbox, chat, knowledge, trial, numbers, health, settings, notices, *own_part):
         pages.include_router(part.router)
     pages.add_route("/manifest.webmanifest", _manifest, methods=["GET"])
     pages.add_exception_handler(GoTo, _go)

@@ -71,6 +71,22 @@ def link(address: str) -> str | None:
     return address if parts.scheme in ("http", "https") and parts.netloc else None
 
 
+def inside(address: str | None) -> str:
+    """An address of our own pages, without a host; the first page for anything that could lead elsewhere."""
+    if not address or address[0] != "/" or address[1:2] in ("/", "\\") or not address.isprintable():
+        return "/"
+    return address
+
+
+def back_to(address: str) -> str:
+    """The page of ours that a browser came from, by its Referer, whichever host that names."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "/"
+    return inside(parts.path + (f"?{parts.query}" if parts.query else ""))
+
+
 def duration(span: timedelta) -> str:
     """How long, in one unit: "4 min", "3 h", "2 d"."""
     minutes = int(span.total_seconds() // 60)
@@ -107,7 +123,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.install_gettext_translations(translations(interface_language()), newstyle=True)  # type: ignore[attr-defined]
-    made.filters.update(plain=plain, duration=duration, paragraphs=paragraphs, link=link, reason=reason)
+    made.filters.update(
+        plain=plain, duration=duration, paragraphs=paragraphs, link=link, reason=reason, back_to=back_to
+    )
     made.globals.update(
         asset=asset,
         icon=icon,

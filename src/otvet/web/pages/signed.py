@@ -1,9 +1,12 @@
 """Who is signed in, what that user may do, and whether a change was really asked for on one of our own pages."""
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any
+from ipaddress import ip_address, ip_network
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Request
@@ -18,6 +21,12 @@ from otvet.users.users import Role, User
 COOKIE = "otvet_session"
 SIGN_IN, SET_UP = "/sign-in", "/set-up"
 FORM_FIELD = "csrf"
+# Where a proxy in front of Otvet may stand: on this machine, or in a network that does not belong to the internet.
+NEAR = tuple(map(ip_network, ("127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
+
+Result = TypeVar("Result")
+
+_HASHING = ThreadPoolExecutor(2, thread_name_prefix="passwords")  # each takes 64 MiB and a processor for 50 ms
 
 NOT_ALLOWED = N_("your role does not allow this; ask an owner")
 FOREIGN = N_("this was not sent from a page of Otvet, or the page is old: open it anew and try again")
@@ -61,7 +70,7 @@ class Who:
     def text(self, name: str) -> str:
         """A field of the form."""
         value = self.form.get(name, "")
-        return value if isinstance(value, str) else ""
+        return value.replace("\0", "") if isinstance(value, str) else ""  # which PostgreSQL cannot store
 
 
 def service_of(request: Request) -> Service:
@@ -70,7 +79,19 @@ def service_of(request: Request) -> Service:
 
 
 def address_of(request: Request) -> str:
-    return request.client.host if request.client else ""
+    """The browser's address. A proxy in front, on this machine or in its network, names it as the last one."""
+    peer = request.client.host if request.client else ""
+    named = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    try:
+        near = any(ip_address(peer) in network for network in NEAR)
+        return str(ip_address(named)) if near else peer
+    except ValueError:
+        return peer
+
+
+async def hashing(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Hash or compare a password beside the event loop; many at once wait for each other."""
+    return await asyncio.get_running_loop().run_in_executor(_HASHING, function, *arguments)
 
 
 async def session_of(request: Request) -> Session | None:
@@ -91,9 +112,43 @@ def from_our_page(request: Request) -> bool:
     origin = request.headers.get("origin")
     if origin is None or origin == "null":
         return request.headers.get("sec-fetch-site") == "same-origin"
-    public = service_of(request).settings.public_url
-    hosts = {request.headers.get("host", ""), urlsplit(public).netloc if public else ""} - {""}
-    return urlsplit(origin).netloc in hosts
+    given, public = _origin(origin), _origin(service_of(request).settings.public_url or "")
+    if given is None:
+        return False
+    if public is not None and given.place == public.place:
+        return given.scheme == public.scheme
+    return given.place == _place(request.headers.get("host", ""), given.scheme)
+
+
+def behind_tls(request: Request) -> bool:
+    """Whether the browser that sent a form speaks TLS, with us or with a proxy in front: its Origin says it."""
+    origin = request.headers.get("origin", "null")
+    address = service_of(request).settings.public_url or "" if origin == "null" else origin
+    return request.url.scheme == "https" or address.startswith("https://")
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    scheme: str
+    place: tuple[str, int]
+
+
+def _origin(address: str) -> _Origin | None:
+    """Where an address of http or https leads to; None if it is none."""
+    scheme, separator, rest = address.partition("://")
+    place = _place(rest.partition("/")[0], scheme) if separator else None
+    return _Origin(scheme, place) if place else None
+
+
+def _place(host: str, scheme: str) -> tuple[str, int] | None:
+    """(host, port)."""
+    try:
+        parts = urlsplit(f"//{host}")
+        port = parts.port or {"http": 80, "https": 443}[scheme]
+    except (ValueError, KeyError):
+        return None
+    plain = parts.hostname and parts.username is None and not (parts.path or parts.query or parts.fragment)
+    return (parts.hostname, port) if plain and parts.hostname else None
 
 
 def needs(role: Role) -> Callable[[Request], Awaitable[Who]]:
@@ -107,9 +162,11 @@ def needs(role: Role) -> Callable[[Request], Awaitable[Who]]:
             raise Refused(403, _(NOT_ALLOWED))
         if request.method in ("GET", "HEAD"):
             return Who(session, FormData())
+        if not from_our_page(request):
+            raise Refused(403, _(FOREIGN))
         form = await request.form()
         given = form.get(FORM_FIELD)
-        if not from_our_page(request) or not isinstance(given, str) or not hmac.compare_digest(given, session.csrf):
+        if not isinstance(given, str) or not hmac.compare_digest(given.encode(), session.csrf.encode()):
             raise Refused(403, _(FOREIGN))
         return Who(session, form)
 
@@ -135,12 +192,4 @@ async def change(
 ) -> Any:
     """Run a change in a transaction that also notes who made it; not noted if it returns None, False or a sentence."""
     service = service_of(request)
-    now = service.clock.now()
-
-    def run(connection: Any) -> Any:
-        result = function(connection)
-        if result is not None and result is not False and not isinstance(result, str):
-            audit.note(connection, who.user.name, did, what, now, **details)
-        return result
-
-    return await service.database.write(run)
+    return await service.database.write(audit.noted(who.user.name, did, what, service.clock.now(), function, **details))
