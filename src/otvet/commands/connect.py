@@ -29,7 +29,7 @@ from otvet.errors import UsageError
 from otvet.i18n import N_, _
 from otvet.schema import upgrade
 from otvet.settings import env_file
-from otvet.settings.loading import load_settings
+from otvet.settings.loading import given_of, load_settings
 from otvet.settings.settings import Settings
 from otvet.settings.working_hours import zone_of
 from otvet.staff import wording
@@ -196,7 +196,7 @@ class Dialogue:
     def _learn(self, **values: str) -> None:
         """Take over and check settings as if they stood in ``.env``."""
         self._learnt |= values
-        self._settings = load_settings(**{**_given(self._settings), **self._learnt})
+        self._settings = load_settings(**{**given_of(self._settings), **self._learnt})
 
     # What is done
 
@@ -327,8 +327,3 @@ def _token(given: str) -> str:
     if not (token.isascii() and token.isprintable() and " " not in token):
         raise UsageError(_("this is no token: it is one long line of Latin letters, digits and dots"), exit_code=2)
     return token
-
-
-def _given(settings: Settings) -> dict[str, object]:
-    """The settings that are set, to be checked again together with new ones."""
-    return {name: getattr(settings, name) for name in settings.model_fields_set}
