@@ -24,7 +24,7 @@ from otvet.settings.loading import Unusable, given_of, load_settings
 from otvet.settings.settings import Settings
 from otvet.storage.database import Database
 from otvet.users import kept_settings
-from otvet.users.kept_settings import Kept
+from otvet.users.kept_settings import Kept, Switch
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,10 @@ class InForce:
     def is_fixed(self, name: str) -> bool:
         """Whether the environment or ``.env`` sets it, so that the pages cannot."""
         return name in self.given.model_fields_set
+
+    def mode(self, switch: Switch) -> str:
+        """The mode in deals that have none of their own; as ``policy.mode_of`` has it."""
+        return (None if self.is_fixed(kept_settings.MODE) else switch.mode) or self.given.mode
 
 
 def load() -> Settings:

@@ -30,15 +30,14 @@ def delivery_options(settings: Settings) -> DeliveryOptions:
     )
 
 
-def answer_policy(settings: Settings, *, mode_is_fixed: bool = False) -> Policy:
-    """Which questions the assistant answers, and when. mode_is_fixed: the pages cannot change the mode."""
+def answer_policy(settings: Settings) -> Policy:
+    """Which questions the assistant answers, and when."""
     return Policy(
         quiet=timedelta(seconds=settings.quiet_seconds),
         quiet_max=timedelta(seconds=settings.quiet_max_seconds),
         stale=timedelta(minutes=settings.stale_minutes),
         replies_a_day=settings.replies_a_day,
         mode=settings.mode,
-        mode_is_fixed=mode_is_fixed,
         hours=working_hours.read(settings.working_hours, working_hours.zone_of(settings.timezone)),
         answers_out_of_hours=settings.out_of_hours == AS_ALWAYS,
         hours_text="" if settings.out_of_hours in (AS_ALWAYS, SILENT) else settings.out_of_hours,

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from ssl import SSLContext
@@ -81,7 +81,9 @@ def parts(found: InForce, clock: Clock, database: Database, lock: IO[bytes] | No
     """The service with these settings, around a database that is ready."""
     settings = found.settings
     model = models.from_settings(settings, clock)
-    options, policy = delivery_options(settings), answer_policy(settings, mode_is_fixed=found.is_fixed("mode"))
+    options, policy = delivery_options(settings), answer_policy(settings)
+    # The mode kept on the pages is read at every decision.
+    policy = replace(policy, mode=found.given.mode, mode_is_fixed=found.is_fixed("mode"))
     name, secret = _name_and_secret(settings, database)
     certificates = httpx2.create_ssl_context()  # reads the certificates once for both clients
     http, amocrm_http = _http(certificates, CONNECTIONS), _http(certificates, AMOCRM_CONNECTIONS)
