@@ -31,7 +31,6 @@ class Changing:
     def __init__(self, service: Service, renewed: Callable[[], None]) -> None:
         self._service = service
         self._renewed = renewed
-        self._revision = ""  # so that the first look compares, whatever was changed since the start
         self._at_work = True
         self._task: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="pages")
@@ -67,12 +66,12 @@ class Changing:
     async def _look(self) -> None:
         database = self._service.database
         revision = await database.read(kept_settings.revision)
-        if revision == self._revision:
+        if revision == self._service.revision:  # which is empty at first, so that the first look compares
             return
         given = in_force.anew(self._service.in_force.given)
         found = await database.read(lambda connection: in_force.read(connection, given))
         await self._take_up(found)
-        self._revision = revision
+        self._service.revision = revision
 
     async def _take_up(self, found: InForce) -> None:
         service = self._service

@@ -56,6 +56,7 @@ class Service:
     """A running Otvet; ``start`` and ``stop`` it on one event loop.
 
     me: the name of this process among all; another one with every set of parts.
+    revision: of the kept settings, as taken up. jobs: what the pages have begun; it outlives a change of settings.
     settings_changed: set by who changed settings, so that nobody waits for the next look at them.
     """
 
@@ -85,6 +86,8 @@ class Service:
     voice: Voice | None
     pulse: Pulse
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    revision: str = ""
+    jobs: "set[asyncio.Task[None]]" = field(default_factory=set)
     settings_changed: asyncio.Event = field(default_factory=asyncio.Event)
     told_to_stop_at: float | None = None  # by the monotonic clock; none: when stop() is called
 
@@ -127,6 +130,9 @@ class Service:
 
     async def stop(self) -> None:
         self.pulse.end()
+        for job in self.jobs:
+            job.cancel()
+        await asyncio.gather(*self.jobs, return_exceptions=True)
         await self.stop_work()
         await self.database.stop()
         await self.close_calls()
@@ -161,7 +167,7 @@ class Service:
 
     def take_over(self, other: "Service") -> None:
         """Be the other one from now on. Whoever has this object sees the parts that work."""
-        kept = ("pulse", "settings_changed", "told_to_stop_at")
+        kept = ("pulse", "revision", "jobs", "settings_changed", "told_to_stop_at")
         self.__dict__.update({name: value for name, value in other.__dict__.items() if name not in kept})
 
     def _arrive(self, connection: Connection) -> None:

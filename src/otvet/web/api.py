@@ -60,6 +60,7 @@ async def ready(request: Request) -> JSONResponse:
             details["amocrm"] = await _amocrm(
                 service
             )  # in an outage the service stays ready: messages are stored, replies wait
+            details["settings"] = service.revision
             details["quarantined"] = await service.database.read(quarantined)
             if service.watch:
                 details["amocrm_watch"] = await service.database.read(_watched)
