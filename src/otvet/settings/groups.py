@@ -95,6 +95,25 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 }
 """What the values of some settings are called; others are called what they are."""
 
+RARE = frozenset(
+    (
+        "reply_budget_seconds",
+        "openai_client",
+        "openai_budget_seconds",
+        "openai_max_tokens",
+        "openai_headers",
+        "openai_extra",
+        "openai_proxy",
+        "transcribe_base_url",
+        "transcribe_api_key",
+        "transcribe_model",
+        "widget_show",
+        "arrival_minutes",
+        "silence_hours",
+    )
+)
+"""Settings that most companies never touch: they stand folded away."""
+
 LONG = frozenset(("out_of_hours", "person_phrases", "answer_only", "answer_except", "context_fields", "openai_extra"))
 """Settings that take more than a line."""
 

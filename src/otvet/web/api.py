@@ -7,8 +7,11 @@ from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Response
+from fastapi.routing import APIRoute
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
+from starlette.routing import Match
+from starlette.types import Scope
 
 from otvet import __version__
 from otvet.account import health
@@ -40,10 +43,20 @@ UNTIL_RESUMED = "until it is resumed"
 READY_SECONDS = 2.0  # a slower database cannot store deliveries in time either
 
 
-@probes.get("/health")
+class ForMachines(APIRoute):
+    """A route that a browser's page does not take: there the page of the same address is meant."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        return (Match.NONE, {}) if b"text/html" in headers.get(b"accept", b"") else super().matches(scope)
+
+
 async def alive() -> dict[str, str]:
     """Whether the process is alive."""
     return {"status": "ok", "version": __version__}
+
+
+probes.add_api_route("/health", alive, methods=["GET"], route_class_override=ForMachines)
 
 
 @probes.get("/ready")

@@ -11,7 +11,7 @@ from otvet.app import in_force
 from otvet.app.in_force import InForce
 from otvet.errors import SettingsError
 from otvet.i18n import N_, _
-from otvet.settings.groups import CHOICES, GROUPS, LABELS, LONG, SECRET, TITLES, is_switch, values_of, written
+from otvet.settings.groups import CHOICES, GROUPS, LABELS, LONG, RARE, SECRET, TITLES, is_switch, values_of, written
 from otvet.settings.loading import Unusable
 from otvet.settings.settings import PREFIX, Settings
 from otvet.users import kept_settings
@@ -86,7 +86,7 @@ async def _page(
         key: (_(TITLES[key]), [field_of(found, name, typed, wrong) for name in names]) for key, names in GROUPS.items()
     }
     contradiction = wrong.get("", "")
-    return page(request, "settings.html", status, who=who, groups=groups, contradiction=contradiction)
+    return page(request, "settings.html", status, who=who, groups=groups, contradiction=contradiction, rare=RARE)
 
 
 async def look(request: Request) -> InForce:
