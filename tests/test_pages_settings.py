@@ -52,11 +52,11 @@ class Signed:
 def of_group(html: str, key: str) -> dict[str, str]:
     """What a browser would send of a group's form as it stands."""
     (form,) = re.findall(rf'<form method="post" action="/settings/group/{key}".*?</form>', html, re.DOTALL)
-    values = dict(re.findall(r'<input id="(\w+)" name="\w+" value="([^"]*)" autocomplete', form))
-    values |= dict(re.findall(r'<textarea id="(\w+)"[^>]*>([^<]*)</textarea>', form))
-    for name, options in re.findall(r'<select id="(\w+)".*?>(.*?)</select>', form, re.DOTALL):
+    values = dict(re.findall(r'<input id="set_\w+" name="(\w+)" value="([^"]*)" autocomplete', form))
+    values |= dict(re.findall(r'<textarea id="set_\w+" name="(\w+)"[^>]*>([^<]*)</textarea>', form))
+    for name, options in re.findall(r'<select id="set_\w+" name="(\w+)".*?>(.*?)</select>', form, re.DOTALL):
         values[name] = re.findall(r'value="([^"]+)" selected', options)[0]
-    values |= dict(re.findall(r'type="checkbox" id="(\w+)" name="\w+" value="(true)" checked', form))
+    values |= dict(re.findall(r'type="checkbox" id="set_\w+" name="(\w+)" value="(true)" checked', form))
     return values
 
 

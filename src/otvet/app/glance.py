@@ -124,7 +124,9 @@ def _queue(service: Service, found: Health, now: datetime) -> Iterator[Step]:
     told = ngettext("{count} question has no reply yet", "{count} questions have no reply yet", found.open).format(
         count=found.open
     )
-    if late:
+    if not found.open:
+        yield Step(name, "good", _("nobody waits for a reply of the assistant"))
+    elif late:
         yield Step(name, "warning", _("{told}, the oldest for more than ten minutes").format(told=told))
     else:
         yield Step(name, "good", told)

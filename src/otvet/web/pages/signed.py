@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from sqlalchemy.engine import Connection
 from starlette.datastructures import FormData
 
+from otvet.app import first_steps
 from otvet.app.service import Service
 from otvet.i18n import N_, _
 from otvet.users import audit, kept_settings, sessions, users
@@ -83,10 +84,11 @@ async def session_of(request: Request) -> Session | None:
     service = service_of(request)
     now = service.clock.now()
 
-    def read(connection: Connection) -> tuple[Session | None, Switch]:
-        return sessions.find(connection, token, now), kept_settings.switch(connection)
+    def read(connection: Connection) -> tuple[Session | None, Switch, bool]:
+        hidden = first_steps.is_hidden(connection)
+        return sessions.find(connection, token, now), kept_settings.switch(connection), hidden
 
-    session, request.state.switch = await service.database.read(read)
+    session, request.state.switch, request.state.first_steps_hidden = await service.database.read(read)
     if session is not None and now - session.seen_at > SEEN_EVERY:
         await service.database.write(lambda connection: sessions.seen(connection, session.id, now))
     return session
