@@ -1,8 +1,11 @@
 """The account connected in the browser, as ``otvet connect`` does it; and what the check-list and health say of it."""
 
+import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -93,19 +96,29 @@ def test_a_consent_is_given_in_the_browser(tmp_path: Path, amo: AmoStandin) -> N
     know_something(tmp_path)
     with otvet(tmp_path) as server:
         add_user(server)
-        client_id = amo.access.add_integration(f"{server.url}/oauth/amocrm", KEY)
+        amo.access.integration("our-integration", KEY, f"{server.url}/oauth/amocrm")
         olga = Signed(server)
         olga.get("/settings/amocrm")
         answer = olga.post(
             "/settings/amocrm/connect",
             amocrm_base_url=amo.url,
             public_url=server.url,
-            amocrm_client_id=client_id,
+            amocrm_client_id="our-integration",
             amocrm_client_secret=KEY,
         )
         assert answer.status_code == 303, answer.text
-        wait_for(lambda: "/oauth?" in olga.get("/settings/amocrm"), "the way to amoCRM's page")
+        ways = wait_for(
+            lambda: re.findall(r'href="([^"]+/oauth\?[^"]+)"', olga.get("/settings/amocrm")), "the way there"
+        )
+        assert stored(server, "SELECT name FROM kept_settings") == []  # nothing is kept before it is known to work
+        consent = httpx2.get(unescape(ways[0]), follow_redirects=True, trust_env=False)
+        assert "amoCRM is connected" in consent.text
+        wait_for(lambda: "subscribed" in olga.get("/settings/amocrm"), "the webhook is subscribed")
+        names = {row[0] for row in stored(server, "SELECT name FROM kept_settings")}
+        assert {"amocrm_base_url", "amocrm_client_id", "amocrm_client_secret"} <= names
         assert KEY not in olga.get("/settings/amocrm")
+        server.deliver(incoming("How much is the delivery?", message_id="m-1", lead_id=LEAD))
+        wait_for(lambda: amo.notes(LEAD), "the reply is in the deal")
 
 
 def test_the_command_beside_a_running_server_takes_effect_by_itself(tmp_path: Path, amo: AmoStandin) -> None:

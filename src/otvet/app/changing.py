@@ -7,7 +7,6 @@ other parts are stopped as at the end of the process, made anew and started, and
 import asyncio
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 
 import structlog
@@ -33,7 +32,6 @@ class Changing:
         self._renewed = renewed
         self._at_work = True
         self._task: asyncio.Task[None] | None = None
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="pages")
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -87,13 +85,11 @@ class Changing:
         if self._at_work:
             self._at_work = False
             await service.stop_work()
-        loop = asyncio.get_running_loop()
-        loop.set_default_executor(self._pool)  # the workflow engine took its own away
         try:
-            new = await loop.run_in_executor(self._pool, lambda: self._make(found))
+            new = await asyncio.to_thread(self._make, found)
         except Exception:
             log.exception("the changed settings cannot be used; those of before hold")
-            new = await loop.run_in_executor(self._pool, lambda: self._make(service.in_force))
+            new = await asyncio.to_thread(self._make, service.in_force)
         await new.start()
         old = copy(service)
         service.take_over(new)
