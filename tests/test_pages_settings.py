@@ -209,3 +209,23 @@ def test_a_stop_holds_for_the_reply_that_is_being_written(
             expect(page.locator("#mode-now")).to_contain_text("Answers by itself")
             server.deliver(incoming("And to Tula?", message_id="m-2", lead_id=LEAD))
             wait_for(lambda: amo.notes(LEAD), "it answers again")
+
+
+def test_another_process_takes_the_change_up_too(tmp_path: Path, prepared_postgres_url: str) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    shared = {"OTVET_DATABASE_URL": prepared_postgres_url, "OTVET_SECRET_KEY": "a key of both processes"}
+    with otvet(folders[0], **shared) as one, otvet(folders[1], **shared) as two:
+        add_user(one)
+        olga = Signed(one)
+        form = of_group(olga.get("/settings"), "says")
+        assert olga.post("/settings/group/says", **form | {"person_phrases": "to the boss"}).status_code == 303
+        known = wait_for(lambda: one.get("/ready")["settings"], "the change is taken up")
+        wait_for(lambda: two.get("/ready")["settings"] == known, "and by the other process")
+        assert of_group(Signed(two).get("/settings"), "says")["person_phrases"] == "to the boss"
+        assert "made anew" in two.log.read_text()
+        assert olga.post("/assistant/stop").status_code == 303
+        two.deliver(incoming("How much is it?", message_id="m-1", lead_id=77))
+        wait_for(lambda: two.get("/api/turns?state=handed")["turns"], "the stop holds in the other process")
+        assert two.get("/api/turns?state=handed")["turns"][0]["reason"]
