@@ -56,7 +56,7 @@ def field_of(found: InForce, name: str, typed: Mapping[str, str], wrong: Mapping
     return Field(
         name,
         _(LABELS[name]),
-        _(Settings.model_fields[name].description or ""),
+        _(str(Settings.model_fields[name].description)),
         typed.get(name, written(value)) if kind != "secret" else "",
         "long" if name in LONG else kind,
         choices,
