@@ -10,7 +10,7 @@ import pytest
 
 from otvet.account import health
 from otvet.amocrm import addresses
-from otvet.commands import check_account
+from otvet.app import checking_account
 from otvet.schema.upgrade import prepare
 from otvet.settings.loading import load_settings
 from otvet.storage import outages
@@ -107,7 +107,7 @@ def test_a_token_that_crosses_the_network_in_the_clear(
 
     async def look() -> list[tuple[str, str, str]]:
         async with httpx2.AsyncClient(trust_env=False) as http:
-            return [finding async for finding in check_account.look(settings, http)]
+            return [finding async for finding in checking_account.look(settings, http)]
 
     assert ("Token", "warning") in [
         (subject, state) for subject, state, sentence in asyncio.run(look()) if "unencrypted" in sentence

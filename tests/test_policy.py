@@ -94,6 +94,22 @@ CASES: list[tuple[str, Turn, Facts, Policy, datetime, Verdict]] = [
     ("out of hours, with a text", TO_WRITE, Facts(), CLOSED, NIGHT, Go(Step.WRITE_HOURS_TEXT)),
     ("the text was told", TO_WRITE, Facts(told_hours=True), CLOSED, NIGHT, ToStaff(Reason.OUT_OF_HOURS)),
     ("in working hours", TO_WRITE, Facts(), CLOSED, NOON, Go(Step.WRITE)),
+    ("stopped everywhere", TO_WRITE, Facts(stopped=True), Policy(), NOON, ToStaff(Reason.STOPPED)),
+    (
+        "stopped, though staff wanted it",
+        replace(TO_WRITE, **BY_STAFF),
+        Facts(stopped=True),
+        Policy(),
+        NOON,
+        ToStaff(Reason.STOPPED),
+    ),
+    ("stopped, and off", TO_WRITE, Facts(stopped=True), Policy(mode=OFF), NOON, Drop(Reason.OFF)),
+    ("stopped when it was written", WRITTEN, Facts(stopped=True), Policy(), NOON, ToStaff(Reason.STOPPED)),
+    ("stopped while it is sent", SENDING, Facts(stopped=True), Policy(), NOON, Rewrite()),
+    ("stopped half-way", SENDING, Facts(stopped=True, told=True), Policy(), NOON, Drop(Reason.STOPPED)),
+    ("switched off on the pages", TO_WRITE, Facts(mode=OFF), Policy(), NOON, Drop(Reason.OFF)),
+    ("drafts by the pages", WRITTEN, Facts(mode=DRAFT), Policy(), NOON, Go(Step.SHOW_DRAFT)),
+    ("the environment's mode holds", TO_WRITE, Facts(mode=OFF), Policy(mode_is_fixed=True), NOON, Go(Step.WRITE)),
     ("written", WRITTEN, Facts(), Policy(), NOON, Go(Step.SEND)),
     ("without an account", WRITTEN, Facts(connected=False), Policy(), NOON, Go(Step.KEEP)),
     ("draft mode", WRITTEN, Facts(), Policy(mode=DRAFT), NOON, Go(Step.SHOW_DRAFT)),
@@ -179,10 +195,13 @@ FACTS = some.builds(
     told_hours=some.booleans(),
     manager_wrote=some.booleans(),
     told=some.booleans(),
+    mode=some.sampled_from((None, AUTO, DRAFT, OFF)),
+    stopped=some.booleans(),
 )
 POLICIES = some.builds(
     Policy,
     mode=some.sampled_from((AUTO, DRAFT, OFF)),
+    mode_is_fixed=some.booleans(),
     hours=some.sampled_from((None, OFFICE)),
     answers_out_of_hours=some.booleans(),
     hours_text=some.sampled_from(("", "We open at nine.")),
@@ -194,13 +213,14 @@ def test_nobody_is_talked_over_and_nothing_goes_out_that_is_switched_off(
     of: Turn, facts: Facts, policy: Policy, now: datetime
 ) -> None:
     verdict = decide(of, facts, policy, now)
+    assert not (facts.stopped and verdict in (Go(Step.WRITE), Go(Step.SHOW_DRAFT), Go(Step.SEND), Go(Step.KEEP)))
     if verdict != Go(Step.SEND) or of.requested_by_staff:
         return
     assert not of.paused_at(now)
-    assert policy.mode_of(of) != OFF
+    assert policy.mode_of(of, facts) != OFF
     assert not (of.state == State.SENDING and facts.manager_wrote)
     assert not (facts.connected and facts.outage)
-    unapproved = policy.mode_of(of) == DRAFT and not of.approved and not of.is_hours_text
+    unapproved = policy.mode_of(of, facts) == DRAFT and not of.approved and not of.is_hours_text
     assert not unapproved or (of.state == State.SENDING and facts.told)
 
 

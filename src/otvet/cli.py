@@ -50,10 +50,10 @@ def serve() -> None:
     cls=Command, help=_("Show clients, conversations and messages.\n\nExamples: otvet view; otvet view 27754599")
 )
 def view(lead: Lead = None) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import view
-    from otvet.settings.loading import load_settings
 
-    view.show(load_settings(), _number(lead) if lead is not None else None)
+    view.show(load(), _number(lead) if lead is not None else None)
 
 
 @app.command(
@@ -75,10 +75,10 @@ def simulate(
     live: Live = False,
     clean: Annotated[bool, typer.Option("--clean", help=_("Erase all trial chats and play nothing."))] = False,
 ) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import simulate
-    from otvet.settings.loading import load_settings
 
-    settings = load_settings()
+    settings = load()
     if clean:
         simulate.clean(settings)
         return
@@ -102,10 +102,10 @@ def ask(
         typer.Argument(metavar="TEXT", help=_("What the client writes; several texts are messages in a row.")),
     ],
 ) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import ask
-    from otvet.settings.loading import load_settings
 
-    ask.ask(load_settings(), texts)
+    ask.ask(load(), texts)
 
 
 @app.command(cls=Command, help=_("Try the database layer in a temporary database.\n\nExample: otvet selftest"))
@@ -117,10 +117,10 @@ def selftest() -> None:
 
 @app.command(cls=Command, help=_("Say what is configured and whether it works.\n\nExample: otvet check"))
 def check() -> None:
+    from otvet.app.in_force import load
     from otvet.commands import check
-    from otvet.settings.loading import load_settings
 
-    raise typer.Exit(0 if check.run(load_settings()) else 1)
+    raise typer.Exit(0 if check.run(load()) else 1)
 
 
 @app.command(
@@ -172,10 +172,10 @@ def connect(
 
 @app.command(cls=Command, help=_("Show the totals.\n\nExample: otvet stats"))
 def stats() -> None:
+    from otvet.app.in_force import load
     from otvet.commands import report
-    from otvet.settings.loading import load_settings
 
-    report.show(load_settings())
+    report.show(load())
 
 
 @app.command(
@@ -191,18 +191,18 @@ def pause(
         ),
     ] = None,
 ) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import operate
-    from otvet.settings.loading import load_settings
 
-    operate.pause(load_settings(), _number(lead), minutes)
+    operate.pause(load(), _number(lead), minutes)
 
 
 @app.command(cls=Command, help=_("Let the assistant answer in a deal again.\n\nExample: otvet resume 27754599"))
 def resume(lead: OneLead) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import operate
-    from otvet.settings.loading import load_settings
 
-    operate.resume(load_settings(), _number(lead))
+    operate.resume(load(), _number(lead))
 
 
 @app.command(
@@ -217,18 +217,18 @@ def turns(
         typer.Option(metavar="STATE", help=_("failed, handed, cancelled, kept, sent ..."), show_default=False),
     ] = None,
 ) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import operate
-    from otvet.settings.loading import load_settings
 
-    operate.show(load_settings(), state)
+    operate.show(load(), state)
 
 
 @app.command(cls=Command, help=_("Answer a question that ended without a reply.\n\nExample: otvet retry 17"))
 def retry(turn: Turn) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import operate
-    from otvet.settings.loading import load_settings
 
-    operate.retry(load_settings(), _number(turn))
+    operate.retry(load(), _number(turn))
 
 
 @app.command(
@@ -236,10 +236,10 @@ def retry(turn: Turn) -> None:
     help=_("Take a question off the list of those that need a person.\n\nExample: otvet done 17"),
 )
 def done(turn: Turn) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import operate
-    from otvet.settings.loading import load_settings
 
-    operate.done(load_settings(), _number(turn))
+    operate.done(load(), _number(turn))
 
 
 @app.command(
@@ -253,10 +253,10 @@ def gaps(
     days: Annotated[int, typer.Option(metavar="N", help=_("Questions of the last N days."), min=1, max=3650)] = 30,
     limit: Annotated[int, typer.Option(metavar="N", help=_("At most this number."), min=1, max=1000)] = 20,
 ) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import operate
-    from otvet.settings.loading import load_settings
 
-    operate.show_gaps(load_settings(), days, limit)
+    operate.show_gaps(load(), days, limit)
 
 
 @app.command(
@@ -268,10 +268,10 @@ def gaps(
 def mode(
     lead: OneLead, mode: Annotated[str, typer.Argument(metavar="MODE", help=_("auto, draft, off, default."))]
 ) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import operate
-    from otvet.settings.loading import load_settings
 
-    operate.mode(load_settings(), _number(lead), mode)
+    operate.mode(load(), _number(lead), mode)
 
 
 @app.command(
@@ -292,10 +292,10 @@ def replay(
         bool, typer.Option("--yes", help=_("Do not ask before questions are put to a paid service."))
     ] = False,
 ) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import replay
-    from otvet.settings.loading import load_settings
 
-    replay.replay(load_settings(), _number(lead) if lead is not None else None, last, agreed=yes)
+    replay.replay(load(), _number(lead) if lead is not None else None, last, agreed=yes)
 
 
 @app.command(
@@ -315,12 +315,12 @@ def forget(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help=_("Do not ask."))] = False,
 ) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import forget
-    from otvet.settings.loading import load_settings
 
     _log_errors_only()
     who = forget.Who(_number(lead) if lead is not None else None, _number(contact) if contact is not None else None)
-    forget.forget(load_settings(), who, agreed=yes)
+    forget.forget(load(), who, agreed=yes)
 
 
 @app.command(
@@ -337,18 +337,18 @@ def approve(
         typer.Option(metavar="TEXT", help=_("What to send in place of the draft."), show_default=False),
     ] = None,
 ) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import operate
-    from otvet.settings.loading import load_settings
 
-    operate.approve(load_settings(), _number(turn), text)
+    operate.approve(load(), _number(turn), text)
 
 
 @app.command(cls=Command, help=_("Drop a draft; nothing is sent.\n\nExample: otvet reject 17"))
 def reject(turn: Turn) -> None:
+    from otvet.app.in_force import load
     from otvet.commands import operate
-    from otvet.settings.loading import load_settings
 
-    operate.reject(load_settings(), _number(turn))
+    operate.reject(load(), _number(turn))
 
 
 @app.command(

@@ -14,11 +14,22 @@ from otvet.amocrm.salesbots import Bot
 from otvet.delivery.methods import FIELD
 from otvet.errors import ServiceError
 from otvet.i18n import N_, _
+from otvet.settings.by_channel import NOTE, SALESBOT, TALK, WIDGET
 from otvet.storage import keyvalue
 from otvet.storage.database import Database
 
 NAME = N_("Replies")
 TEXT_AREA = "textarea"
+
+ANSWERS = {
+    NOTE: N_("As a note in the deal: staff see it and copy it into the chat. Works at once."),
+    SALESBOT: N_(
+        "Into the client's chat, by a Salesbot of one step, which you make in amoCRM now. Takes five minutes."
+    ),
+    WIDGET: N_("Into the client's chat, by a Salesbot of yours that asks for the reply. Needs a widget of your own."),
+    TALK: N_("Into the client's chat, by Kommo's Chats API add-on. Kommo's plans Pro and Enterprise."),
+}
+"""The ways, and what each asks of the company."""
 
 NO_SUCH_FIELD = N_(
     "amoCRM has no field {field} in its deals. Take OTVET_SALESBOT_FIELD_ID out of .env, and a field is made."

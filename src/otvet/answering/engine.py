@@ -111,9 +111,11 @@ class Engine:
         for task in self._in_flight:
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
-        # In a separate pool: DBOS closes the event loop's default pool.
+        loop = asyncio.get_running_loop()
+        # DBOS has made its own pool the event loop's default one and closes it: what goes on here needs another.
+        loop.set_default_executor(ThreadPoolExecutor(MOST_THREADS))
         with ThreadPoolExecutor(1) as alone:
-            await asyncio.get_running_loop().run_in_executor(alone, lambda: DBOS.destroy(destroy_registry=True))
+            await loop.run_in_executor(alone, lambda: DBOS.destroy(destroy_registry=True))
 
     @property
     def running(self) -> bool:

@@ -1,7 +1,7 @@
 """The rolling summary of a long conversation: it covers the messages before those that a responder is told."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from otvet.storage.engines import UtcDateTime
 from otvet.turns import facts
 from otvet.turns import turn as turns
 from otvet.turns.attempts import SUMMARY, StoredAttempts
-from otvet.turns.policy import Facts, Policy, may_summarise
+from otvet.turns.policy import Policy, may_summarise
 from otvet.turns.turn import Turn
 
 log = structlog.get_logger(__name__)
@@ -87,8 +87,10 @@ class Summaries:
         turn = turns.get(connection, turn_id)
         if turn is None or not is_long(connection, turn, self._history_messages):
             return None
-        left_out = Facts(left_out=facts.left_out(connection, turn, self._policy))
-        if not may_summarise(turn, left_out, self._policy, self._clock.now()):
+        now = self._clock.now()
+        found = facts.read(connection, turn, self._policy, now)
+        found = replace(found, left_out=facts.left_out(connection, turn, self._policy))
+        if not may_summarise(turn, found, self._policy, now):
             return None
         what = due(connection, turn, self._history_messages)
         return (what, self._attempts(connection, turn, SUMMARY)) if what is not None else None

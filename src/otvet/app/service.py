@@ -1,4 +1,8 @@
-"""A running Otvet: starts and stops its parts, and schedules the work beside answering."""
+"""A running Otvet: starts and stops its parts, and schedules the work beside answering.
+
+When settings change, the parts are made anew around the same database, which goes on storing what comes in: first the
+work of the old parts stops, then the new ones start and take open turns up, as after a restart.
+"""
 
 import asyncio
 import contextlib
@@ -21,6 +25,7 @@ from otvet.answering.engine import Engine
 from otvet.answering.in_every_process import repeat
 from otvet.answering.voice import Voice
 from otvet.answering.worker import Worker
+from otvet.app.in_force import InForce
 from otvet.app.pulse import Pulse
 from otvet.clock import Clock
 from otvet.deals.reading import Deals
@@ -50,9 +55,15 @@ FINISH_SECONDS = 16.0  # how long after the signal to stop calls in flight are w
 
 @dataclass
 class Service:
-    """A running Otvet; ``start`` and ``stop`` it on one event loop. me: the name of this process among all."""
+    """A running Otvet; ``start`` and ``stop`` it on one event loop.
+
+    me: the name of this process among all; another one with every set of parts.
+    revision: of the kept settings, as taken up. jobs: what the pages have begun; it outlives a change of settings.
+    settings_changed: set by who changed settings, so that nobody waits for the next look at them.
+    """
 
     me: str
+    in_force: InForce
     settings: Settings
     clock: Clock
     database: Database
@@ -79,10 +90,15 @@ class Service:
     pulse: Pulse
     notices: Notices | None  # none without an address to tell
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    revision: str = ""
+    jobs: "set[asyncio.Task[None]]" = field(default_factory=set)
+    settings_changed: asyncio.Event = field(default_factory=asyncio.Event)
     told_to_stop_at: float | None = None  # by the monotonic clock; none: when stop() is called
 
     async def start(self) -> None:
-        self.database.start()
+        """Start the database too, unless it is running for the parts of before."""
+        if not self.database.is_running:
+            self.database.start()
         await self.database.write(self._arrive)
         self._register_jobs()
         await self.engine.start(self.answering.answer, wake=lambda turn_id: self.worker.put([turn_id]))
@@ -120,12 +136,23 @@ class Service:
             await self.watch.exchange()
 
     async def stop(self) -> None:
+        self.pulse.end()
+        for job in self.jobs:
+            job.cancel()
+        await asyncio.gather(*self.jobs, return_exceptions=True)
+        await self.stop_work()
+        await self.database.stop()
+        await self.close_calls()
+        if self.lock:
+            self.lock.close()
+
+    async def stop_work(self) -> None:
+        """Stop all but the database: what comes in is still stored, and nothing is answered."""
         told_at = self.clock.monotonic() if self.told_to_stop_at is None else self.told_to_stop_at
         until = told_at + FINISH_SECONDS
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        self.pulse.end()
         await self.engine.stop_jobs()
         if self.deals:
             await self.deals.stop()
@@ -136,15 +163,19 @@ class Service:
             await self.source.finish(until)
         with contextlib.suppress(StorageError):  # then the others take the turns over a little later
             await self.database.write(self._leave)
-        await self.database.stop()
+
+    async def close_calls(self) -> None:
         if self.model:
             await self.model.aclose()
         if self.voice:
             await self.voice.aclose()
         await self.http.aclose()
         await self.amocrm_http.aclose()
-        if self.lock:
-            self.lock.close()
+
+    def take_over(self, other: "Service") -> None:
+        """Be the other one from now on. Whoever has this object sees the parts that work."""
+        kept = ("pulse", "revision", "jobs", "settings_changed", "told_to_stop_at")
+        self.__dict__.update({name: value for name, value in other.__dict__.items() if name not in kept})
 
     def _arrive(self, connection: Connection) -> None:
         heartbeats.beat(connection, self.me, self.clock.now())

@@ -2,10 +2,11 @@
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from ssl import SSLContext
+from typing import IO
 from uuid import uuid4
 
 import httpx2
@@ -22,7 +23,8 @@ from otvet.answering.engine import Engine
 from otvet.answering.voice import Voice
 from otvet.answering.worker import Worker
 from otvet.answering.writer import Checks, ReplyWriter
-from otvet.app import manus
+from otvet.app import in_force, manus
+from otvet.app.in_force import InForce
 from otvet.app.policies import answer_policy, delivery_options, notice_options, writing_options
 from otvet.app.pulse import Pulse
 from otvet.app.service import Service
@@ -64,13 +66,27 @@ JUST_READ = timedelta(minutes=5)
 
 
 def wire(settings: Settings, clock: Clock | None = None) -> Service:
-    """Prepare the database and make the service. Raises DatabaseUnfit or SettingsError, each with a sentence."""
+    """Prepare the database and make the service. Raises DatabaseUnfit or SettingsError, each with a sentence.
+
+    settings: those of the environment; what is kept on the pages is read from the database.
+    """
     clock = clock or SystemClock()
-    model = models.from_settings(settings, clock)
-    options, policy = delivery_options(settings), answer_policy(settings)
+    models.from_settings(settings, clock)  # what is wrong here is said before anything is made
+    delivery_options(settings)
     lock = single_instance.lock(settings.sqlite_path) if settings.is_sqlite else None
     database = Database(settings.database_url)
     upgrade.prepare(database, clock.now())
+    found = database.read_now(lambda connection: in_force.read(connection, settings))
+    return parts(found, clock, database, lock)
+
+
+def parts(found: InForce, clock: Clock, database: Database, lock: IO[bytes] | None) -> Service:
+    """The service with these settings, around a database that is ready."""
+    settings = found.settings
+    model = models.from_settings(settings, clock)
+    options, policy = delivery_options(settings), answer_policy(settings)
+    # The mode kept on the pages is read at every decision.
+    policy = replace(policy, mode=found.given.mode, mode_is_fixed=found.is_fixed("mode"))
     name, secret = _name_and_secret(settings, database)
     token_file = TokenFile(settings.token_file)
     token_file.renew()
@@ -118,6 +134,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
     watch = Watch(database, clock, amocrm, source, inbox, watched(settings, secret)) if amocrm and source else None
     return Service(
         me=me,
+        in_force=found,
         settings=settings,
         clock=clock,
         database=database,

@@ -13,29 +13,30 @@ from rich.table import Table
 from rich.text import Text
 
 from otvet import logs
-from otvet.account import account, setup
+from otvet.account import account, connecting, setup
+from otvet.account.connecting import token_in
 from otvet.account.health import Step, worst
 from otvet.account.renewal import Tokens
-from otvet.account.subscribing import subscribe_webhook
 from otvet.amocrm.addresses import account_address, host_of
 from otvet.amocrm.client import AmoClient
-from otvet.amocrm.token import TokenSource, ends_at
+from otvet.amocrm.token import TokenSource
 from otvet.clock import Clock, SystemClock
 from otvet.commands.asking import Asking
 from otvet.commands.connect_consent import Consent
-from otvet.commands.connect_replies import NO_ADDRESS_YET, Replies, Wanted
+from otvet.commands.connect_replies import Replies, Wanted
 from otvet.commands.terminal import whole
 from otvet.errors import UsageError
 from otvet.i18n import N_, _
 from otvet.schema import upgrade
 from otvet.settings import env_file
-from otvet.settings.loading import load_settings
+from otvet.settings.loading import given_of, load_settings
 from otvet.settings.settings import Settings
-from otvet.settings.working_hours import zone_of
 from otvet.staff import wording
-from otvet.storage import keyvalue, outages
+from otvet.storage import outages
 from otvet.storage.database import Database
+from otvet.users import kept_settings
 
+TAKEN_UP_SECONDS = 20.0
 SIGNS = {"good": "[green]✓[/]", "warning": "[yellow]–[/]", "bad": "[red]✗[/]"}
 
 QUESTION = N_("How is Otvet to be let in?")
@@ -110,7 +111,9 @@ class Dialogue:
         database.start()
         try:
             async with httpx2.AsyncClient(timeout=15, trust_env=True) as http:
-                if not await self._is_banned(database):
+                if wait := await connecting.must_wait(database, self._settings):
+                    self._steps.append(wait)
+                else:
                     await self._have_token_taken(database, http)
                     self._learn_public_url()
                     async with account.tokens(self._settings, self._clock, http, database) as source:
@@ -121,26 +124,22 @@ class Dialogue:
         self._show()
         return worst(self._steps) != "bad"
 
-    async def _is_banned(self, database: Database) -> bool:
-        outage = await database.read(lambda connection: outages.current(connection))
-        if outage is None or outage.reason != "banned":
-            return False
-        # Every further call would make it last longer.
-        when = outage.look_again_at.astimezone(zone_of(self._settings.timezone)).strftime("%H:%M")
-        next_ = _("Otvet tries again by itself at {moment}; then start this once more.").format(moment=when)
-        self._steps.append(Step(_("amoCRM"), "bad", outage.sentence, next_))
-        return True
-
     async def _go(self, database: Database, http: httpx2.AsyncClient, source: TokenSource) -> None:
-        client = self._client(database, http, source)
+        client = connecting.client_of(self._settings, self._clock, database, http, source)
         if not await self._is_let_in(database, http, source, client):
             return
         await database.write(lambda connection: outages.end(connection))
         self._write_down()  # at once: the questions that follow may be broken off
-        secret = await self._webhook_secret(database)
+        secret = await connecting.webhook_secret(database, self._settings)
         await self._settle_replies(database, client, secret)
         self._say_what_was_written()
-        await self._have_it_post_here(database, http, client, secret)
+        if self._changed:
+            await database.write(kept_settings.announce)  # a running server reads .env anew
+        revision = await database.read(kept_settings.revision)
+        settings, clock = self._settings, self._clock
+        self._steps += await connecting.have_it_post_here(settings, clock, database, http, client, secret)
+        if settings.public_url is not None:
+            self._steps.append(await self._server(http, revision))
         with_ai = bool(self._settings.manus_api_key or self._settings.openai_model)
         self._steps.append(setup.answers_at_hand(self._settings.knowledge_dir, with_ai=with_ai))
 
@@ -175,21 +174,22 @@ class Dialogue:
 
     def _ask_for_token(self) -> None:
         question = _("The long-lived token (it is not shown)")
-        self._learn_token(self._asking.ask(question, "--token", hidden=True, check=_token))
+        self._learn_token(self._asking.ask(question, "--token", hidden=True, check=token_in))
 
     async def _have_token_taken(self, database: Database, http: httpx2.AsyncClient) -> None:
         """Ask for the token again as long as amoCRM refuses it. Any other fault is told by the steps."""
         while self._settings.amocrm_token and not self._asking.unattended:
             async with account.tokens(self._settings, self._clock, http, database) as source:
                 assert source is not None
-                if not await setup.refuses_token(self._client(database, http, source)):
+                client = connecting.client_of(self._settings, self._clock, database, http, source)
+                if not await setup.refuses_token(client):
                     return
             refused = _(REFUSED).format(account=host_of(self._base_url))
             self._console.print(refused, markup=False)
             self._ask_for_token()
 
     def _learn_token(self, given: str) -> None:
-        self._learn(amocrm_token=_token(given))
+        self._learn(amocrm_token=token_in(given))
         self._learn_secret()
 
     def _learn_secret(self) -> None:
@@ -218,25 +218,16 @@ class Dialogue:
     def _learn(self, **values: str) -> None:
         """Take over and check settings as if they stood in ``.env``."""
         self._learnt |= values
-        self._settings = load_settings(**{**_given(self._settings), **self._learnt})
+        self._settings = load_settings(**{**given_of(self._settings), **self._learnt})
 
     # What is done
-
-    def _client(self, database: Database, http: httpx2.AsyncClient, source: TokenSource) -> AmoClient:
-        """A client that calls also while an outage lasts: this is how that comes to an end."""
-        return AmoClient(http, self._base_url, source, account.limit(self._settings, self._clock, database))
 
     async def _is_let_in(
         self, database: Database, http: httpx2.AsyncClient, source: TokenSource, client: AmoClient
     ) -> bool:
-        pair = None
-        if isinstance(source, Tokens):
-            if not await self._has_consent(database, http, source):
-                return False
-            pair = await source.look()
-        ends = pair.consent_ends_at if pair else ends_at(await source.token())
-        renewed = isinstance(source, Tokens)
-        checked = await setup.check_token(database, client, self._base_url, ends, self._clock, renewed=renewed)
+        if isinstance(source, Tokens) and not await self._has_consent(database, http, source):
+            return False
+        checked = await connecting.check_access(database, self._clock, client, self._base_url, source)
         self._steps += checked.steps
         return checked.works
 
@@ -250,13 +241,6 @@ class Dialogue:
         self._has_another_key = consent.was_sealed_otherwise
         return given
 
-    async def _webhook_secret(self, database: Database) -> str:
-        if self._settings.webhook_secret:
-            return self._settings.webhook_secret.get_secret_value()
-        return await database.write(
-            lambda connection: keyvalue.recall_or_make(connection, "webhook_secret", entropy_bytes=24)
-        )
-
     async def _settle_replies(self, database: Database, client: AmoClient, secret: str) -> None:
         answers = self._answers
         wanted = Wanted(answers.reply_via, answers.salesbot_id, answers.client_secret)
@@ -267,30 +251,21 @@ class Dialogue:
         self._learn(**replies.learnt)
         self._write_down()
 
-    async def _have_it_post_here(
-        self, database: Database, http: httpx2.AsyncClient, client: AmoClient, secret: str
-    ) -> None:
-        public_url = self._settings.public_url
-        if public_url is None:
-            step = Step(_("Webhook"), "bad", _("amoCRM cannot reach this server"), _(NO_ADDRESS_YET))
-            self._steps.append(step)
-            return
-        if wrong := setup.name_of_server(public_url):
-            self._steps.append(wrong)
-        destination, now = self._settings.webhook_url(secret), self._clock.now()
-        here = self._settings.webhook_url_here(secret)
-        way = await setup.try_delivery(http, destination, here, secret, self._clock)
-        hooks = await subscribe_webhook(database, client, self._base_url, destination, now, reached=way.state != "bad")
-        self._steps += [way, *hooks, await self._server(http)]
+    async def _server(self, http: httpx2.AsyncClient, revision: str) -> Step:
+        """Whether the running server knows the account; it takes the settings up by itself, if it is of this database.
 
-    async def _server(self, http: httpx2.AsyncClient) -> Step:
-        """Whether the running server knows the account."""
-        name, settings = _("Server"), self._settings
-        ready = await _ready(http, settings.public_url) or await _ready(http, settings.local_url)
-        if ready is None:
-            return Step(name, "warning", _("it does not answer"), _("Start it: make run"))
-        knows = ready.get("amocrm") not in (None, "not connected")
-        if self._changed or self._has_another_key or not knows:
+        revision: of the settings that it has to know.
+        """
+        name, settings, ready = _("Server"), self._settings, None
+        until = self._clock.monotonic() + TAKEN_UP_SECONDS
+        while ready is None or (ready.get("settings") != revision and self._clock.monotonic() < until):
+            if ready is not None:
+                await self._clock.sleep(0.5)
+            ready = await _ready(http, settings.public_url) or await _ready(http, settings.local_url)
+            if ready is None:
+                return Step(name, "warning", _("it does not answer"), _("Start it: make run"))
+        knows = ready.get("amocrm") not in (None, "not connected") and ready.get("settings") == revision
+        if self._has_another_key or not knows:
             return Step(name, "warning", _("it runs with the settings of before"), _("Stop it and start it again."))
         return Step(name, "good", _("it runs and knows the account"))
 
@@ -343,18 +318,3 @@ async def _ready(http: httpx2.AsyncClient, address: str | None) -> dict[str, obj
     except (httpx2.RequestError, httpx2.InvalidURL, ValueError):
         return None
     return answer if isinstance(answer, dict) else None
-
-
-def _token(given: str) -> str:
-    """The token without surrounding words; UsageError if it is no token."""
-    token = given.strip().removeprefix("Bearer").strip()
-    if not token:
-        raise UsageError(_("the token is empty; give --token"), exit_code=2)
-    if not (token.isascii() and token.isprintable() and " " not in token):
-        raise UsageError(_("this is no token: it is one long line of Latin letters, digits and dots"), exit_code=2)
-    return token
-
-
-def _given(settings: Settings) -> dict[str, object]:
-    """The settings that are set, to be checked again together with new ones."""
-    return {name: getattr(settings, name) for name in settings.model_fields_set}

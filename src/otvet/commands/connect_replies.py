@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from otvet.account import reply_setup
+from otvet.account.connecting import NO_ADDRESS_YET
 from otvet.account.health import Step
-from otvet.account.reply_setup import Guide
+from otvet.account.reply_setup import ANSWERS, Guide
 from otvet.amocrm.answers import AmoError
 from otvet.amocrm.client import AmoClient
 from otvet.commands.asking import Asking
@@ -20,15 +21,6 @@ from otvet.storage.database import Database
 MOST_BOTS = 30
 
 QUESTION = N_("How are replies to reach the client?")
-ANSWERS = {
-    NOTE: N_("As a note in the deal: staff see it and copy it into the chat. Works at once."),
-    SALESBOT: N_(
-        "Into the client's chat, by a Salesbot of one step, which you make in amoCRM now. Takes five minutes."
-    ),
-    WIDGET: N_("Into the client's chat, by a Salesbot of yours that asks for the reply. Needs a widget of your own."),
-    TALK: N_("Into the client's chat, by Kommo's Chats API add-on. Kommo's plans Pro and Enterprise."),
-}
-NO_ADDRESS_YET = N_("Give this server a public https address, then: otvet connect --public-url https://...")
 WHERE_THE_SECRET_IS = N_("The integration's secret key, from the tab Keys and scopes (not shown)")
 
 

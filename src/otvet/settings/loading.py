@@ -16,6 +16,15 @@ from otvet.settings.old_names import given
 from otvet.settings.settings import PREFIX, Settings
 
 
+class Unusable(SettingsError):
+    """A value of a setting cannot be used. name: the setting's; empty if settings contradict each other."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{PREFIX}{name.upper()}: {reason}" if name else reason)
+        self.name = name
+        self.reason = reason
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings; raises SettingsError with one line that names the variable and what is wrong."""
     try:
@@ -25,10 +34,13 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(_(".env is not UTF-8 text; save it in that encoding")) from None
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-        if not problem["loc"]:  # settings that contradict each other
-            raise SettingsError(_reason(problem)) from None
-        name = PREFIX + str(problem["loc"][0]).upper()
-        raise SettingsError(f"{name}: {_reason(problem)}") from None
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        raise Unusable(name, _reason(problem)) from None
+
+
+def given_of(settings: Settings) -> dict[str, Any]:
+    """The values that are set in these settings, to be checked again together with others."""
+    return {name: getattr(settings, name) for name in settings.model_fields_set}
 
 
 def misspelt() -> list[str]:

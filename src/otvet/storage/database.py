@@ -48,6 +48,11 @@ class Database:
         """Start the writer; call it on the event loop that will wait for the writes."""
         self.writer.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the writer was started."""
+        return self.writer.running
+
     async def stop(self) -> None:
         await self.writer.stop()
         self.close()

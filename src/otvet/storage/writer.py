@@ -63,6 +63,10 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        return self._loop is not None
+
     async def stop(self) -> None:
         """Run the queued writes, then end the thread."""
         self._jobs.put(None)

@@ -14,8 +14,10 @@ from otvet.turns import handoffs, parts
 from otvet.turns.changes import join, move, note
 from otvet.turns.queue import waiting_turn
 from otvet.turns.turn import OPEN, Reason, State, Turn, get, turns
+from otvet.users.kept_settings import switch
 
 NO_DRAFT = N_("the question {turn} has no draft that waits for a manager")
+STOPPED = N_("the assistant is stopped everywhere, and sends nothing; let it work again first")
 WROTE_ON = N_("the client has written on since the draft {turn}; a new one is being written")
 
 MOST_REDRAFTS = 2
@@ -82,6 +84,8 @@ def approve(connection: Connection, turn_id: int, text: str | None) -> str | Non
     turn = get(connection, turn_id)
     if turn is None or turn.state != State.DRAFT:
         return _(NO_DRAFT).format(turn=turn_id)
+    if switch(connection).stopped:
+        return _(STOPPED)
     wrote_on = sa.exists().where(
         _other.c.conversation_id == turns.c.conversation_id,
         _other.c.chat_ref == turns.c.chat_ref,

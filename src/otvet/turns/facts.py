@@ -1,5 +1,6 @@
 """Reads the facts of a turn for ``policy.decide``: only those that its state needs."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from otvet.turns import loops, parts, sending
 from otvet.turns.policy import Facts, Policy
 from otvet.turns.queue import has_waiting, place_taken
 from otvet.turns.turn import Reason, State, Turn, Writer, turns
+from otvet.users.kept_settings import switch
 
 A_DAY = timedelta(days=1)
 A_MINUTE = timedelta(minutes=1)
@@ -20,6 +22,12 @@ A_MINUTE = timedelta(minutes=1)
 
 def read(connection: Connection, turn: Turn, policy: Policy, now: datetime, *, connected: bool = True) -> Facts:
     """The facts of a turn as it stands now. connected: whether an amoCRM account is connected."""
+    everywhere = switch(connection)
+    found = _of_state(connection, turn, policy, now, connected=connected)
+    return replace(found, mode=everywhere.mode, stopped=everywhere.stopped is not None)
+
+
+def _of_state(connection: Connection, turn: Turn, policy: Policy, now: datetime, *, connected: bool) -> Facts:
     match turn.state:
         case State.WAITING:
             return Facts(connected, place_taken=place_taken(connection, turn))

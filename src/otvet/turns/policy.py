@@ -26,7 +26,7 @@ class Policy:
     stale: a question older than this is left to staff.
     replies_a_day: the ceiling for one deal, so that two bots do not talk to each other for ever.
     replies_a_minute: as many replies in one chat within a minute show that the client is a bot.
-    mode: AUTO, DRAFT or OFF, for deals that have no mode of their own.
+    mode: AUTO, DRAFT or OFF, for deals that have no mode of their own. mode_is_fixed: the pages cannot change it.
     hours: the working hours; None: always. answers_out_of_hours: the assistant answers outside them too.
     hours_text: what a client is told out of hours, once a night; empty: nothing.
     selection: the deals and channels in which the assistant answers.
@@ -38,14 +38,15 @@ class Policy:
     replies_a_day: int = 50
     replies_a_minute: int = 8
     mode: str = AUTO
+    mode_is_fixed: bool = False
     hours: Hours | None = None
     answers_out_of_hours: bool = True
     hours_text: str = ""
     selection: Selection = field(default_factory=Selection)
 
-    def mode_of(self, turn: Turn) -> str:
+    def mode_of(self, turn: Turn, facts: "Facts") -> str:
         """The mode of the assistant in the turn's deal."""
-        return turn.mode or self.mode
+        return turn.mode or (None if self.mode_is_fixed else facts.mode) or self.mode
 
     def staff_from(self, now: datetime) -> datetime:
         """From when on staff can act: now, or when work begins."""
@@ -66,6 +67,8 @@ class Facts:
     left_out: why the settings leave this deal or channel to staff.
     told_hours: the client has had the out-of-hours text since work ended.
     manager_wrote: a manager has written since the reply was stored. told: the client has a part of the reply.
+    mode: the mode that the pages have set for all deals; None: they have not. stopped: the assistant is stopped
+        everywhere.
     """
 
     connected: bool = True
@@ -81,6 +84,8 @@ class Facts:
     told_hours: bool = False
     manager_wrote: bool = False
     told: bool = False
+    mode: str | None = None
+    stopped: bool = False
 
 
 class Step(StrEnum):
@@ -173,8 +178,8 @@ def silence_left(turn: Turn, policy: Policy, now: datetime) -> timedelta:
 
 def _to_write(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> Verdict:
     if turn.requested_by_staff:
-        return Go(Step.WRITE)
-    if policy.mode_of(turn) == OFF:
+        return ToStaff(Reason.STOPPED) if facts.stopped else Go(Step.WRITE)
+    if policy.mode_of(turn, facts) == OFF:
         return Drop(Reason.OFF)
     if turn.paused_at(now):
         return ToStaff(Reason.PAUSED)
@@ -188,6 +193,8 @@ def _to_write(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> Verdic
         return ToStaff(Reason.CEILING)
     if facts.left_out is not None:
         return Drop(facts.left_out)
+    if facts.stopped:
+        return ToStaff(Reason.STOPPED)
     if policy.answers_out_of_hours or policy.hours is None or policy.hours.open_at(now):
         return Go(Step.WRITE)
     return Go(Step.WRITE_HOURS_TEXT) if policy.hours_text and not facts.told_hours else ToStaff(Reason.OUT_OF_HOURS)
@@ -196,17 +203,19 @@ def _to_write(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> Verdic
 def _to_send(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> Verdict:
     if facts.connected and (wait := _blocked(turn, facts, now)):
         return wait
+    if facts.stopped:
+        return ToStaff(Reason.STOPPED)
     if facts.wrote_on and turn.redrafts < MOST_REDRAFTS:
         return Rewrite(with_newer=True)
     if _hours_text_is_over(turn, policy, now):
         return Rewrite()
     if facts.connected and not _expected(turn) and too_old(facts.said_at, policy, now):
         return ToStaff(Reason.STALE)
-    if not turn.requested_by_staff and policy.mode_of(turn) == OFF:
+    if not turn.requested_by_staff and policy.mode_of(turn, facts) == OFF:
         return Drop(Reason.OFF)
     if not turn.requested_by_staff and turn.paused_at(now):
         return ToStaff(Reason.PAUSED)
-    if policy.mode_of(turn) == DRAFT and not turn.approved and not turn.is_hours_text:
+    if policy.mode_of(turn, facts) == DRAFT and not turn.approved and not turn.is_hours_text:
         return Go(Step.SHOW_DRAFT)
     return Go(Step.SEND if facts.connected else Step.KEEP)
 
@@ -216,7 +225,9 @@ def _to_send_again(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> V
         return Go(Step.FAIL)
     if wait := _blocked(turn, facts, now):
         return wait
-    mode = AUTO if turn.requested_by_staff else policy.mode_of(turn)
+    if facts.stopped:
+        return Drop(Reason.STOPPED) if facts.told else Rewrite()
+    mode = AUTO if turn.requested_by_staff else policy.mode_of(turn, facts)
     if not turn.requested_by_staff and (turn.paused_at(now) or facts.manager_wrote):
         return Drop(Reason.MANAGER)
     unapproved = mode == DRAFT and not turn.is_hours_text
@@ -255,5 +266,5 @@ def too_old(said_at: datetime | None, policy: Policy, now: datetime) -> bool:
 def may_summarise(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> bool:
     """Whether an outside model may see the deal's messages for a summary: only where the assistant answers."""
     answered = turn.state in (State.SENT, State.KEPT, State.DRAFT)
-    off = policy.mode_of(turn) == OFF
-    return answered and not off and not turn.paused_at(now) and facts.left_out is None
+    off = policy.mode_of(turn, facts) == OFF
+    return answered and not off and not facts.stopped and not turn.paused_at(now) and facts.left_out is None

@@ -34,6 +34,7 @@ REASONS = {
     "waited": N_("it has been waiting for an answer for more than ten minutes"),
     "refused": N_("amoCRM did not take the reply"),
     "off": N_("the assistant is switched off in this conversation"),
+    "stopped": N_("the assistant was stopped everywhere"),
     "rejected": N_("a manager rejected the draft"),
 }
 

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     MEDIA = "media"  # the client sent something that nobody here can read
     PROMISED = "promised"  # the model's reply says that a person will see to it
     ANGRY = "angry"  # the client complains
+    STOPPED = "stopped"  # the assistant was stopped everywhere
     SMALL_TALK = "small_talk"  # a word of thanks, which needs no answer
     DRAFT = "draft"  # a draft waits for a manager
     WAITED = "waited"  # open for longer than handoffs.WAITED_TOO_LONG

@@ -7,8 +7,11 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi.routing import APIRoute
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
+from starlette.routing import Match
+from starlette.types import Scope
 
 from otvet import __version__
 from otvet.account import health
@@ -39,10 +42,20 @@ UNTIL_RESUMED = "until it is resumed"
 READY_SECONDS = 2.0  # a slower database cannot store deliveries in time either
 
 
-@probes.get("/health")
+class ForMachines(APIRoute):
+    """A route that a browser's page does not take: there the page of the same address is meant."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        return (Match.NONE, {}) if b"text/html" in headers.get(b"accept", b"") else super().matches(scope)
+
+
 async def alive() -> dict[str, str]:
     """Whether the process is alive."""
     return {"status": "ok", "version": __version__}
+
+
+probes.add_api_route("/health", alive, methods=["GET"], route_class_override=ForMachines)
 
 
 @probes.get("/ready")
@@ -59,6 +72,7 @@ async def ready(request: Request) -> JSONResponse:
             details["amocrm"] = await _amocrm(
                 service
             )  # in an outage the service stays ready: messages are stored, replies wait
+            details["settings"] = service.revision
             details["quarantined"] = await service.database.read(quarantined)
             if service.watch:
                 details["amocrm_watch"] = await service.database.read(_watched)

@@ -1,13 +1,11 @@
-"""The web application: the routes around a service."""
-
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+"""The web application: the routes around a service, made anew when settings change."""
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from otvet import __version__
 from otvet.account import consents
+from otvet.app.changing import Changing
 from otvet.app.service import Service
 from otvet.settings import old_names
 from otvet.settings.settings import WEBHOOK_PATH
@@ -22,19 +20,46 @@ from otvet.widget.door import SalesbotWebhook
 
 def create(service: Service) -> ASGIApp:
     """Make the application; the service starts and stops with it."""
+    return Application(service)
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await service.start()
+
+class Application:
+    """Hands each request to the routes in force. While settings change, those of before go on storing what comes in."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._routes = routes(service)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._routes(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The service's life, as the server tells its begin and its end."""
+        await receive()
+        changing = Changing(self._service, self._renew)
         try:
-            yield
-        finally:
-            await service.stop()
+            await self._service.start()
+        except BaseException as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        changing.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await changing.stop()
+        await self._service.stop()
+        await send({"type": "lifespan.shutdown.complete"})
 
+    def _renew(self) -> None:
+        self._routes = routes(self._service)
+
+
+def routes(service: Service) -> ASGIApp:
+    """The routes around the service's parts."""
     # The interactive API pages load scripts from elsewhere; the schema alone is served.
-    app = FastAPI(
-        title="Otvet", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
-    )
+    app = FastAPI(title="Otvet", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service = service
     app.include_router(probes)
     app.include_router(api)

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 LONGEST = 4096  # characters of a parameter; amoCRM's codes have about a thousand
 
 TITLE = {True: N_("amoCRM is connected"), False: N_("amoCRM is not connected")}
-NEXT = N_("You can close this page and go back to the terminal.")
+NEXT = N_("You can close this page and go back to where you came from.")
 PAGE = """<!doctype html>
 <html lang="{language}"><head><meta charset="utf-8"><meta name="robots" content="noindex">
 <meta name="viewport" content="width=device-width"><title>{title}</title>

@@ -12,9 +12,11 @@ from otvet.app.service import Service
 from otvet.errors import StorageError
 from otvet.i18n import N_, _
 from otvet.web.pages import (
+    amocrm,
     audit,
     chat,
     entrance,
+    first_steps,
     health,
     inbox,
     knowledge,
@@ -50,8 +52,10 @@ def create(service: Service) -> FastAPI:
     pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     pages.state.service = service
     pages.mount("/static", Assets(directory=STATIC), name="static")
-    own_part = (people, tokens, audit, me)
-    for part in (entrance, inbox, chat, knowledge, trial, numbers, health, settings, notices, *own_part):
+    of_chats, of_teaching = (inbox, chat), (knowledge, trial)
+    of_account = (first_steps, health, settings, amocrm, notices)
+    of_people = (people, tokens, audit, me)
+    for part in (entrance, *of_chats, *of_teaching, numbers, *of_account, *of_people):
         pages.include_router(part.router)
     pages.add_route("/manifest.webmanifest", _manifest, methods=["GET"])
     pages.add_exception_handler(GoTo, _go)

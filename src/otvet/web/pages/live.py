@@ -16,6 +16,9 @@ from starlette.responses import StreamingResponse
 
 from otvet.app.pulse import Pulse
 from otvet.errors import StorageError
+from otvet.users import kept_settings
+from otvet.web.pages.rendering import fragment
+from otvet.web.pages.signed import service_of
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
 AT_MOST_EVERY = 0.5  # seconds
@@ -26,16 +29,16 @@ Parts = Callable[[], Awaitable[dict[str, str]]]
 def stream(request: Request, pulse: Pulse, parts: Parts) -> StreamingResponse:
     """A stream of ``parts``: {id of an element: its content as HTML}."""
     last = request.headers.get("last-event-id", "")
-    return StreamingResponse(_events(pulse, parts, last), media_type="text/event-stream", headers=HEADERS)
+    return StreamingResponse(_events(request, pulse, parts, last), media_type="text/event-stream", headers=HEADERS)
 
 
-async def _events(pulse: Pulse, parts: Parts, last: str) -> AsyncIterator[bytes]:
+async def _events(request: Request, pulse: Pulse, parts: Parts, last: str) -> AsyncIterator[bytes]:
     yield b": open\n\n"
     sent: dict[str, str] = {}
     async with contextlib.aclosing(pulse.beats()) as beats:
         async for _beat in beats:
             try:
-                shown = await parts()
+                shown = {**await _mode(request), **await parts()}
             except StorageError:
                 continue  # the next beat shows it
             digest = _digest(shown)
@@ -45,6 +48,16 @@ async def _events(pulse: Pulse, parts: Parts, last: str) -> AsyncIterator[bytes]
                 yield _event(digest, {name: html for name, html in shown.items() if sent.get(name) != html})
             last, sent = digest, shown
             await asyncio.sleep(AT_MOST_EVERY)
+
+
+async def _mode(request: Request) -> dict[str, str]:
+    """What the assistant does, which stands on every page."""
+    switch = await service_of(request).database.read(kept_settings.switch)
+    values = {"switch": switch, "who": request.state.who}
+    return {
+        "mode-now": fragment(request, "_mode_now.html", **values),
+        "mode-act": fragment(request, "_mode_act.html", **values),
+    }
 
 
 def _digest(parts: dict[str, str]) -> str:

@@ -21,6 +21,7 @@ from otvet.screens import inbox
 from otvet.settings import working_hours
 from otvet.staff import wording
 from otvet.turns.reasons import reason
+from otvet.users.kept_settings import Switch
 from otvet.users.users import Role
 
 HERE = Path(__file__).resolve().parents[1]
@@ -190,10 +191,13 @@ def fragment(request: Request, template: str, /, **values: Any) -> str:
     """A template as text."""
     service: Service = request.app.state.service
     values.setdefault("who", None)
+    values.setdefault("switch", getattr(request.state, "switch", Switch()))
     return (
         environment()
         .get_template(template)
-        .render(request=request, moments=Moments(service), settings=service.settings, **values)
+        .render(
+            request=request, moments=Moments(service), settings=service.settings, in_force=service.in_force, **values
+        )
     )
 
 

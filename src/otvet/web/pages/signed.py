@@ -10,11 +10,14 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Request
+from sqlalchemy.engine import Connection
 from starlette.datastructures import FormData
 
+from otvet.app import first_steps
 from otvet.app.service import Service
 from otvet.i18n import N_, _
-from otvet.users import audit, sessions, users
+from otvet.users import audit, kept_settings, sessions, users
+from otvet.users.kept_settings import Switch
 from otvet.users.sessions import SEEN_EVERY, Session
 from otvet.users.users import Role, User
 
@@ -101,7 +104,12 @@ async def session_of(request: Request) -> Session | None:
         return None
     service = service_of(request)
     now = service.clock.now()
-    session = await service.database.read(lambda connection: sessions.find(connection, token, now))
+
+    def read(connection: Connection) -> tuple[Session | None, Switch, bool]:
+        hidden = first_steps.is_hidden(connection)
+        return sessions.find(connection, token, now), kept_settings.switch(connection), hidden
+
+    session, request.state.switch, request.state.first_steps_hidden = await service.database.read(read)
     if session is not None and now - session.seen_at > SEEN_EVERY:
         await service.database.write(lambda connection: sessions.seen(connection, session.id, now))
     return session
@@ -158,10 +166,11 @@ def needs(role: Role) -> Callable[[Request], Awaitable[Who]]:
         session = await session_of(request)
         if session is None:
             raise await _to_sign_in(request)
+        request.state.who = Who(session, FormData())
         if not session.user.role.covers(role):
             raise Refused(403, _(NOT_ALLOWED))
         if request.method in ("GET", "HEAD"):
-            return Who(session, FormData())
+            return request.state.who  # type: ignore[no-any-return]
         if not from_our_page(request):
             raise Refused(403, _(FOREIGN))
         form = await request.form()
