@@ -21,6 +21,7 @@ from otvet.answering.engine import Engine
 from otvet.answering.in_every_process import repeat
 from otvet.answering.voice import Voice
 from otvet.answering.worker import Worker
+from otvet.answering.writer import ReplyWriter
 from otvet.app.pulse import Pulse
 from otvet.clock import Clock
 from otvet.deals.reading import Deals
@@ -33,6 +34,7 @@ from otvet.intake import own_account
 from otvet.intake.deal_finder import Finder
 from otvet.intake.inbox import Inbox
 from otvet.responders.chat.responder import ChatResponder
+from otvet.responders.knowledge.responder import Knowledge
 from otvet.settings import old_names
 from otvet.settings.settings import Settings
 from otvet.staff import stats
@@ -60,6 +62,8 @@ class Service:
     http: httpx2.AsyncClient
     amocrm_http: httpx2.AsyncClient
     answering: Answering
+    writer: ReplyWriter
+    knowledge: Knowledge
     delivery: Delivery
     staff_tasks: StaffTasks
     arrivals: Arrivals

@@ -122,6 +122,8 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
         http=http,
         amocrm_http=amocrm_http,
         answering=answering,
+        writer=responders.writer,
+        knowledge=responders.knowledge,
         delivery=delivery,
         staff_tasks=StaffTasks(database, clock, amocrm, installation_name=name, policy=policy, begin=worker.put),
         arrivals=Arrivals(database, clock, timedelta(minutes=settings.arrival_minutes)),

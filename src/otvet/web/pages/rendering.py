@@ -107,7 +107,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.install_gettext_translations(translations(interface_language()), newstyle=True)  # type: ignore[attr-defined]
-    made.filters.update(plain=plain, duration=duration, paragraphs=paragraphs, link=link, reason=reason)
+    made.filters.update(
+        plain=plain, duration=duration, paragraphs=paragraphs, link=link, reason=reason, writer=wording.writer
+    )
     made.globals.update(
         asset=asset,
         icon=icon,
