@@ -69,7 +69,7 @@ def suggested(entries: Sequence[Passage], is_answered: Callable[[str], bool]) ->
     """Questions to begin with: headings that the folder answers, of as many files as there are."""
     by_file: dict[str, list[str]] = {}
     for entry in entries:
-        if not entry.plain and entry.heading.strip():
+        if not entry.plain and " " in entry.heading.strip():
             by_file.setdefault(entry.file, []).append(entry.heading.strip().rstrip("?") + "?")
     questions: list[str] = []
     for turn in range(max(map(len, by_file.values()), default=0)):
