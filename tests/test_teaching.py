@@ -1,4 +1,4 @@
-"""A question and its answer become an entry of the folder: in its form, and without harm to the entries that are there."""
+"""A question and its answer become an entry of the folder, without harm to those that are there; its files are saved."""
 
 from pathlib import Path
 

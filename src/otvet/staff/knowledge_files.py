@@ -42,16 +42,20 @@ class File:
     digest: str
 
     @property
-    def text(self) -> str:
-        """The content as text; what cannot be read is replaced."""
+    def text(self) -> str | None:
+        """The content as text; None if it is not text."""
         try:
-            return prices.decode(self.content) if self.name.lower().endswith(".csv") else _decoded(self.content)
-        except (UnicodeDecodeError, ValueError):
-            return self.content.decode("utf-8", errors="replace")
+            if self.name.lower().endswith(".csv"):
+                return prices.decode(self.content)
+            return self.content.decode("utf-8-sig")
+        except ValueError:  # UnicodeDecodeError and NoPriceList
+            return None
 
 
-def _decoded(content: bytes) -> str:
-    return content.decode("utf-8-sig")
+def encoded(name: str, text: str) -> bytes:
+    """An edited text as it is saved. Spreadsheets know UTF-8 by the mark at its beginning."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return lines.encode("utf-8-sig" if name.lower().endswith(".csv") else "utf-8", errors="replace")
 
 
 def digest(content: bytes) -> str:

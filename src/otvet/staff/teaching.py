@@ -12,6 +12,7 @@ FILE = "answers.md"
 LONGEST_QUESTION, LONGEST_ANSWER = 300, 4000
 OTHER_WORDS = {"ru": "иначе", "en": "also"}  # as passages.split reads them
 IS_THERE = N_("{file} has an entry of this name already; edit it there")
+NO_TEXT = N_("{file} is not UTF-8 text; save it as UTF-8 first")
 NOTHING = N_("write both the question and the answer")
 
 
@@ -25,7 +26,9 @@ def add_entry(folder: Path, question: str, answer: str, also: str = "") -> Path:
     if not heading or not text:
         raise UsageError(_(NOTHING))
     file = knowledge_files.read(folder, FILE)
-    before = file.text.rstrip() if file else ""
+    if file is not None and file.text is None:
+        raise UsageError(_(NO_TEXT).format(file=FILE))
+    before = (file.text or "").rstrip() if file else ""
     known = {entry.heading.casefold() for entry in passages.split(FILE, before)}
     if _unescaped(heading).casefold() in known:
         raise UsageError(_(IS_THERE).format(file=FILE))

@@ -25,6 +25,7 @@ from otvet.web.pages.signed import (
     Refused,
     Viewer,
     address_of,
+    form_of,
     from_our_page,
     service_of,
     session_of,
@@ -169,7 +170,7 @@ async def _form(request: Request) -> FormData:
     """The form of somebody who is not signed in yet: it must come from our own page."""
     if not from_our_page(request):
         raise Refused(403, _(FOREIGN))
-    return await request.form()
+    return await form_of(request)
 
 
 def _text(form: FormData, name: str) -> str:

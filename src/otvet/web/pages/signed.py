@@ -18,8 +18,10 @@ from otvet.users.users import Role, User
 COOKIE = "otvet_session"
 SIGN_IN, SET_UP = "/sign-in", "/set-up"
 FORM_FIELD = "csrf"
+LARGEST_FORM = 4 * 1024 * 1024  # bytes; an upload has a limit of its own below it
 
 NOT_ALLOWED = N_("your role does not allow this; ask an owner")
+TOO_LARGE = N_("this is too large to be taken")
 FOREIGN = N_("this was not sent from a page of Otvet, or the page is old: open it anew and try again")
 
 
@@ -96,6 +98,14 @@ def from_our_page(request: Request) -> bool:
     return urlsplit(origin).netloc in hosts
 
 
+async def form_of(request: Request) -> FormData:
+    """What was sent with a change; nothing larger than LARGEST_FORM is read."""
+    length = request.headers.get("content-length", "")
+    if not (length.isdecimal() and len(length) < 12 and int(length) <= LARGEST_FORM):
+        raise Refused(413, _(TOO_LARGE))
+    return await request.form(max_files=1, max_fields=100, max_part_size=LARGEST_FORM)
+
+
 def needs(role: Role) -> Callable[[Request], Awaitable[Who]]:
     """A dependency: the signed-in user, who has at least this role; a change carries its session's token too."""
 
@@ -107,9 +117,11 @@ def needs(role: Role) -> Callable[[Request], Awaitable[Who]]:
             raise Refused(403, _(NOT_ALLOWED))
         if request.method in ("GET", "HEAD"):
             return Who(session, FormData())
-        form = await request.form()
+        if not from_our_page(request):
+            raise Refused(403, _(FOREIGN))
+        form = await form_of(request)
         given = form.get(FORM_FIELD)
-        if not from_our_page(request) or not isinstance(given, str) or not hmac.compare_digest(given, session.csrf):
+        if not isinstance(given, str) or not hmac.compare_digest(given, session.csrf):
             raise Refused(403, _(FOREIGN))
         return Who(session, form)
 
