@@ -1,0 +1,5 @@
+"""The instructions."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
