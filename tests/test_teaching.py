@@ -1,4 +1,4 @@
-"""A question and its answer become an entry of the folder, without harm to those that are there; its files are saved."""
+"""A question and its answer become an entry of the folder, and its files are saved, without harm to what is there."""
 
 from pathlib import Path
 
