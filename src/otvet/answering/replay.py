@@ -1,4 +1,4 @@
-"""Past replies written anew, with today's instructions and knowledge or with proposed ones. Sends and stores nothing."""
+"""Past replies written anew, with today's instructions and knowledge or with proposed ones. Nothing is sent."""
 
 import difflib
 import re
