@@ -17,6 +17,7 @@ from tests.standins.sender import incoming
 from tests.test_end_to_end import connected
 
 DELIVERY = "# Сколько стоит доставка\n\nДоставка по городу стоит {price} рублей.\n"
+OPEN_TURNS = "SELECT count(*) FROM turns WHERE state IN ('waiting', 'answering', 'sending')"
 HOSTILE = "<script>alert(1)</script><b hx-get='/'>x</b>"
 
 
@@ -150,7 +151,7 @@ def test_nothing_of_a_trial_goes_to_a_connected_account(tmp_path: Path) -> None:
         with Signed(server) as olga:
             for text in ("Сколько стоит доставка?", "Позовите менеджера!", "Алло?"):
                 olga.post("/try", text=text)
-                wait_for(server.settled, "the turn closed")
+                wait_for(lambda: stored(server, OPEN_TURNS) == [(0,)], "the turn closed")  # no number counts it
             shown = olga.text("/try")
         assert "300 рублей" in shown
         assert "Nothing: the assistant is switched off." in shown
@@ -160,7 +161,6 @@ def test_nothing_of_a_trial_goes_to_a_connected_account(tmp_path: Path) -> None:
         wait_for(lambda: any("27754599" in path for path in paths(amo)), "the real deal was read")
         assert [path for path in paths(amo) if re.search(r"9[5-9]\d{7}", path)] == []
         assert amo.notes(27754599) == []
-        assert server.get("/ready")["status"] == "ok"
 
 
 def paths(amo: Any) -> list[str]:
@@ -237,6 +237,7 @@ def test_instructions_have_versions_and_are_tried_before_they_go_live(tmp_path: 
                 wait_for(server.settled, "the turn closed")
                 assert "which may cost money" in olga.text(home)
                 asked = len(model.requests)
+                model.say("Мы доставляем, конечно.")
                 assert olga.post(f"{home}/replay", text="Speak as a poet.", count="3").status_code == 303
                 shown = wait_for(lambda: "1 changed" in (text := olga.text(f"{home}/replay")) and text, "it is written")
                 assert "Сколько стоит доставка?" in str(shown)

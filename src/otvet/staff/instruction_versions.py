@@ -55,8 +55,8 @@ def add(connection: Connection, text: str, who: str, now: datetime) -> int | Non
     newest = listed(connection, 1)
     if newest and newest[0].text == text:
         return None
-    made = connection.execute(instruction_versions.insert().values(text=text, who=who, at=now))
-    id_: int = made.inserted_primary_key[0]
+    made = instruction_versions.insert().values(text=text, who=who, at=now).returning(instruction_versions.c.id)
+    id_: int = connection.execute(made).scalar_one()
     return id_
 
 

@@ -47,7 +47,9 @@ class Policy:
     selection: Selection = field(default_factory=Selection)
 
     def mode_of(self, turn: Turn) -> str:
-        """The mode of the assistant in the turn's deal."""
+        """The mode of the assistant in the turn's deal. Whoever tries it by hand wants a reply, whatever it is."""
+        if turn.chat_ref.startswith(BY_HAND_TRIAL):
+            return AUTO
         return turn.mode or self.mode
 
     def staff_from(self, now: datetime) -> datetime:

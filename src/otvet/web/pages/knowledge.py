@@ -163,7 +163,7 @@ async def _file_page(
     content = file.content if text is None else knowledge_files.encoded(file.name, text)
     understood = await asyncio.to_thread(_understood, request, file.name, content)
     ask = request.query_params.get("ask", "")
-    values = {"text": file.text if text is None else text, "digest": file.digest, "name": file.name}
+    values: dict[str, Any] = {"text": file.text if text is None else text, "digest": file.digest, "name": file.name}
     values |= {"why": why, "theirs": theirs, "unsaved": text is not None, "address": address_of_file(file.name)}
     values |= {"was": request.query_params.get("was"), "saved": request.query_params.get("saved")}
     tried_ = await tried(request, ask)

@@ -1,15 +1,13 @@
 """The trial chat: be the client, and watch what is stored, found, written, checked, and what would be sent."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, Request
 from sqlalchemy.engine import Connection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from otvet.app import manus
-from otvet.conversations.conversation import set_mode
-from otvet.conversations.tables import AUTO
 from otvet.responders.base import Line
 from otvet.screens import chat
 from otvet.screens import trial as screen
@@ -52,7 +50,7 @@ def _found(request: Request, bubbles: list[chat.Bubble], steps: list[screen.Step
             found[step.turn.id] = stored or []
             continue
         question = [Line("client", text, at) for text, at in step.asked]
-        before = [Line(one.sender, one.text, one.at) for one in bubbles if (one.turn_id or 0) < step.turn.id]
+        before = [Line(cast(Any, one.sender), one.text, one.at) for one in bubbles if (one.turn_id or 0) < step.turn.id]
         hits = knowledge.passages(question, before, NEAREST)
         found[step.turn.id] = [{"file": hit.passage.file, "heading": hit.passage.heading} for hit in hits]
     return found
@@ -93,8 +91,6 @@ async def say(request: Request, who: Manager) -> Response:
         mine = await _mine(request, who)
         lead_id = mine.lead_id if mine else trial.new_deal(who.user.id, now)
         await service.inbox.receive(trial.delivery(who.user.id, who.user.name, lead_id, text, now))
-        # Whatever the mode is for clients, here a reply is wanted; the page says what a client would get.
-        await service.database.write(lambda connection: set_mode(connection, lead_id, AUTO))
     if not request.headers.get("hx-request"):
         return RedirectResponse(TRY_IT, 303)
     values = await shown(request, who)
