@@ -158,11 +158,12 @@ def simulated(folder: Path, url: str) -> tuple[int, str]:
     return shown.returncode, shown.stdout
 
 
-def test_simulate_does_not_take_a_failed_reply_for_a_good_one(tmp_path: Path) -> None:
-    with amocrm_standin() as amo, otvet(tmp_path, **connected(amo)) as server:  # there is no such deal
+def test_simulate_writes_nothing_into_a_connected_account(tmp_path: Path) -> None:
+    with amocrm_standin() as amo, otvet(tmp_path, **connected(amo)) as server:
         code, shown = simulated(tmp_path, server.url)
-        assert server.get("/api/turns?state=failed")["turns"]
-    assert (code, "✗" in shown, "✓" in shown) == (1, True, False)
+        assert [entry for entry in amo.log if "899999999" in str(entry)] == []
+    assert "a trial: not sent" in shown
+    assert (code, "✗" in shown) == (0, False)
 
 
 def test_simulate_does_not_wait_for_a_draft(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ BaseUrl = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", help=_("The server's address, if it is not the one of the settings.")),
 ]
-Live = Annotated[bool, typer.Option("--live", help=_("Go ahead although a real amoCRM or Manus is connected."))]
+Live = Annotated[bool, typer.Option("--live", help=_("Go ahead although a real Manus is connected."))]
 
 
 @app.command(cls=Command, help=_("Start the service.\n\nExample: otvet serve"))

@@ -40,3 +40,14 @@ class Instructions:
             return _COMMENT.sub("", self.file.read_text(encoding="utf-8-sig")).strip()
         except FileNotFoundError:
             return ""
+
+
+class Proposed(Instructions):
+    """Instructions that are not in the file yet."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def written(self) -> str:
+        return _COMMENT.sub("", self._text).strip()

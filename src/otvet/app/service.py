@@ -25,6 +25,7 @@ from otvet.answering.engine import Engine
 from otvet.answering.in_every_process import repeat
 from otvet.answering.voice import Voice
 from otvet.answering.worker import Worker
+from otvet.answering.writer import ReplyWriter
 from otvet.app.in_force import InForce
 from otvet.app.pulse import Pulse
 from otvet.clock import Clock
@@ -39,6 +40,7 @@ from otvet.intake.deal_finder import Finder
 from otvet.intake.inbox import Inbox
 from otvet.notices.notices import Notices
 from otvet.responders.chat.responder import ChatResponder
+from otvet.responders.knowledge.responder import Knowledge
 from otvet.settings import old_names
 from otvet.settings.settings import Settings
 from otvet.staff import stats
@@ -73,6 +75,8 @@ class Service:
     http: httpx2.AsyncClient
     amocrm_http: httpx2.AsyncClient
     answering: Answering
+    writer: ReplyWriter
+    knowledge: Knowledge
     delivery: Delivery
     staff_tasks: StaffTasks
     arrivals: Arrivals

@@ -144,6 +144,8 @@ def parts(found: InForce, clock: Clock, database: Database, lock: IO[bytes] | No
         http=http,
         amocrm_http=amocrm_http,
         answering=answering,
+        writer=responders.writer,
+        knowledge=responders.knowledge,
         delivery=delivery,
         staff_tasks=StaffTasks(database, clock, amocrm, installation_name=name, policy=policy, begin=worker.put),
         arrivals=Arrivals(database, clock, timedelta(minutes=settings.arrival_minutes)),

@@ -1,12 +1,8 @@
 """``otvet replay``: writes past replies anew, with today's instructions and knowledge. Sends and stores nothing."""
 
 import asyncio
-import difflib
 import logging
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 import httpx2
 import sqlalchemy as sa
@@ -17,8 +13,9 @@ from rich.text import Text
 from sqlalchemy.engine import Connection
 
 from otvet import logs
-from otvet.answering import context
+from otvet.answering import replay as past_turns
 from otvet.answering.instructions import Instructions
+from otvet.answering.replay import Past
 from otvet.answering.writer import Written
 from otvet.app import wiring
 from otvet.clock import SystemClock
@@ -27,27 +24,11 @@ from otvet.commands.terminal import whole
 from otvet.conversations.tables import conversations
 from otvet.errors import UsageError
 from otvet.i18n import _
-from otvet.responders.base import Context
 from otvet.responders.chat import models
 from otvet.settings import working_hours
 from otvet.settings.settings import Settings
 from otvet.staff import wording
 from otvet.storage.database import Database
-from otvet.turns import human_request
-from otvet.turns import turn as turn_
-from otvet.turns.attempts import AttemptLog
-from otvet.turns.turn import OPEN, turns
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """A past turn: its context at that time, and its reply."""
-
-    turn_id: int
-    asked_at: datetime
-    told: Context
-    reply: str
-    responder: str
 
 
 def replay(settings: Settings, lead_id: int | None, last: int, *, agreed: bool) -> None:
@@ -94,29 +75,14 @@ def _costly(settings: Settings) -> dict[str, object]:
 
 
 def _past(connection: Connection, settings: Settings, lead_id: int | None, last: int) -> list[Past]:
-    """The newest turns with a reply, oldest first, each with the context at the time of its question."""
-    answered = sa.select(turns.c.id).join(conversations).where(turns.c.reply.is_not(None))
-    answered = answered.where(turns.c.state.not_in(OPEN))
-    if lead_id is not None:
-        answered = answered.where(conversations.c.amocrm_lead_id == lead_id)
-    newest = connection.scalars(answered.order_by(turns.c.id.desc()).limit(last)).all()
-    instructions = Instructions(settings.instructions_file)
-    found = []
-    for turn_id in reversed(newest):
-        turn = turn_.get(connection, turn_id)
-        assert turn is not None
-        told = context.build(
-            connection,
-            turn,
-            settings.history_messages,
-            instructions,
-            turn.first_message_at,
-            working_hours.zone_of(settings.timezone),
-            as_of_then=True,
-        )
-        if told.question and turn.reply is not None:
-            found.append(Past(turn_id, turn.first_message_at, told, turn.reply, turn.responder or ""))
-    return found
+    return past_turns.past(
+        connection,
+        last,
+        Instructions(settings.instructions_file),
+        history_messages=settings.history_messages,
+        zone=working_hours.zone_of(settings.timezone),
+        lead_id=lead_id,
+    )
 
 
 async def _write_anew(console: Console, settings: Settings, database: Database, past: Sequence[Past]) -> None:
@@ -129,10 +95,9 @@ async def _write_anew(console: Console, settings: Settings, database: Database, 
             who = wiring.writers(settings, clock, http, database, model)
             with Progress(console=console, transient=True) as progress:
                 for one in progress.track(past, description=_("writing replies...")):
-                    written = await _write(one.told, settings, who)
-                    same = written.reply.text.strip() == one.reply.strip()
-                    counts["refused" if written.doubts else "same" if same else "changed"] += 1
-                    _show(progress.console, settings, one, written, same=same)
+                    anew = await past_turns.write(one, who.writer, who.knowledge, settings.person_phrases, clock)
+                    counts[anew.outcome] += 1
+                    _show(progress.console, settings, one, anew.written, same=anew.same)
     finally:
         if model:
             await model.aclose()
@@ -140,13 +105,6 @@ async def _write_anew(console: Console, settings: Settings, database: Database, 
     console.print(
         _("{same} the same, {changed} changed, {refused} refused by the checks; nothing was sent").format(**counts)
     )
-
-
-async def _write(told: Context, settings: Settings, who: wiring.Writers) -> Written:
-    if why := human_request.why_staff(told, settings.person_phrases):
-        return Written(human_request.reply(told, why))
-    told, _known = await context.with_knowledge(told, who.knowledge)
-    return await who.writer.write(told, AttemptLog(SystemClock()))
 
 
 def _show(console: Console, settings: Settings, one: Past, written: Written, *, same: bool) -> None:
@@ -169,9 +127,9 @@ def _show(console: Console, settings: Settings, one: Past, written: Written, *, 
 
 def _compared(then: str, now: str) -> tuple[Text, Text]:
     """Both texts, with the removed words in red and the added ones in green."""
-    before, after = re.findall(r"\s+|\S+", then), re.findall(r"\s+|\S+", now)
+    gone, come = past_turns.compared(then, now)
     went, came = Text(), Text()
-    for change, a, b, c, d in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        went.append("".join(before[a:b]), style="red" if change != "equal" else None)
-        came.append("".join(after[c:d]), style="green" if change != "equal" else None)
+    for text, pieces, style in ((went, gone, "red"), (came, come, "green")):
+        for piece, changed in pieces:
+            text.append(piece, style=style if changed else None)
     return went, came

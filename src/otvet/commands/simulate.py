@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ from rich.text import Text
 from otvet.commands import forget, view
 from otvet.commands.scenario import Case, scene, single
 from otvet.commands.terminal import whole
-from otvet.conversations.tables import conversations, is_trial
+from otvet.conversations.tables import ERASED_TRIAL, conversations, is_trial
 from otvet.errors import UsageError
 from otvet.i18n import N_, _, language_of, ngettext
 from otvet.responders.knowledge.passages import read_folder
@@ -118,7 +118,7 @@ class Server:
 
 
 def connect(settings: Settings, base_url: str | None, *, live: bool) -> Server:
-    """Find the running server; refuses to spend money or to write into a real account unless ``live``."""
+    """Find the running server; refuses to spend money unless ``live``. Nothing of a trial goes to amoCRM."""
     outside = [url for url in _services(settings) if urlsplit(url).hostname not in THIS_MACHINE]
     if outside and not live:
         raise UsageError(
@@ -128,13 +128,6 @@ def connect(settings: Settings, base_url: str | None, *, live: bool) -> Server:
         )
     address = (base_url or settings.local_url).rstrip("/")
     return Server(settings, _secret(settings, address), address)
-
-
-def _services(settings: Settings) -> Iterator[str]:
-    if settings.amocrm_connected and settings.amocrm_base_url:
-        yield settings.amocrm_base_url
-    if settings.manus_api_key:
-        yield settings.manus_base_url
 
 
 def _secret(settings: Settings, address: str) -> str:
@@ -188,7 +181,11 @@ def clean(settings: Settings) -> None:
 
 _TRIALS = (
     sa.select(conversations.c.amocrm_lead_id)
-    .where(is_trial(conversations), conversations.c.amocrm_lead_id.is_not(None))
+    .where(
+        is_trial(conversations),
+        conversations.c.chat_ref != ERASED_TRIAL,
+        conversations.c.amocrm_lead_id.is_not(None),
+    )
     .distinct()
     .order_by(conversations.c.amocrm_lead_id)
 )

@@ -12,6 +12,7 @@ from otvet.conversations.tables import (
     BY_MANAGER,
     FOR_GOOD,
     conversations,
+    erased_ref,
     may_yield_to_manager,
 )
 from otvet.storage.engines import UtcDateTime
@@ -194,7 +195,7 @@ def erase_conversations(
         conversations.update()
         .where(here)
         .values(
-            chat_ref=None,
+            chat_ref=erased_ref(conversations, None),
             summary=None,
             summarised_until=now,  # also prevents the storing of a summary that is being written now
             deal=sa.null(),

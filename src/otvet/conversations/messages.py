@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from otvet.conversations.tables import (
     ERASED,
     conversations,
+    erased_ref,
     messages,
 )
 from otvet.storage.prepared import Prepared
@@ -206,7 +207,7 @@ def erase_messages(connection: Connection, message_ids: Collection[int]) -> None
             amocrm_contact_id=None,
             amocrm_chat_id=None,
             amocrm_talk_id=None,
-            chat_ref=None,
+            chat_ref=erased_ref(messages, None),
             first_version=sa.null(),
         )
     )

@@ -108,12 +108,21 @@ messages = sa.Table(
 )
 
 TRIAL = "otvet-trial-"
-"""The chats of ``otvet simulate`` begin with it: no list and no number counts them."""
+"""Trial chats begin with it: no list and no number counts them, and nothing of them goes to amoCRM."""
+BY_HAND_TRIAL = f"{TRIAL}page-"
+"""The trial chats of the pages, in which somebody waits for the reply: the quiet period is short there."""
+ERASED_TRIAL = f"{TRIAL}erased"
+"""Stands for the chat of an erased trial, so that it is counted nowhere afterwards either."""
 
 
 def is_trial(table: sa.FromClause) -> sa.ColumnElement[bool]:
     """Whether a message, turn or hand-off is of a trial chat."""
     return sa.func.coalesce(table.c.chat_ref, "").startswith(TRIAL)
+
+
+def erased_ref(table: sa.FromClause, nothing: str | None) -> sa.ColumnElement[str]:
+    """What replaces the chat of an erased row. nothing: the column's value for no chat."""
+    return sa.case((is_trial(table), ERASED_TRIAL), else_=sa.literal(nothing, sa.Text))
 
 
 ERASED = "erased"  # the ``message_type`` of an erased message, which no responder is told

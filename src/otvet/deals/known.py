@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations.clients import claim_contact_card, contact_cards_changed, save_contact_card
 from otvet.conversations.conversation import claim_deal_card, deal_cards_changed, save_deal_card
-from otvet.conversations.tables import clients, conversations
+from otvet.conversations.tables import clients, conversations, is_trial
 from otvet.storage.engines import UtcDateTime
 
 AFTER_A_FAILURE = timedelta(minutes=2)
@@ -37,7 +37,7 @@ _OF = (
         clients.c.card_due_at,
     )
     .join(clients)
-    .where(conversations.c.amocrm_lead_id.is_not(None))
+    .where(conversations.c.amocrm_lead_id.is_not(None), ~is_trial(conversations))
 )
 _GET = _OF.where(conversations.c.id == sa.bindparam("of"))
 _CHANGED = (
@@ -56,7 +56,7 @@ _CHANGED = (
 
 
 def get(connection: Connection, conversation_id: int) -> Row[Any] | None:
-    """The card columns of a conversation; None while its deal is not known."""
+    """The card columns of a conversation; None while its deal is not known, and for a trial, which has none."""
     rows: Sequence[Any] = connection.execute(_GET, {"of": conversation_id}).all()
     return rows[0] if rows else None
 

@@ -92,6 +92,8 @@ class Delivery:
         if self._amocrm is None:
             return await self._database.write(lambda connection: self._keep(connection, turn_id))
         turn, verdict = await self._database.read(lambda connection: self._look(connection, turn_id))
+        if turn is not None and turn.is_trial:
+            return await self._database.write(lambda connection: self._keep(connection, turn_id))
         if turn is None or isinstance(verdict, Ended):
             return turn.state if turn else None
         if isinstance(verdict, Wait):
@@ -138,7 +140,7 @@ class Delivery:
 
     async def release(self, turn: Turn) -> None:
         """The turn has ended: release what may wait for its reply."""
-        for method in self._methods.values():
+        for method in () if turn.is_trial else self._methods.values():
             await method.release(turn)
 
     def _look(self, connection: Connection, turn_id: int) -> tuple[Turn | None, Verdict]:
@@ -334,7 +336,7 @@ class Delivery:
             pause_for_client(connection, turn.conversation_id, turn.chat_ref)
 
     def _keep(self, connection: Connection, turn_id: int) -> Outcome:
-        """Without an account, keep the reply or the draft here."""
+        """Without an account, and in a trial chat, keep the reply or the draft here."""
         turn, verdict = self._look(connection, turn_id)
         if turn is None or isinstance(verdict, Ended):
             return turn.state if turn else None

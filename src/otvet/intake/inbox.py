@@ -21,6 +21,7 @@ from otvet.clock import Clock
 from otvet.conversations.conversation import touch_many
 from otvet.conversations.messages import add_messages, chats_named
 from otvet.conversations.pauses import pause_for_manager
+from otvet.conversations.tables import TRIAL
 from otvet.deals import known
 from otvet.errors import StorageError
 from otvet.i18n import _
@@ -89,7 +90,8 @@ class Inbox:
         """Store a delivery; it is committed on return. Raises StorageError if the commit is not known in time."""
         now = self._clock.now()
         delivery = self._ours(read_delivery(body, now))
-        if delivery.messages or delivery.ignored:  # anything else does not show that amoCRM's messages arrive
+        real = any(not (one.chat_ref or "").startswith(TRIAL) for one in delivery.messages)
+        if real or delivery.ignored:  # anything else does not show that amoCRM's messages arrive
             self.last_delivery_at = now
         received = Received(body, delivery, now)
         try:

@@ -23,6 +23,10 @@ from otvet.i18n import _
 from otvet.intake import quarantine  # noqa: F401
 from otvet.notices import notices  # noqa: F401
 from otvet.schema.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
+from otvet.staff import (
+    gaps,  # noqa: F401
+    instruction_versions,  # noqa: F401
+)
 from otvet.storage import (
     counters,  # noqa: F401
     heartbeats,  # noqa: F401
@@ -56,7 +60,7 @@ __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0016"
+LATEST = "0017"
 """The newest migration; a constant, so that a start with nothing to migrate does not load Alembic."""
 
 MOST_TRIES = 20

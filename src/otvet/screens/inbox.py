@@ -62,7 +62,7 @@ class Row:
 Cursor = tuple[datetime, int]
 
 _here = conversations.c.id
-_real = ~sa.func.coalesce(conversations.c.chat_ref, "").startswith("otvet-trial-")
+_real = ~is_trial(conversations)
 
 
 def _needing(now: datetime) -> sa.Select[tuple[int]]:

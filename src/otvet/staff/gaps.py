@@ -1,5 +1,9 @@
-"""Knowledge gaps: questions that the knowledge folder does not answer, the most frequent first."""
+"""Knowledge gaps: questions that the knowledge folder does not answer, the most frequent first.
 
+Writes the table ``closed_gaps``: a gap that staff have answered or dismissed is not listed any more.
+"""
+
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,11 +14,23 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations.tables import conversations, is_trial, messages
 from otvet.responders.knowledge.words import family, stem, words
+from otvet.storage.engines import Id, Json, UtcDateTime, metadata
 from otvet.turns.turn import turns
 
 MOST_READ = 2000
 ALIKE = 0.6
 """The share of common words from which on two questions are one gap."""
+
+
+closed_gaps = sa.Table(
+    "closed_gaps",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("words", Json, nullable=False),  # digests of the question's words: enough to know it again, none to read
+    sa.Column("answered", sa.Boolean, nullable=False),  # false: dismissed, it needs no answer of ours
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+)
 
 
 @dataclass
@@ -55,13 +71,37 @@ def listed(connection: Connection, since: datetime, limit: int) -> list[Gap]:
     by_word: dict[str, list[Gap]] = {}
     for rows in asked.values():
         text = "\n".join(row.content for row in rows if row.content.strip())
-        said = frozenset(family(stem(word)) for word in words(text))
+        said = _said(text)
         if not said:
             continue  # "thank you" is no question
         gap = _count(text, said, rows[0], gaps, by_word)
         if rows[0].amocrm_lead_id not in gap.leads:
             gap.leads.append(rows[0].amocrm_lead_id)
+    closed = connection.execute(sa.select(closed_gaps)).all()
+    gaps = [gap for gap in gaps if not any(_is_closed(gap, one) for one in closed)]
     return sorted(gaps, key=lambda gap: (gap.count, gap.last_asked_at), reverse=True)[:limit]
+
+
+def close(connection: Connection, question: str, who: str, now: datetime, *, answered: bool) -> bool:
+    """Take a gap off the list: answered until it is asked again in vain, or dismissed for good."""
+    digests = sorted(map(_digest, _said(question)))
+    if digests:
+        row = {"words": digests, "answered": answered, "who": who, "at": now}
+        connection.execute(closed_gaps.insert().values(row))
+    return bool(digests)
+
+
+def _is_closed(gap: Gap, one: Row[Any]) -> bool:
+    said, closed = set(map(_digest, gap.words)), set(one.words)
+    return len(said & closed) >= ALIKE * len(said | closed) and not (one.answered and gap.last_asked_at > one.at)
+
+
+def _said(text: str) -> frozenset[str]:
+    return frozenset(family(stem(word)) for word in words(text))
+
+
+def _digest(word: str) -> str:
+    return hashlib.blake2s(word.encode(), digest_size=6).hexdigest()
 
 
 def _count(text: str, said: frozenset[str], row: Row[Any], gaps: list[Gap], by_word: dict[str, list[Gap]]) -> Gap:

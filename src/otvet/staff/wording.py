@@ -9,6 +9,7 @@ from otvet.i18n import N_, _
 from otvet.settings import working_hours
 from otvet.settings.settings import Settings
 from otvet.turns.reasons import reason
+from otvet.turns.turn import Reason
 
 MODES = {
     "auto": N_("answers clients by itself"),
@@ -63,6 +64,8 @@ def delivery(data: Mapping[str, Any] | None) -> str:
         return ""
     if data.get("state") == "sent" and data.get("way", "note") != "note":
         return _("sent to the client's chat ({way})").format(way=data["way"])
+    if data.get("reason") == Reason.TRIAL:
+        return _("a trial: not sent")
     sentence = DELIVERIES.get(str(data.get("state")))
     values = {"note_id": data.get("note_id", "?"), "reason": reason(data.get("reason")) or "?"}
     return _(sentence).format(**values) if sentence else str(data.get("state"))

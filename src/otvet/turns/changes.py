@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.conversations.messages import move_messages
+from otvet.conversations.tables import erased_ref
 from otvet.storage.prepared import Prepared
 from otvet.turns import attempts
 from otvet.turns.turn import IN_HAND, MOVES, NEEDS_STAFF, OPEN, Reason, State, Turn, turns
@@ -203,4 +204,6 @@ def erase_turns(connection: Connection, turn_ids: Collection[int], now: datetime
     unfinished = turns.c.state.in_((*OPEN, *NEEDS_STAFF))
     closed = {"state": State.CANCELLED, "closed_at": now}
     connection.execute(turns.update().where(here, unfinished).values(**closed))
-    connection.execute(turns.update().where(here).values(chat_ref=""))  # no collision: all are closed by now
+    connection.execute(
+        turns.update().where(here).values(chat_ref=erased_ref(turns, ""))
+    )  # no collision: all are closed by now

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.tables import conversations, is_trial, messages
+from otvet.conversations.tables import conversations, erased_ref, is_trial, messages
 from otvet.storage.engines import Id, UtcDateTime, insert, metadata
 from otvet.turns import changes
 from otvet.turns.turn import OPEN, Reason, State, Turn, get, turns
@@ -259,7 +259,7 @@ def close_erased(connection: Connection, turn_ids: Collection[int], now: datetim
     """The clients of these questions are erased."""
     of_them = handoffs.c.id.in_(sa.select(turns.c.handoff_id).where(turns.c.id.in_(turn_ids)))
     _close(connection, [of_them], ClosedBy.ERASED, now)
-    connection.execute(handoffs.update().where(of_them).values(chat_ref=""))
+    connection.execute(handoffs.update().where(of_them).values(chat_ref=erased_ref(handoffs, "")))
 
 
 def move_to(connection: Connection, from_conversation: int, to_conversation: int) -> None:
@@ -339,6 +339,7 @@ def to_tell(connection: Connection, now: datetime) -> list[Handoff]:
         handoffs.c.told_revision < handoffs.c.revision,
         sa.or_(handoffs.c.retry_at.is_(None), handoffs.c.retry_at <= now),
         conversations.c.amocrm_lead_id.is_not(None),
+        ~is_trial(handoffs),
     )
     return [Handoff(*row) for row in connection.execute(query.order_by(handoffs.c.due_at).limit(MOST_AT_ONCE))]
 

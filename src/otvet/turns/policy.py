@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from otvet.conversations.tables import AUTO, DRAFT, OFF
+from otvet.conversations.tables import AUTO, BY_HAND_TRIAL, DRAFT, OFF
 from otvet.deals.selection import Selection
 from otvet.settings.working_hours import Hours
 from otvet.turns.drafts import MOST_REDRAFTS
@@ -16,6 +16,9 @@ from otvet.turns.turn import Reason, State, Turn
 
 UNSURE_FOR = timedelta(seconds=20)
 """amoCRM may carry out a call after its caller has died. Only after this time can it be asked whether it did."""
+
+TRIAL_QUIET = timedelta(seconds=1)
+"""The quiet period of trial chats, in which somebody waits for the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,9 @@ class Policy:
     selection: Selection = field(default_factory=Selection)
 
     def mode_of(self, turn: Turn, facts: "Facts") -> str:
-        """The mode of the assistant in the turn's deal."""
+        """The mode of the assistant in the turn's deal. Whoever tries it by hand wants a reply, whatever it is."""
+        if turn.chat_ref.startswith(BY_HAND_TRIAL):
+            return AUTO
         return turn.mode or (None if self.mode_is_fixed else facts.mode) or self.mode
 
     def staff_from(self, now: datetime) -> datetime:
@@ -171,7 +176,8 @@ def silence_left(turn: Turn, policy: Policy, now: datetime) -> timedelta:
     """How much longer the client must be silent before the reply is written."""
     if turn.reply is not None or turn.state not in (State.WAITING, State.ANSWERING):
         return timedelta(0)
-    due = min(turn.last_message_at + policy.quiet, turn.first_message_at + policy.quiet_max)
+    quiet = min(policy.quiet, TRIAL_QUIET) if turn.chat_ref.startswith(BY_HAND_TRIAL) else policy.quiet
+    due = min(turn.last_message_at + quiet, turn.first_message_at + policy.quiet_max)
     # The clock may have been set back since: no turn waits longer than the longest quiet period.
     return max(timedelta(0), min(due - now, policy.quiet_max))
 

@@ -5,6 +5,7 @@ from otvet.turns.turn import OPEN, Reason, State
 
 REASONS = {
     "amocrm_not_connected": N_("amoCRM is not connected"),
+    "trial": N_("this is a trial chat, of which nothing goes to amoCRM"),
     "manager": N_("a manager or another bot answers here"),
     "paused": N_("the assistant is paused in this conversation"),
     "stale": N_("it came too late to be answered without a person"),

@@ -70,9 +70,9 @@ def commit_to_send(
 
 
 def keep(connection: Connection, turn: Turn, me: str, now: datetime) -> bool:
-    """answering -> kept: amoCRM is not connected, so the reply is stored as a message and not sent."""
+    """answering -> kept: amoCRM is not connected, or this is a trial: the reply is stored as a message and not sent."""
     unless = (_NOT_WRITTEN, _IN_STAFF_HANDS)
-    closed = {"reason": Reason.NOT_CONNECTED, "closed_at": now}
+    closed = {"reason": Reason.TRIAL if turn.is_trial else Reason.NOT_CONNECTED, "closed_at": now}
     if not move(connection, turn, State.KEPT, me=me, unless=unless, now=now, **closed):
         return False
     _store_reply(connection, turn, now)

@@ -23,7 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.tables import chats, conversations
+from otvet.conversations.tables import TRIAL, chats, conversations
 from otvet.storage.engines import Id, Json, UtcDateTime, metadata
 
 
@@ -66,6 +66,7 @@ class Reason(StrEnum):
     """
 
     NOT_CONNECTED = "amocrm_not_connected"
+    TRIAL = "trial"  # a trial chat: nothing of it goes to amoCRM
     MANAGER = "manager"  # a manager, or another bot, wrote in the chat
     PAUSED = "paused"
     STALE = "stale"
@@ -225,6 +226,11 @@ class Turn:
         """The deal's id, for a turn that is worked on: its deal is known."""
         assert self.lead_id is not None
         return self.lead_id
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether nothing of it may go to amoCRM, because nobody but us wrote the question."""
+        return self.chat_ref.startswith(TRIAL)
 
     @property
     def paused_until(self) -> datetime | None:

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
 from starlette.routing import Match
-from starlette.types import Scope
+from starlette.types import Scope as Asked
 
 from otvet import __version__
 from otvet.account import health
@@ -45,7 +45,7 @@ READY_SECONDS = 2.0  # a slower database cannot store deliveries in time either
 class ForMachines(APIRoute):
     """A route that a browser's page does not take: there the page of the same address is meant."""
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+    def matches(self, scope: Asked) -> tuple[Match, Asked]:
         headers = dict(scope["headers"]) if scope["type"] == "http" else {}
         return (Match.NONE, {}) if b"text/html" in headers.get(b"accept", b"") else super().matches(scope)
 

@@ -58,7 +58,7 @@ class Problem:
 def snapshot(folder: Path) -> Snapshot:
     """The present state of the folder; empty when it cannot be listed."""
     seen = []
-    for file in _files(folder):
+    for file in files(folder):
         try:
             stat = file.stat()
         except OSError:
@@ -83,9 +83,9 @@ def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], li
         return [], [Problem(str(folder), _("there is no such folder"))]
     passages: list[Passage] = []
     problems: list[Problem] = []
-    for file in _files(folder):
+    for file in files(folder):
         try:
-            found, reason = _read(file, with_examples=with_examples)
+            found, reason = understood(file.name, file.read_bytes(), with_examples=with_examples)
         except OSError as error:
             found, reason = [], os_reason(error)
         passages += found
@@ -94,12 +94,12 @@ def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], li
     return passages, problems
 
 
-def _read(file: Path, *, with_examples: bool) -> tuple[list[Passage], str]:
-    """The passages of a file, and its problem; empty when there is none."""
-    content, is_list = file.read_bytes(), file.suffix.lower() == ".csv"
+def understood(name: str, content: bytes, *, with_examples: bool) -> tuple[list[Passage], str]:
+    """The passages of a file with this name and content, and its problem; empty when there is none."""
+    is_list = name.lower().endswith(".csv")
     try:
         text = prices.decode(content) if is_list else content.decode("utf-8-sig")
-        found, reason = (_price_list if is_list else _markdown)(file.name, text)
+        found, reason = (_price_list if is_list else _markdown)(name, text)
     except UnicodeDecodeError:
         return [], _("it is not UTF-8 text; save it as UTF-8")
     except NoPriceList as error:
@@ -170,7 +170,8 @@ def _other_words(section: str) -> str:
     return "\n".join(match[1].strip() for match in comments if match)
 
 
-def _files(folder: Path) -> list[Path]:
+def files(folder: Path) -> list[Path]:
+    """The files of the folder that are read."""
     # Editors and macOS leave files with a leading dot beside the real ones.
     try:
         return sorted(

@@ -10,7 +10,7 @@ from otvet.clock import Clock
 from otvet.i18n import _
 from otvet.responders.base import Attempt, Context, Line, Reply, ResponderError
 from otvet.responders.knowledge.choice import choose
-from otvet.responders.knowledge.passages import Problem, Snapshot, read_folder, snapshot
+from otvet.responders.knowledge.passages import Passage, Problem, Snapshot, read_folder, snapshot
 from otvet.responders.knowledge.search import Hit, Index
 
 CHECK_SECONDS = 1.0
@@ -67,6 +67,7 @@ class Knowledge:
         self._index: Index | None = None
         self._chosen: dict[_Asked, Hit | None] = {}
         self._problems: tuple[Problem, ...] = ()
+        self._passages: tuple[Passage, ...] = ()
 
     def answer(self, question: Sequence[Line], history: Sequence[Line] = ()) -> Hit | None:
         """The passage that answers the whole question, if one clearly does.
@@ -100,6 +101,19 @@ class Knowledge:
             self._fresh_index()
             return self._problems
 
+    @property
+    def entries(self) -> tuple[Passage, ...]:
+        """All passages, in the order of the files."""
+        with self._lock:
+            self._fresh_index()
+            return self._passages
+
+    def look_again(self) -> None:
+        """The folder was changed from here: the next question is answered from what stands there now."""
+        with self._lock:
+            self._checked_at = -CHECK_SECONDS
+            self._snapshot = ()
+
     def _choose(self, index: Index, asked: _Asked) -> Hit | None:
         """The chosen passage, remembered: it is asked for with the passages, and again for the local answer."""
         chosen = self._chosen
@@ -124,6 +138,7 @@ class Knowledge:
     def _build(self) -> Index:
         passages, problems = read_folder(self._folder, with_examples=self._with_examples)
         self._problems = tuple(problems)
+        self._passages = tuple(passages)
         return Index(passages)
 
 

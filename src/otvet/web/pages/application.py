@@ -17,8 +17,10 @@ from otvet.web.pages import (
     chat,
     entrance,
     first_steps,
+    gaps,
     health,
     inbox,
+    instructions,
     knowledge,
     me,
     notices,
@@ -52,7 +54,7 @@ def create(service: Service) -> FastAPI:
     pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     pages.state.service = service
     pages.mount("/static", Assets(directory=STATIC), name="static")
-    of_chats, of_teaching = (inbox, chat), (knowledge, trial)
+    of_chats, of_teaching = (inbox, chat), (knowledge, gaps, instructions, trial)
     of_account = (first_steps, health, settings, amocrm, notices)
     of_people = (people, tokens, audit, me)
     for part in (entrance, *of_chats, *of_teaching, numbers, *of_account, *of_people):

@@ -125,7 +125,13 @@ def environment() -> Environment:
     )
     made.install_gettext_translations(translations(interface_language()), newstyle=True)  # type: ignore[attr-defined]
     made.filters.update(
-        plain=plain, duration=duration, paragraphs=paragraphs, link=link, reason=reason, back_to=back_to
+        plain=plain,
+        duration=duration,
+        paragraphs=paragraphs,
+        link=link,
+        reason=reason,
+        back_to=back_to,
+        writer=wording.writer,
     )
     made.globals.update(
         asset=asset,

@@ -24,6 +24,7 @@ from otvet.users.users import Role, User
 COOKIE = "otvet_session"
 SIGN_IN, SET_UP = "/sign-in", "/set-up"
 FORM_FIELD = "csrf"
+LARGEST_FORM = 4 * 1024 * 1024  # bytes; an upload has a limit of its own below it
 # Where a proxy in front of Otvet may stand: on this machine, or in a network that does not belong to the internet.
 NEAR = tuple(map(ip_network, ("127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 
@@ -32,6 +33,7 @@ Result = TypeVar("Result")
 _HASHING = ThreadPoolExecutor(2, thread_name_prefix="passwords")  # each takes 64 MiB and a processor for 50 ms
 
 NOT_ALLOWED = N_("your role does not allow this; ask an owner")
+TOO_LARGE = N_("this is too large to be taken")
 FOREIGN = N_("this was not sent from a page of Otvet, or the page is old: open it anew and try again")
 
 
@@ -159,6 +161,14 @@ def _place(host: str, scheme: str) -> tuple[str, int] | None:
     return (parts.hostname, port) if plain and parts.hostname else None
 
 
+async def form_of(request: Request) -> FormData:
+    """What was sent with a change; nothing larger than LARGEST_FORM is read."""
+    length = request.headers.get("content-length", "")
+    if not (length.isdecimal() and len(length) < 12 and int(length) <= LARGEST_FORM):
+        raise Refused(413, _(TOO_LARGE))
+    return await request.form(max_files=1, max_fields=100, max_part_size=LARGEST_FORM)
+
+
 def needs(role: Role) -> Callable[[Request], Awaitable[Who]]:
     """A dependency: the signed-in user, who has at least this role; a change carries its session's token too."""
 
@@ -173,7 +183,7 @@ def needs(role: Role) -> Callable[[Request], Awaitable[Who]]:
             return request.state.who  # type: ignore[no-any-return]
         if not from_our_page(request):
             raise Refused(403, _(FOREIGN))
-        form = await request.form()
+        form = await form_of(request)
         given = form.get(FORM_FIELD)
         if not isinstance(given, str) or not hmac.compare_digest(given.encode(), session.csrf.encode()):
             raise Refused(403, _(FOREIGN))
