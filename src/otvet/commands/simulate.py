@@ -119,11 +119,11 @@ class Server:
 
 def connect(settings: Settings, base_url: str | None, *, live: bool) -> Server:
     """Find the running server; refuses to spend money unless ``live``. Nothing of a trial goes to amoCRM."""
-    outside = [url for url in _services(settings) if urlsplit(url).hostname not in THIS_MACHINE]
-    if outside and not live:
+    outside = urlsplit(settings.manus_base_url).hostname not in THIS_MACHINE
+    if settings.manus_api_key and outside and not live:
         raise UsageError(
             _("{services} is connected: the trial would use it for real; add --live if that is wanted").format(
-                services=", ".join(outside)
+                services=settings.manus_base_url
             )
         )
     address = (base_url or settings.local_url).rstrip("/")
