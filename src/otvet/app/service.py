@@ -33,6 +33,7 @@ from otvet.intake import own_account
 from otvet.intake.deal_finder import Finder
 from otvet.intake.inbox import Inbox
 from otvet.responders.chat.responder import ChatResponder
+from otvet.search.index import Indexer
 from otvet.settings import old_names
 from otvet.settings.settings import Settings
 from otvet.staff import stats
@@ -98,6 +99,7 @@ class Service:
         every("completed-tasks", 30, self.staff_tasks.look_at_completed)
         every("tidy-drafts", 10, self.staff_tasks.tidy_drafts)
         every("look-for-replies", 20, self.arrivals.look)
+        every("index-messages", 3, Indexer(self.database, self.clock).look)
         if self.deals:
             every("read-deals", 5, self.deals.look)
         if self.outage_probe:

@@ -22,6 +22,7 @@ from otvet.errors import DatabaseUnfit
 from otvet.i18n import _
 from otvet.intake import quarantine  # noqa: F401
 from otvet.schema.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
+from otvet.search import index  # noqa: F401
 from otvet.storage import (
     counters,  # noqa: F401
     heartbeats,  # noqa: F401
@@ -55,7 +56,7 @@ __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0014"
+LATEST = "0019"
 """The newest migration; a constant, so that a start with nothing to migrate does not load Alembic."""
 
 MOST_TRIES = 20
