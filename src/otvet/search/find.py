@@ -12,9 +12,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations.tables import ERASED, clients, conversations, is_trial, messages
-from otvet.search.index import checksums, entries
+from otvet.search.index import SEARCHED, checksums, entries
 from otvet.search.words import MOST_WORDS, Piece, Wanted, searched
-from otvet.storage.storable import storable
+from otvet.storage.storable import storable_text
 
 PAGE = 50
 MOST_LOOKED_AT = 3000
@@ -28,13 +28,7 @@ NEWEST = 20_000
 
 BEFORE_ALL = 2**62
 
-_LOOKED_AT = (
-    messages.c.id,
-    messages.c.conversation_id,
-    messages.c.content,
-    messages.c.message_type,
-    messages.c.metadata,
-)
+_LOOKED_AT = (*SEARCHED, messages.c.conversation_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +46,7 @@ def page(connection: Connection, text: str, before: int | None = None) -> tuple[
     The chat with the newest such message comes first. A number may also be of a deal, a contact or a phone, and the
     words may be in a client's name: those chats go ahead of all.
     """
-    wanted = Wanted(storable(text))
+    wanted = Wanted(storable_text(text))
     named = _named(connection, wanted)
     found = [] if before else [Found(id_, None, ()) for id_ in named]
     passed, looked_at = set(named), 0
@@ -74,7 +68,7 @@ def page(connection: Connection, text: str, before: int | None = None) -> tuple[
 
 
 def _text(row: Row[Any]) -> str:
-    return searched(row.content, row.message_type, row.metadata or {})
+    return searched(row.content, row.about)
 
 
 def _on_pages_before(connection: Connection, wanted: Wanted, ids: Collection[int], before: int) -> set[int]:

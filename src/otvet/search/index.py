@@ -47,6 +47,14 @@ search_position = sa.Table(
 # By name: each database has its own, which is no table like others.
 entries = sa.table("search_index", sa.column("message_id", sa.BigInteger), sa.column("triples", ARRAY(sa.Integer)))
 
+SEARCHED = (
+    messages.c.id,
+    messages.c.content,
+    # To read the JSON of plain words would take longer than to index them.
+    sa.case((messages.c.message_type != "text", messages.c.metadata), else_=sa.null()).label("about"),
+)
+"""What ``words.searched`` takes."""
+
 
 class Indexer:
     """Brings the index up to date, as a job of the service."""
@@ -162,10 +170,9 @@ def _put(connection: Connection, *here: sa.ColumnElement[bool]) -> None:
 
     Their rows are locked, because what another process changes or erases meanwhile would be indexed all the same.
     """
-    columns = (messages.c.id, messages.c.content, messages.c.message_type, messages.c.metadata)
-    query = sa.select(*columns).where(*here, messages.c.message_type != ERASED, ~is_trial(messages))
+    query = sa.select(*SEARCHED).where(*here, messages.c.message_type != ERASED, ~is_trial(messages))
     rows = connection.execute(query.order_by(messages.c.id).with_for_update(read=True)).all()
-    texts = [(row.id, indexed(searched(row.content, row.message_type, row.metadata or {}))) for row in rows]
+    texts = [(row.id, indexed(searched(row.content, row.about))) for row in rows]
     if connection.dialect.name == "sqlite":
         _overwrite(connection)
         statement = "INSERT OR REPLACE INTO search_index(rowid, words) VALUES (?, ?)"

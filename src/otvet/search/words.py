@@ -51,11 +51,12 @@ def triples(text: str) -> set[str]:
     return {three for at in range(len(text) - 2) if (three := text[at : at + 3])[1] != EDGE}
 
 
-def searched(content: str, kind: str, about: Mapping[str, Any]) -> str:
-    """The text of a message that can be found: its words, and the name of the file that came with it."""
-    if kind == "text":
-        return content
-    raw = about.get("raw")
+def searched(content: str, about: Mapping[str, Any] | None) -> str:
+    """What can be found of a message: its words, and the name of the file that came with it.
+
+    about: its ``metadata``; None if it is words alone.
+    """
+    raw = about.get("raw") if about else None
     attachment = raw.get("attachment") if isinstance(raw, dict) else None
     name = attachment.get("file_name") if isinstance(attachment, dict) else None
     return f"{content} {name}" if name else content

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi import Request
@@ -19,6 +20,8 @@ from otvet.errors import StorageError
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
 AT_MOST_EVERY = 0.5  # seconds
+SHARE = 10
+"""A stream waits for this many times as long as making its parts took, so that many streams leave room for the rest."""
 
 Parts = Callable[[], Awaitable[dict[str, str]]]
 
@@ -34,6 +37,7 @@ async def _events(pulse: Pulse, parts: Parts, last: str) -> AsyncIterator[bytes]
     sent: dict[str, str] = {}
     async with contextlib.aclosing(pulse.beats()) as beats:
         async for _beat in beats:
+            began = time.monotonic()
             try:
                 shown = await parts()
             except StorageError:
@@ -44,7 +48,7 @@ async def _events(pulse: Pulse, parts: Parts, last: str) -> AsyncIterator[bytes]
             else:
                 yield _event(digest, {name: html for name, html in shown.items() if sent.get(name) != html})
             last, sent = digest, shown
-            await asyncio.sleep(AT_MOST_EVERY)
+            await asyncio.sleep(max(AT_MOST_EVERY, SHARE * (time.monotonic() - began)))
 
 
 def _digest(parts: dict[str, str]) -> str:
