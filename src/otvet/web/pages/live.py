@@ -20,7 +20,8 @@ from otvet.errors import StorageError
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
 AT_MOST_EVERY = 0.5  # seconds
-SHARE = 10
+AT_LEAST_EVERY = 3.0
+SHARE = 4
 """A stream waits for this many times as long as making its parts took, so that many streams leave room for the rest."""
 
 Parts = Callable[[], Awaitable[dict[str, str]]]
@@ -48,7 +49,8 @@ async def _events(pulse: Pulse, parts: Parts, last: str) -> AsyncIterator[bytes]
             else:
                 yield _event(digest, {name: html for name, html in shown.items() if sent.get(name) != html})
             last, sent = digest, shown
-            await asyncio.sleep(max(AT_MOST_EVERY, SHARE * (time.monotonic() - began)))
+            took = time.monotonic() - began
+            await asyncio.sleep(min(max(AT_MOST_EVERY, SHARE * took), AT_LEAST_EVERY))
 
 
 def _digest(parts: dict[str, str]) -> str:
