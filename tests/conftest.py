@@ -32,6 +32,7 @@ OWN_SQL = {
     "test_limits",
     "test_outages",
     "test_schema",
+    "test_search",
     "test_tokens",
     "test_attempts",
     "test_upgrade_chats",

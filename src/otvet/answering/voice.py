@@ -15,6 +15,7 @@ from otvet.amocrm.files import Files, NotFetched
 from otvet.conversations.messages import VOICE, write_down
 from otvet.conversations.tables import messages
 from otvet.responders.chat.transcription import NotTranscribed, Transcription
+from otvet.search import index
 from otvet.storage.database import Database
 from otvet.turns import turn as turns
 from otvet.turns.turn import State
@@ -83,6 +84,7 @@ class Voice:
 def _store(connection: Connection, rows: Sequence[Row[Any]], heard: Sequence[tuple[str, dict[str, Any]]]) -> None:
     for row, (text, transcript) in zip(rows, heard, strict=True):
         write_down(connection, row.id, text, {**row.metadata, "transcript": transcript})
+    index.renew(connection, messages.c.id.in_([row.id for row in rows]))
 
 
 def link_of(row: Row[Any]) -> str:

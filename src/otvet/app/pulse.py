@@ -6,7 +6,7 @@ anew and compares; so nothing depends on a change being seen by itself, and none
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +32,21 @@ class Pulse:
         self._looking: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         self._ended = False
+        self._made: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
+
+    async def once(self, key: Hashable, make: Callable[[], Awaitable[Any]]) -> Any:
+        """What ``make`` gives, made once for all who ask with this key between two changes."""
+        now = self._clock.monotonic()
+        made = self._made.get(key)
+        if made is None or now - made[0] >= ANYWAY_SECONDS / 2:
+            made = self._made[key] = now, asyncio.ensure_future(make())
+            made[1].add_done_callback(lambda task: self._forget(key, task))
+        return await asyncio.shield(made[1])
+
+    def _forget(self, key: Hashable, task: "asyncio.Task[Any]") -> None:
+        """What has failed is tried again by whoever asks next."""
+        if (task.cancelled() or task.exception()) and self._made.get(key, (0, None))[1] is task:
+            del self._made[key]
 
     async def beats(self) -> AsyncGenerator[None, None]:
         """Yields at once, and then after each change, until the pages end."""
@@ -51,6 +66,7 @@ class Pulse:
             if not self._waiting and self._looking:
                 self._looking.cancel()
                 self._looking = None
+                self._made.clear()
 
     def end(self) -> None:
         """End all streams, so that a server that stops need not wait for them. Safe to call from a signal's handler."""
@@ -59,6 +75,7 @@ class Pulse:
             self._looking.get_loop().call_soon_threadsafe(self._tell)
 
     def _tell(self) -> None:
+        self._made.clear()
         for one in self._waiting:
             one.set()
 

@@ -41,6 +41,7 @@ from otvet.intake.inbox import Inbox
 from otvet.notices.notices import Notices
 from otvet.responders.chat.responder import ChatResponder
 from otvet.responders.knowledge.responder import Knowledge
+from otvet.search.index import Indexer
 from otvet.settings import old_names
 from otvet.settings.settings import Settings
 from otvet.staff import stats
@@ -125,6 +126,7 @@ class Service:
         every("look-for-replies", 20, self.arrivals.look)
         if self.notices:
             every("notices", 30, self.notices.look)
+        every("index-messages", 3, Indexer(self.database, self.clock).look)
         if self.deals:
             every("read-deals", 5, self.deals.look)
         if self.outage_probe:

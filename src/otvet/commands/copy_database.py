@@ -22,7 +22,7 @@ from otvet.storage.database import Database
 from otvet.storage.engines import metadata
 
 ROWS_AT_ONCE = 1000
-OF_ONE_PLACE = frozenset(("processes", "rate_places", "gates", "consents", "watched"))  # no history
+OF_ONE_PLACE = frozenset(("processes", "rate_places", "gates", "consents", "watched", "search_position"))  # no history
 MADE_BY_EVERY_START = frozenset(("installation", "counters"))
 
 

@@ -84,6 +84,11 @@ def set_reply_text(connection: Connection, turn_id: int, text: str) -> None:
     connection.execute(_SET_REPLY, {"turn": turn_id, "text": text})
 
 
+def reply_of(turn_id: int) -> sa.ColumnElement[bool]:
+    """Selects the message of a turn's reply."""
+    return sa.and_(messages.c.turn_id == turn_id, messages.c.sender_type == "assistant")
+
+
 def remove_reply(connection: Connection, turn_id: int) -> None:
     """Delete a turn's reply, which was never said."""
     connection.execute(_REMOVE_REPLY, {"turn": turn_id})

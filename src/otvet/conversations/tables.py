@@ -18,6 +18,7 @@ clients = sa.Table(
     sa.Column("card_read_at", UtcDateTime),
     sa.Column("card_due_at", UtcDateTime),  # see ``deal_due_at``
     sa.Column("first_version", Json),  # the row as it stood in a file of the first version
+    sa.Index(None, "name", "phone"),  # all that a search for a client has to read
 )
 
 conversations = sa.Table(

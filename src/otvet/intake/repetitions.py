@@ -18,6 +18,7 @@ from otvet.amocrm.moments import moment
 from otvet.amocrm.words import plain
 from otvet.conversations.messages import reword
 from otvet.conversations.tables import ERASED, conversations, messages
+from otvet.search import index
 from otvet.storage.prepared import Prepared, among
 from otvet.turns import queue
 
@@ -127,6 +128,7 @@ def edit(connection: Connection, event: MessageEvent, now: datetime) -> tuple[bo
         return not repeated, None
     about = {**about, "raw": event.raw, EARLIER: [*earlier, row.content], EDITED: event.edit}
     reword(connection, row.id, event.text, event.kind, about)
+    index.renew(connection, messages.c.id == row.id)
     turn_id = row.turn_id if row.sender_type == "client" else None
     anew = queue.ask_anew(connection, turn_id, now) if turn_id is not None else None
     log.info("a message was edited", message=row.id, turn=turn_id, asked_anew=anew)

@@ -23,6 +23,7 @@ from otvet.i18n import _
 from otvet.intake import quarantine  # noqa: F401
 from otvet.notices import notices  # noqa: F401
 from otvet.schema.first_version import FIRST_VERSION_TABLES, adopt, is_first_version, set_aside
+from otvet.search import index  # noqa: F401
 from otvet.staff import (
     gaps,  # noqa: F401
     instruction_versions,  # noqa: F401
@@ -60,7 +61,7 @@ __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0017"
+LATEST = "0018"
 """The newest migration; a constant, so that a start with nothing to migrate does not load Alembic."""
 
 MOST_TRIES = 20

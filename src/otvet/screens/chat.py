@@ -20,6 +20,8 @@ from otvet.turns.turn import get as get_turn
 from otvet.users import ratings
 
 SHOWN_AT_FIRST = 60
+SHOWN_BEFORE = 20
+"""How many messages stand before one that was searched for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,33 @@ def bubbles(
         connection, [row.turn_id for row in shown if row.sender_type == "assistant" and row.turn_id]
     )
     made = [_bubble(row, good) for row in reversed(shown)]
-    return made, made[0].id if made and len(found) > len(shown) else None
+    more = len(found) > len(shown) or (since is not None and _any_before(connection, conversation_id, since))
+    return made, made[0].id if made and more else None
+
+
+def _before(conversation_id: int, message_id: int) -> sa.Select[tuple[int]]:
+    """The ids of the messages of a chat before one of them, the newest first."""
+    order = (messages.c.timestamp, messages.c.id)
+    edge = messages.alias("edge")
+    at = sa.select(edge.c.timestamp, edge.c.id).where(edge.c.id == message_id).subquery()
+    here = sa.tuple_(*order) < sa.tuple_(at.c.timestamp, at.c.id)
+    query = sa.select(messages.c.id).select_from(messages.join(at, sa.true()))
+    query = query.where(messages.c.conversation_id == conversation_id, here)
+    return query.order_by(*(column.desc() for column in order))
+
+
+def _any_before(connection: Connection, conversation_id: int, message_id: int) -> bool:
+    return connection.scalar(_before(conversation_id, message_id).limit(1)) is not None
+
+
+def begin_at(connection: Connection, conversation_id: int, message_id: int) -> int | None:
+    """The message at which a chat begins that shows this one with some before it; None: the newest ones show it."""
+    newest = sa.select(messages.c.id).where(messages.c.conversation_id == conversation_id)
+    newest = newest.order_by(messages.c.timestamp.desc(), messages.c.id.desc()).limit(SHOWN_AT_FIRST)
+    if message_id in connection.scalars(newest).all():
+        return None
+    before = connection.scalars(_before(conversation_id, message_id).limit(SHOWN_BEFORE)).all()
+    return before[-1] if before else message_id
 
 
 def _bubble(row: Any, good: Mapping[int, bool]) -> Bubble:

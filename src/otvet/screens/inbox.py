@@ -1,7 +1,7 @@
 """The list of chats: which need a person, which have a draft, which wait, which are answered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -14,6 +14,8 @@ from otvet.conversations.pauses import paused_until
 from otvet.conversations.tables import clients, conversations, is_trial, messages
 from otvet.conversations.transcript import spoken
 from otvet.i18n import interface_language
+from otvet.search import find
+from otvet.search.words import Piece
 from otvet.turns import handoffs
 from otvet.turns.handoffs import handoffs as handoffs_table
 from otvet.turns.reasons import reason, why_left
@@ -22,6 +24,12 @@ from otvet.turns.turn import OPEN, State, turns
 PAGE = 50
 MOST_COUNTED = 1000
 """Counts are exact up to here; more is shown as "1000+"."""
+
+COUNTED = ("person", "drafts", "waiting")
+"""The boxes that are work, and have a count."""
+
+MOST_LOOKED_AT = 1000
+"""Chats that a page with a filter looks at. It may have fewer than PAGE for it; the next one goes on from there."""
 
 WORDS_SHOWN = 160
 
@@ -41,7 +49,8 @@ class Row:
     """One chat in the list.
 
     since: since when the client waits; None if nobody waits. why: why a person is needed, as a sentence.
-    state: the newest question's; None without a question.
+    state: the newest question's; None without a question. found: the words around what was searched for, in the message
+    ``message_id``; both are empty if nothing was searched for, or if it stands in the chat's number or name.
     """
 
     conversation_id: int
@@ -57,6 +66,8 @@ class Row:
     since: datetime | None
     why: str | None
     paused: bool
+    found: Sequence[Piece] = ()
+    message_id: int | None = None
 
 
 Cursor = tuple[datetime, int]
@@ -90,54 +101,83 @@ def _in(box: Box, now: datetime) -> sa.ColumnElement[bool]:
 
 
 def counts(connection: Connection, now: datetime) -> Mapping[Box, int]:
-    """How many chats are in each box; MOST_COUNTED at most."""
+    """How many chats are in each of the boxes that are COUNTED; MOST_COUNTED at most."""
     return {
         box: connection.scalar(
             sa.select(sa.func.count()).select_from(sa.select(_here).where(_in(box, now)).limit(MOST_COUNTED).subquery())
         )
         or 0
-        for box in Box
+        for box in map(Box, COUNTED)
     }
 
 
-def page(
-    connection: Connection, box: Box, now: datetime, *, ids: Sequence[int] | None = None, before: Cursor | None = None
-) -> tuple[list[Row], Cursor | None]:
-    """A page of the list, and where the next one begins; the latest activity first.
+_LISTED = sa.select(
+    conversations.c.id,
+    conversations.c.amocrm_lead_id,
+    conversations.c.last_activity,
+    clients.c.name,
+    clients.c.amocrm_contact_id,
+).join(clients)
 
-    ids: only these chats, in this order (those that a search has found).
-    """
-    query = (
-        sa.select(
-            conversations.c.id,
-            conversations.c.amocrm_lead_id,
-            conversations.c.last_activity,
-            clients.c.name,
-            clients.c.amocrm_contact_id,
-        )
-        .join(clients)
-        .order_by(conversations.c.last_activity.desc(), conversations.c.id.desc())
-    )
-    query = query.where(_here.in_(ids)) if ids is not None else query.where(_in(box, now))
-    if before is not None:
-        query = query.where(sa.tuple_(conversations.c.last_activity, conversations.c.id) < sa.tuple_(*before))
-    found = connection.execute(query.limit(PAGE + 1)).all()
-    shown = found[:PAGE]
-    more = (shown[-1].last_activity, shown[-1].id) if len(found) > PAGE else None
-    return _rows(connection, shown, now), more
+
+def page(
+    connection: Connection, box: Box, now: datetime, *, channel: str = "", before: Cursor | None = None
+) -> tuple[list[Row], Cursor | None]:
+    """A page of the list, and where the next one begins; the latest activity first. channel: only chats of it."""
+    query = _LISTED.where(_in(box, now))
+    query = query.order_by(conversations.c.last_activity.desc(), conversations.c.id.desc())
+    rows: list[Row] = []
+    looked_at = 0
+    while True:
+        here = query
+        if before is not None:
+            here = query.where(sa.tuple_(conversations.c.last_activity, conversations.c.id) < sa.tuple_(*before))
+        found = connection.execute(here.limit(PAGE + 1)).all()
+        for one, row in zip(found, _rows(connection, found[:PAGE], now), strict=False):
+            if channel in ("", row.channel):
+                rows.append(row)
+            before = (one.last_activity, one.id)
+            if len(rows) == PAGE and one is not found[-1]:
+                return rows, before
+        looked_at += PAGE
+        if len(found) <= PAGE:
+            return rows, None
+        if not channel or looked_at >= MOST_LOOKED_AT:
+            return rows, before
+
+
+def search(
+    connection: Connection, text: str, box: Box, now: datetime, *, channel: str = "", before: int | None = None
+) -> tuple[list[Row], int | None]:
+    """A page of the chats in which these words are, and where the next one begins; the newest message first."""
+    while True:
+        hits, before = find.page(connection, text, before)
+        found = {hit.conversation_id: hit for hit in hits}
+        query = _LISTED.where(_here.in_(found), _in(box, now))
+        rows = {row.conversation_id: row for row in _rows(connection, connection.execute(query).all(), now)}
+        shown = [
+            replace(row, found=hit.words, message_id=hit.message_id)
+            for id_, hit in found.items()
+            if (row := rows.get(id_)) is not None and channel in ("", row.channel)
+        ]
+        if shown or before is None:
+            return shown, before
 
 
 def _rows(connection: Connection, shown: Sequence[Any], now: datetime) -> list[Row]:
     ids = [one.id for one in shown]
     last, newest = _last_messages(connection, ids), _newest_turns(connection, ids)
+    channels = {id_: origin_of(one.metadata) for id_, one in _last_messages(connection, ids, "client").items()}
     open_, pauses = _open_handoffs(connection, ids, now), paused_until(connection, ids)
     return [
-        _row(one, last.get(one.id), newest.get(one.id, {}), open_.get(one.id), pauses.get(one.id), now) for one in shown
+        _row(one, channels, last.get(one.id), newest.get(one.id, {}), open_.get(one.id), pauses.get(one.id), now)
+        for one in shown
     ]
 
 
 def _row(
     one: Any,
+    channels: Mapping[int, str],
     last: Any,
     newest: Mapping[str, Any],
     handoff: Any,
@@ -160,7 +200,7 @@ def _row(
         lead_id=one.amocrm_lead_id,
         client=one.name,
         contact_id=one.amocrm_contact_id,
-        channel=origin_of(last.metadata) if last else "",
+        channel=channels.get(one.id, ""),
         words=_shortened(spoken(last.content, last.message_type, last.metadata, interface_language())) if last else "",
         sender=last.sender_type if last else None,
         last_activity=one.last_activity,
@@ -177,11 +217,13 @@ def _shortened(text: str) -> str:
     return line if len(line) <= WORDS_SHOWN else line[: WORDS_SHOWN - 1] + "…"
 
 
-def _last_messages(connection: Connection, ids: Sequence[int]) -> dict[int, Any]:
-    """The newest message of each conversation: one step into the index for each."""
+def _last_messages(connection: Connection, ids: Sequence[int], sender: str | None = None) -> dict[int, Any]:
+    """The newest message of each conversation, or of this sender in it: a few steps into the index for each."""
     newest = (
         sa.select(messages.c.id)
-        .where(messages.c.conversation_id == conversations.c.id)
+        .where(
+            messages.c.conversation_id == conversations.c.id, messages.c.sender_type == sender if sender else sa.true()
+        )
         .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
         .limit(1)
         .correlate(conversations)

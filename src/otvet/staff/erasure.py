@@ -25,6 +25,7 @@ from otvet.conversations.messages import erase_messages
 from otvet.conversations.tables import clients, conversations, messages
 from otvet.intake.quarantine import quarantine, remove_quarantined
 from otvet.responders.manus.api import NOT_FOUND, ManusApi, ManusError
+from otvet.search import index
 from otvet.storage.database import Database
 from otvet.turns import attempts as attempts_
 from otvet.turns import handoffs, parts
@@ -164,6 +165,7 @@ def erase(connection: Connection, whose: ClientData, now: datetime) -> Erased:
     handoffs.close_erased(connection, whose.turns, now)
     waiting.forget_chats(connection, whose.chats, whose.conversations | whose.shared)
     erase_messages(connection, whose.messages)
+    index.erase(connection, whose.messages)
     erase_chats(connection, whose.conversations, whose.chats)
     erase_conversations(connection, whose.conversations, whose.shared, whose.chats, now)
     erase_clients(connection, whose.clients)
@@ -206,6 +208,7 @@ async def forget(
 
     erased = await database.write(write)
     if erased is not None:
+        await index.purge(database)
         erased.tasks_left = left + await _delete_tasks(manus, erased.tasks - known)
         log.info("a client was erased", messages=erased.messages, conversations=erased.conversations)
     return erased

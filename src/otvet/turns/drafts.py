@@ -7,9 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.messages import remove_reply
+from otvet.conversations.messages import remove_reply, reply_of
 from otvet.i18n import N_, _
 from otvet.responders.base import Reply
+from otvet.search import index
 from otvet.turns import handoffs, parts
 from otvet.turns.changes import join, move, note
 from otvet.turns.queue import waiting_turn
@@ -64,6 +65,7 @@ def take_back(connection: Connection, turn: Turn, me: str) -> bool:
     if not move(connection, turn, State.ANSWERING, me=me, way=None, sent_attempt_at=None):
         return False
     parts.forget(connection, turn.id)
+    index.drop(connection, reply_of(turn.id))
     remove_reply(connection, turn.id)
     return True
 

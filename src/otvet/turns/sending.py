@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from otvet.conversations.conversation import touch
-from otvet.conversations.messages import add_reply, set_reply_text
+from otvet.conversations.messages import add_reply, reply_of, set_reply_text
 from otvet.conversations.tables import chats, conversations, messages
+from otvet.search import index
 from otvet.turns import handoffs, parts
 from otvet.turns.changes import move, note
 from otvet.turns.turn import Reason, State, Turn, get, turns
@@ -184,6 +185,7 @@ def mark_half_sent(connection: Connection, turn: Turn, me: str, told: str, reaso
     if not move(connection, turn, State.SENT, me=me, reason=reason, closed_at=now, note_id=None):
         return False
     set_reply_text(connection, turn.id, told)
+    index.renew(connection, reply_of(turn.id))
     _end_handoff(connection, turn, now, client_told=True)
     return True
 

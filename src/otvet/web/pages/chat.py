@@ -15,7 +15,7 @@ from otvet.screens import chat, inbox
 from otvet.staff import links
 from otvet.turns import drafts, handoffs, staff
 from otvet.users import audit, ratings
-from otvet.web.pages.inbox import listed
+from otvet.web.pages.inbox import listed, number_of, place, shared
 from otvet.web.pages.live import stream
 from otvet.web.pages.rendering import fragment, page
 from otvet.web.pages.signed import Manager, Refused, Viewer, Who, change, service_of
@@ -31,15 +31,20 @@ REJECTED_BY = N_("{name} has rejected this draft already")
 
 
 async def shown(request: Request, who: Who, conversation_id: int, since: int | None) -> dict[str, Any]:
-    """What the chat's column shows. since: the oldest message that the open page shows."""
+    """What the chat's column shows. since: the oldest message that the open page shows.
+
+    ``at`` in the address: a message that was searched for, and is to be shown with some before it.
+    """
     service = service_of(request)
     now = service.clock.now()
+    at = number_of(request, "at")
 
     def read(connection: Connection) -> dict[str, Any] | None:
         one = chat.get(connection, conversation_id, now)
         if one is None:
             return None
-        bubbles, older = chat.bubbles(connection, conversation_id, since=since)
+        begin = chat.begin_at(connection, conversation_id, at) if since is None and at else since
+        bubbles, older = chat.bubbles(connection, conversation_id, since=begin)
         return {"chat": one, "bubbles": bubbles, "older": older, "others": chat.other_deals(connection, one.id)}
 
     values = await service.database.read(read)
@@ -47,11 +52,6 @@ async def shown(request: Request, who: Who, conversation_id: int, since: int | N
         raise Refused(404, _(NO_CHAT))
     address = links.deal(service.settings.amocrm_base_url, values["chat"].lead_id)
     return {**values, "deal_address": address, "who": who}
-
-
-def since_of(request: Request) -> int | None:
-    given = request.query_params.get("since", "")
-    return int(given) if given.isdecimal() and len(given) < 19 else None
 
 
 @router.get("/chats/{conversation_id}")
@@ -78,13 +78,12 @@ async def earlier(request: Request, who: Viewer, conversation_id: Id, before: in
 
 @router.get("/live/chat/{conversation_id}")
 async def live(request: Request, who: Viewer, conversation_id: Id) -> Response:
-    since = since_of(request)
+    since = number_of(request, "since")
 
     async def parts() -> dict[str, str]:
-        values = await listed(request, who) | await shown(request, who, conversation_id, since)
+        values = place(request, who) | await shown(request, who, conversation_id, since)
         return {
-            "rows": fragment(request, "_rows.html", **values),
-            "boxes": fragment(request, "_boxes.html", **values),
+            **await shared(request, who, opened=conversation_id),
             "log": fragment(request, "_log.html", **values),
             "state": fragment(request, "_state.html", **values),
             "mode": fragment(request, "_mode.html", **values),

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi import Request
@@ -22,6 +23,9 @@ from otvet.web.pages.signed import service_of
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
 AT_MOST_EVERY = 0.5  # seconds
+AT_LEAST_EVERY = 3.0
+SHARE = 4
+"""A stream waits for this many times as long as making its parts took, so that many streams leave room for the rest."""
 
 Parts = Callable[[], Awaitable[dict[str, str]]]
 
@@ -37,6 +41,7 @@ async def _events(request: Request, pulse: Pulse, parts: Parts, last: str) -> As
     sent: dict[str, str] = {}
     async with contextlib.aclosing(pulse.beats()) as beats:
         async for _beat in beats:
+            began = time.monotonic()
             try:
                 shown = {**await _mode(request), **await parts()}
             except StorageError:
@@ -47,7 +52,8 @@ async def _events(request: Request, pulse: Pulse, parts: Parts, last: str) -> As
             else:
                 yield _event(digest, {name: html for name, html in shown.items() if sent.get(name) != html})
             last, sent = digest, shown
-            await asyncio.sleep(AT_MOST_EVERY)
+            took = time.monotonic() - began
+            await asyncio.sleep(min(max(AT_MOST_EVERY, SHARE * took), AT_LEAST_EVERY))
 
 
 async def _mode(request: Request) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Templates: how a page is made from what was read. A client's words are escaped everywhere; none is ever markup."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from otvet.app.service import Service
 from otvet.conversations.tables import FOR_GOOD
 from otvet.i18n import _, interface_language, ngettext, translations
 from otvet.screens import inbox
+from otvet.search.words import Piece, Wanted
 from otvet.settings import working_hours
 from otvet.staff import wording
 from otvet.turns.reasons import reason
@@ -107,9 +108,18 @@ def query(request: Request, **changes: Any) -> str:
     return f"{request.url.path}?{urlencode(kept)}" if kept else request.url.path
 
 
-def paragraphs(text: str) -> Markup:
-    """A message as paragraphs and lines, all of it escaped."""
+def paragraphs(text: str, wanted: str = "") -> Markup:
+    """A message as paragraphs and lines, all of it escaped. wanted: words that are marked."""
+    if wanted:
+        return Markup("<br>").join(marked(Wanted(wanted).pieces(line)) for line in plain(text).splitlines())
     return Markup("<br>").join(escape(line) for line in plain(text).splitlines())
+
+
+def marked(pieces: Iterable[Piece]) -> Markup:
+    """A text with what was found marked, all of it escaped."""
+    return Markup().join(
+        Markup("<mark>{}</mark>").format(plain(text)) if found else escape(plain(text)) for text, found in pieces
+    )
 
 
 @cache
@@ -128,6 +138,7 @@ def environment() -> Environment:
         plain=plain,
         duration=duration,
         paragraphs=paragraphs,
+        marked=marked,
         link=link,
         reason=reason,
         back_to=back_to,

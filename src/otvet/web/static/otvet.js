@@ -45,11 +45,12 @@
   let following = true;
   const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 100;
   const toEnd = () => { log.scrollTop = log.scrollHeight; };
+  const sought = log && location.hash.startsWith("#message-") && one(`[id="${CSS.escape(location.hash.slice(1))}"]`, log);
   if (log) {
-    toEnd();
+    if (sought) { sought.scrollIntoView({ block: "center" }); following = false; } else toEnd();
     log.addEventListener("scroll", () => { following = atEnd(); }, { passive: true });
   }
-  one(".row.open")?.scrollIntoView({ block: "nearest" });
+  one(".row[aria-current]")?.scrollIntoView({ block: "nearest" });
 
   // Older messages are put above without moving those that are read.
   let height = 0;
@@ -88,7 +89,7 @@
     const rows = all(".row");
     if (!rows.length) return;
     const at = rows.findIndex((row) => row === document.activeElement);
-    const open = rows.findIndex((row) => row.classList.contains("open"));
+    const open = rows.findIndex((row) => row.ariaCurrent);
     const from = at >= 0 ? at : open >= 0 ? open : step > 0 ? -1 : rows.length;
     rows[Math.min(rows.length - 1, Math.max(0, from + step))].focus();
   };
@@ -109,7 +110,7 @@
     else if (key === "?") one("#keys")?.showModal();
     else if (key === "/") one("#q")?.focus();
     else if (key === "j" || key === "k") move(key === "j" ? 1 : -1);
-    else if (key === "u") location.assign(`/next?after=${one(".row.open")?.id.slice(4) || ""}`);
+    else if (key === "u") location.assign(`/next?after=${one(".row[aria-current]")?.id.slice(4) || ""}`);
     else if (key !== "g") done = press(key);
     first = key === "g" && !first ? "g" : null;
     if (done) event.preventDefault();

@@ -1,0 +1,1 @@
+"""Full-text search over all messages: word forms and parts of words, the same on both databases."""

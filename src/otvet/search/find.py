@@ -1,0 +1,169 @@
+"""Looks for words in all messages: which chats have them, the newest message first."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.engine import Connection, Row
+
+from otvet.conversations.tables import ERASED, clients, conversations, is_trial, messages
+from otvet.search.index import SEARCHED, checksums, entries
+from otvet.search.words import MOST_WORDS, Piece, Wanted, searched
+from otvet.storage.storable import storable_text
+
+PAGE = 50
+MOST_LOOKED_AT = 3000
+"""Messages that a page looks at. A page may have fewer chats than PAGE for it; the next one goes on from there."""
+
+MOST_NAMED = 20
+LEAST_OF_A_PHONE = 4
+AT_ONCE = 100
+NEWEST = 20_000
+"""PostgreSQL looks through the newest messages one by one, so that a frequent word needs no others."""
+
+BEFORE_ALL = 2**62
+
+_LOOKED_AT = (*SEARCHED, messages.c.conversation_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A chat. message_id: its newest message with the words; None if the number or the name is the chat's own."""
+
+    conversation_id: int
+    message_id: int | None
+    words: Sequence[Piece]
+
+
+def page(connection: Connection, text: str, before: int | None = None) -> tuple[list[Found], int | None]:
+    """Chats with all words in one message, and the id before which the next page begins (None: there is none).
+
+    The chat with the newest such message comes first. A number may also be of a deal, a contact or a phone, and the
+    words may be in a client's name: those chats go ahead of all.
+    """
+    wanted = Wanted(storable_text(text))
+    named = _named(connection, wanted)
+    found = [] if before else [Found(id_, None, ()) for id_ in named]
+    passed, looked_at = set(named), 0
+    for candidates in _candidates(connection, wanted, before or BEFORE_ALL):
+        hits = [row for row in candidates if row.conversation_id not in passed and wanted.found_in(_text(row))]
+        if before:
+            passed |= _on_pages_before(connection, wanted, {row.conversation_id for row in hits}, before)
+        for row in hits:
+            if row.conversation_id in passed:
+                continue
+            if len(found) == PAGE:
+                return found, row.id + 1
+            passed.add(row.conversation_id)
+            found.append(Found(row.conversation_id, row.id, wanted.snippet(_text(row))))
+        looked_at += len(candidates)
+        if looked_at >= MOST_LOOKED_AT:
+            return found, candidates[-1].id
+    return found, None
+
+
+def _text(row: Row[Any]) -> str:
+    return searched(row.content, row.about)
+
+
+def _on_pages_before(connection: Connection, wanted: Wanted, ids: Collection[int], before: int) -> set[int]:
+    """Which of these chats have a newer message with the words, so that they stand on an earlier page."""
+    newer = (messages.c.conversation_id.in_(ids), messages.c.id >= before)
+    rows = connection.execute(sa.select(*_LOOKED_AT).where(*newer, messages.c.message_type != ERASED))
+    return {row.conversation_id for row in rows if wanted.found_in(_text(row))}
+
+
+def _candidates(connection: Connection, wanted: Wanted, before: int) -> Iterator[Sequence[Row[Any]]]:
+    """Messages that may have all the words, the newest first, some at a time."""
+    if not wanted.words:
+        return
+    ids = (_by_fts5 if connection.dialect.name == "sqlite" else _by_gin)(connection, wanted, before)
+    while some := list(islice(ids, AT_ONCE)):
+        query = sa.select(*_LOOKED_AT).where(messages.c.id.in_(some), messages.c.message_type != ERASED)
+        if rows := connection.execute(query.order_by(messages.c.id.desc())).all():
+            yield rows
+
+
+def _by_fts5(connection: Connection, wanted: Wanted, before: int) -> Iterator[int]:
+    """The triples are letters and digits and what stands at the edge of a word: none of them is a sign of FTS5's."""
+    words = (
+        " OR ".join("(" + " AND ".join(f'"{three}"' for three in sorted(some)) + ")" for some in alternatives)
+        for alternatives in wanted.alternatives
+    )
+    query = "SELECT rowid FROM search_index WHERE search_index MATCH ? AND rowid < ? ORDER BY rowid DESC"
+    yield from connection.exec_driver_sql(query, (" AND ".join(f"({word})" for word in words), before)).scalars()
+
+
+def _by_gin(connection: Connection, wanted: Wanted, before: int) -> Iterator[int]:
+    """Windows of the newest messages as long as they give enough; then all others by the index."""
+    has = sa.and_(*(sa.or_(*(_has_all(some) for some in alternatives)) for alternatives in wanted.alternatives))
+    query = sa.select(entries.c.message_id).where(has).order_by(entries.c.message_id.desc())
+    end = min(before, (connection.scalar(sa.select(sa.func.max(messages.c.id))) or 0) + 1)
+    while end > 1:
+        with _planned(connection, "enable_bitmapscan"):
+            found = connection.scalars(
+                query.where(entries.c.message_id < end, entries.c.message_id >= end - NEWEST)
+            ).all()
+        yield from found
+        end -= NEWEST
+        if len(found) < PAGE:
+            break
+    if end > 1:
+        with _planned(connection, "enable_indexscan", "enable_seqscan"):
+            found = connection.scalars(query.where(entries.c.message_id < end).limit(MOST_LOOKED_AT)).all()
+        yield from found
+
+
+def _has_all(some: Collection[str]) -> sa.ColumnElement[bool]:
+    return entries.c.triples.contains(sa.cast(checksums(some), ARRAY(sa.Integer)))
+
+
+@contextmanager
+def _planned(connection: Connection, *without: str) -> Iterator[None]:
+    """Without these ways: the planner takes the triples of a word for independent, and expects far too few messages."""
+    for value in ("off", "on"):
+        for way in without:
+            connection.execute(sa.select(sa.func.set_config(way, value, True)))
+        if value == "off":
+            yield
+
+
+def _named(connection: Connection, wanted: Wanted) -> list[int]:
+    """Chats whose deal, contact or phone has this number, or whose client is so called; the latest activity first."""
+    digits = "".join(filter(str.isdecimal, wanted.text))
+    ways: list[sa.ColumnElement[bool]] = []
+    if digits and not any(map(str.isalpha, wanted.text)):
+        if len(digits) < 19:
+            ways += [conversations.c.amocrm_lead_id == int(digits), clients.c.amocrm_contact_id == int(digits)]
+        if len(digits) >= LEAST_OF_A_PHONE:
+            ways.append(_digits_of(clients.c.phone).contains(digits))
+    elif wanted.words and len(wanted.text.strip()) > 1:
+        ways.append(sa.and_(*(_has_word(clients.c.name, word) for word in wanted.text.split()[:MOST_WORDS])))
+    found: dict[int, datetime] = {}
+    for way in ways:
+        query = (
+            sa.select(conversations.c.id, conversations.c.last_activity)
+            .join(clients)
+            .where(way, ~is_trial(conversations))
+        )
+        newest = query.order_by(conversations.c.last_activity.desc()).limit(MOST_NAMED)
+        found |= {row.id: row.last_activity for row in connection.execute(newest)}
+    return sorted(found, key=lambda id_: (found[id_], id_), reverse=True)[:MOST_NAMED]
+
+
+def _has_word(name: sa.ColumnElement[str | None], word: str) -> sa.ColumnElement[bool]:
+    """Neither database folds Cyrillic letters under every setting, so the usual spellings are looked for."""
+    spellings = dict.fromkeys((word, word.lower(), word.upper(), word.capitalize()))
+    return sa.or_(*(name.contains(spelling, autoescape=True) for spelling in spellings))
+
+
+def _digits_of(phone: sa.ColumnElement[str | None]) -> sa.ColumnElement[str]:
+    digits = sa.func.coalesce(phone, "")
+    for sign in "+ -()":
+        digits = sa.func.replace(digits, sign, "")
+    return digits
