@@ -35,7 +35,7 @@ Chat = tuple[int, str]
 _WAITING = sa.select(turns.c.id, turns.c.conversation_id, turns.c.chat_ref).where(
     turns.c.state == sa.literal_column(f"'{State.WAITING}'"),
     turns.c.reply.is_(None),  # a manager's own words wait with their text
-    among(turns.c.conversation_id, "conversations")
+    among(turns.c.conversation_id, "conversations"),
 )
 _WAITING_IDS = Prepared(_WAITING)
 _WAITING_LOCKED = Prepared(_WAITING.order_by(turns.c.id).with_for_update())  # SQLite has one writer and no such lock
@@ -219,9 +219,7 @@ _SAME_CHAT = sa.and_(
     sa.or_(_other.c.chat_ref == turns.c.chat_ref, _other.c.chat_ref == UNKNOWN, turns.c.chat_ref == UNKNOWN),
 )
 # Also while a manager's own words wait that were written sooner.
-_WORDS_BEFORE = sa.and_(
-    _other.c.state == State.WAITING, _other.c.responder == Writer.PERSON, _other.c.id < turns.c.id
-)
+_WORDS_BEFORE = sa.and_(_other.c.state == State.WAITING, _other.c.responder == Writer.PERSON, _other.c.id < turns.c.id)
 _IN_HAND_HERE = sa.exists().where(
     _SAME_CHAT, _other.c.id != turns.c.id, sa.or_(_other.c.state.in_(IN_HAND), _WORDS_BEFORE)
 )
