@@ -7,9 +7,9 @@ from otvet.settings.by_channel import SALESBOT, TALK, WIDGET, way_for
 
 NOT_CONNECTED = N_("amoCRM is not connected, so nothing that is written here would reach the client.")
 NO_DEAL = N_("The deal of this chat is not known yet, so nothing can be sent from here.")
-ONLY_NOTES = N_("In this channel replies only become notes in the deal: write to the client in amoCRM.")
+ONLY_NOTES = N_("In this channel replies only become notes in the deal: answer the client in amoCRM.")
 BOT_ASKS = N_(
-    "In this channel a Salesbot fetches each reply, and only when the client has written: write to the client in amoCRM."
+    "In this channel a Salesbot fetches each reply, and only once the client has written: answer the client in amoCRM."
 )
 
 

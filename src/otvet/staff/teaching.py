@@ -86,7 +86,7 @@ def _replace(file: Path, text: str) -> None:
     """Write the whole file beside the old one, and put it in its place: a reader sees one or the other."""
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
     try:
-        with open(descriptor, "w", encoding="utf-8") as beside:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as beside:
             beside.write(text)
             beside.flush()
             os.fsync(beside.fileno())

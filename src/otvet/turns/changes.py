@@ -138,9 +138,9 @@ def open_with_words(connection: Connection, conversation_id: int, chat_ref: str,
     return int(connection.execute(new.returning(turns.c.id)).scalar_one())
 
 
-def ask_for(connection: Connection, turn: Turn) -> bool:
-    """Staff want a waiting turn answered now. False if it waits no more."""
-    return _update(connection, turn, None, (), None, {"requested_by_staff": True})
+def ask_for(connection: Connection, turn: Turn, *, wanted: bool = True) -> bool:
+    """Staff want a turn answered now, or want it no more. False if it has gone on since it was read."""
+    return _update(connection, turn, None, (), None, {"requested_by_staff": wanted})
 
 
 def touch(connection: Connection, turn_ids: Collection[int], now: datetime) -> None:

@@ -13,7 +13,7 @@ from otvet.turns import attempts, changes, drafts, handoffs, parts, sending
 from otvet.turns.changes import join, move
 from otvet.turns.drafts import NOTHING_WRITTEN
 from otvet.turns.queue import UNKNOWN, waiting_turn
-from otvet.turns.turn import IN_HAND, SELECTED, Reason, State, Turn, Writer, get, turns
+from otvet.turns.turn import IN_HAND, OPEN, SELECTED, Reason, State, Turn, Writer, get, listed_in, turns
 
 A_MANAGER_MAY_ANSWER = timedelta(minutes=10)
 """What a client writes while a manager is in the chat is the manager's; after this time the question is on the list."""
@@ -152,6 +152,21 @@ def hurry(connection: Connection, turn_id: int) -> bool:
     """Answer a waiting question now, at the staff's request. False if it waits no more."""
     turn = get(connection, turn_id)
     return turn is not None and turn.state == State.WAITING and changes.ask_for(connection, turn)
+
+
+def stop(connection: Connection, conversation_id: int, now: datetime) -> None:
+    """Somebody takes a deal over: what is being written for its clients, or waits to be, is left to staff at once.
+
+    What is on its way goes no further where it can still be held (see policy.decide), also if somebody had asked for
+    it. A manager's own words stay.
+    """
+    for turn in listed_in(connection, conversation_id, OPEN):
+        if turn.is_of_person:
+            continue
+        if turn.state == State.SENDING:
+            changes.ask_for(connection, turn, wanted=False)
+        else:
+            leave_to_staff(connection, turn, None, Reason.PAUSED, now)
 
 
 def write_anew(connection: Connection, turn_id: int, now: datetime) -> int | None:

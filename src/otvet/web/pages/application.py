@@ -11,7 +11,20 @@ from starlette.types import Scope
 from otvet.app.service import Service
 from otvet.errors import StorageError
 from otvet.i18n import N_, _
-from otvet.web.pages import chat, entrance, health, inbox, knowledge, notices, numbers, people, settings, trial
+from otvet.web.pages import (
+    acting,
+    chat,
+    entrance,
+    export,
+    health,
+    inbox,
+    knowledge,
+    notices,
+    numbers,
+    people,
+    settings,
+    trial,
+)
 from otvet.web.pages.rendering import STATIC, asset, page
 from otvet.web.pages.signed import GoTo, Refused, session_of
 
@@ -35,7 +48,7 @@ def create(service: Service) -> FastAPI:
     pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     pages.state.service = service
     pages.mount("/static", Assets(directory=STATIC), name="static")
-    for part in (entrance, inbox, chat, knowledge, trial, numbers, health, settings, people, notices):
+    for part in (entrance, inbox, chat, acting, export, knowledge, trial, numbers, health, settings, people, notices):
         pages.include_router(part.router)
     pages.add_route("/manifest.webmanifest", _manifest, methods=["GET"])
     pages.add_exception_handler(GoTo, _go)

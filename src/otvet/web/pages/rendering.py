@@ -20,6 +20,7 @@ from otvet.i18n import _, interface_language, ngettext, translations
 from otvet.screens import inbox
 from otvet.settings import working_hours
 from otvet.staff import wording
+from otvet.turns import parts
 from otvet.turns.reasons import reason
 from otvet.users.users import Role
 
@@ -87,7 +88,8 @@ def query(request: Request, **changes: Any) -> str:
     """The page's own address with other values; None takes a value out."""
     values = {**dict(request.query_params), **changes}
     kept = {name: value for name, value in values.items() if value not in (None, "")}
-    return f"{request.url.path}?{urlencode(kept)}" if kept else request.url.path
+    here = request.url.path if request.method == "GET" else "/"  # a change that was refused shows a page too
+    return f"{here}?{urlencode(kept)}" if kept else here
 
 
 def paragraphs(text: str) -> Markup:
@@ -117,6 +119,7 @@ def environment() -> Environment:
         Role=Role,
         Box=inbox.Box,
         BOXES=box_names(),
+        PARTS=part_names(),
         FOR_GOOD=FOR_GOOD,
         writer=wording.writer,
         delivery=wording.delivery,
@@ -134,6 +137,17 @@ def box_names() -> Mapping[inbox.Box, str]:
         inbox.Box.WAITING: _("Waiting"),
         inbox.Box.ANSWERED: _("Answered"),
         inbox.Box.ALL: _("All"),
+    }
+
+
+def part_names() -> Mapping[str, str]:
+    """The states of a reply's parts for the client's chat, in words."""
+    return {
+        parts.TO_SEND: _("to be sent"),
+        parts.GIVEN: _("given to amoCRM"),
+        parts.SENT: _("taken by amoCRM"),
+        parts.REFUSED: _("refused by amoCRM"),
+        parts.UNKNOWN: _("nobody can tell whether the client has it"),
     }
 
 
