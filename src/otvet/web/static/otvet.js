@@ -24,7 +24,7 @@
 
   // A page that says why something was not done stands at the address of the chat, so that it can be loaded anew.
   const shown = one("[data-address]")?.dataset.address;
-  if (shown && location.pathname.startsWith("/turns/") || shown && location.pathname.endsWith("/say")) history.replaceState(null, "", shown);
+  if (shown && /^\/turns\/|\/say$/.test(location.pathname)) history.replaceState(null, "", shown);
 
   // What was typed into a draft that waits no more is kept, and so is the place in it.
   let typed = null;
@@ -35,6 +35,7 @@
   const keep = () => {
     if (!typed || typed.area.isConnected) return;
     const kept = one("#kept"), area = one("#kept-text");
+    if (!kept) return;
     kept.hidden = false;
     area.value = area.value ? `${area.value}\n\n${typed.value}` : typed.value;
     if (typed.here) { area.focus(); area.setSelectionRange(typed.from, typed.to); }
