@@ -1,6 +1,7 @@
 """A chat and the drafts in a real browser: what is done there is what clients and colleagues see."""
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -139,6 +140,37 @@ def test_where_nothing_can_be_written_the_page_says_so(
         )
         assert answer.status == 409
         assert stored(server, "SELECT count(*) FROM messages WHERE sender_type = 'manager'") == [(0,)]
+
+
+def signed_in(server: Otvet, name: str = "Olga") -> httpx2.Client:
+    """A client of the pages without a browser, signed in."""
+    client = httpx2.Client(base_url=server.url, trust_env=False, headers={"origin": server.url})
+    client.post("/sign-in", data={"name": name, "password": PASSWORD})
+    return client
+
+
+def posted(client: httpx2.Client, page: str, path: str, **fields: str) -> httpx2.Response:
+    """A form of a page, sent."""
+    token = re.search(r'name="csrf" value="([^"]+)"', client.get(page).text)
+    assert token
+    return client.post(path, data={"csrf": token[1], **fields})
+
+
+def test_what_was_written_survives_a_kill_and_is_sent_once(tmp_path: Path) -> None:
+    with shop(tmp_path, OTVET_MODE="off") as (server, amo):
+        writes(server, "Do you have blankets?")
+        here = chat_of(server)
+        with signed_in(server) as client:
+            for text in ("One.", "Two."):
+                assert posted(client, here, f"{here}/say", text=text).status_code == 303
+        server.kill()
+        server.start()
+        wait_for(lambda: len(amo.chats.told(LEAD)) == 2 and server.settled(), "both messages")
+        assert amo.chats.told(LEAD) == ["One.", "Two."]
+        states = stored(server, "SELECT state, way, responder FROM turns WHERE reply IS NOT NULL")
+        assert states == [("sent", "salesbot", "person")] * 2
+        said = "SELECT content, sender_type FROM messages WHERE sender_type <> 'client' ORDER BY id"
+        assert stored(server, said) == [("One.", "manager"), ("Two.", "manager")]
 
 
 # Drafts
@@ -338,8 +370,7 @@ def test_a_viewer_changes_nothing_and_a_manager_erases_nobody(tmp_path: Path) ->
         here = chat_of(server)
         for name, role in (("Vera", Role.VIEWER), ("Ivan", Role.MANAGER)):
             add_user(server, name, role)
-            with httpx2.Client(base_url=server.url, trust_env=False, headers={"origin": server.url}) as client:
-                client.post("/sign-in", data={"name": name, "password": PASSWORD})
+            with signed_in(server, name) as client:
                 refused = 403 if role == Role.VIEWER else None
                 for path in (f"{here}/say", "/turns/1/now", "/turns/1/suggest", "/turns/1/anew", "/turns/1/correct"):
                     assert client.post(path, data={"text": "x"}).status_code == 403, path  # without a form's token
