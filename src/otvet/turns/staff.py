@@ -170,8 +170,10 @@ def stop(connection: Connection, conversation_id: int, now: datetime) -> None:
 
 
 def write_anew(connection: Connection, turn_id: int, now: datetime) -> int | None:
-    """Have another draft written in place of one that waits for a manager; as retry()."""
-    return retry(connection, turn_id, now) if drafts.reject(connection, turn_id, now) is None else None
+    """Have another draft written in place of one that waits for a manager, which waits too in any mode."""
+    if drafts.reject(connection, turn_id, now) is not None:
+        return None
+    return retry(connection, turn_id, now, as_draft=True)
 
 
 def retry(connection: Connection, turn_id: int, now: datetime, *, as_draft: bool = False) -> int | None:
