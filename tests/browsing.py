@@ -99,7 +99,7 @@ def visit(
     visitor = Visit(browser, server, width=width, dark=dark, scripts=scripts)
     try:
         yield visitor
-        assert visitor.errors == []
+        assert visitor.errors == [], visitor.errors
     finally:
         visitor.context.close()
 

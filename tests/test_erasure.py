@@ -382,6 +382,13 @@ HARMLESS = {
     *(f"tokens.{name}" for name in ("access_token", "base_url", "client_id", "name", "redirect_url", "refresh_token")),
     "tokens.refusal",
     *(f"watched.{name}" for name in ("sentence", "state", "subject")),
+    *(f"api_tokens.{name}" for name in ("created_by", "name", "scope", "token")),
+    *(f"audit.{name}" for name in ("details", "did", "what", "who")),  # deals and questions by their numbers
+    "failed_sign_ins.key",
+    *(f"invitations.{name}" for name in ("invited_by", "role", "token")),
+    *(f"kept_settings.{name}" for name in ("changed_by", "name", "value")),
+    *(f"sessions.{name}" for name in ("address", "browser", "csrf", "token")),
+    *(f"users.{name}" for name in ("known_as", "name", "password", "role")),
 }
 ERASED = {
     *(f"clients.{name}" for name in ("name", "phone", "email", "card", "first_version")),
@@ -392,6 +399,7 @@ ERASED = {
     "handoffs.chat_ref",
     "parts.text",
     "quarantine.body",
+    *(f"ratings.{name}" for name in ("reason", "who")),  # its rows are deleted
     *(f"tries.{name}" for name in ("facts", "refused", "findings")),
     *(f"turns.{name}" for name in ("reply", "details", "reason", "summary")),
 }

@@ -181,7 +181,7 @@ class Answering:
         """Sleep through the quiet period. The turn is read again after each sleep: the client may have written on."""
         current: Turn | None = turn
         while current is not None and (left := policy.silence_left(current, self._policy, self._clock.now())):
-            await self._clock.sleep(left.total_seconds())
+            await self._clock.sleep(min(left.total_seconds(), LOOK_AGAIN_SECONDS))  # staff may ask for the answer now
             current = await self._database.read(lambda connection: turns.get(connection, turn.id))
         return current
 

@@ -157,17 +157,26 @@ class Asked:
     shared: bool = False
 
 
-_ASKED_LAST = (
+_LAST_OF_CLIENT = (
     sa.select(messages.c.amocrm_talk_id, messages.c.amocrm_contact_id, messages.c.metadata)
-    .where(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "client")
+    .where(messages.c.sender_type == "client")
     .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
     .limit(1)
+)
+_ASKED_LAST = _LAST_OF_CLIENT.where(messages.c.turn_id == sa.bindparam("turn"))
+_turns = sa.table("turns", sa.column("id"), sa.column("conversation_id"), sa.column("chat_ref"))
+_SAID_LAST = _LAST_OF_CLIENT.join(_turns, _turns.c.conversation_id == messages.c.conversation_id).where(
+    _turns.c.id == sa.bindparam("turn"), sa.func.coalesce(messages.c.chat_ref, "") == _turns.c.chat_ref
 )
 
 
 def asked(connection: Connection, turn_id: int, lead_id: int) -> Asked:
-    """The channel and the sender of the turn's last message from the client."""
+    """The channel and the sender of the turn's last message from the client.
+
+    A manager's own words answer no message: they go where the client wrote last in that chat.
+    """
     row = connection.execute(_ASKED_LAST, {"turn": turn_id}).one_or_none()
+    row = row or connection.execute(_SAID_LAST, {"turn": turn_id}).one_or_none()
     if row is None:
         return Asked()
     shared = len(people(connection, lead_id)) > 1

@@ -42,7 +42,8 @@ def chats_named(connection: Connection, conversation_id: int, talk_id: str | Non
 
 
 _ADD_REPLY = messages.insert()
-_REPLY = sa.and_(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type == "assistant")
+# What goes to the client: the assistant's reply, or a manager's own words.
+_REPLY = sa.and_(messages.c.turn_id == sa.bindparam("turn"), messages.c.sender_type != "client")
 _HAS_REPLY = sa.select(messages.c.id).where(_REPLY).limit(1)
 _SET_REPLY = messages.update().where(_REPLY).values(content=sa.bindparam("text"))
 _REMOVE_REPLY = messages.delete().where(_REPLY)
@@ -59,11 +60,12 @@ def add_reply(
     text: str,
     about: Mapping[str, Any],
     now: datetime,
+    sender: str = "assistant",
 ) -> None:
-    """Store the reply of a turn as a message. about: its ``metadata``."""
+    """Store the reply of a turn as a message. about: its ``metadata``. sender: "manager" for a manager's own words."""
     message = {
         "conversation_id": conversation_id,
-        "sender_type": "assistant",
+        "sender_type": sender,
         "content": text,
         "message_type": "text",
         "metadata": about,
@@ -143,7 +145,7 @@ turn_states = sa.table("turns", sa.column("id"), sa.column("state"))
 NEVER_SAID = sa.or_(
     messages.c.message_type == ERASED,
     sa.and_(
-        messages.c.sender_type == "assistant",
+        messages.c.sender_type != "client",
         sa.exists().where(turn_states.c.id == messages.c.turn_id, turn_states.c.state.in_(("failed", "cancelled"))),
     ),
 )

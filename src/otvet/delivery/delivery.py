@@ -25,7 +25,7 @@ from otvet.i18n import N_, _
 from otvet.settings.by_channel import SALESBOT, way_for
 from otvet.storage import outages
 from otvet.storage.database import Database
-from otvet.turns import changes, drafts, facts, parts, policy, sending
+from otvet.turns import changes, drafts, facts, own_words, parts, policy, sending
 from otvet.turns import turn as turns
 from otvet.turns.policy import UNSURE_FOR, Ended, Go, Policy, Rewrite, Step, Verdict, Wait
 from otvet.turns.turn import IN_HAND, OPEN, State, Turn, Writer
@@ -179,6 +179,8 @@ class Delivery:
                     begun = await self._check(turn.id, has_slot=True)
                     now = begun.checked.turn
                     if now is not None and begun.checked.verdict == Go(Step.SHOW_DRAFT):
+                        if now.as_draft:  # who asked for it reads it on our pages
+                            return await self._drafted(now, None)
                         note_id = await self._write_note(begun, slot, self._notes.draft(now))
                         return None if note_id is None else await self._drafted(now, note_id)
                     if now is not None and begun.checked.verdict == Go(Step.SEND) and now.way is None:
@@ -252,7 +254,7 @@ class Delivery:
             return None
         return await slot.add_note(turn.deal, text)
 
-    async def _drafted(self, turn: Turn, note_id: int) -> Outcome:
+    async def _drafted(self, turn: Turn, note_id: int | None) -> Outcome:
         """Staff have the draft: store that."""
 
         def write(connection: Connection) -> bool:
@@ -321,7 +323,9 @@ class Delivery:
         """The client's chat or the deal has the reply: end the turn."""
 
         def write(connection: Connection) -> None:
-            sending.mark_sent(connection, turn, self._me, note_id, self._clock.now())
+            now = self._clock.now()
+            if sending.mark_sent(connection, turn, self._me, note_id, now) and turn.is_of_person:
+                own_words.arrived(connection, turn, now)
             self._pause_if_asked(connection, turn)
 
         await self._database.write(write)

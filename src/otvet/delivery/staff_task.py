@@ -206,7 +206,7 @@ class StaffTasks:
 
 def _asked(connection: Connection, one: Question) -> str:
     """A question, and why the assistant does not answer it; or its draft, and how it is approved."""
-    question = _in_short(history.question(connection, one.turn_id))
+    question = _in_short(history.question(connection, one.turn_id)) or human_request.cut(one.reply or "")
     if one.state == State.DRAFT:
         return _(DRAFT).format(question=question, reply=one.reply)
     return _(ASKED).format(question=question, why=why_left(one.state, one.reason, one.summary, one.left_because) or "")

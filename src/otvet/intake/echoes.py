@@ -38,7 +38,8 @@ _IN_FLIGHT = (
         turns.c.way,
         conversations.c.amocrm_lead_id,
         sa.select(sa.func.max(messages.c.timestamp))
-        .where(messages.c.turn_id == turns.c.id, messages.c.sender_type == "client")
+        # Of a manager's own words: when they were written, by the same clock.
+        .where(messages.c.turn_id == turns.c.id, messages.c.sender_type != "assistant")
         .scalar_subquery()
         .label("asked_at"),
     )

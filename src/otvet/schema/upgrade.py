@@ -61,7 +61,7 @@ __all__ = ["LATEST", "metadata", "prepare", "version"]
 
 log = structlog.get_logger(__name__)
 
-LATEST = "0018"
+LATEST = "0019"
 """The newest migration; a constant, so that a start with nothing to migrate does not load Alembic."""
 
 MOST_TRIES = 20

@@ -8,25 +8,30 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from otvet.conversations import history
 from otvet.conversations.messages import origin_of
 from otvet.conversations.pauses import paused_until
-from otvet.conversations.tables import clients, conversations, messages
+from otvet.conversations.tables import ERASED, chats, clients, conversations, messages
 from otvet.conversations.transcript import spoken
 from otvet.i18n import interface_language
 from otvet.turns import attempts, handoffs, parts
 from otvet.turns.reasons import reason, why_left
-from otvet.turns.turn import DELIVERY, IN_HAND, OPEN, State, Turn, delivery_of, listed_in, turns
+from otvet.turns.turn import DELIVERY, IN_HAND, OPEN, Reason, State, Turn, Writer, delivery_of, listed_in, turns
 from otvet.turns.turn import get as get_turn
-from otvet.users import ratings
+from otvet.users import audit, ratings
 
 SHOWN_AT_FIRST = 60
 SHOWN_BEFORE = 20
 """How many messages stand before one that was searched for."""
+MOST_PLACES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Bubble:
-    """One message. links: its media. delivery: how a reply went out, as turn.delivery_of. good: what staff think."""
+    """One message. links: its media. delivery: how a reply went out, as turn.delivery_of. good: what staff think.
+
+    who: the user who wrote it on our pages.
+    """
 
     id: int
     sender: str
@@ -38,6 +43,16 @@ class Bubble:
     delivery: Mapping[str, Any]
     responder: str | None
     good: bool | None
+    who: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A chat of a deal, where something can be written to a client. name: the client's, as its last message has it."""
+
+    chat_ref: str
+    origin: str
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +67,27 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a person has to see to: which question, since when, why, and the summary for whoever takes over."""
+    """What a person has to see to: which question, since when, why, and the summary for whoever takes over.
+
+    own_words: it is a manager's message that did not reach the client.
+    """
 
     turn_id: int
     since: datetime
     why: str | None
     summary: str | None
     task_id: int | None
+    own_words: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A chat's state, without its bubbles. being_written: the questions for which a reply is being written or sent."""
+    """A chat's state, without its bubbles.
+
+    being_written: the questions for which a reply is being written or sent. waiting: those that nobody works on yet.
+    suggest: the newest question, if it has no reply and nobody is at it: one may be suggested.
+    places: where something can be written to a client, the place of the newest message first.
+    """
 
     id: int
     lead_id: int | None
@@ -81,6 +105,8 @@ class Chat:
     drafts: Sequence[Draft]
     being_written: Sequence[int]
     waiting: Sequence[int]
+    suggest: int | None
+    places: Sequence[Place]
 
 
 def get(connection: Connection, conversation_id: int, now: datetime) -> Chat | None:
@@ -109,9 +135,41 @@ def get(connection: Connection, conversation_id: int, now: datetime) -> Chat | N
         summary=row.summary,
         left=_left(connection, conversation_id, now),
         drafts=[_draft(turn) for turn in open_ if turn.state == State.DRAFT],
-        being_written=[turn.id for turn in open_ if turn.state in IN_HAND],
-        waiting=[turn.id for turn in open_ if turn.state == State.WAITING],
+        being_written=[turn.id for turn in open_ if turn.state in IN_HAND and not turn.is_of_person],
+        waiting=[turn.id for turn in open_ if turn.state == State.WAITING and not turn.is_of_person],
+        suggest=None if open_ else _without_reply(connection, conversation_id),
+        places=_places(connection, conversation_id),
     )
+
+
+def _without_reply(connection: Connection, conversation_id: int) -> int | None:
+    """The newest question of a conversation, if it ended without a reply and nothing was said since."""
+    last = sa.select(messages.c.turn_id, messages.c.sender_type).where(messages.c.conversation_id == conversation_id)
+    row = connection.execute(last.order_by(messages.c.timestamp.desc(), messages.c.id.desc()).limit(1)).first()
+    if row is None or row.sender_type != "client" or row.turn_id is None:
+        return None
+    turn = get_turn(connection, row.turn_id)
+    ended = turn is not None and turn.state in (State.HANDED, State.CANCELLED) and turn.reason != Reason.ERASED
+    return row.turn_id if ended else None
+
+
+def _places(connection: Connection, conversation_id: int) -> list[Place]:
+    here = messages.c.conversation_id == conversation_id
+    newest = sa.select(messages.c.chat_ref, messages.c.metadata, messages.c.timestamp, messages.c.id).where(
+        here, messages.c.sender_type == "client", messages.c.message_type != ERASED
+    )
+    newest = newest.order_by(messages.c.timestamp.desc(), messages.c.id.desc()).limit(1)
+    refs = connection.scalars(sa.select(chats.c.chat_ref).where(chats.c.conversation_id == conversation_id)).all()
+    found = [connection.execute(newest.where(messages.c.chat_ref == ref)).first() for ref in refs[:MOST_PLACES]]
+    found.append(connection.execute(newest.where(messages.c.chat_ref.is_(None))).first() if not any(found) else None)
+    rows = sorted(filter(None, found), key=lambda row: (row.timestamp, row.id), reverse=True)
+    return [Place(row.chat_ref or "", origin_of(row.metadata), _author(row.metadata)) for row in rows]
+
+
+def _author(about: Any) -> str | None:
+    author = (about.get("raw") or {}).get("author") if isinstance(about, dict) else None
+    name = author.get("name") if isinstance(author, dict) else None
+    return str(name) if name else None
 
 
 def _draft(turn: Turn) -> Draft:
@@ -139,7 +197,15 @@ def _channel(connection: Connection, conversation_id: int) -> str:
 
 def _left(connection: Connection, conversation_id: int, now: datetime) -> Left | None:
     query = (
-        sa.select(turns.c.id, turns.c.state, turns.c.reason, turns.c.summary, turns.c.left_because, handoffs.handoffs)
+        sa.select(
+            turns.c.id,
+            turns.c.state,
+            turns.c.reason,
+            turns.c.summary,
+            turns.c.left_because,
+            turns.c.responder,
+            handoffs.handoffs,
+        )
         .join(handoffs.handoffs, handoffs.handoffs.c.id == turns.c.handoff_id)
         .where(
             turns.c.id.in_(handoffs.listed_turns(now).where(handoffs.handoffs.c.conversation_id == conversation_id)),
@@ -150,7 +216,7 @@ def _left(connection: Connection, conversation_id: int, now: datetime) -> Left |
     if row is None:
         return None
     why = why_left(State(row.state), row.reason, row.summary, row.left_because)
-    return Left(row[0], row.opened_at, why, row.summary, row.task_id)
+    return Left(row[0], row.opened_at, why, row.summary, row.task_id, row.responder == Writer.PERSON)
 
 
 def bubbles(
@@ -208,6 +274,15 @@ def begin_at(connection: Connection, conversation_id: int, message_id: int) -> i
     return before[-1] if before else message_id
 
 
+def all_bubbles(connection: Connection, conversation_id: int) -> list[Bubble]:
+    """All messages of a chat in their order."""
+    found, older = bubbles(connection, conversation_id)
+    while older is not None:
+        before, older = bubbles(connection, conversation_id, before=older)
+        found = before + found
+    return found
+
+
 def _bubble(row: Any, good: Mapping[int, bool]) -> Bubble:
     raw = row.metadata.get("raw") if isinstance(row.metadata, dict) else None
     attachment = raw.get("attachment") if isinstance(raw, dict) else None
@@ -226,17 +301,26 @@ def _bubble(row: Any, good: Mapping[int, bool]) -> Bubble:
         delivery=delivery_of(row),
         responder=row.turn_responder if mine else None,
         good=good.get(row.turn_id) if mine else None,
+        who=row.metadata.get("who") if isinstance(row.metadata, dict) and row.sender_type == "manager" else None,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """How a reply came about. arrived: whether all of it came back as outgoing messages; None: that cannot be seen."""
+    """How a reply came about. arrived: whether all of it came back as outgoing messages; None: that cannot be seen.
+
+    question: what the client had written. parts: those for the client's chat, with their state. approved_by: who sent
+    the draft. rating: what staff think of it.
+    """
 
     turn: Turn
+    question: str
     attempts: Sequence[Any]
+    parts: Sequence[parts.Part]
     arrived: bool | None
     why: str | None
+    approved_by: str | None
+    rating: ratings.Rating | None
 
 
 def made(connection: Connection, turn_id: int) -> Made | None:
@@ -246,8 +330,20 @@ def made(connection: Connection, turn_id: int) -> Made | None:
         return None
     given = parts.of_turn(connection, turn_id)
     back = [part.echo_id is not None for part in given]
-    arrived = all(back) if any(back) else None
-    return Made(turn, attempts.of_turn(connection, turn_id), arrived, reason(turn.reason))
+    asked = [
+        spoken(row.content, row.message_type, row.metadata, interface_language())
+        for row in history.question(connection, turn_id)
+    ]
+    return Made(
+        turn=turn,
+        question="\n".join(asked),
+        attempts=[one for one in attempts.of_turn(connection, turn_id) if one.draft < attempts.SUMMARY],
+        parts=given,
+        arrived=all(back) if any(back) else None,
+        why=reason(turn.reason),
+        approved_by=audit.last_who_of(connection, ("approve", "edit"), f"turn {turn_id}"),
+        rating=ratings.of_turn(connection, turn_id),
+    )
 
 
 def other_deals(connection: Connection, conversation_id: int) -> Sequence[tuple[int, int | None, datetime]]:

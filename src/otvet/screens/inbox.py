@@ -19,7 +19,7 @@ from otvet.search.words import Piece
 from otvet.turns import handoffs
 from otvet.turns.handoffs import handoffs as handoffs_table
 from otvet.turns.reasons import reason, why_left
-from otvet.turns.turn import OPEN, State, turns
+from otvet.turns.turn import OPEN, State, Writer, turns
 
 PAGE = 50
 MOST_COUNTED = 1000
@@ -73,6 +73,7 @@ class Row:
 Cursor = tuple[datetime, int]
 
 _here = conversations.c.id
+_ASKED = turns.c.responder.is_distinct_from(Writer.PERSON)  # a manager's own words are no question
 _real = ~is_trial(conversations)
 
 
@@ -83,7 +84,7 @@ def _needing(now: datetime) -> sa.Select[tuple[int]]:
 
 
 def _with_turns(*states: State) -> sa.Select[tuple[int]]:
-    return sa.select(turns.c.conversation_id).where(turns.c.state.in_(states), ~is_trial(turns))
+    return sa.select(turns.c.conversation_id).where(turns.c.state.in_(states), _ASKED, ~is_trial(turns))
 
 
 def _in(box: Box, now: datetime) -> sa.ColumnElement[bool]:
@@ -252,7 +253,9 @@ def _newest_turns(connection: Connection, ids: Sequence[int]) -> dict[int, dict[
         turns.c.last_message_at,
     )
     newest = (
-        sa.select(sa.func.max(turns.c.id)).where(turns.c.conversation_id.in_(ids)).group_by(turns.c.conversation_id)
+        sa.select(sa.func.max(turns.c.id))
+        .where(turns.c.conversation_id.in_(ids), _ASKED)
+        .group_by(turns.c.conversation_id)
     )
     drafts = sa.select(turns.c.id).where(turns.c.conversation_id.in_(ids), turns.c.state == State.DRAFT)
     rows = connection.execute(

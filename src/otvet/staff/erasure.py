@@ -32,6 +32,7 @@ from otvet.turns import handoffs, parts
 from otvet.turns.attempts import attempts, threads
 from otvet.turns.changes import erase_turns
 from otvet.turns.turn import State, turns
+from otvet.users import ratings
 from otvet.widget import waiting
 
 log = structlog.get_logger(__name__)
@@ -82,7 +83,7 @@ def find(connection: Connection, *, lead_id: int | None = None, contact_id: int 
     if not ids and not said:
         return None
     turns_ = _turns_of(connection, whole, said)
-    replies = sa.select(messages.c.id).where(messages.c.turn_id.in_(turns_), messages.c.sender_type == "assistant")
+    replies = sa.select(messages.c.id).where(messages.c.turn_id.in_(turns_), messages.c.sender_type != "client")
     return ClientData(
         contacts=frozenset(contacts),
         clients=ids,
@@ -159,6 +160,7 @@ def erase(connection: Connection, whose: ClientData, now: datetime) -> Erased:
         quarantined=_clear_quarantine(connection, needles),
         tasks=tasks(connection, whose),
     )
+    ratings.forget(connection, whose.turns)
     attempts_.erase(connection, whose.turns, whose.conversations | whose.shared)
     parts.erase(connection, whose.turns)
     erase_turns(connection, whose.turns, now)

@@ -59,7 +59,7 @@ def read(connection: Connection, now: datetime) -> dict[str, Any]:
         "errors": by_state.get(State.FAILED, 0) + (failed_attempts or 0),
         "turns_open": sum(by_state.get(state, 0) for state in OPEN),
         "questions": sum(by_state.values()),
-        "answered": connection.scalar(answered.where(turns.c.responder != Writer.SMALL_TALK)),
+        "answered": connection.scalar(answered.where(turns.c.responder.not_in((Writer.SMALL_TALK, Writer.PERSON)))),
         "left_to_staff": _left_to_staff(connection),
         "waiting_for_staff": handoffs.waiting(connection, now),
         "median_seconds_to_staff": _median_seconds_to_staff(connection),

@@ -18,6 +18,8 @@ MODES = {
 }
 DELIVERIES = {
     "sent": N_("sent as note {note_id}"),
+    "waiting": N_("being sent"),
+    "answering": N_("being sent"),
     "sending": N_("being sent"),
     "kept": N_("not sent: amoCRM is not connected"),
     "failed": N_("not sent: {reason}"),
@@ -32,6 +34,7 @@ WRITERS = {
     "complaint": N_("the reply to a client who complains"),
     "small_talk": N_("the reply to thanks or a greeting"),
     "hours": N_("the out-of-hours text"),
+    "person": N_("a manager"),
 }
 
 

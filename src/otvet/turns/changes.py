@@ -15,7 +15,7 @@ from otvet.conversations.messages import move_messages
 from otvet.conversations.tables import erased_ref
 from otvet.storage.prepared import Prepared
 from otvet.turns import attempts
-from otvet.turns.turn import IN_HAND, MOVES, NEEDS_STAFF, OPEN, Reason, State, Turn, turns
+from otvet.turns.turn import IN_HAND, MOVES, NEEDS_STAFF, OPEN, Reason, State, Turn, Writer, turns
 
 Conditions = tuple[sa.ColumnElement[bool], ...]
 
@@ -133,6 +133,19 @@ def open_turn(connection: Connection, conversation_id: int, chat_ref: str, now: 
     moments = {"state": str(State.WAITING), "first_message_at": now, "last_message_at": now}
     ((turn_id,),) = _OPEN_TURN.rows(connection, conversation_id=conversation_id, chat_ref=chat_ref, **moments)
     return int(turn_id)
+
+
+def open_with_words(connection: Connection, conversation_id: int, chat_ref: str, text: str, now: datetime) -> int:
+    """Add a turn with a manager's own words, which waits for its place in the chat; returns its id."""
+    values: dict[str, Any] = {"state": State.WAITING, "first_message_at": now, "last_message_at": now, "reply": text}
+    values |= {"responder": Writer.PERSON, "approved": True, "requested_by_staff": True}
+    new = turns.insert().values(conversation_id=conversation_id, chat_ref=chat_ref, **values)
+    return int(connection.execute(new.returning(turns.c.id)).scalar_one())
+
+
+def ask_for(connection: Connection, turn: Turn, *, wanted: bool = True) -> bool:
+    """Staff want a turn answered now, or want it no more. False if it has gone on since it was read."""
+    return _update(connection, turn, None, (), None, {"requested_by_staff": wanted})
 
 
 def touch(connection: Connection, turn_ids: Collection[int], now: datetime) -> None:

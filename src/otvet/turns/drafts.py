@@ -74,7 +74,8 @@ def show(connection: Connection, turn: Turn, me: str, note_id: int | None, now: 
     """answering -> draft: the reply waits for a manager. note_id: the note that shows it."""
     if not move(connection, turn, State.DRAFT, me=me, note_id=note_id, sent_attempt_at=None):
         return False
-    handoffs.add(connection, turn, handoffs.because(turn, Reason.DRAFT), now, anew=True)
+    if not turn.as_draft:  # who asked for it is there
+        handoffs.add(connection, turn, handoffs.because(turn, Reason.DRAFT), now, anew=True)
     return True
 
 

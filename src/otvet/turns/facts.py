@@ -72,6 +72,7 @@ _REPLIES = sa.select(sa.func.count()).where(
     turns.c.conversation_id == sa.bindparam("conversation"),
     turns.c.closed_at >= sa.bindparam("since"),
     turns.c.state.in_((State.SENT, State.KEPT)),
+    turns.c.responder.is_distinct_from(Writer.PERSON),
 )
 _REPLIES_IN_CHAT = _REPLIES.where(turns.c.chat_ref == sa.bindparam("chat"))
 _ASKED_LAST = (

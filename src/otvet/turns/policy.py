@@ -176,6 +176,8 @@ def silence_left(turn: Turn, policy: Policy, now: datetime) -> timedelta:
     """How much longer the client must be silent before the reply is written."""
     if turn.reply is not None or turn.state not in (State.WAITING, State.ANSWERING):
         return timedelta(0)
+    if turn.requested_by_staff and not turn.redrafts:  # whoever asks for the answer has read the question
+        return timedelta(0)
     quiet = min(policy.quiet, TRIAL_QUIET) if turn.chat_ref.startswith(BY_HAND_TRIAL) else policy.quiet
     due = min(turn.last_message_at + quiet, turn.first_message_at + policy.quiet_max)
     # The clock may have been set back since: no turn waits longer than the longest quiet period.
@@ -209,9 +211,9 @@ def _to_write(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> Verdic
 def _to_send(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> Verdict:
     if facts.connected and (wait := _blocked(turn, facts, now)):
         return wait
-    if facts.stopped:
+    if facts.stopped and not turn.is_of_person:
         return ToStaff(Reason.STOPPED)
-    if facts.wrote_on and turn.redrafts < MOST_REDRAFTS:
+    if facts.wrote_on and turn.redrafts < MOST_REDRAFTS and not turn.is_of_person:
         return Rewrite(with_newer=True)
     if _hours_text_is_over(turn, policy, now):
         return Rewrite()
@@ -221,7 +223,8 @@ def _to_send(turn: Turn, facts: Facts, policy: Policy, now: datetime) -> Verdict
         return Drop(Reason.OFF)
     if not turn.requested_by_staff and turn.paused_at(now):
         return ToStaff(Reason.PAUSED)
-    if policy.mode_of(turn, facts) == DRAFT and not turn.approved and not turn.is_hours_text:
+    as_draft = turn.as_draft or policy.mode_of(turn, facts) == DRAFT
+    if as_draft and not turn.approved and not turn.is_hours_text:
         return Go(Step.SHOW_DRAFT)
     return Go(Step.SEND if facts.connected else Step.KEEP)
 

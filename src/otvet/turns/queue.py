@@ -24,7 +24,7 @@ from otvet.turns.changes import (
     set_owner,
     touch,
 )
-from otvet.turns.turn import IN_HAND, OPEN, SELECTED, Reason, State, Turn, get, turns
+from otvet.turns.turn import IN_HAND, OPEN, SELECTED, Reason, State, Turn, Writer, get, turns
 
 UNKNOWN = ""
 """The chat of a message that names none, for instance one that only a bot has reported."""
@@ -33,7 +33,9 @@ Chat = tuple[int, str]
 """A conversation's id and the chat_ref of a chat in it."""
 
 _WAITING = sa.select(turns.c.id, turns.c.conversation_id, turns.c.chat_ref).where(
-    turns.c.state == sa.literal_column(f"'{State.WAITING}'"), among(turns.c.conversation_id, "conversations")
+    turns.c.state == sa.literal_column(f"'{State.WAITING}'"),
+    turns.c.reply.is_(None),  # a manager's own words wait with their text
+    among(turns.c.conversation_id, "conversations"),
 )
 _WAITING_IDS = Prepared(_WAITING)
 _WAITING_LOCKED = Prepared(_WAITING.order_by(turns.c.id).with_for_update())  # SQLite has one writer and no such lock
@@ -131,11 +133,12 @@ _WAITING_OF = SELECTED.where(
     turns.c.conversation_id == sa.bindparam("conversation"),
     turns.c.chat_ref == sa.bindparam("chat"),
     turns.c.state == State.WAITING,
+    turns.c.reply.is_(None),
 ).with_for_update(of=turns)
 
 
 def waiting_turn(connection: Connection, conversation_id: int, chat_ref: str) -> Turn | None:
-    """The chat's waiting turn, locked."""
+    """The chat's waiting turn, locked; not a manager's own words that wait for their place."""
     row = connection.execute(_WAITING_OF, {"conversation": conversation_id, "chat": chat_ref}).one_or_none()
     return None if row is None else Turn.from_row(row)
 
@@ -144,6 +147,7 @@ _HAS_WAITING = sa.select(turns.c.id).where(
     turns.c.conversation_id == sa.bindparam("conversation"),
     turns.c.chat_ref == sa.bindparam("chat"),
     turns.c.state == State.WAITING,
+    turns.c.reply.is_(None),
 )
 
 
@@ -214,7 +218,11 @@ _SAME_CHAT = sa.and_(
     # An unknown chat may be any chat of the deal.
     sa.or_(_other.c.chat_ref == turns.c.chat_ref, _other.c.chat_ref == UNKNOWN, turns.c.chat_ref == UNKNOWN),
 )
-_IN_HAND_HERE = sa.exists().where(_SAME_CHAT, _other.c.id != turns.c.id, _other.c.state.in_(IN_HAND))
+# Also while a manager's own words wait that were written sooner.
+_WORDS_BEFORE = sa.and_(_other.c.state == State.WAITING, _other.c.responder == Writer.PERSON, _other.c.id < turns.c.id)
+_IN_HAND_HERE = sa.exists().where(
+    _SAME_CHAT, _other.c.id != turns.c.id, sa.or_(_other.c.state.in_(IN_HAND), _WORDS_BEFORE)
+)
 
 
 _PLACE_TAKEN = sa.select(turns.c.id).where(turns.c.id == sa.bindparam("turn"), _IN_HAND_HERE)
@@ -229,7 +237,8 @@ def take(connection: Connection, turn: Turn, me: str) -> bool:
     """waiting -> answering, unless another turn of the chat is in hand."""
     if not move(connection, turn, State.ANSWERING, me=me, unless=(_IN_HAND_HERE,)):
         return False
-    _replace_draft(connection, turn)
+    if not turn.is_of_person:
+        _replace_draft(connection, turn)
     return True
 
 

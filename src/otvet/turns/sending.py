@@ -93,6 +93,8 @@ def _end_handoff(connection: Connection, turn: Turn, now: datetime, *, client_to
 
 
 def _store_reply(connection: Connection, turn: Turn, now: datetime) -> None:
+    if turn.is_of_person:
+        return  # stored when they were written
     said = {
         "amocrm_lead_id": turn.lead_id,
         "source": "ai_response",
@@ -100,20 +102,20 @@ def _store_reply(connection: Connection, turn: Turn, now: datetime) -> None:
         "model": turn.model,
         "details": turn.details,
     }
-    at = _by_amocrms_clock(connection, turn, now)
+    at = by_amocrms_clock(connection.scalar(_SAID_AT, {"turn": turn.id}), turn.last_message_at, now)
     add_reply(connection, turn.conversation_id, turn.chat_ref, turn.id, turn.reply or "", said, at)
     touch(connection, turn.conversation_id, now)
 
 
-def _by_amocrms_clock(connection: Connection, turn: Turn, now: datetime) -> datetime:
-    """When a reply is said by the clock that dates the client's messages; it never stands before its question.
+def by_amocrms_clock(said_at: datetime | None, received_at: datetime, now: datetime) -> datetime:
+    """When something is said now, by the clock that dates the client's messages; never before the question.
 
-    The clock of amoCRM is seen from the question: it named one time, and we received it at another.
+    The clock of amoCRM is seen from the question: it was said at one time (None: there is no question), and we received
+    it at another.
     """
-    said_at: datetime | None = connection.scalar(_SAID_AT, {"turn": turn.id})
     if said_at is None:
         return now
-    ahead = said_at - turn.last_message_at
+    ahead = said_at - received_at
     return max(said_at, now + ahead if abs(ahead) <= CLOCKS_DIFFER else now)
 
 
@@ -134,7 +136,7 @@ MANAGER_WROTE = sa.exists().where(
     ),
     _of_manager.c.id
     > sa.select(sa.func.max(_reply.c.id))
-    .where(_reply.c.turn_id == turns.c.id, _reply.c.sender_type == "assistant")
+    .where(_reply.c.turn_id == turns.c.id, _reply.c.sender_type != "client")
     .correlate(turns)  # two levels up; without this it would be the newest reply of all turns
     .scalar_subquery(),
     # A message that was written before the question and came in late does not answer it.

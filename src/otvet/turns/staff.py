@@ -9,11 +9,11 @@ from sqlalchemy.engine import Connection
 from otvet.conversations.messages import has_reply
 from otvet.conversations.tables import is_trial, messages
 from otvet.i18n import N_, _
-from otvet.turns import attempts, handoffs, parts, sending
+from otvet.turns import attempts, changes, drafts, handoffs, parts, sending
 from otvet.turns.changes import join, move
 from otvet.turns.drafts import NOTHING_WRITTEN
 from otvet.turns.queue import UNKNOWN, waiting_turn
-from otvet.turns.turn import IN_HAND, SELECTED, Reason, State, Turn, get, turns
+from otvet.turns.turn import IN_HAND, OPEN, SELECTED, Reason, State, Turn, Writer, get, listed_in, turns
 
 A_MANAGER_MAY_ANSWER = timedelta(minutes=10)
 """What a client writes while a manager is in the chat is the manager's; after this time the question is on the list."""
@@ -73,19 +73,29 @@ def give_up_on_deal(connection: Connection, conversation_id: int, now: datetime)
 
 
 def cancel_for_manager(
-    connection: Connection, conversation_id: int, chat_ref: str, wrote_at: datetime, now: datetime
+    connection: Connection,
+    conversation_id: int,
+    chat_ref: str,
+    wrote_at: datetime,
+    now: datetime,
+    *,
+    arrived: bool = True,
 ) -> None:
     """A manager wrote in a chat: cancel its turns, unless the client has written in them since ``wrote_at``.
 
     chat_ref: UNKNOWN if the message names no chat: then all chats of the deal count.
+    arrived: the client has the manager's words; else what was left to staff stays so. Words of another manager that are
+    on their way stay too.
 
     Turns left to staff are answered by this too. Not a turn at the ceiling of replies: the writer may be another
     bot that talks with this one.
     """
     left = sa.and_(turns.c.state == State.HANDED, turns.c.reason != Reason.CEILING)
+    begun = turns.c.state.in_((State.WAITING, State.ANSWERING, State.DRAFT))
     here = [
         turns.c.conversation_id == conversation_id,
-        sa.or_(turns.c.state.in_((State.WAITING, State.ANSWERING, State.DRAFT)), left),
+        sa.or_(begun, left) if arrived else begun,
+        turns.c.responder.is_distinct_from(Writer.PERSON),
     ]
     if chat_ref != UNKNOWN:
         here.append(turns.c.chat_ref.in_((chat_ref, UNKNOWN)))
@@ -99,6 +109,8 @@ def cancel_for_manager(
         if turn is not None:
             closed: dict[str, Any] = {"reason": Reason.MANAGER, "closed_at": now, "draft_note_id": turn.note_of_draft}
             move(connection, turn, State.CANCELLED, me=None, unless=(said_later,), **closed)
+    if not arrived:
+        return
     answered = None if chat_ref == UNKNOWN else (chat_ref, UNKNOWN)
     handoffs.close_for_manager(connection, conversation_id, answered, wrote_at, now)
 
@@ -137,8 +149,36 @@ def release_kept(connection: Connection, stale: timedelta, now: datetime) -> Non
 _other = turns.alias("other")
 
 
-def retry(connection: Connection, turn_id: int, now: datetime) -> int | None:
-    """Answer a turn that ended without a reply, at the staff's request.
+def hurry(connection: Connection, turn_id: int) -> bool:
+    """Answer a waiting question now, at the staff's request. False if it waits no more."""
+    turn = get(connection, turn_id)
+    return turn is not None and turn.state == State.WAITING and changes.ask_for(connection, turn)
+
+
+def stop(connection: Connection, conversation_id: int, now: datetime) -> None:
+    """Somebody takes a deal over: what is being written for its clients, or waits to be, is left to staff at once.
+
+    What is on its way goes no further where it can still be held (see policy.decide), also if somebody had asked for
+    it. A manager's own words stay.
+    """
+    for turn in listed_in(connection, conversation_id, OPEN):
+        if turn.is_of_person:
+            continue
+        if turn.state == State.SENDING:
+            changes.ask_for(connection, turn, wanted=False)
+        else:
+            leave_to_staff(connection, turn, None, Reason.PAUSED, now)
+
+
+def write_anew(connection: Connection, turn_id: int, now: datetime) -> int | None:
+    """Have another draft written in place of one that waits for a manager, which waits too in any mode."""
+    if drafts.reject(connection, turn_id, now) is not None:
+        return None
+    return retry(connection, turn_id, now, as_draft=True)
+
+
+def retry(connection: Connection, turn_id: int, now: datetime, *, as_draft: bool = False) -> int | None:
+    """Answer a turn that ended without a reply, at the staff's request. as_draft: a manager approves it in any mode.
 
     Returns the id of the turn that will be answered: another turn if the client has written on; None if this one cannot
     be retried. A reply that was stored is sent as it is, and is looked for in amoCRM first.
@@ -158,10 +198,12 @@ def retry(connection: Connection, turn_id: int, now: datetime) -> int | None:
         return _send_anew(connection, turn, again)
     newer = waiting_turn(connection, turn.conversation_id, turn.chat_ref)
     if newer is not None:
-        join(connection, turn_id, newer.id, requested_by_staff=True, first_message_at=turn.first_message_at)
+        values = {"requested_by_staff": True, "as_draft": as_draft, "first_message_at": turn.first_message_at}
+        join(connection, turn_id, newer.id, **values)
         return newer.id
     attempts.forget(connection, turn_id)  # at a draft that nobody has seen
-    written = {**again, **NOTHING_WRITTEN, "redrafts": 0, "last_message_at": now}
+    written = {**again, **NOTHING_WRITTEN, "redrafts": 0, "last_message_at": now, "as_draft": as_draft}
+    written |= {"approved": False}
     return turn_id if move(connection, turn, State.WAITING, me=None, **written) else None
 
 

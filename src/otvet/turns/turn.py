@@ -105,6 +105,7 @@ class Writer(StrEnum):
     COMPLAINT = "complaint"  # the answer to a client who complains
     SMALL_TALK = "small_talk"  # the answer to thanks or a greeting
     HOURS = "hours"  # the company's out-of-hours text
+    PERSON = "person"  # a manager's own words, written on our pages
 
 
 OWN_PROMISES = (Writer.TEMPLATE, Writer.HUMAN_REQUEST, Writer.COMPLAINT, Writer.HOURS)
@@ -116,11 +117,11 @@ def _state_in(*states: State) -> sa.TextClause:
     return sa.text(f"state IN ({names})")
 
 
-def _one_per_chat(name: str, *states: State) -> sa.Index:
-    where = _state_in(*states)
+def _one_per_chat(name: str, where: sa.TextClause) -> sa.Index:
     return sa.Index(name, "conversation_id", "chat_ref", unique=True, sqlite_where=where, postgresql_where=where)
 
 
+_WAITS_FOR_REPLY = sa.text("state = 'waiting' AND reply IS NULL")  # a manager's own words wait with their text
 _FIELD_IN_USE = sa.text("state = 'sending' AND way = 'salesbot'")
 
 turns = sa.Table(
@@ -154,10 +155,11 @@ turns = sa.Table(
     sa.Column(
         "gap", sa.Boolean, nullable=False, server_default=sa.false()
     ),  # the knowledge folder does not answer the question
+    sa.Column("as_draft", sa.Boolean, nullable=False, server_default=sa.false()),  # to be approved in any mode
     sa.Index(None, "first_message_at"),
     sa.Index("ix_turns_gaps", "first_message_at", sqlite_where=sa.text("gap"), postgresql_where=sa.text("gap")),
-    _one_per_chat("uq_turns_waiting", State.WAITING),
-    _one_per_chat("uq_turns_in_hand", *IN_HAND),
+    _one_per_chat("uq_turns_waiting", _WAITS_FOR_REPLY),
+    _one_per_chat("uq_turns_in_hand", _state_in(*IN_HAND)),
     # A Salesbot reads its text from a field of the deal, so only one chat of a deal may use the field at a time.
     sa.Index(
         "uq_turns_field_in_use",
@@ -206,6 +208,7 @@ class Turn:
     handoff_id: int | None
     left_because: str | None
     gap: bool
+    as_draft: bool
     lead_id: int | None
     client_id: int
     mode: str | None
@@ -245,6 +248,11 @@ class Turn:
     def note_of_draft(self) -> int | None:
         """The note that shows the draft, as long as it says that the draft waits."""
         return self.note_id if self.state == State.DRAFT else self.draft_note_id
+
+    @property
+    def is_of_person(self) -> bool:
+        """Whether the reply is a manager's own words; such a turn has no question."""
+        return self.responder == Writer.PERSON
 
     @property
     def is_hours_text(self) -> bool:
@@ -320,12 +328,12 @@ DELIVERY = (
     turns.c.note_id.label("turn_note_id"),
     turns.c.reason.label("turn_reason"),
 )
-"""Columns to select beside a message that may be a turn's reply; see delivery_of()."""
+"""Columns to select beside a message that may be a turn's reply, or a manager's own words; see delivery_of()."""
 
 
 def delivery_of(row: Any) -> dict[str, Any]:
     """A reply's way, state, note and reason, from the DELIVERY columns beside its message; empty for other messages."""
-    if row.sender_type != "assistant" or row.turn_state is None:
+    if row.sender_type == "client" or row.turn_state is None:
         return {}
     delivery: dict[str, Any] = {"way": row.turn_way or "note", "state": row.turn_state}
     if row.turn_state == State.SENT:

@@ -3,7 +3,7 @@
 It names deals and questions by number and never repeats what a client wrote.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -67,5 +67,10 @@ def listed(connection: Connection, limit: int, before: int = 0) -> Sequence[Entr
 
 def last_who(connection: Connection, did: str, what: str) -> str | None:
     """Who did this last."""
-    query = sa.select(audit.c.who).where(audit.c.what == what, audit.c.did == did)
+    return last_who_of(connection, (did,), what)
+
+
+def last_who_of(connection: Connection, did: Collection[str], what: str) -> str | None:
+    """Who did one of these last."""
+    query = sa.select(audit.c.who).where(audit.c.what == what, audit.c.did.in_(did))
     return connection.scalar(query.order_by(audit.c.id.desc()).limit(1))

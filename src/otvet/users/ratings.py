@@ -1,6 +1,7 @@
 """What staff think of a reply: good or bad, and why. The only file that writes the table ``ratings``."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -26,6 +27,23 @@ def rate(connection: Connection, turn_id: int, *, good: bool, reason: str, who: 
     values = {"good": good, "reason": reason.strip()[:LONGEST_REASON], "who": who, "at": now}
     new = insert(connection.dialect.name, ratings).values(turn_id=turn_id, **values)
     connection.execute(new.on_conflict_do_update(index_elements=["turn_id"], set_=values))
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """One row of ``ratings``."""
+
+    turn_id: int
+    good: bool
+    reason: str
+    who: str
+    at: datetime
+
+
+def of_turn(connection: Connection, turn_id: int) -> Rating | None:
+    """What staff think of a reply."""
+    row = connection.execute(sa.select(ratings).where(ratings.c.turn_id == turn_id)).one_or_none()
+    return None if row is None else Rating(*row)
 
 
 def of_turns(connection: Connection, turn_ids: Collection[int]) -> dict[int, bool]:

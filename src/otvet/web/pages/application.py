@@ -12,10 +12,12 @@ from otvet.app.service import Service
 from otvet.errors import StorageError
 from otvet.i18n import N_, _
 from otvet.web.pages import (
+    acting,
     amocrm,
     audit,
     chat,
     entrance,
+    export,
     first_steps,
     gaps,
     health,
@@ -54,7 +56,7 @@ def create(service: Service) -> FastAPI:
     pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     pages.state.service = service
     pages.mount("/static", Assets(directory=STATIC), name="static")
-    of_chats, of_teaching = (inbox, chat), (knowledge, gaps, instructions, trial)
+    of_chats, of_teaching = (inbox, chat, acting, export), (knowledge, gaps, instructions, trial)
     of_account = (first_steps, health, settings, amocrm, notices)
     of_people = (people, tokens, audit, me)
     for part in (entrance, *of_chats, *of_teaching, numbers, *of_account, *of_people):

@@ -21,6 +21,7 @@ from otvet.screens import inbox
 from otvet.search.words import Piece, Wanted
 from otvet.settings import working_hours
 from otvet.staff import wording
+from otvet.turns import parts
 from otvet.turns.reasons import reason
 from otvet.users.kept_settings import Switch
 from otvet.users.users import Role
@@ -105,7 +106,8 @@ def query(request: Request, **changes: Any) -> str:
     """The page's own address with other values; None takes a value out."""
     values = {**dict(request.query_params), **changes}
     kept = {name: value for name, value in values.items() if value not in (None, "")}
-    return f"{request.url.path}?{urlencode(kept)}" if kept else request.url.path
+    here = request.url.path if request.method == "GET" else "/"  # a change that was refused shows a page too
+    return f"{here}?{urlencode(kept)}" if kept else here
 
 
 def paragraphs(text: str, wanted: str = "") -> Markup:
@@ -153,6 +155,7 @@ def environment() -> Environment:
         Role=Role,
         Box=inbox.Box,
         BOXES=box_names(),
+        PARTS=part_names(),
         FOR_GOOD=FOR_GOOD,
         writer=wording.writer,
         delivery=wording.delivery,
@@ -170,6 +173,17 @@ def box_names() -> Mapping[inbox.Box, str]:
         inbox.Box.WAITING: _("Waiting"),
         inbox.Box.ANSWERED: _("Answered"),
         inbox.Box.ALL: _("All"),
+    }
+
+
+def part_names() -> Mapping[str, str]:
+    """The states of a reply's parts for the client's chat, in words."""
+    return {
+        parts.TO_SEND: _("to be sent"),
+        parts.GIVEN: _("given to amoCRM"),
+        parts.SENT: _("taken by amoCRM"),
+        parts.REFUSED: _("refused by amoCRM"),
+        parts.UNKNOWN: _("nobody can tell whether the client has it"),
     }
 
 

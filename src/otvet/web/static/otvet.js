@@ -52,11 +52,32 @@
   }
   one(".row[aria-current]")?.scrollIntoView({ block: "nearest" });
 
+  // A page that says why something was not done stands at the address of the chat, so that it can be loaded anew.
+  const shown = one("[data-address]")?.dataset.address;
+  if (shown && /^\/turns\/|\/say$/.test(location.pathname)) history.replaceState(null, "", shown);
+
+  // What was typed into a draft that waits no more is kept, and so is the place in it.
+  let typed = null;
+  const remember = () => {
+    const area = all(".draft-form:not(.kept) textarea").find((one) => one.value !== one.defaultValue);
+    typed = area && { area, value: area.value, from: area.selectionStart, to: area.selectionEnd, here: document.activeElement === area };
+  };
+  const keep = () => {
+    if (!typed || typed.area.isConnected) return;
+    const kept = one("#kept"), area = one("#kept-text");
+    if (!kept) return;
+    kept.hidden = false;
+    area.value = area.value ? `${area.value}\n\n${typed.value}` : typed.value;
+    if (typed.here) { area.focus(); area.setSelectionRange(typed.from, typed.to); }
+    typed = null;
+  };
+
   // Older messages are put above without moving those that are read.
   let height = 0;
-  document.addEventListener("htmx:before:swap", () => { if (log) height = log.scrollHeight - log.scrollTop; });
+  document.addEventListener("htmx:before:swap", () => { remember(); if (log) height = log.scrollHeight - log.scrollTop; });
   document.addEventListener("htmx:after:swap", () => {
     count();
+    keep();
     if (log && following) toEnd();
     else if (log && one("#earlier") && log.scrollTop < 50) log.scrollTop = log.scrollHeight - height;
   });
