@@ -271,7 +271,7 @@ def begin_at(connection: Connection, conversation_id: int, message_id: int) -> i
     if message_id in connection.scalars(newest).all():
         return None
     before = connection.scalars(_before(conversation_id, message_id).limit(SHOWN_BEFORE)).all()
-    return before[-1] if before else message_id
+    return int(before[-1]) if before else message_id
 
 
 def all_bubbles(connection: Connection, conversation_id: int) -> list[Bubble]:

@@ -69,7 +69,7 @@ async def again(request: Request, who: Who, conversation_id: int, told: str, **t
 
 @router.get("/chats/{conversation_id}")
 async def one(request: Request, who: Viewer, conversation_id: Id) -> Response:
-    values = await listed(request, who) | await shown(request, who, conversation_id, since_of(request))
+    values = await listed(request, who) | await shown(request, who, conversation_id, number_of(request, "since"))
     done = DONE.get(request.query_params.get("done", ""))
     return page(request, "inbox.html", **{**values, "done": done and _(done)})
 
