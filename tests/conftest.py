@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from otvet.storage.database import Database
-from tests import certificates, databases
+from tests import certificates, databases, statements
 from tests.standins.openai import OpenAiStandin, openai_standin
 
 settings.register_profile("untimed", deadline=None)  # machines are busy: no test is about seconds
@@ -40,6 +40,7 @@ FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 os.environ["OTVET_LANG"] = "en"  # before the program is loaded, whichever test is the first to do so
 certificates.read_once()
+statements.share()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

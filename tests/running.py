@@ -4,13 +4,14 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -169,11 +170,15 @@ def _prepare(folder: Path) -> None:
 
 @cache
 def _workflow_file() -> Path:
-    """What the workflow engine makes of its file at the first start of a server."""
+    """What the workflow engine makes of its file at the first start of a server, and no job that has run."""
     folder = databases.own_folder()
     server = Otvet(folder, OTVET_DATABASE_URL="sqlite:///conversations.db").start()
     server.end()
-    return folder / "conversations-workflows.db"
+    file = folder / "conversations-workflows.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM workflow_status")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it into the file itself, which is copied
+    return file
 
 
 class Cold(Otvet):
