@@ -191,17 +191,40 @@ def command(folder: Path, *arguments: str, typed: str = "", **settings: str) -> 
     """``otvet ARGUMENTS`` to its end, in a copy of the loaded program; ``typed`` is what somebody types into it."""
     if not as_a_copy(settings):
         return cold_command(folder, *arguments, typed=typed, **settings)
+    with begun(folder, *arguments, typed=typed, **settings) as process:
+        code = process.wait()
+        return subprocess.CompletedProcess(arguments, code, process.printed(), process.printed("stderr"))
+
+
+class Begun:
+    """``otvet ARGUMENTS`` in a copy of the loaded program; what it reads and prints is in files of ``own``."""
+
+    def __init__(self, folder: Path, own: Path, arguments: Sequence[str], settings: Mapping[str, str]) -> None:
+        self._own = own
+        files = (str(own / name) for name in ("stdin", "stdout", "stderr"))
+        self._process = Forked(forked.run, arguments, str(folder), environment(folder, **settings), *files)
+
+    def printed(self, name: str = "stdout") -> str:
+        file = self._own / name
+        return file.read_text("utf-8") if file.exists() else ""
+
+    def wait(self) -> int:
+        return self._process.wait(COMMAND_SECONDS)
+
+    def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+
+
+@contextmanager
+def begun(folder: Path, *arguments: str, typed: str = "", **settings: str) -> Iterator[Begun]:
+    """A command that may be looked at before its end; ended with the block."""
     with tempfile.TemporaryDirectory(prefix="otvet-command-") as own:
-        files = [Path(own, name) for name in ("stdin", "stdout", "stderr")]
-        files[0].write_text(typed, "utf-8")
-        process = Forked(
-            forked.run, arguments, str(folder), environment(folder, **settings), *(str(file) for file in files)
-        )
+        Path(own, "stdin").write_text(typed, "utf-8")
+        process = Begun(folder, Path(own), arguments, settings)
         try:
-            code = process.wait(COMMAND_SECONDS)
+            yield process
         finally:
-            process.send_signal(signal.SIGKILL)
-        return subprocess.CompletedProcess(arguments, code, files[1].read_text("utf-8"), files[2].read_text("utf-8"))
+            process.kill()
 
 
 def cold_command(folder: Path, *arguments: str, typed: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
