@@ -85,9 +85,10 @@ class _Sources:
     def __init__(self, context: Context, text: str, stated: list[Fact]) -> None:
         company, passages, client = _sources(context)
         self.from_company = facts.known(company) | facts.known_for_long(passages)
-        self._said = facts.known(client) | facts.claims(client)
+        claims = facts.claims(client)
+        self._said = facts.known(client) | claims
         self._said_values = _values(self._said)
-        self._from_client = frozenset(key for key in self._said - facts.claims(client) if key[0] != weekdays.OPEN)
+        self._from_client = frozenset(key for key in self._said - claims if key[0] != weekdays.OPEN)
         self._question = context.question_text
         self._today = context.question[-1].at.date()
         self._weekdays = _weekdays(lower(text), stated, self._today)
