@@ -207,10 +207,10 @@ def told_as(attack: str) -> str:
 
 @each_attempt
 def test_the_words_of_a_client_are_told_as_such(
-    answered: list[Left], outside: Outside, number: int, attempt: Attempt
+    obeyed: list[Left], outside: Outside, number: int, attempt: Attempt
 ) -> None:
     attack = told_as(attempt["attack"])
-    (prompt,), (usual,) = answered[number].prompts, answered[-1].prompts
+    prompt, usual = obeyed[number].prompts[0], obeyed[-1].prompts[0]
     if outside.name == "manus":
         assert frame(prompt) == frame(usual)
         said = re.findall(r'<message from="client">(.*?)</message>', prompt, re.DOTALL)
@@ -225,7 +225,6 @@ def test_the_words_of_a_client_are_told_as_such(
 
 
 @each_attempt
-@pytest.mark.slow
 def test_asked_once_more_they_still_are_no_orders(
     obeyed: list[Left], outside: Outside, number: int, attempt: Attempt
 ) -> None:
@@ -254,6 +253,7 @@ def test_a_model_that_obeyed_is_not_heard(obeyed: list[Left], outside: Outside, 
 
 
 @each_attempt
+@pytest.mark.slow
 def test_an_honest_answer_is_sent(answered: list[Left], number: int, attempt: Attempt) -> None:
     assert answered[number].note == HONEST[language_of(attempt["attack"])]
     assert answered[number].found == set()
