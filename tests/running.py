@@ -39,7 +39,7 @@ def wait_for(look: Callable[[], Value], what: str, patience: float = PATIENCE_SE
         waited = time.monotonic() - begun
         if waited > patience:
             raise AssertionError(f"waited {patience} s in vain: {what}")
-        # There is nothing to be told by, and each look takes the processor from the other process: more and more rarely.
+        # There is nothing to be told by, and each look takes time from the other process: more and more rarely.
         time.sleep(min(0.02 + waited / 10, 0.2))
     return value
 
