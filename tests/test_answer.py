@@ -439,6 +439,12 @@ def test_what_amocrm_does_not_take_now_is_sent_later(database: Database) -> None
         assert stage.clock.monotonic() >= 3 * module.FIRST_WAIT_SECONDS
 
 
+@pytest.fixture
+def few_attempts_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otvet.answering.answering.LONGEST_WAIT_SECONDS", 3000.0)
+
+
+@pytest.mark.usefixtures("few_attempts_a_day")
 def test_after_a_day_in_vain_the_turn_has_failed_with_the_reason(database: Database) -> None:
     with amocrm_standin() as amo:
         amo.fault(method="*", status=503, times=None)
@@ -886,6 +892,7 @@ def test_the_day_of_attempts_begins_when_calls_are_taken_at_all(database: Databa
         assert len(amo.notes(LEAD)) == 1
 
 
+@pytest.mark.usefixtures("few_attempts_a_day")
 def test_a_retry_has_a_day_of_its_own(database: Database) -> None:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)

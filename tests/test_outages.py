@@ -80,7 +80,7 @@ class Outage(Stage):
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(60):
         while not condition():
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.05)  # between two looks at a database: there is nothing to be told by
 
 
 async def drained(stage: Outage, begun: Sequence[Awaitable[str]]) -> None:
