@@ -44,7 +44,7 @@ statements.share()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    whole = "kill at every point by a Salesbot and with two contacts, not at a part of them a day: many minutes"
+    whole = "kill at every point on both databases, not at a part of them a day: many minutes"
     parser.addoption("--whole-matrix", action="store_true", help=whole)
 
 
