@@ -172,7 +172,7 @@ def _prepare(folder: Path) -> None:
         return
     with _one_at_a_time:
         workflows = _workflow_file()
-        shutil.copy(databases.prepared_file(), file)
+        databases.put_prepared(folder)
     shutil.copy(workflows, file.with_stem("conversations-workflows"))
 
 

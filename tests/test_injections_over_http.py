@@ -30,12 +30,12 @@ from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.markdown import plain_text
 from otvet.responders.prompt_parts import escape_for_prompt
 from otvet.responders.template import THANKS, TemplateResponder
-from otvet.schema.upgrade import prepare
 from otvet.storage.database import Database
 from otvet.turns.attempts import attempts
 from otvet.turns.turn import State, turns
 from tests.clocks import FakeClock
 from tests.contexts import context
+from tests.databases import put_prepared
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.manus import ManusStandin, manus_standin
 from tests.standins.openai import KEY, OpenAiStandin, openai_standin
@@ -98,12 +98,11 @@ class Shop(Stage):
     """Clients who write to a shop, each in a deal of their own."""
 
     def __init__(self, folder: Path, amo: AmoStandin, outside: Outside) -> None:
-        database = Database(f"sqlite:///{folder / 'conversations.db'}")
+        database = Database(put_prepared(folder))
         self.amocrm = amo
         self.outside = outside
         self.http = httpx2.AsyncClient(timeout=10)
         super().__init__(database, amo=amo)
-        prepare(database, self.clock.now())
         (folder / "instructions.md").write_text(SAMPLES["instructions"], encoding="utf-8")
         self.options = WritingOptions(instructions=Instructions(folder / "instructions.md"))
         self.responders = (outside.responder(self.http, self.clock), TemplateResponder())  # type: ignore[assignment]

@@ -222,6 +222,7 @@ def test_a_note_needs_none_of_the_connections_that_others_may_hold(tmp_path: Pat
         asyncio.run(play())
 
 
+@pytest.mark.usefixtures("database")
 def test_after_an_outage_and_a_restart_the_queue_drains_in_order_and_within_the_limit(
     tmp_path: Path, database_url: str
 ) -> None:
