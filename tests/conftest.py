@@ -20,15 +20,14 @@ settings.load_profile("untimed")
 
 
 # The files whose SQL differs between the databases, or whose promise is kept by locks and indexes of the database:
-# they run on both in ``make test``. Of the others ``make test-slow`` runs what is left to do on PostgreSQL.
+# they run on both in ``make test``, and so do single tests of other files, which are marked ``both``. Of the others
+# ``make test-slow`` runs what is left to do on PostgreSQL.
 OWN_SQL = {
-    "test_answer",
     "test_database",
     "test_erasure",
     "test_inbox",
     "test_knowledge_history",
     "test_limits",
-    "test_outages",
     "test_schema",
     "test_tokens",
     "test_attempts",
@@ -67,10 +66,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where a test runs on both databases, PostgreSQL is for ``make test-slow``, but for the files named above."""
+    """Where a test runs on both databases, PostgreSQL is for ``make test-slow``, but for what is named above."""
     for item in items:
         kind = getattr(item, "callspec", None) and item.callspec.params.get("kind")  # type: ignore[attr-defined]
-        if kind == "postgresql" and item.path.stem not in OWN_SQL:
+        if kind == "postgresql" and item.path.stem not in OWN_SQL and not item.get_closest_marker("both"):
             item.add_marker(pytest.mark.slow)
 
 

@@ -72,6 +72,7 @@ class Otvet:
     """
 
     program: Sequence[str] | None = None
+    run: Callable[..., None] = staticmethod(forked.run)
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
@@ -91,7 +92,7 @@ class Otvet:
                 _prepare(self.folder)
             self.log.write_bytes(b"")
             output = (os.devnull, str(self.log), str(self.log))
-            return Forked(forked.run, ["serve"], str(self.folder), self.environment, *output)
+            return Forked(self.run, ["serve"], str(self.folder), self.environment, *output)
         with self.log.open("wb") as output:
             return subprocess.Popen(
                 self.program, cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
