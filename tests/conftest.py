@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from otvet.storage.database import Database
@@ -40,6 +41,9 @@ FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 os.environ["OTVET_LANG"] = "en"  # before the program is loaded, whichever test is the first to do so
 certificates.read_once()
 statements.share()
+# The frames of a traceback in colours, as a log that nobody has set up shows them, take a second to draw.
+_plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
