@@ -164,15 +164,13 @@ def test_a_consent_that_is_denied_or_given_for_another_account(tmp_path: Path, a
     assert not (tmp_path / ".env").exists()
 
 
-@pytest.mark.parametrize(
-    "query", ["", "?state=made-up&code=x", "?code=<script>&state=<script>", "?error=access_denied"]
-)
-def test_an_answer_that_nobody_waits_for(tmp_path: Path, query: str) -> None:
+def test_an_answer_that_nobody_waits_for(tmp_path: Path) -> None:
     with otvet(tmp_path) as server:
-        answer = visit(f"{server.url}/oauth/amocrm{query}")
-    assert answer.status_code == 400
-    assert "<script>" not in answer.text
-    assert "otvet connect" in answer.text
+        for query in ("", "?state=made-up&code=x", "?code=<script>&state=<script>", "?error=access_denied"):
+            answer = visit(f"{server.url}/oauth/amocrm{query}")
+            assert answer.status_code == 400, query
+            assert "<script>" not in answer.text
+            assert "otvet connect" in answer.text, query
 
 
 def test_a_code_of_the_integrations_window(tmp_path: Path, amo: AmoStandin) -> None:

@@ -745,7 +745,7 @@ def talks(draw: st.DrawFn) -> tuple[list[list[Received]], dict[str, int | None]]
 
 
 @given(talks())
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_result_does_not_depend_on_what_shares_a_commit(
     database: Database, talk: tuple[list[list[Received]], dict[str, int | None]]
 ) -> None:
