@@ -63,7 +63,7 @@ bench: $(VENV)/.installed-bench $(VENV)/.installed-dev ## Measure the intake (ne
 chaos: $(VENV)/.installed-dev ## The long chaos run on both databases and all kill points, the better part of an hour
 	$(BIN)/python -m tests.chaos --database sqlite --messages 5000 --conversations 500 --processes 1
 	$(BIN)/python -m tests.chaos --database postgresql --messages 5000 --conversations 500 --processes 3
-	$(BIN)/pytest tests/test_kill_matrix_salesbot.py tests/test_kill_matrix_two_contacts.py --whole-matrix
+	$(BIN)/pytest tests/test_kill_matrix*.py --whole-matrix
 
 clean: ## Remove the environment and all caches; conversations.db stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def sent(case: Case) -> tuple[str | None, str]:
     return (None, ", ".join(f"{one.kind}: {one.text}" for one in found)) if found else (text, "")
 
 
+@cache
 def measure() -> dict[str, Count]:
     """Have every text become what it becomes; a count for each of PARTS that has any."""
     counts = {part: Count() for part in PARTS}

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 from playwright.sync_api import Browser
 
 from otvet.storage.database import Database
-from tests import certificates, databases
+from tests import certificates, databases, statements
 from tests.browsing import chromium
 from tests.standins.openai import OpenAiStandin, openai_standin
 
@@ -22,15 +23,14 @@ settings.load_profile("untimed")
 
 
 # The files whose SQL differs between the databases, or whose promise is kept by locks and indexes of the database:
-# they run on both in ``make test``. Of the others ``make test-slow`` runs what is left to do on PostgreSQL.
+# they run on both in ``make test``, and so do single tests of other files, which are marked ``both``. Of the others
+# ``make test-slow`` runs what is left to do on PostgreSQL.
 OWN_SQL = {
-    "test_answer",
     "test_database",
     "test_erasure",
     "test_inbox",
     "test_knowledge_history",
     "test_limits",
-    "test_outages",
     "test_schema",
     "test_search",
     "test_tokens",
@@ -43,10 +43,14 @@ FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 os.environ["OTVET_LANG"] = "en"  # before the program is loaded, whichever test is the first to do so
 certificates.read_once()
+statements.share()
+# The frames of a traceback in colours, as a log that nobody has set up shows them, take a second to draw.
+_plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    whole = "kill at every point by a Salesbot and with two contacts, not at a part of them a day: many minutes"
+    whole = "kill at every point on both databases, not at a part of them a day: many minutes"
     parser.addoption("--whole-matrix", action="store_true", help=whole)
 
 
@@ -69,10 +73,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where a test runs on both databases, PostgreSQL is for ``make test-slow``, but for the files named above."""
+    """Where a test runs on both databases, PostgreSQL is for ``make test-slow``, but for what is named above."""
     for item in items:
         kind = getattr(item, "callspec", None) and item.callspec.params.get("kind")  # type: ignore[attr-defined]
-        if kind == "postgresql" and item.path.stem not in OWN_SQL:
+        if kind == "postgresql" and item.path.stem not in OWN_SQL and not item.get_closest_marker("both"):
             item.add_marker(pytest.mark.slow)
 
 

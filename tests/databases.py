@@ -162,6 +162,13 @@ def prepared_file() -> Path:
     return file
 
 
+def put_prepared(folder: Path) -> str:
+    """Have the file of a service in ``folder`` with today's schema and nothing in it: its address."""
+    file = folder / "conversations.db"
+    shutil.copy(prepared_file(), file)
+    return f"sqlite:///{file}"
+
+
 @cache
 def own_folder() -> Path:
     """A folder of this process, until it ends."""

@@ -101,3 +101,9 @@ def run(arguments: Sequence[str], *process: Any) -> None:
 
     become(*process)
     cli.main(list(arguments))
+
+
+def run_at_a_terminal(arguments: Sequence[str], *process: Any) -> None:
+    """``run``, with the terminal that ``process`` names as the one whose keys it hears."""
+    os.setsid()  # the terminal that a session opens first is its own
+    run(arguments, *process)

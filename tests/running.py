@@ -4,13 +4,14 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -18,6 +19,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 
 from otvet.settings.settings import Settings
+from otvet.turns.turn import OPEN
 from otvet.users import token_file
 from tests import databases, forked
 from tests.forked import Forked
@@ -29,15 +31,18 @@ PROGRAM = Path(sys.executable).with_name("otvet")
 SECRET = "secret-of-the-tests"
 PATIENCE_SECONDS = 60
 COMMAND_SECONDS = 120
+OPEN_STATES = tuple(map(str, OPEN))
 
 
 def wait_for(look: Callable[[], Value], what: str, patience: float = PATIENCE_SECONDS) -> Value:
     """Look until there is something to see; fails with ``what`` was missing."""
-    deadline = time.monotonic() + patience
+    begun = time.monotonic()
     while not (value := look()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > patience:
             raise AssertionError(f"waited {patience} s in vain: {what}")
-        time.sleep(0.02)  # between two looks at another process: there is nothing to be told by
+        # There is nothing to be told by, and each look takes time from the other process: more and more rarely.
+        time.sleep(min(0.02 + waited / 10, 0.2))
     return value
 
 
@@ -69,6 +74,7 @@ class Otvet:
     """
 
     program: Sequence[str] | None = None
+    run: Callable[..., None] = staticmethod(forked.run)
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
@@ -88,7 +94,7 @@ class Otvet:
                 _prepare(self.folder)
             self.log.write_bytes(b"")
             output = (os.devnull, str(self.log), str(self.log))
-            return Forked(forked.run, ["serve"], str(self.folder), self.environment, *output)
+            return Forked(self.run, ["serve"], str(self.folder), self.environment, *output)
         with self.log.open("wb") as output:
             return subprocess.Popen(
                 self.program, cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
@@ -151,8 +157,12 @@ class Otvet:
         return [one for one in found["messages"] if sender in (None, one["sender_type"])]
 
     def settled(self) -> bool:
-        """Whether no turn is open."""
-        return bool(self.get("/api/stats")["turns_open"] == 0)
+        """Whether no turn is open. Tests ask it again and again: a look into the file costs the server nothing."""
+        if "OTVET_DATABASE_URL" in self.environment:
+            return bool(self.get("/api/stats")["turns_open"] == 0)
+        with closing(sqlite3.connect(self.folder / "conversations.db", timeout=PATIENCE_SECONDS)) as connection:
+            (count,) = connection.execute(f"SELECT count(*) FROM turns WHERE state IN {OPEN_STATES}").fetchone()
+            return bool(count == 0)
 
 
 @contextmanager
@@ -176,17 +186,21 @@ def _prepare(folder: Path) -> None:
         return
     with _one_at_a_time:
         workflows = _workflow_file()
-        shutil.copy(databases.prepared_file(), file)
+        databases.put_prepared(folder)
     shutil.copy(workflows, file.with_stem("conversations-workflows"))
 
 
 @cache
 def _workflow_file() -> Path:
-    """What the workflow engine makes of its file at the first start of a server."""
+    """What the workflow engine makes of its file at the first start of a server, and no job that has run."""
     folder = databases.own_folder()
     server = Otvet(folder, OTVET_DATABASE_URL="sqlite:///conversations.db").start()
     server.end()
-    return folder / "conversations-workflows.db"
+    file = folder / "conversations-workflows.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM workflow_status")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it into the file itself, which is copied
+    return file
 
 
 class Cold(Otvet):
@@ -199,17 +213,40 @@ def command(folder: Path, *arguments: str, typed: str = "", **settings: str) -> 
     """``otvet ARGUMENTS`` to its end, in a copy of the loaded program; ``typed`` is what somebody types into it."""
     if not as_a_copy(settings):
         return cold_command(folder, *arguments, typed=typed, **settings)
+    with begun(folder, *arguments, typed=typed, **settings) as process:
+        code = process.wait()
+        return subprocess.CompletedProcess(arguments, code, process.printed(), process.printed("stderr"))
+
+
+class Begun:
+    """``otvet ARGUMENTS`` in a copy of the loaded program; what it reads and prints is in files of ``own``."""
+
+    def __init__(self, folder: Path, own: Path, arguments: Sequence[str], settings: Mapping[str, str]) -> None:
+        self._own = own
+        files = (str(own / name) for name in ("stdin", "stdout", "stderr"))
+        self._process = Forked(forked.run, arguments, str(folder), environment(folder, **settings), *files)
+
+    def printed(self, name: str = "stdout") -> str:
+        file = self._own / name
+        return file.read_text("utf-8") if file.exists() else ""
+
+    def wait(self) -> int:
+        return self._process.wait(COMMAND_SECONDS)
+
+    def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+
+
+@contextmanager
+def begun(folder: Path, *arguments: str, typed: str = "", **settings: str) -> Iterator[Begun]:
+    """A command that may be looked at before its end; ended with the block."""
     with tempfile.TemporaryDirectory(prefix="otvet-command-") as own:
-        files = [Path(own, name) for name in ("stdin", "stdout", "stderr")]
-        files[0].write_text(typed, "utf-8")
-        process = Forked(
-            forked.run, arguments, str(folder), environment(folder, **settings), *(str(file) for file in files)
-        )
+        Path(own, "stdin").write_text(typed, "utf-8")
+        process = Begun(folder, Path(own), arguments, settings)
         try:
-            code = process.wait(COMMAND_SECONDS)
+            yield process
         finally:
-            process.send_signal(signal.SIGKILL)
-        return subprocess.CompletedProcess(arguments, code, files[1].read_text("utf-8"), files[2].read_text("utf-8"))
+            process.kill()
 
 
 def cold_command(folder: Path, *arguments: str, typed: str = "", **settings: str) -> subprocess.CompletedProcess[str]:

@@ -121,6 +121,7 @@ def day(tmp_path: Path) -> Iterator[Day]:
             yield the_day
 
 
+@pytest.mark.slow
 def test_a_day_of_a_shop(day: Day, tmp_path: Path) -> None:
     leads = iter(range(FIRST, FIRST + 100))
 

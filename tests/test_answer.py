@@ -378,6 +378,7 @@ def test_a_responder_with_a_bug_costs_its_own_reply_only(database: Database) -> 
     stage.run(play)
 
 
+@pytest.mark.both
 def test_a_second_turn_waits_for_the_one_in_hand(database: Database) -> None:
     stage = Stage(database)
     (first,) = stage.client_writes("first")
@@ -397,6 +398,7 @@ def test_a_second_turn_waits_for_the_one_in_hand(database: Database) -> None:
     assert stage.said() == [in_hand.WRITTEN_ALREADY.text, "Yes, we have it."]
 
 
+@pytest.mark.both
 def test_other_conversations_do_not_wait(database: Database) -> None:
     stage = Stage(database)
     (first,) = stage.client_writes("first", lead_id=1)
@@ -440,6 +442,12 @@ def test_what_amocrm_does_not_take_now_is_sent_later(database: Database) -> None
         assert stage.clock.monotonic() >= 3 * module.FIRST_WAIT_SECONDS
 
 
+@pytest.fixture
+def few_attempts_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otvet.answering.answering.LONGEST_WAIT_SECONDS", 3000.0)
+
+
+@pytest.mark.usefixtures("few_attempts_a_day")
 def test_after_a_day_in_vain_the_turn_has_failed_with_the_reason(database: Database) -> None:
     with amocrm_standin() as amo:
         amo.fault(method="*", status=503, times=None)
@@ -457,6 +465,7 @@ def test_after_a_day_in_vain_the_turn_has_failed_with_the_reason(database: Datab
 # The client writes on
 
 
+@pytest.mark.both
 def test_newer_words_are_answered_with_the_older_ones_as_long_as_nothing_was_sent(database: Database) -> None:
     class Interrupted(Writer):
         async def reply(self, context: Context, attempt: Attempt) -> Reply:
@@ -477,6 +486,7 @@ def test_newer_words_are_answered_with_the_older_ones_as_long_as_nothing_was_sen
     assert stage.turn(turn).redrafts == 1
 
 
+@pytest.mark.both
 def test_who_was_asked_before_a_crash_does_not_answer_what_the_client_wrote_after_it(database: Database) -> None:
     class Slow(Writer):
         async def reply(self, context: Context, attempt: Attempt) -> Reply:
@@ -540,6 +550,7 @@ def test_a_manager_who_writes_first_is_not_talked_over(database: Database) -> No
     assert stage.said() == []
 
 
+@pytest.mark.both
 def test_a_manager_who_writes_while_the_reply_is_written_is_not_talked_over(database: Database) -> None:
     class Interrupted(Writer):
         async def reply(self, context: Context, attempt: Attempt) -> Reply:
@@ -650,6 +661,7 @@ def test_a_reply_that_a_manager_stopped_on_its_way_is_sent_once_when_somebody_sa
     assert len(stage.said()) == 1
 
 
+@pytest.mark.both
 def test_a_written_draft_that_a_manager_cancelled_is_written_anew_when_somebody_says_so(database: Database) -> None:
     class Interrupted(Writer):
         async def reply(self, context: Context, attempt: Attempt) -> Reply:
@@ -749,6 +761,7 @@ def test_what_was_left_to_a_person_is_answered_when_one_says_so(database: Databa
 # Ownership
 
 
+@pytest.mark.both
 def test_a_turn_of_a_living_process_is_not_taken(database: Database) -> None:
     stage = Stage(database)
     (turn,) = stage.client_writes()
@@ -763,6 +776,7 @@ def test_a_turn_of_a_living_process_is_not_taken(database: Database) -> None:
     stage.run(play)
 
 
+@pytest.mark.both
 def test_a_turn_of_a_dead_process_is_taken_over(database: Database) -> None:
     stage = Stage(database)
     (turn,) = stage.client_writes()
@@ -775,6 +789,7 @@ def test_a_turn_of_a_dead_process_is_taken_over(database: Database) -> None:
     stage.run(play)
 
 
+@pytest.mark.both
 def test_a_process_that_lost_its_turn_while_it_hung_sends_nothing(database: Database) -> None:
     class Hanging(Writer):
         async def reply(self, context: Context, attempt: Attempt) -> Reply:
@@ -887,6 +902,7 @@ def test_the_day_of_attempts_begins_when_calls_are_taken_at_all(database: Databa
         assert len(amo.notes(LEAD)) == 1
 
 
+@pytest.mark.usefixtures("few_attempts_a_day")
 def test_a_retry_has_a_day_of_its_own(database: Database) -> None:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)
@@ -1079,6 +1095,7 @@ def test_a_clock_that_was_set_back_does_not_shorten_the_wait_for_a_late_note(dat
         assert len(amo.notes(LEAD)) == 1
 
 
+@pytest.mark.both
 def test_who_lost_the_turn_while_it_waited_for_its_place_does_not_send(database: Database) -> None:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)

@@ -11,10 +11,10 @@ import pytest
 from otvet.account import health
 from otvet.amocrm import addresses
 from otvet.app import checking_account
-from otvet.schema.upgrade import prepare
 from otvet.settings.loading import load_settings
 from otvet.storage import outages
 from otvet.storage.database import Database
+from tests.databases import put_prepared
 from tests.running import SECRET, command
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 
@@ -62,8 +62,7 @@ def test_what_the_token_may_not_see(tmp_path: Path, amo: AmoStandin) -> None:
 
 
 def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
-    prepare(database, datetime.now(UTC))
+    database = Database(put_prepared(tmp_path))
     with database.writes.begin() as connection:
         outages.begin(connection, "banned", "amoCRM has blocked this server", datetime.now(UTC))
     database.close()
@@ -73,9 +72,8 @@ def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
 
 
 def test_deliveries_are_told_as_they_are_now_and_not_as_the_watch_saw_them(tmp_path: Path, amo: AmoStandin) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
+    database = Database(put_prepared(tmp_path))
     now = datetime.now(UTC)
-    prepare(database, now)
     printed = []
     for came, saw in ((now, "warning"), (now - timedelta(days=3), "good"), (None, "warning")):
         with database.writes.begin() as connection:

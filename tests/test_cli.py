@@ -210,7 +210,11 @@ def test_check_says_what_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "language"), [("check", ""), ("check", "en"), ("serve", "en"), ("view", "en"), ("connect", "en")]
+    ("name", "language"),
+    [
+        pytest.param("check", "", marks=pytest.mark.slow),  # only a process of the shell's looks for it anew
+        *(("check", "en"), ("serve", "en"), ("view", "en"), ("connect", "en")),
+    ],
 )
 def test_a_broken_line_of_the_settings_file_is_one_line(name: str, language: str, tmp_path: Path) -> None:
     """Also where the language is looked for in the file, before the settings are read."""

@@ -1,14 +1,13 @@
 """``otvet connect`` against the stand-in and a real server: from nothing to a working reply, and what is in its way."""
 
-import fcntl
 import os
 import pty
 import re
 import select
 import shutil
+import signal
 import stat
 import subprocess
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +25,9 @@ from otvet.errors import SettingsError, UsageError
 from otvet.settings.env_file import update
 from otvet.storage import outages
 from otvet.storage.database import Database
-from tests.running import PROGRAM, SECRET, Otvet, command, environment, otvet, wait_for
+from tests import forked
+from tests.forked import Forked
+from tests.running import SECRET, Begun, Otvet, begun, command, environment, otvet, wait_for
 from tests.standins.amocrm import BLOCKED, AmoStandin, amocrm_standin
 from tests.standins.amocrm_access import RIGHTS
 from tests.standins.sender import ACCOUNT, body, incoming, message
@@ -98,25 +99,13 @@ def test_from_nothing_to_a_working_reply(tmp_path: Path, amo: AmoStandin) -> Non
 
 
 @contextmanager
-def asking_for_consent(folder: Path, amo: AmoStandin, server: Otvet) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def asking_for_consent(folder: Path, amo: AmoStandin, server: Otvet) -> Iterator[tuple[str, Begun]]:
     """``otvet connect`` that waits for the consent, and the page it shows."""
     amo.access.integration(CLIENT, KEY, f"{server.url}/oauth/amocrm")
     options = ["--yes", "--account", amo.url, "--public-url", server.url, "--client-id", CLIENT, "--client-secret", KEY]
-    waiting = subprocess.Popen(
-        [str(PROGRAM), "connect", *options],
-        cwd=folder,
-        env=environment(folder, COLUMNS="400"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert waiting.stdout is not None
-        page = next(found[0] for line in waiting.stdout if (found := re.search(r"http\S+/oauth\?\S+", line)))
-        yield page, waiting
-    finally:
-        waiting.kill()
-        waiting.wait()
+    with begun(folder, "connect", *options, COLUMNS="400") as waiting:
+        page = wait_for(lambda: re.search(r"http\S+/oauth\?\S+(?=\s)", waiting.printed()), "the page for the consent")
+        yield page[0], waiting
 
 
 def visit(page: str) -> httpx2.Response:
@@ -124,17 +113,18 @@ def visit(page: str) -> httpx2.Response:
     return httpx2.get(page, follow_redirects=True, trust_env=False)
 
 
-def end(waiting: "subprocess.Popen[str]") -> str:
-    printed, _nothing = waiting.communicate(timeout=60)
-    return " ".join(printed.split())
+def end(waiting: Begun) -> tuple[int, str]:
+    """Its exit code, and what it printed."""
+    code = waiting.wait()
+    return code, " ".join((waiting.printed() + waiting.printed("stderr")).split())
 
 
 def test_a_consent_from_nothing_to_a_working_reply(tmp_path: Path, amo: AmoStandin) -> None:
     with otvet(tmp_path) as server:
         with asking_for_consent(tmp_path, amo, server) as (page, waiting):
             shown = visit(page)
-            printed = end(waiting)
-        assert (shown.status_code, waiting.returncode) == (200, 0), printed
+            code, printed = end(waiting)
+        assert (shown.status_code, code) == (200, 0), printed
         assert "is connected" in shown.text
         assert "no-store" in shown.headers["cache-control"]
         state = str(httpx2.URL(page).params["state"])
@@ -164,25 +154,24 @@ def test_a_consent_that_is_denied_or_given_for_another_account(tmp_path: Path, a
         amo.access.consent = False
         with asking_for_consent(tmp_path, amo, server) as (page, waiting):
             assert visit(page).status_code == 400
-            assert "denied" in end(waiting)
+            assert "denied" in end(waiting)[1]
         amo.access.consent, amo.access.referer = True, "other.amocrm.ru"
         with asking_for_consent(tmp_path, amo, server) as (page, waiting):
             assert "other.amocrm.ru" in visit(page).text
-            assert "other.amocrm.ru" in end(waiting)
-        assert waiting.returncode == 1
+            code, printed = end(waiting)
+        assert "other.amocrm.ru" in printed
+        assert code == 1
     assert amo.access.pairs == 0
     assert not (tmp_path / ".env").exists()
 
 
-@pytest.mark.parametrize(
-    "query", ["", "?state=made-up&code=x", "?code=<script>&state=<script>", "?error=access_denied"]
-)
-def test_an_answer_that_nobody_waits_for(tmp_path: Path, query: str) -> None:
+def test_an_answer_that_nobody_waits_for(tmp_path: Path) -> None:
     with otvet(tmp_path) as server:
-        answer = visit(f"{server.url}/oauth/amocrm{query}")
-    assert answer.status_code == 400
-    assert "<script>" not in answer.text
-    assert "otvet connect" in answer.text
+        for query in ("", "?state=made-up&code=x", "?code=<script>&state=<script>", "?error=access_denied"):
+            answer = visit(f"{server.url}/oauth/amocrm{query}")
+            assert answer.status_code == 400, query
+            assert "<script>" not in answer.text
+            assert "otvet connect" in answer.text, query
 
 
 def test_a_code_of_the_integrations_window(tmp_path: Path, amo: AmoStandin) -> None:
@@ -260,8 +249,9 @@ def test_a_lost_key_is_mended_by_a_new_consent(tmp_path: Path, amo: AmoStandin) 
 def test_a_server_with_another_key_does_not_keep_anybody_waiting(tmp_path: Path, amo: AmoStandin) -> None:
     with otvet(tmp_path, OTVET_SECRET_KEY="k" * 40) as server, asking_for_consent(tmp_path, amo, server) as (page, it):
         assert "different keys" in visit(page).text
-        assert "different keys" in end(it)
-        assert it.returncode == 1
+        code, printed = end(it)
+    assert "different keys" in printed
+    assert code == 1
 
 
 # What is in the way
@@ -528,17 +518,8 @@ def rest(terminal: int) -> str:
 def test_one_ctrl_c_at_a_question_ends_it(tmp_path: Path, amo: AmoStandin, hidden: bool) -> None:
     terminal, theirs = pty.openpty()
     given = ["--account", amo.url, *([] if hidden else ["--token", amo.token])]
-    asking = subprocess.Popen(
-        [str(PROGRAM), "connect", *given],
-        cwd=tmp_path,
-        env=environment(tmp_path, COLUMNS="400"),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(theirs)
+    asked = environment(tmp_path, COLUMNS="400")
+    asking = Forked(forked.run_at_a_terminal, ["connect", *given], str(tmp_path), asked, *[os.ttyname(theirs)] * 3)
     try:
         if hidden:
             read_until(terminal, "Your choice")
@@ -548,11 +529,12 @@ def test_one_ctrl_c_at_a_question_ends_it(tmp_path: Path, amo: AmoStandin, hidde
             read_until(terminal, "empty: not yet")
             os.write(terminal, b"\n")
             read_until(terminal, "Your choice")
+        os.close(theirs)
         os.write(terminal, b"\x03")
         printed = rest(terminal)
         assert asking.wait(60) == 130
     finally:
-        asking.kill()
+        asking.send_signal(signal.SIGKILL)
         os.close(terminal)
     assert [line for line in printed.splitlines()[1:] if line.strip()] == [BROKEN_OFF]
     assert (tmp_path / ".env").exists() != hidden  # what was seen to work before that is kept
@@ -629,7 +611,7 @@ def connected(tmp_path: Path, amo: AmoStandin) -> Iterator[Otvet]:
     """A server that an own integration let in."""
     with otvet(tmp_path) as server, asking_for_consent(tmp_path, amo, server) as (page, waiting):
         visit(page)
-        assert waiting.wait(60) == 0
+        assert waiting.wait() == 0
     with again(tmp_path, server) as started:
         wait_for(lambda: "token" in started.get("/ready").get("amocrm_watch", {}), "the watch's first look")
         yield started

@@ -19,11 +19,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from otvet.conversations.tables import clients
 from otvet.errors import StorageError
 from otvet.intake.quarantine import quarantine
-from otvet.schema.upgrade import prepare
 from otvet.storage import keyvalue
 from otvet.storage.database import Database
 from otvet.storage.engines import PATIENCE
 from otvet.storage.writer import LEAST_OTHERS_AT_ONCE, MOST_OTHERS_AT_ONCE, MOST_WAITING
+from tests.databases import put_prepared
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 AMOCRM_WAITS = 2.0
@@ -33,16 +33,14 @@ Result = TypeVar("Result")
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
-    prepare(database, NOW)
+    database = Database(put_prepared(tmp_path))
     yield database
     database.close()
 
 
 @pytest.fixture
-def postgresql(postgres_url: str) -> Iterator[Database]:
-    database = Database(postgres_url)
-    prepare(database, NOW)
+def postgresql(prepared_postgres_url: str) -> Iterator[Database]:
+    database = Database(prepared_postgres_url)
     yield database
     database.close()
 

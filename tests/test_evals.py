@@ -24,6 +24,11 @@ def results() -> list[Result]:
     return measure(QUESTIONS)
 
 
+@pytest.fixture(scope="module")
+def meanings() -> dict[tuple[str, str], meaning.Count]:
+    return meaning.measure()
+
+
 # The aims
 
 
@@ -75,12 +80,11 @@ def test_there_are_enough_prepared_replies() -> None:
         assert min(judged[part].good, judged[part].bad) >= least, part
 
 
-def test_what_messages_mean_reaches_its_aims() -> None:
-    judged = meaning.measure()
+def test_what_messages_mean_reaches_its_aims(meanings: dict[tuple[str, str], meaning.Count]) -> None:
     assert (meaning.CATCH_AIM, meaning.ALARM_AIM) == (0.95, 0.03)
-    assert meaning.failures(judged) == []
+    assert meaning.failures(meanings) == []
     for name, least in {"person": 150, "small_talk": 100, "angry": 100, "promises": 100}.items():
-        assert min(judged[name, "tuned"].with_meaning, judged[name, "tuned"].without) >= least, name
+        assert min(meanings[name, "tuned"].with_meaning, meanings[name, "tuned"].without) >= least, name
 
 
 def test_a_wrong_meaning_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,14 +205,14 @@ def test_no_share_is_rounded_up_to_an_aim() -> None:
 # The page
 
 
-def test_the_page_is_of_today(results: list[Result]) -> None:
+def test_the_page_is_of_today(results: list[Result], meanings: dict[tuple[str, str], meaning.Count]) -> None:
     judged, drafted = guard.measure(), drafts.measure()
     for language, file in run.PAGES.items():
         shown = file.read_text(encoding="utf-8")
         assert drafts.page(drafted, language) in shown, "run: make eval"
         assert local.page(results, language) in shown, "run: make eval"
         assert guard.page(judged, language) in shown, "run: make eval"
-        assert meaning.page(meaning.measure(), language) in shown, "run: make eval"
+        assert meaning.page(meanings, language) in shown, "run: make eval"
 
 
 def test_the_guards_missed_aims_are_told() -> None:

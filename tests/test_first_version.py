@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import shutil
 import sqlite3
@@ -25,6 +24,7 @@ from otvet.intake.inbox import Received, store
 from otvet.schema.first_version import adopt
 from otvet.schema.upgrade import LATEST, prepare, version
 from otvet.storage.database import Database
+from tests.forked import Forked
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 LATER = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -295,72 +295,84 @@ def test_ids_that_are_missing_or_repeated_lose_no_row(file: Path, database: Data
     assert {row.id: row.content for row in found}[7] == "2"
 
 
-@pytest.mark.parametrize(
-    "metadata",
-    ["", "{", "not JSON", "[1, 2]", '"text"', "null", None, 5, b"\xff", "[" * 200_000, '{"a": "\\ud83d"}'],
-    ids=["empty", "cut", "text", "list", "string", "null", "none", "number", "bytes", "deep", "surrogate"],
+NO_OBJECTS = ("", "{", "not JSON", "[1, 2]", '"text"', "null", None, 5, b"\xff", "[" * 200_000, '{"a": "\\ud83d"}')
+
+
+def test_metadata_that_is_no_object_becomes_an_empty_one(file: Path, database: Database) -> None:
+    found = messages_with(file, database, "metadata", NO_OBJECTS)
+
+    for row, metadata in zip(found, NO_OBJECTS, strict=True):
+        assert row.metadata == {}, metadata
+        assert row.first_version["metadata"] == ("\ufffd" if metadata == b"\xff" else metadata)
+
+
+def messages_with(file: Path, database: Database, column: str, values: Sequence[Any]) -> Sequence[Row[Any]]:
+    """A message for each value, as it is after the start."""
+    write(file, client(), conversation(), *(message(id_, **{column: value}) for id_, value in enumerate(values, 1)))
+    return adopted(database)["messages"]
+
+
+TIMES = (
+    ("2025-03-01 10:00:00", datetime(2025, 3, 1, 10, tzinfo=UTC)),
+    ("2025-03-01T10:00:00.5", datetime(2025, 3, 1, 10, 0, 0, 500_000, UTC)),
+    ("2025-03-01T10:00:00Z", datetime(2025, 3, 1, 10, tzinfo=UTC)),
+    ("2025-03-01T10:00:00+03:00", datetime(2025, 3, 1, 7, tzinfo=UTC)),
+    ("2025-03-01", datetime(2025, 3, 1, tzinfo=UTC)),
+    (1740823200, datetime(2025, 3, 1, 10, tzinfo=UTC)),
+    ("1740823200", datetime(2025, 3, 1, 10, tzinfo=UTC)),
+    (1740823200.5, datetime(2025, 3, 1, 10, 0, 0, 500_000, UTC)),
+    (1740823200000, datetime(2025, 3, 1, 10, tzinfo=UTC)),
+    ("yesterday", NOW),
+    ("", NOW),
+    (None, NOW),
+    (10**18, NOW),
+    (-(10**18), NOW),
+    (float("inf"), NOW),
+    ("0001-01-01T00:00:00+14:00", NOW),
+    (b"\xff", NOW),
 )
-def test_metadata_that_is_no_object_becomes_an_empty_one(file: Path, database: Database, metadata: Any) -> None:
-    write(file, client(), conversation(), message(metadata=metadata))
-    (found,) = adopted(database)["messages"]
-
-    assert found.metadata == {}
-    assert found.first_version["metadata"] == ("\ufffd" if metadata == b"\xff" else metadata)
 
 
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
-        ("2025-03-01 10:00:00", datetime(2025, 3, 1, 10, tzinfo=UTC)),
-        ("2025-03-01T10:00:00.5", datetime(2025, 3, 1, 10, 0, 0, 500_000, UTC)),
-        ("2025-03-01T10:00:00Z", datetime(2025, 3, 1, 10, tzinfo=UTC)),
-        ("2025-03-01T10:00:00+03:00", datetime(2025, 3, 1, 7, tzinfo=UTC)),
-        ("2025-03-01", datetime(2025, 3, 1, tzinfo=UTC)),
-        (1740823200, datetime(2025, 3, 1, 10, tzinfo=UTC)),
-        ("1740823200", datetime(2025, 3, 1, 10, tzinfo=UTC)),
-        (1740823200.5, datetime(2025, 3, 1, 10, 0, 0, 500_000, UTC)),
-        (1740823200000, datetime(2025, 3, 1, 10, tzinfo=UTC)),
-        ("yesterday", NOW),
-        ("", NOW),
-        (None, NOW),
-        (10**18, NOW),
-        (-(10**18), NOW),
-        (float("inf"), NOW),
-        ("0001-01-01T00:00:00+14:00", NOW),
-        (b"\xff", NOW),
-    ],
-)
-def test_a_time_is_understood_or_the_present_one(file: Path, database: Database, written: Any, read: datetime) -> None:
-    write(file, client(), conversation(last_activity=written), message(timestamp=written))
+def test_a_time_is_understood_or_the_present_one(file: Path, database: Database) -> None:
+    rows: list[Old] = [client()]
+    for id_, (written, _) in enumerate(TIMES, 1):
+        rows += [conversation(id_, amocrm_lead_id=id_, last_activity=written)]
+        rows += [message(id_, conversation_id=id_, timestamp=written)]
+    write(file, *rows)
     found = adopted(database)
 
-    assert found["messages"][0].timestamp == read
-    assert found["conversations"][0].last_activity == read
+    for said, talk, (written, read) in zip(found["messages"], found["conversations"], TIMES, strict=True):
+        assert said.timestamp == read, written
+        assert talk.last_activity == read, written
 
 
-@pytest.mark.parametrize("sender", ["user", "bot", "", None, 5, b"client"])
-def test_an_unknown_sender_is_taken_for_a_manager(file: Path, database: Database, sender: Any) -> None:
-    write(file, client(), conversation(), message(sender_type=sender))
-    (found,) = adopted(database)["messages"]
+def test_an_unknown_sender_is_taken_for_a_manager(file: Path, database: Database) -> None:
+    senders = ("user", "bot", "", None, 5, b"client")
+    found = messages_with(file, database, "sender_type", senders)
 
-    assert found.sender_type == "manager"
-    assert found.first_version["sender_type"] == ("client" if sender == b"client" else sender)
-
-
-@pytest.mark.parametrize(("kind", "read"), [("voice", "voice"), ("image", "text"), (None, "text"), ("", "text")])
-def test_an_unknown_kind_of_message_is_text(file: Path, database: Database, kind: Any, read: str) -> None:
-    write(file, client(), conversation(), message(message_type=kind))
-
-    assert adopted(database)["messages"][0].message_type == read
+    assert {row.sender_type for row in found} == {"manager"}
+    assert [row.first_version["sender_type"] for row in found] == [*senders[:-1], "client"]
 
 
-@pytest.mark.parametrize(("content", "read"), [(None, ""), (5, "5"), (b"da\xff", "da\ufffd"), ("a\x00b", "a\x00b")])
-def test_content_of_another_type_becomes_text(file: Path, database: Database, content: Any, read: str) -> None:
-    write(file, client(name=content), conversation(), message(content=content))
+def test_an_unknown_kind_of_message_is_text(file: Path, database: Database) -> None:
+    found = messages_with(file, database, "message_type", ("voice", "image", None, ""))
+
+    assert [row.message_type for row in found] == ["voice", "text", "text", "text"]
+
+
+def test_content_of_another_type_becomes_text(file: Path, database: Database) -> None:
+    contents = (None, 5, b"da\xff", "a\x00b")
+    write(
+        file,
+        *(client(id_, amocrm_contact_id=id_, name=content) for id_, content in enumerate(contents, 1)),
+        conversation(),
+        *(message(id_, content=content) for id_, content in enumerate(contents, 1)),
+    )
     found = adopted(database)
 
-    assert found["messages"][0].content == read
-    assert (found["clients"][0].name or "") == read
+    read = ["", "5", "da\ufffd", "a\x00b"]
+    assert [row.content for row in found["messages"]] == read
+    assert [row.name or "" for row in found["clients"]] == read
 
 
 def test_text_that_is_not_utf8_does_not_stop_it(file: Path, database: Database) -> None:
@@ -502,11 +514,7 @@ def test_a_crash_in_the_middle_loses_nothing(file: Path, database: Database) -> 
     write(file, client(), conversation(), *rows, tables=NUMBERS)
     before = dump(file)
 
-    dying = multiprocessing.get_context("spawn").Process(target=_die_in_the_middle, args=(file,))
-    dying.start()
-    dying.join()
-
-    assert dying.exitcode == 9
+    assert Forked(_die_in_the_middle, file).wait(60) == 9
     assert dump(file) == before
     assert [row.first_version for row in adopted(database)["messages"]] == rows
 

@@ -208,7 +208,7 @@ PIECES = sorted(
         for text in passage.text.split("\n")
     }
 )
-EVERYTHING = context([("All", piece) for piece in PIECES])
+EVERYTHING = context([("All", "\n".join(PIECES))])
 
 
 @settings(deadline=None)  # the first example reads the tables of phones
@@ -231,11 +231,9 @@ def test_no_text_takes_long(piece: str) -> None:
     def seconds(length: int) -> float:
         text = piece * (length // len(piece)) + "мая"
         known = context(text, question=text)
-        spent = []
-        for _ in range(3):
-            started = time.process_time()
-            check(text, known)
-            spent.append(time.process_time() - started)
-        return min(spent)
+        started = time.process_time()
+        check(text, known)
+        return time.process_time() - started
 
-    assert seconds(4000) < 40 * seconds(400) + 0.1  # of a text ten times as long; 100 is quadratic
+    # Of a text ten times as long; 100 times is quadratic. Another process may have disturbed a measurement.
+    assert any(seconds(4000) < 40 * seconds(400) + 0.1 for _ in range(3))

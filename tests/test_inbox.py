@@ -19,13 +19,13 @@ from otvet.errors import StorageError
 from otvet.intake import inbox
 from otvet.intake.inbox import Inbox, Received, Stored, store
 from otvet.intake.quarantine import quarantine
-from otvet.schema.upgrade import prepare
 from otvet.storage import counters
 from otvet.storage.database import Database
 from otvet.turns import queue, sending
 from otvet.turns.turn import State, turns
 from tests import in_hand
 from tests.clocks import FakeClock
+from tests.databases import put_prepared
 from tests.running import wait_for
 from tests.test_database import AMOCRM_WAITS, held, run
 
@@ -745,7 +745,7 @@ def talks(draw: st.DrawFn) -> tuple[list[list[Received]], dict[str, int | None]]
 
 
 @given(talks())
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_result_does_not_depend_on_what_shares_a_commit(
     database: Database, talk: tuple[list[list[Received]], dict[str, int | None]]
 ) -> None:
@@ -879,9 +879,10 @@ def test_a_delivery_that_we_cannot_store_is_kept_in_quarantine(database: Databas
     assert texts_by_lead(database) == {None: ["a"], 6: ["c"]}
 
 
-def test_a_text_that_the_database_cannot_hold_is_kept_in_quarantine_and_out_of_the_log(postgres_url: str) -> None:
-    database = Database(postgres_url)
-    prepare(database, NOW)
+def test_a_text_that_the_database_cannot_hold_is_kept_in_quarantine_and_out_of_the_log(
+    prepared_postgres_url: str,
+) -> None:
+    database = Database(prepared_postgres_url)
     with database.writes.begin() as connection:
         refuse(connection, "secret words", sqlstate="22000")  # data_exception
 
@@ -896,9 +897,8 @@ def test_a_text_that_the_database_cannot_hold_is_kept_in_quarantine_and_out_of_t
     database.close()
 
 
-def test_what_will_be_sent_again_is_not_kept_in_quarantine(postgres_url: str) -> None:
-    database = Database(postgres_url)
-    prepare(database, NOW)
+def test_what_will_be_sent_again_is_not_kept_in_quarantine(prepared_postgres_url: str) -> None:
+    database = Database(prepared_postgres_url)
     with database.writes.begin() as connection:
         refuse(connection, "bad", sqlstate="53100")  # disk_full
 
@@ -910,8 +910,7 @@ def test_what_will_be_sent_again_is_not_kept_in_quarantine(postgres_url: str) ->
 
 
 def test_what_a_full_disk_refuses_is_not_half_stored(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
-    prepare(database, NOW)
+    database = Database(put_prepared(tmp_path))
     content = body(*(said(f"{number}", text="long" * 1000) for number in range(100)))
     with database.writes.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
@@ -929,9 +928,8 @@ def test_what_a_full_disk_refuses_is_not_half_stored(tmp_path: Path) -> None:
 # What another process does at the same moment; only PostgreSQL has several.
 
 
-def test_a_message_does_not_join_a_turn_that_is_being_taken_in_hand(postgres_url: str) -> None:
-    mine, theirs = Database(postgres_url), Database(postgres_url)
-    prepare(mine, NOW)
+def test_a_message_does_not_join_a_turn_that_is_being_taken_in_hand(prepared_postgres_url: str) -> None:
+    mine, theirs = Database(prepared_postgres_url), Database(prepared_postgres_url)
     take(mine, received(body(said("a"))))
     (turn,) = rows(mine, turns)
     with theirs.writes.begin() as connection:
@@ -951,10 +949,9 @@ def test_a_message_does_not_join_a_turn_that_is_being_taken_in_hand(postgres_url
     theirs.close()
 
 
-def test_a_manager_who_writes_as_a_reply_is_committed_waits_without_keeping_it(postgres_url: str) -> None:
+def test_a_manager_who_writes_as_a_reply_is_committed_waits_without_keeping_it(prepared_postgres_url: str) -> None:
     """Both lock the turn first and the conversation then, so that neither is undone for the other's sake."""
-    replying, telling = Database(postgres_url), Database(postgres_url)
-    prepare(replying, NOW)
+    replying, telling = Database(prepared_postgres_url), Database(prepared_postgres_url)
     take(replying, received(body(said("a"))))
     (turn,) = rows(replying, turns)
     with replying.writes.begin() as connection:

@@ -30,12 +30,12 @@ from otvet.responders.manus.responder import ManusResponder
 from otvet.responders.markdown import plain_text
 from otvet.responders.prompt_parts import escape_for_prompt
 from otvet.responders.template import THANKS, TemplateResponder
-from otvet.schema.upgrade import prepare
 from otvet.storage.database import Database
 from otvet.turns.attempts import attempts
 from otvet.turns.turn import State, turns
 from tests.clocks import FakeClock
 from tests.contexts import context
+from tests.databases import put_prepared
 from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.manus import ManusStandin, manus_standin
 from tests.standins.openai import KEY, OpenAiStandin, openai_standin
@@ -98,12 +98,11 @@ class Shop(Stage):
     """Clients who write to a shop, each in a deal of their own."""
 
     def __init__(self, folder: Path, amo: AmoStandin, outside: Outside) -> None:
-        database = Database(f"sqlite:///{folder / 'conversations.db'}")
+        database = Database(put_prepared(folder))
         self.amocrm = amo
         self.outside = outside
         self.http = httpx2.AsyncClient(timeout=10)
         super().__init__(database, amo=amo)
-        prepare(database, self.clock.now())
         (folder / "instructions.md").write_text(SAMPLES["instructions"], encoding="utf-8")
         self.options = WritingOptions(instructions=Instructions(folder / "instructions.md"))
         self.responders = (outside.responder(self.http, self.clock), TemplateResponder())  # type: ignore[assignment]
@@ -207,10 +206,10 @@ def told_as(attack: str) -> str:
 
 @each_attempt
 def test_the_words_of_a_client_are_told_as_such(
-    answered: list[Left], outside: Outside, number: int, attempt: Attempt
+    obeyed: list[Left], outside: Outside, number: int, attempt: Attempt
 ) -> None:
     attack = told_as(attempt["attack"])
-    (prompt,), (usual,) = answered[number].prompts, answered[-1].prompts
+    prompt, usual = obeyed[number].prompts[0], obeyed[-1].prompts[0]
     if outside.name == "manus":
         assert frame(prompt) == frame(usual)
         said = re.findall(r'<message from="client">(.*?)</message>', prompt, re.DOTALL)
@@ -225,7 +224,6 @@ def test_the_words_of_a_client_are_told_as_such(
 
 
 @each_attempt
-@pytest.mark.slow
 def test_asked_once_more_they_still_are_no_orders(
     obeyed: list[Left], outside: Outside, number: int, attempt: Attempt
 ) -> None:
@@ -254,6 +252,7 @@ def test_a_model_that_obeyed_is_not_heard(obeyed: list[Left], outside: Outside, 
 
 
 @each_attempt
+@pytest.mark.slow
 def test_an_honest_answer_is_sent(answered: list[Left], number: int, attempt: Attempt) -> None:
     assert answered[number].note == HONEST[language_of(attempt["attack"])]
     assert answered[number].found == set()

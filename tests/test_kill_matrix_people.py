@@ -8,7 +8,6 @@ drafts, which a manager approves. A turn may be left to people only where one of
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,20 @@ from otvet.turns.turn import Reason, State, Writer, turns
 from tests import promises
 from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming, outgoing
-from tests.test_kill_matrix import FIRST_LEAD, LEAST_POINTS, Chain, Deal, Run, Step, databases, matrix, said_in, wrongs
+from tests.test_kill_matrix import (
+    FIRST_LEAD,
+    KINDS,
+    LEAST_POINTS,
+    Chain,
+    Deal,
+    Run,
+    Step,
+    databases,
+    matrix,
+    points_of_today,
+    said_in,
+    wrongs,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -192,17 +204,9 @@ def _wrongs_drafted(connection: Connection, deal: Deal, amo: AmoStandin) -> Iter
     yield from _notes(connection, deal, amo, told, sending.marker(name, turn.id))
 
 
-def test_a_kill_at_any_point_where_people_have_a_say(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    killed, wrong = matrix(tmp_path, databases("sqlite", tmp_path, request), count(1), PeopleChain)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kill_at_any_point_where_people_have_a_say(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
+    step, points = points_of_today(request, kind)
+    killed, wrong = matrix(tmp_path, databases(kind, tmp_path, request), points, PeopleChain)
     assert wrong == {}
-    assert len(killed) >= LEAST_POINTS
-
-
-def test_a_kill_at_every_second_point_where_people_have_a_say_on_postgresql(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    """The odd ones on one day, the others on the next: each takes as long as all of a whole test."""
-    points = count(1 + datetime.now(UTC).toordinal() % 2, 2)
-    killed, wrong = matrix(tmp_path, databases("postgresql", tmp_path, request), points, PeopleChain)
-    assert wrong == {}
-    assert len(killed) >= LEAST_POINTS / 2
+    assert len(killed) >= LEAST_POINTS // step

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from otvet.errors import OtvetError
 from otvet.responders.base import NoVerdict, ResponderError
 from otvet.responders.manus.api import ManusApi
 from otvet.responders.manus.polling import GRACE_SECONDS, Answer, Asked, Budget, Poller, RateLimit
-from otvet.schema.upgrade import prepare
 from otvet.storage.database import Database
 from otvet.storage.rate_limits import SharedLimit
 from tests.clocks import FakeClock
+from tests.databases import put_prepared
 from tests.standins.manus import ManusStandin, digest, manus_standin
 
 
@@ -115,8 +114,7 @@ def test_a_rate_limit_that_allows_nothing_before_the_end_uses_up_the_budget(
 
 def test_polls_never_exceed_the_rate_limit_of_manus(manus: ManusStandin, clock: FakeClock, tmp_path: Path) -> None:
     """Polls twenty times a second, and a limit of two in six seconds that all processes share."""
-    database = Database(f"sqlite:///{tmp_path / 'conversations.db'}")
-    prepare(database, datetime.now(UTC))
+    database = Database(put_prepared(tmp_path))
     limit = SharedLimit(database, clock, "manus.task.listMessages", 2, seconds=6)
     manus._limits = {"task.listMessages": 20}
     try:

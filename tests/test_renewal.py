@@ -83,16 +83,16 @@ def watched(server: Otvet) -> Mapping[str, str]:
 
 @pytest.mark.parametrize("hours", [1, 25])
 def test_two_processes_that_find_the_token_gone_renew_it_once(
-    tmp_path: Path, amo: AmoStandin, postgres_url: str, hours: float
+    tmp_path: Path, amo: AmoStandin, prepared_postgres_url: str, hours: float
 ) -> None:
-    consent(amo, postgres_url)
+    consent(amo, prepared_postgres_url)
     servers = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        servers.append(Otvet(tmp_path / name, **settings(amo, postgres_url)))
+        servers.append(Otvet(tmp_path / name, **settings(amo, prepared_postgres_url)))
     with processes(servers):
         wait_for(lambda: watched(servers[0]).get("token") == "good", "the first look")
-        age(amo, postgres_url, hours)
+        age(amo, prepared_postgres_url, hours)
         amo.fault(path="/oauth2/access_token", delay=0.5, times=None)
         with ThreadPoolExecutor(2) as threads:
             for server, lead in zip(servers, LEADS, strict=True):

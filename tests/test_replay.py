@@ -13,9 +13,9 @@ import pytest
 from otvet.answering.answering import Answering
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from otvet.responders.template import TemplateResponder
-from otvet.schema.upgrade import prepare
 from otvet.storage.database import Database
 from tests.clocks import FakeClock
+from tests.databases import put_prepared
 from tests.running import command
 from tests.standins.openai import OpenAiStandin, openai_standin
 from tests.test_answer import LEAD, Stage
@@ -47,8 +47,7 @@ def price(folder: Path, price: int) -> None:
 
 
 def history(folder: Path, *asked: tuple[int, str]) -> None:
-    database = Database(f"sqlite:///{folder / 'conversations.db'}")
-    prepare(database, datetime.now(UTC))
+    database = Database(put_prepared(folder))
     stage = Stage(database)
     stage.clock = FakeClock(datetime.now(UTC))
     stage.clock.jump(-86400)

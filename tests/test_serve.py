@@ -9,21 +9,23 @@ import re
 import signal
 import socket
 import sqlite3
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from otvet.app import service
 from otvet.app.service import FINISH_SECONDS
 from otvet.commands import serve
 from otvet.errors import DatabaseUnfit, UsageError
 from otvet.storage import single_instance
+from tests import forked
 from tests.running import SECRET, Cold, Otvet, command, otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.sender import incoming
@@ -70,18 +72,14 @@ def test_sigterm_ends_it_in_peace_and_leaves_one_whole_file(tmp_path: Path) -> N
     assert kept == (1,)
 
 
-class Hurried(Otvet):
-    """With less time for a stop."""
+def run_hurried(*arguments: Any) -> None:
+    """A server with less time for a stop."""
+    serve.GRACE_SECONDS, service.FINISH_SECONDS = 0.5, 1
+    forked.run(*arguments)
 
-    program = (
-        sys.executable,
-        "-c",
-        "from otvet.app import service as app\n"
-        "from otvet.settings.loading import load_settings\n"
-        "from otvet.commands import serve\n"
-        "serve.GRACE_SECONDS, app.FINISH_SECONDS = 0.5, 1\n"
-        "serve.serve(load_settings())\n",
-    )
+
+class Hurried(Otvet):
+    run = staticmethod(run_hurried)
 
 
 def test_sigterm_has_one_deadline_for_all_that_is_under_way(tmp_path: Path) -> None:
@@ -121,11 +119,11 @@ def test_what_hangs_for_good_is_ended_by_force(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(serve, "STOP_SECONDS", 0.01)
     monkeypatch.setattr(os, "_exit", ended.put)
     clock = SimpleNamespace(monotonic=lambda: 5.0)
-    service = SimpleNamespace(clock=clock, told_to_stop_at=None)
-    server = serve._Server(uvicorn.Config(FastAPI()), service)  # type: ignore[arg-type]
+    stopped = SimpleNamespace(clock=clock, told_to_stop_at=None)
+    server = serve._Server(uvicorn.Config(FastAPI()), stopped)  # type: ignore[arg-type]
     for _signal in range(2):
         server.handle_exit(signal.SIGTERM, None)
-    assert (ended.get(timeout=10), service.told_to_stop_at, server.should_exit) == (1, 5.0, True)
+    assert (ended.get(timeout=10), stopped.told_to_stop_at, server.should_exit) == (1, 5.0, True)
     with pytest.raises(queue.Empty):
         ended.get(timeout=0.1)
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from otvet.guard import denied, facts, free, numbers, units, weekdays
 from otvet.guard.arithmetic import Sums
@@ -84,9 +85,10 @@ class _Sources:
     def __init__(self, context: Context, text: str, stated: list[Fact]) -> None:
         company, passages, client = _sources(context)
         self.from_company = facts.known(company) | facts.known_for_long(passages)
-        self._said = facts.known(client) | facts.claims(client)
+        claims = facts.claims(client)
+        self._said = facts.known(client) | claims
         self._said_values = _values(self._said)
-        self._from_client = frozenset(key for key in self._said - facts.claims(client) if key[0] != weekdays.OPEN)
+        self._from_client = frozenset(key for key in self._said - claims if key[0] != weekdays.OPEN)
         self._question = context.question_text
         self._today = context.question[-1].at.date()
         self._weekdays = _weekdays(lower(text), stated, self._today)
@@ -132,10 +134,11 @@ class _Reckoning:
         shares = (
             [float(value) for name, value in known if name == "percent"] if _SHARE.search(self._text + asked) else []
         )
-        named = _named(sources.of_company(), f"{self._text} {asked}")
+        currencies = set(filter(None, map(_currency, stated)))
+        named = _named(sources.of_company(), f"{self._text} {asked}") if currencies else {}
         self._by_currency = {
             code: Sums((float(value) for name, value in known if name == code), counts, shares, named)
-            for code in filter(None, map(_currency, stated))
+            for code in currencies
         }
 
     def note(self, fact: Fact) -> None:
@@ -153,16 +156,26 @@ def _named(texts: list[tuple[str, str]], said: str) -> dict[float, frozenset[str
     """The prices before which a company's text has a word or a figure of what was said, each with these."""
     found: dict[float, frozenset[str]] = {}
     about = _label(said)
-    for _heading, text in texts:
-        folded, end = plain(visible(text)), 0
-        for fact in facts.read(folded):
-            if fact.kind != "price":
-                continue
+    for heading, text in texts:
+        for named, amounts in _cached_prices(text) if heading else _prices(text):
+            if by := named & about:
+                found |= dict.fromkeys(amounts, by)
+    return found
+
+
+def _prices(text: str) -> list[tuple[frozenset[str], list[float]]]:
+    """The prices of a text, each with the words and figures before it that name something."""
+    folded, end, found = plain(visible(text)), 0, []
+    for fact in facts.read(folded):
+        if fact.kind == "price":
             before = folded[max(end, fact.start - _MOST_BEFORE) : fact.start]
-            if by := _label(_PIECE.split(before)[-1]) & about:
-                found |= {float(value): by for name, value in fact.gives if name in _PRICES}
+            amounts = [float(value) for name, value in fact.gives if name in _PRICES]
+            found.append((_label(_PIECE.split(before)[-1]), amounts))
             end = fact.end
     return found
+
+
+_cached_prices = lru_cache(maxsize=512)(_prices)  # of passages, which many questions share
 
 
 def _label(text: str) -> frozenset[str]:
