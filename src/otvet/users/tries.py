@@ -83,9 +83,9 @@ def succeeded(connection: Connection, name: str, address: str) -> None:
 
 
 def forget(connection: Connection, name: str) -> None:
-    """Forget all tries at a name."""
+    """Forget the tries at a name, and those of the addresses that it was tried from: its user has to come in."""
+    key = failed_sign_ins.c.key
     known = f"name {' '.join(name.split()).casefold()[:60]}"
-    of_name = sa.or_(
-        failed_sign_ins.c.key == known, failed_sign_ins.c.key.startswith(f"{known} from ", autoescape=True)
-    )
-    connection.execute(failed_sign_ins.delete().where(of_name))
+    here = connection.scalars(sa.select(key).where(key.startswith(f"{known} from ", autoescape=True))).all()
+    addresses = [f"address {one.rpartition(' from ')[2]}" for one in here]
+    connection.execute(failed_sign_ins.delete().where(key.in_([known, *here, *addresses])))

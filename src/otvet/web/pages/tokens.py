@@ -17,9 +17,9 @@ router = APIRouter()
 HERE = "/settings/tokens"
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
-SCOPES = {Scope.READ: N_("read"), Scope.OPERATE: N_("operate"), Scope.ADMIN: N_("all")}
+SCOPES = {Scope.READ: N_("reads only"), Scope.OPERATE: N_("reads and operates"), Scope.ADMIN: N_("may do all")}
 OPENS = {
-    Scope.READ: N_("chats, questions, numbers and metrics, nothing is changed"),
+    Scope.READ: N_("chats, questions, numbers and metrics"),
     Scope.OPERATE: N_("also approve, reject, answer anew, pause, resume and set the mode"),
     Scope.ADMIN: N_("also erase clients"),
 }
