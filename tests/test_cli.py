@@ -144,7 +144,7 @@ def test_simulate_says_one_message_and_shows_the_reply(tmp_path: Path) -> None:
         result = command(tmp_path, "simulate", "Сколько стоит доставка?", "--lead", "77", "--url", server.url)
         assert [one["sender_type"] for one in server.messages(77)] == ["client", "assistant"]
     assert result.returncode == 0
-    assert "the honest template: not sent" in " ".join(result.stdout.replace("│", " ").split())
+    assert "the honest template: a trial: not sent" in " ".join(result.stdout.replace("│", " ").split())
 
 
 def test_every_writer_has_a_name_for_people() -> None:
