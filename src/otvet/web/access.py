@@ -1,15 +1,26 @@
-"""Who may read the API and the metrics."""
+"""Who may read the API and the metrics, and which requests are of machines."""
 
 import hmac
 import ipaddress
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Scope
 
 from otvet.i18n import _
 from otvet.settings.settings import Settings
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+
+class ForMachines(APIRoute):
+    """A route that a browser's page does not take: there the page of the same address is meant."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        return (Match.NONE, {}) if b"text/html" in headers.get(b"accept", b"") else super().matches(scope)
 
 
 def require_access(request: Request) -> None:

@@ -7,11 +7,8 @@ from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Response
-from fastapi.routing import APIRoute
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
-from starlette.routing import Match
-from starlette.types import Scope
 
 from otvet import __version__
 from otvet.account import health
@@ -31,7 +28,7 @@ from otvet.turns import turn as turn_
 from otvet.turns.reasons import reason
 from otvet.turns.turn import State, Turn, turns
 from otvet.web import metrics
-from otvet.web.access import require_access
+from otvet.web.access import ForMachines, require_access
 
 probes = APIRouter(tags=["probes"])
 api = APIRouter(tags=["api"], dependencies=[Depends(require_access)])
@@ -41,14 +38,6 @@ Cursor = Annotated[int, Query(ge=0)]
 
 UNTIL_RESUMED = "until it is resumed"
 READY_SECONDS = 2.0  # a slower database cannot store deliveries in time either
-
-
-class ForMachines(APIRoute):
-    """A route that a browser's page does not take: there the page of the same address is meant."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
-        return (Match.NONE, {}) if b"text/html" in headers.get(b"accept", b"") else super().matches(scope)
 
 
 async def alive() -> dict[str, str]:
