@@ -52,7 +52,7 @@ probes.add_api_route("/health", alive, methods=["GET"], route_class_override=For
 async def ready(request: Request) -> JSONResponse:
     """Whether messages can be stored and answered: a real write, and the engine and its worker."""
     service = request.app.state.service
-    checks = {"database_writable": False, "workflows_running": service.engine.running and service.worker.running}
+    checks = {"database_writable": False, "workflows_running": service.works}
     details: dict[str, Any] = {}
     with suppress(StorageError, TimeoutError):
         async with asyncio.timeout(READY_SECONDS):
