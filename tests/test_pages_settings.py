@@ -126,12 +126,17 @@ def test_a_kept_value_that_cannot_be_used_is_left_out_and_said(tmp_path: Path) -
         server.end()
     with server_file(tmp_path) as connection:
         connection.execute("UPDATE kept_settings SET value = 'whenever' WHERE name = 'working_hours'")
+        for name, value in (("reply_via", "salesbot"), ("manus_api_key", "not encrypted"), ("port", "80")):
+            row = f"SELECT '{name}', '{value}', changed_at, changed_by FROM kept_settings LIMIT 1"
+            connection.execute(f"INSERT INTO kept_settings {row}")
     with otvet(tmp_path) as server:
         html = Signed(server).get("/settings")
         assert of_group(html, "when")["replies_a_day"] == "7"
         assert "whenever" in html or "working hours" in html
         assert 'class="setting wrong" id="setting-working_hours"' in html
-        assert "left out" in server.log.read_text()
+        assert 'class="setting wrong" id="setting-reply_via"' in html
+        assert 'class="setting wrong" id="setting-manus_api_key"' in html
+        assert server.log.read_text().count("left out") == 3
 
 
 def server_file(folder: Path) -> sqlite3.Connection:

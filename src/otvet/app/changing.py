@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 2.0
 AGAIN_SECONDS = 5.0
+PATIENCE_SECONDS = 30.0  # calls in flight are waited for before; after this time something is wrong
 
 
 class Changing:
@@ -84,6 +85,7 @@ class Changing:
         log.info("settings have changed: the parts are made anew", settings=names)
         if self._at_work:
             self._at_work = False
+            service.changing_until = service.clock.monotonic() + PATIENCE_SECONDS
             await service.stop_work()
         try:
             new = await asyncio.to_thread(self._make, found)
@@ -93,7 +95,7 @@ class Changing:
         await new.start()
         old = copy(service)
         service.take_over(new)
-        self._at_work = True
+        self._at_work, service.changing_until = True, 0.0
         self._renewed()
         await old.close_calls()
 

@@ -117,7 +117,7 @@ def _amocrm(settings: Settings, found: Health) -> Iterator[Step]:
 
 def _queue(service: Service, found: Health, now: datetime) -> Iterator[Step]:
     name = _("Queue")
-    if not (service.engine.running and service.worker.running):
+    if not service.works:
         yield Step(name, "bad", _("questions are stored, but nothing works on them: start Otvet again"))
         return
     late = found.oldest is not None and now - found.oldest > LONG_WAIT and found.outage is None

@@ -94,9 +94,13 @@ def _one_by_one(given: Settings, kept: Mapping[str, Kept], names: list[str], vau
             else:
                 used = tried
                 left_out.pop(name, None)
-    for name, why in left_out.items():
-        log.error("a setting that is kept on the pages cannot be used and is left out", name=name, reason=why)
     return InForce(given, settings, kept, left_out)
+
+
+def say_what_is_left_out(found: InForce) -> None:
+    """Log it, at a start and after a change; the pages show it besides."""
+    for name, why in found.left_out.items():
+        log.error("a setting that is kept on the pages cannot be used and is left out", name=name, reason=why)
 
 
 def changed(present: InForce, changes: Mapping[str, str]) -> Settings:

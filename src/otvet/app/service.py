@@ -62,6 +62,7 @@ class Service:
 
     me: the name of this process among all; another one with every set of parts.
     revision: of the kept settings, as taken up. jobs: what the pages have begun; it outlives a change of settings.
+    changing_until: while the parts are made anew, how long that may take, by the monotonic clock.
     settings_changed: set by who changed settings, so that nobody waits for the next look at them.
     """
 
@@ -96,6 +97,7 @@ class Service:
     notices: Notices | None  # none without an address to tell
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
     revision: str = ""
+    changing_until: float = 0.0
     jobs: "set[asyncio.Task[None]]" = field(default_factory=set)
     settings_changed: asyncio.Event = field(default_factory=asyncio.Event)
     told_to_stop_at: float | None = None  # by the monotonic clock; none: when stop() is called
@@ -178,9 +180,15 @@ class Service:
         await self.http.aclose()
         await self.amocrm_http.aclose()
 
+    @property
+    def works(self) -> bool:
+        """Whether questions are worked on, or will be in a moment."""
+        running = self.engine.running and self.worker.running
+        return running or self.clock.monotonic() < self.changing_until
+
     def take_over(self, other: "Service") -> None:
         """Be the other one from now on. Whoever has this object sees the parts that work."""
-        kept = ("pulse", "revision", "jobs", "settings_changed", "told_to_stop_at")
+        kept = ("pulse", "revision", "changing_until", "jobs", "settings_changed", "told_to_stop_at")
         self.__dict__.update({name: value for name, value in other.__dict__.items() if name not in kept})
 
     def _arrive(self, connection: Connection) -> None:

@@ -82,6 +82,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Service:
 
 def parts(found: InForce, clock: Clock, database: Database, lock: IO[bytes] | None) -> Service:
     """The service with these settings, around a database that is ready."""
+    in_force.say_what_is_left_out(found)
     settings = found.settings
     model = models.from_settings(settings, clock)
     options, policy = delivery_options(settings), answer_policy(settings)

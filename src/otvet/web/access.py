@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Scope as Asked
 
 from otvet.app.service import Service
 from otvet.i18n import N_, _
@@ -19,6 +22,14 @@ OF_THE_SETTINGS, OF_THE_COMMANDS = "OTVET_API_TOKEN", "otvet"  # how the audit c
 
 NO_TOKEN = N_("send the header Authorization: Bearer TOKEN; an owner makes tokens under /settings/tokens")
 TOO_NARROW = N_("this token has the scope {scope}, and this needs {needed}")
+
+
+class ForMachines(APIRoute):
+    """A route that a browser's page does not take: there the page of the same address is meant."""
+
+    def matches(self, scope: Asked) -> tuple[Match, Asked]:
+        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        return (Match.NONE, {}) if b"text/html" in headers.get(b"accept", b"") else super().matches(scope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,8 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
-from fastapi.routing import APIRoute
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import JSONResponse
-from starlette.routing import Match
-from starlette.types import Scope as Asked
 
 from otvet import __version__
 from otvet.account import health
@@ -31,7 +28,7 @@ from otvet.turns.reasons import reason, why_left
 from otvet.turns.turn import State, Turn, turns
 from otvet.users.api_tokens import Scope
 from otvet.web import metrics
-from otvet.web.access import needs
+from otvet.web.access import ForMachines, needs
 
 probes = APIRouter(tags=["probes"])
 api = APIRouter(tags=["api"], dependencies=[Depends(needs(Scope.READ))])
@@ -41,14 +38,6 @@ Cursor = Annotated[int, Query(ge=0)]
 
 UNTIL_RESUMED = "until it is resumed"
 READY_SECONDS = 2.0  # a slower database cannot store deliveries in time either
-
-
-class ForMachines(APIRoute):
-    """A route that a browser's page does not take: there the page of the same address is meant."""
-
-    def matches(self, scope: Asked) -> tuple[Match, Asked]:
-        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
-        return (Match.NONE, {}) if b"text/html" in headers.get(b"accept", b"") else super().matches(scope)
 
 
 async def alive() -> dict[str, str]:
@@ -63,7 +52,7 @@ probes.add_api_route("/health", alive, methods=["GET"], route_class_override=For
 async def ready(request: Request) -> JSONResponse:
     """Whether messages can be stored and answered: a real write, and the engine and its worker."""
     service = request.app.state.service
-    checks = {"database_writable": False, "workflows_running": service.engine.running and service.worker.running}
+    checks = {"database_writable": False, "workflows_running": service.works}
     details: dict[str, Any] = {}
     with suppress(StorageError, TimeoutError):
         async with asyncio.timeout(READY_SECONDS):
