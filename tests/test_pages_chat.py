@@ -204,6 +204,7 @@ def test_drafts_are_approved_edited_and_rejected_by_keys_of_a_russian_keyboard(
         page = olga.sign_in().page
         page.goto("/?box=drafts")
         page.locator(".row").last.click()
+        page.wait_for_url("**/chats/*")
         first = page.url
 
         def press(code: str, key: str) -> None:  # what a Russian layout sends
