@@ -145,7 +145,7 @@ def test_where_nothing_can_be_written_the_page_says_so(
 @contextmanager
 def signed_in(server: Otvet, name: str = "Olga") -> Iterator[httpx2.Client]:
     """A client of the pages without a browser, signed in."""
-    with httpx2.Client(base_url=server.url, trust_env=False, headers={"origin": server.url}) as client:
+    with httpx2.Client(base_url=server.url, trust_env=False, headers={"origin": server.url}, timeout=60) as client:
         client.post("/sign-in", data={"name": name, "password": PASSWORD})
         yield client
 
@@ -174,6 +174,20 @@ def test_what_was_written_survives_a_kill_and_is_sent_once(tmp_path: Path) -> No
         assert stored(server, said) == [("One.", "manager"), ("Two.", "manager")]
 
 
+def test_a_question_is_answered_now_though_the_client_may_still_write(tmp_path: Path, service: OpenAiStandin) -> None:
+    with shop(tmp_path, service, OTVET_QUIET_SECONDS="600") as (server, amo):
+        writes(server, "Do you have blankets?")
+        here = chat_of(server)
+        with signed_in(server) as client:
+            assert "/turns/1/now" in client.get(here).text
+            assert posted(client, here, "/turns/1/now").status_code == 303
+            wait_for(lambda: amo.chats.told(LEAD), "the answer")
+            wait_for(server.settled, "the end")
+            late = posted(client, here, "/turns/1/now")
+            assert late.status_code == 409
+            assert "waits no more" in late.text
+
+
 # Drafts
 
 
@@ -190,6 +204,7 @@ def test_drafts_are_approved_edited_and_rejected_by_keys_of_a_russian_keyboard(
         page = olga.sign_in().page
         page.goto("/?box=drafts")
         page.locator(".row").last.click()
+        page.wait_for_url("**/chats/*")
         first = page.url
 
         def press(code: str, key: str) -> None:  # what a Russian layout sends

@@ -163,7 +163,7 @@ def test_a_long_text_goes_in_parts(database: Database, amo: AmoStandin) -> None:
     stage = with_salesbot(database, amo)
     echoing(stage, amo)
     stage.client_writes()
-    turn = say(stage, "A sentence of the manager. " * 400)
+    turn = say(stage, "A sentence of the manager. " * 160)
     assert answered(stage, turn) == State.SENT
     assert len(states(stage, turn)) > 1
     assert set(states(stage, turn)) == {"sent"}
