@@ -118,7 +118,12 @@ def _handoffs(states: dict[int, State], ends: Sequence[datetime]) -> Iterator[di
         if state in (State.HANDED, State.DRAFT):
             at = ends[chat - 1]
             row = {"id": chat, "conversation_id": chat, "chat_ref": f"chat-{chat}", "opened_at": at, "due_at": at}
-            yield row | {"revision": 1, "told_revision": 1, "failures": 0, "closed_at": None if state == State.HANDED else at}
+            yield row | {
+                "revision": 1,
+                "told_revision": 1,
+                "failures": 0,
+                "closed_at": None if state == State.HANDED else at,
+            }
 
 
 def _messages(source: random.Random, sizes: Sequence[int], ends: Sequence[datetime]) -> Iterator[dict[str, Any]]:
@@ -156,7 +161,24 @@ class _Words:
     def __init__(self, source: random.Random) -> None:
         self._source = source
         self._said = [text.split() for text in _sentences()]
-        syllables = "ка мо ри но ле ва ти со бу ше гра сто пер лин дар ок ер ан".split()
+        syllables = (
+            "ка",
+            "мо",
+            "ри",
+            "но",
+            "ле",
+            "ва",
+            "ти",
+            "со",
+            "бу",
+            "ше",
+            "гра",
+            "сто",
+            "пер",
+            "лин",
+            "дар",
+            "ок",
+        )
         self._names = ["".join(source.choices(syllables, k=source.randint(2, 5))) for _ in range(100_000)]
 
     def question(self) -> str:

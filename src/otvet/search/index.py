@@ -144,7 +144,9 @@ def _merge(connection: Connection, pages: int) -> bool:
     _overwrite(connection)
     count = sa.text("SELECT total_changes()")
     before = connection.scalar(count) or 0
-    connection.execute(sa.text("INSERT INTO search_index(search_index, rank) VALUES ('merge', :pages)"), {"pages": pages})
+    connection.execute(
+        sa.text("INSERT INTO search_index(search_index, rank) VALUES ('merge', :pages)"), {"pages": pages}
+    )
     if (connection.scalar(count) or 0) - before >= 2:
         return True
     connection.execute(search_position.update().values(to_purge=False))
@@ -152,7 +154,7 @@ def _merge(connection: Connection, pages: int) -> bool:
 
 
 def _position(connection: Connection) -> int:
-    """The last message in the index; an index of another version is emptied first. Locked, so that one adds at a time."""
+    """The last message in the index; an index of another version is emptied first. Locked until the commit."""
     row = connection.execute(sa.select(search_position).with_for_update()).one_or_none()
     if row is not None and row.version == VERSION:
         return int(row.last_id)
