@@ -55,10 +55,11 @@ lock: $(VENV)/.installed-dev ## Choose the newest allowed versions of all depend
 eval: $(VENV)/.installed-dev ## Measure how well it answers, and write docs/answer-quality.md
 	$(BIN)/python -m evals.run
 
-bench: $(VENV)/.installed-bench $(VENV)/.installed-dev ## Measure the intake (needs wrk), the answering and the search; several minutes
+bench: $(VENV)/.installed-bench $(VENV)/.installed-dev ## Measure the intake (needs wrk), the answering, the search and the pages; half an hour
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.answer
 	$(BIN)/python -m benchmarks.local
+	$(BIN)/python -m benchmarks.pages
 
 chaos: $(VENV)/.installed-dev ## The long chaos run on both databases and all kill points, the better part of an hour
 	$(BIN)/python -m tests.chaos --database sqlite --messages 5000 --conversations 500 --processes 1

@@ -161,7 +161,7 @@ class _Words:
     def __init__(self, source: random.Random) -> None:
         self._source = source
         self._said = [text.split() for text in _sentences()]
-        syllables = [
+        syllables = (
             "ка",
             "мо",
             "ри",
@@ -178,9 +178,7 @@ class _Words:
             "лин",
             "дар",
             "ок",
-            "ер",
-            "ан",
-        ]
+        )
         self._names = ["".join(source.choices(syllables, k=source.randint(2, 5))) for _ in range(100_000)]
 
     def question(self) -> str:

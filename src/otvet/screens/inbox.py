@@ -1,6 +1,6 @@
 """The list of chats: which need a person, which have a draft, which wait, which are answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -9,12 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from otvet.conversations.messages import origin_of
 from otvet.conversations.pauses import paused_until
 from otvet.conversations.tables import clients, conversations, is_trial, messages
 from otvet.conversations.transcript import spoken
 from otvet.i18n import interface_language
 from otvet.search import find
+from otvet.search.index import SEARCHED
 from otvet.search.words import Piece
 from otvet.turns import handoffs
 from otvet.turns.handoffs import handoffs as handoffs_table
@@ -28,7 +28,7 @@ MOST_COUNTED = 1000
 COUNTED = ("person", "drafts", "waiting")
 """The boxes that are work, and have a count."""
 
-MOST_LOOKED_AT = 1000
+MOST_LOOKED_AT, LOOKED_AT_ONCE = 1000, 200
 """Chats that a page with a filter looks at. It may have fewer than PAGE for it; the next one goes on from there."""
 
 WORDS_SHOWN = 160
@@ -125,26 +125,23 @@ def page(
     connection: Connection, box: Box, now: datetime, *, channel: str = "", before: Cursor | None = None
 ) -> tuple[list[Row], Cursor | None]:
     """A page of the list, and where the next one begins; the latest activity first. channel: only chats of it."""
-    query = _LISTED.where(_in(box, now))
-    query = query.order_by(conversations.c.last_activity.desc(), conversations.c.id.desc())
-    rows: list[Row] = []
-    looked_at = 0
+    order = (conversations.c.last_activity, conversations.c.id)
+    query = _LISTED.where(_in(box, now)).order_by(*(column.desc() for column in order))
+    at_once, looked_at = LOOKED_AT_ONCE if channel else PAGE, 0
+    shown: list[Any] = []
     while True:
-        here = query
-        if before is not None:
-            here = query.where(sa.tuple_(conversations.c.last_activity, conversations.c.id) < sa.tuple_(*before))
-        found = connection.execute(here.limit(PAGE + 1)).all()
-        for one, row in zip(found, _rows(connection, found[:PAGE], now), strict=False):
-            if channel in ("", row.channel):
-                rows.append(row)
+        here = query if before is None else query.where(sa.tuple_(*order) < sa.tuple_(*before))
+        found = connection.execute(here.limit(at_once + 1)).all()
+        channels = _channels(connection, [one.id for one in found]) if channel else {}
+        for one in found[:at_once]:
+            if channels.get(one.id, "") == channel:
+                shown.append(one)
             before = (one.last_activity, one.id)
-            if len(rows) == PAGE and one is not found[-1]:
-                return rows, before
-        looked_at += PAGE
-        if len(found) <= PAGE:
-            return rows, None
-        if not channel or looked_at >= MOST_LOOKED_AT:
-            return rows, before
+            if len(shown) == PAGE and one is not found[-1]:
+                return _rows(connection, shown, now), before
+        looked_at += at_once
+        if len(found) <= at_once or looked_at >= MOST_LOOKED_AT:
+            return _rows(connection, shown, now), before if len(found) > at_once else None
 
 
 def search(
@@ -168,7 +165,7 @@ def search(
 def _rows(connection: Connection, shown: Sequence[Any], now: datetime) -> list[Row]:
     ids = [one.id for one in shown]
     last, newest = _last_messages(connection, ids), _newest_turns(connection, ids)
-    channels = {id_: origin_of(one.metadata) for id_, one in _last_messages(connection, ids, "client").items()}
+    channels = _channels(connection, ids)
     open_, pauses = _open_handoffs(connection, ids, now), paused_until(connection, ids)
     return [
         _row(one, channels, last.get(one.id), newest.get(one.id, {}), open_.get(one.id), pauses.get(one.id), now)
@@ -202,7 +199,9 @@ def _row(
         client=one.name,
         contact_id=one.amocrm_contact_id,
         channel=channels.get(one.id, ""),
-        words=_shortened(spoken(last.content, last.message_type, last.metadata, interface_language())) if last else "",
+        words=_shortened(spoken(last.content, last.message_type, last.about or {}, interface_language()))
+        if last
+        else "",
         sender=last.sender_type if last else None,
         last_activity=one.last_activity,
         state=State(state.state) if state else None,
@@ -218,28 +217,27 @@ def _shortened(text: str) -> str:
     return line if len(line) <= WORDS_SHOWN else line[: WORDS_SHOWN - 1] + "…"
 
 
-def _last_messages(connection: Connection, ids: Sequence[int], sender: str | None = None) -> dict[int, Any]:
-    """The newest message of each conversation, or of this sender in it: a few steps into the index for each."""
-    newest = (
-        sa.select(messages.c.id)
-        .where(
-            messages.c.conversation_id == conversations.c.id, messages.c.sender_type == sender if sender else sa.true()
-        )
-        .order_by(messages.c.timestamp.desc(), messages.c.id.desc())
-        .limit(1)
-        .correlate(conversations)
-        .scalar_subquery()
-    )
-    picked = sa.select(newest).where(conversations.c.id.in_(ids))
-    columns = (
-        messages.c.conversation_id,
-        messages.c.sender_type,
-        messages.c.content,
-        messages.c.message_type,
-        messages.c.metadata,
-    )
-    rows = connection.execute(sa.select(*columns).where(messages.c.id.in_(picked)))
+def _newest(ids: Collection[int], sender: str | None = None) -> sa.Select[tuple[int]]:
+    """The id of the newest message of each conversation, or of this sender in it: a few steps into the index each."""
+    here = [messages.c.conversation_id == conversations.c.id]
+    if sender is not None:
+        here.append(messages.c.sender_type == sender)
+    newest = sa.select(messages.c.id).where(*here).order_by(messages.c.timestamp.desc(), messages.c.id.desc()).limit(1)
+    return sa.select(newest.correlate(conversations).scalar_subquery()).where(conversations.c.id.in_(ids))
+
+
+def _last_messages(connection: Connection, ids: Collection[int]) -> dict[int, Any]:
+    """The newest message of each conversation."""
+    columns = (messages.c.conversation_id, messages.c.sender_type, messages.c.message_type, *SEARCHED)
+    rows = connection.execute(sa.select(*columns).where(messages.c.id.in_(_newest(ids))))
     return {row.conversation_id: row for row in rows}
+
+
+def _channels(connection: Connection, ids: Collection[int]) -> dict[int, str]:
+    """amoCRM's name of the channel of each conversation, from the newest message of its client."""
+    origin = messages.c.metadata["raw"]["origin"].as_string()
+    query = sa.select(messages.c.conversation_id, origin).where(messages.c.id.in_(_newest(ids, "client")))
+    return {id_: name or "" for id_, name in connection.execute(query)}
 
 
 def _newest_turns(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:

@@ -13,15 +13,20 @@ from sqlalchemy.engine import Connection, Row
 
 from otvet.conversations.tables import ERASED, clients, conversations, is_trial, messages
 from otvet.search.index import SEARCHED, checksums, entries
-from otvet.search.words import MOST_WORDS, Piece, Wanted, searched
+from otvet.search.words import MOST_WORDS, Piece, Wanted, folded, searched
+from otvet.storage.prepared import among
 from otvet.storage.storable import storable_text
 
 PAGE = 50
 MOST_LOOKED_AT = 3000
 """Messages that a page looks at. A page may have fewer chats than PAGE for it; the next one goes on from there."""
 
+MOST_PASSED = 20_000
+"""Candidates of earlier pages: a chat that has one of them is not shown again."""
+
 MOST_NAMED = 20
-LEAST_OF_A_PHONE = 4
+LEAST_OF_A_PHONE, MOST_OF_A_PHONE = 4, 15
+LONGEST_NUMBER = 19  # of eight bytes
 AT_ONCE = 100
 NEWEST = 20_000
 """PostgreSQL looks through the newest messages one by one, so that a frequent word needs no others."""
@@ -50,10 +55,10 @@ def page(connection: Connection, text: str, before: int | None = None) -> tuple[
     named = _named(connection, wanted)
     found = [] if before else [Found(id_, None, ()) for id_ in named]
     passed, looked_at = set(named), 0
+    newer = list(islice(_ids(connection, wanted, BEFORE_ALL, before), MOST_PASSED)) if before else []
     for candidates in _candidates(connection, wanted, before or BEFORE_ALL):
         hits = [row for row in candidates if row.conversation_id not in passed and wanted.found_in(_text(row))]
-        if before:
-            passed |= _on_pages_before(connection, wanted, {row.conversation_id for row in hits}, before)
+        passed |= _have_any(connection, wanted, {row.conversation_id for row in hits}, newer)
         for row in hits:
             if row.conversation_id in passed:
                 continue
@@ -71,51 +76,57 @@ def _text(row: Row[Any]) -> str:
     return searched(row.content, row.about)
 
 
-def _on_pages_before(connection: Connection, wanted: Wanted, ids: Collection[int], before: int) -> set[int]:
-    """Which of these chats have a newer message with the words, so that they stand on an earlier page."""
-    newer = (messages.c.conversation_id.in_(ids), messages.c.id >= before)
-    rows = connection.execute(sa.select(*_LOOKED_AT).where(*newer, messages.c.message_type != ERASED))
+def _have_any(connection: Connection, wanted: Wanted, chats: Collection[int], newer: Sequence[int]) -> set[int]:
+    """Which of these chats have one of these candidates, so that they stand on an earlier page."""
+    if not (chats and newer):
+        return set()
+    here = (among(messages.c.id, "ids"), messages.c.conversation_id.in_(chats))
+    rows = connection.execute(sa.select(*_LOOKED_AT).where(*here, messages.c.message_type != ERASED), {"ids": newer})
     return {row.conversation_id for row in rows if wanted.found_in(_text(row))}
 
 
 def _candidates(connection: Connection, wanted: Wanted, before: int) -> Iterator[Sequence[Row[Any]]]:
     """Messages that may have all the words, the newest first, some at a time."""
-    if not wanted.words:
-        return
-    ids = (_by_fts5 if connection.dialect.name == "sqlite" else _by_gin)(connection, wanted, before)
+    ids = _ids(connection, wanted, before)
     while some := list(islice(ids, AT_ONCE)):
         query = sa.select(*_LOOKED_AT).where(messages.c.id.in_(some), messages.c.message_type != ERASED)
         if rows := connection.execute(query.order_by(messages.c.id.desc())).all():
             yield rows
 
 
-def _by_fts5(connection: Connection, wanted: Wanted, before: int) -> Iterator[int]:
+def _ids(connection: Connection, wanted: Wanted, before: int, since: int = 0) -> Iterator[int]:
+    """The ids of the candidates, the newest first."""
+    if not wanted.words:
+        return iter(())
+    return (_by_fts5 if connection.dialect.name == "sqlite" else _by_gin)(connection, wanted, before, since)
+
+
+def _by_fts5(connection: Connection, wanted: Wanted, before: int, since: int) -> Iterator[int]:
     """The triples are letters and digits and what stands at the edge of a word: none of them is a sign of FTS5's."""
     words = (
         " OR ".join("(" + " AND ".join(f'"{three}"' for three in sorted(some)) + ")" for some in alternatives)
         for alternatives in wanted.alternatives
     )
-    query = "SELECT rowid FROM search_index WHERE search_index MATCH ? AND rowid < ? ORDER BY rowid DESC"
-    yield from connection.exec_driver_sql(query, (" AND ".join(f"({word})" for word in words), before)).scalars()
+    query = "SELECT rowid FROM search_index WHERE search_index MATCH ? AND rowid < ? AND rowid >= ? ORDER BY rowid DESC"
+    match = " AND ".join(f"({word})" for word in words)
+    yield from connection.exec_driver_sql(query, (match, before, since)).scalars()
 
 
-def _by_gin(connection: Connection, wanted: Wanted, before: int) -> Iterator[int]:
+def _by_gin(connection: Connection, wanted: Wanted, before: int, since: int) -> Iterator[int]:
     """Windows of the newest messages as long as they give enough; then all others by the index."""
+    id_ = entries.c.message_id
     has = sa.and_(*(sa.or_(*(_has_all(some) for some in alternatives)) for alternatives in wanted.alternatives))
-    query = sa.select(entries.c.message_id).where(has).order_by(entries.c.message_id.desc())
-    end = min(before, (connection.scalar(sa.select(sa.func.max(messages.c.id))) or 0) + 1)
-    while end > 1:
+    query = sa.select(id_).where(has).order_by(id_.desc())
+    end, enough = min(before, (connection.scalar(sa.select(sa.func.max(id_))) or 0) + 1), True
+    while end > since and enough:
+        begin = max(since, end - NEWEST)
         with _planned(connection, "enable_bitmapscan"):
-            found = connection.scalars(
-                query.where(entries.c.message_id < end, entries.c.message_id >= end - NEWEST)
-            ).all()
+            found = connection.scalars(query.where(id_ < end, id_ >= begin)).all()
         yield from found
-        end -= NEWEST
-        if len(found) < PAGE:
-            break
-    if end > 1:
+        end, enough = begin, len(found) >= PAGE
+    if end > since:
         with _planned(connection, "enable_indexscan", "enable_seqscan"):
-            found = connection.scalars(query.where(entries.c.message_id < end).limit(MOST_LOOKED_AT)).all()
+            found = connection.scalars(query.where(id_ < end, id_ >= since).limit(MOST_LOOKED_AT)).all()
         yield from found
 
 
@@ -135,35 +146,44 @@ def _planned(connection: Connection, *without: str) -> Iterator[None]:
 
 def _named(connection: Connection, wanted: Wanted) -> list[int]:
     """Chats whose deal, contact or phone has this number, or whose client is so called; the latest activity first."""
-    digits = "".join(filter(str.isdecimal, wanted.text))
+    digits = _digits(wanted.text)
     ways: list[sa.ColumnElement[bool]] = []
     if digits and not any(map(str.isalpha, wanted.text)):
-        if len(digits) < 19:
-            ways += [conversations.c.amocrm_lead_id == int(digits), clients.c.amocrm_contact_id == int(digits)]
-        if len(digits) >= LEAST_OF_A_PHONE:
-            ways.append(_digits_of(clients.c.phone).contains(digits))
-    elif wanted.words and len(wanted.text.strip()) > 1:
-        ways.append(sa.and_(*(_has_word(clients.c.name, word) for word in wanted.text.split()[:MOST_WORDS])))
+        called = _clients_with_phone(connection, digits)
+        if len(digits) < LONGEST_NUMBER:
+            contact = sa.select(clients.c.id).where(clients.c.amocrm_contact_id == int(digits))
+            called += connection.scalars(contact).all()
+            ways.append(conversations.c.amocrm_lead_id == int(digits))
+    else:
+        called = _clients_called(connection, wanted.text.split()[:MOST_WORDS]) if len(wanted.text.strip()) > 1 else []
+    if called:
+        ways.append(conversations.c.client_id.in_(called))
     found: dict[int, datetime] = {}
-    for way in ways:
-        query = (
-            sa.select(conversations.c.id, conversations.c.last_activity)
-            .join(clients)
-            .where(way, ~is_trial(conversations))
-        )
+    for way in ways:  # one after the other, because each has an index of its own
+        query = sa.select(conversations.c.id, conversations.c.last_activity).where(way, ~is_trial(conversations))
         newest = query.order_by(conversations.c.last_activity.desc()).limit(MOST_NAMED)
         found |= {row.id: row.last_activity for row in connection.execute(newest)}
     return sorted(found, key=lambda id_: (found[id_], id_), reverse=True)[:MOST_NAMED]
 
 
-def _has_word(name: sa.ColumnElement[str | None], word: str) -> sa.ColumnElement[bool]:
-    """Neither database folds Cyrillic letters under every setting, so the usual spellings are looked for."""
-    spellings = dict.fromkeys((word, word.lower(), word.upper(), word.capitalize()))
-    return sa.or_(*(name.contains(spelling, autoescape=True) for spelling in spellings))
+def _clients_called(connection: Connection, words: Sequence[str]) -> list[int]:
+    """Neither database folds Cyrillic letters under every setting: so without the first letter, small or all large."""
+    ways = (
+        sa.or_(*(clients.c.name.contains(form, autoescape=True) for form in {word.lower()[1:], word.upper()[1:]}))
+        for word in words
+    )
+    rows = connection.execute(sa.select(clients.c.id, clients.c.name).where(*ways).limit(MOST_LOOKED_AT))
+    return [row.id for row in rows if all(folded(word) in folded(row.name) for word in words)][-MOST_NAMED:]
 
 
-def _digits_of(phone: sa.ColumnElement[str | None]) -> sa.ColumnElement[str]:
-    digits = sa.func.coalesce(phone, "")
-    for sign in "+ -()":
-        digits = sa.func.replace(digits, sign, "")
-    return digits
+def _clients_with_phone(connection: Connection, digits: str) -> list[int]:
+    """Other signs may stand between the digits."""
+    if not LEAST_OF_A_PHONE <= len(digits) <= MOST_OF_A_PHONE:
+        return []
+    alike = clients.c.phone.like(f"%{'%'.join(digits)}%")
+    rows = connection.execute(sa.select(clients.c.id, clients.c.phone).where(alike).limit(MOST_LOOKED_AT))
+    return [row.id for row in rows if digits in _digits(row.phone)][-MOST_NAMED:]
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdecimal, text))

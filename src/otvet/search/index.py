@@ -154,7 +154,7 @@ def _merge(connection: Connection, pages: int) -> bool:
 
 
 def _position(connection: Connection) -> int:
-    """The last message in the index; an index of another version is emptied first. Locked, so that one adds at a time."""
+    """The last message in the index; an index of another version is emptied first. Locked until the commit."""
     row = connection.execute(sa.select(search_position).with_for_update()).one_or_none()
     if row is not None and row.version == VERSION:
         return int(row.last_id)

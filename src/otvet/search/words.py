@@ -3,15 +3,15 @@
 A message's word matches a word that is looked for if both have the same stem ("доставкой" finds "доставка"), or if it
 holds the other one as a part: from four letters on anywhere ("рино" finds "мериноса"), three letters at its beginning.
 The index knows no stems, only which three letters in a row stand in which message. So it gives all messages that may
-match and a few more, and ``Wanted.found_in`` decides. The index then suits every stemmer, and needs no words of its own.
+match and a few more, and ``Wanted.found_in`` decides, in the same way on both databases and with every stemmer.
 """
 
-import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import takewhile
 from typing import Any
 
 import Stemmer
@@ -69,7 +69,9 @@ def _stem(word: str) -> str:
 
 def _alternatives(word: str) -> list[set[str]]:
     """Sets of triples: every message with a word that matches has all of at least one set."""
-    root = os.path.commonprefix([_stem(word), word])
+    root = "".join(
+        letter for letter, _same in takewhile(lambda pair: pair[0] == pair[1], zip(word, _stem(word), strict=False))
+    )
     if _LATIN.fullmatch(word) and len(root) > 3:
         root = root[:-1]  # English stems may end otherwise than their words: "happi"
     by_stem = triples(EDGE + root) if len(root) > 1 else triples(EDGE + word + EDGE)
