@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from otvet.meaning.scorer import Scorer
 from otvet.meaning.tags import Lexicon, other_layout, plain
 
 _words = Lexicon(Path(__file__).with_suffix(".toml"))
+SCORER = Scorer(_words, Path(__file__).with_suffix(".weights"))
 _DENIED, _TOLD, _ASKS, _NO_BOT, _BOTS, _OTHER, _WEAK, _RINGS = map(
     _words.patterns, ("denied", "told", "asks", "no_bot", "bots", "other", "weak", "rings")
 )

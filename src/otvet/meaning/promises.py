@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
+from otvet.meaning.scorer import Scorer
 from otvet.meaning.tags import Lexicon
 
 
@@ -22,6 +23,7 @@ class Promise(StrEnum):
 
 
 _words = Lexicon(Path(__file__).with_suffix(".toml"))
+HANDED, REFUSED = (Scorer(_words, Path(__file__).with_name(f"{name}.weights")) for name in ("handed", "refused"))
 _REFUSED, _HANDED = map(_words.patterns, ("refused", "handed"))
 _IF, _PLACE = (re.compile(rf"(?<!\S){tag}\s") for tag in ("IF", "PLACE"))
 _NOT = re.compile(r"(?<!\S)NOT\s(?:\S+\s)?(?=(?:DID|DONE|WROTE|BOOK|PASS_ON|IS_DONE|I_WILL|WILL_ACT|THEY_WILL)\s)\S+\s")

@@ -6,9 +6,11 @@
 import re
 from pathlib import Path
 
+from otvet.meaning.scorer import Scorer
 from otvet.meaning.tags import Lexicon
 
 _words = Lexicon(Path(__file__).with_suffix(".toml"))
+SCORER = Scorer(_words, Path(__file__).with_suffix(".weights"))
 _ALWAYS, _UNLESS_IF, _STATED, _LOUD, _CALM = map(_words.patterns, ("always", "unless_if", "stated", "loud", "calm"))
 _IF = re.compile(r"(?<!\S)IF\s")
 _SIGNS = re.compile("[😡🤬😠👎💩🤮🖕]")

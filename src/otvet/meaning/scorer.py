@@ -1,0 +1,67 @@
+"""Scores a text by what pieces of words and which tags spoke for a meaning in sentences that are known. No I/O.
+
+The weights are fitted by ``evals/fit.py`` and stored as one signed byte a bucket; the bucket of a feature is its CRC-32.
+A word that no list has still speaks by its pieces, and a pair of tags speaks for all words that have them.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import pairwise
+from math import sqrt
+from pathlib import Path
+from zlib import crc32
+
+from otvet.meaning.tags import Lexicon, spelled
+
+BUCKETS = 1 << 15
+UNIT = 1 / 32
+"""What one step of a stored weight is worth."""
+_PIECES = (3, 4, 5)  # letters
+
+
+class Scorer:
+    """The weights of one meaning. file: as ``evals/fit.py`` writes it."""
+
+    def __init__(self, lexicon: Lexicon, file: Path) -> None:
+        self._lexicon = lexicon
+        self.file = file
+
+    def score(self, text: str) -> float:
+        """How much speaks for the meaning: about 1 if it is plain, -1 if something else is, 0 if it is open."""
+        buckets = self.buckets(text)
+        return UNIT * sum([self._weights[one] for one in buckets]) / sqrt(len(buckets))
+
+    def reasons(self, text: str, most: int = 5) -> list[tuple[str, float]]:
+        """The features that spoke most for or against the meaning, each with its weight."""
+        weighed = [(one, UNIT * self._weights[_bucket(one)]) for one in self._features(text)]
+        return sorted(weighed, key=lambda pair: (-abs(pair[1]), pair[0]))[:most]
+
+    def buckets(self, text: str) -> list[int]:
+        """The buckets of what is told of a text, in order, each once."""
+        return sorted({_bucket(feature) for feature in self._features(text)})
+
+    def _features(self, text: str) -> set[str]:
+        tags = (one for sentence in self._lexicon.read(text) for one in _of_tags(sentence))
+        return {"", *_of_letters(spelled(text)), *tags}
+
+    @cached_property
+    def _weights(self) -> memoryview:
+        return memoryview(self.file.read_bytes()).cast("b")
+
+
+def _bucket(feature: str) -> int:
+    return crc32(feature.encode()) % BUCKETS
+
+
+def _of_letters(said: str) -> Iterator[str]:
+    for length in _PIECES:
+        yield from (said[at : at + length] for at in range(len(said) - length + 1))
+
+
+def _of_tags(sentence: str) -> Iterator[str]:
+    """Each tag, each two with up to two others between, each three in a row."""
+    tags = ["<", *sentence.split(), ">"]
+    yield from (f"#{tag}" for tag in tags)
+    yield from (f"#{one} {other}" for one, other in pairwise(tags))
+    yield from (f"#{one} ~ {other}" for apart in (2, 3) for one, other in zip(tags, tags[apart:], strict=False))
+    yield from (f"#{' '.join(three)}" for three in zip(tags, tags[1:], tags[2:], strict=False))
