@@ -75,18 +75,21 @@ def measure() -> dict[tuple[str, str], Count]:
         for part, ending in PARTS.items():
             file = FOLDER / f"{kind.name}{ending}.json"
             if file.exists():
-                counts[kind.name, part] = _count(kind, rows(file.stem))
+                counts[kind.name, part] = count_of(kind, rows(file.stem))
     return counts
 
 
-def rows(name: str) -> Iterator[Row]:
-    """What stands in ``evals/<name>.json``: {"sets": {author: {meaning: [text]}}}, or the one set without an author."""
+def rows(name: str, author: str = "") -> Iterator[Row]:
+    """What stands in ``evals/<name>.json``: {"sets": {author: {meaning: [text]}}}, or one set without its author.
+
+    author: only what that one wrote, if given.
+    """
     told = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    for author, by_meaning in told.get("sets", {"": told}).items():
-        yield from (Row(author, one["text"], one["right"]) for one in by_meaning.get("cases", ()))
-        for meaning, texts in by_meaning.items():
-            if meaning not in ("about", "cases"):
-                yield from (Row(author, text, meaning) for text in texts)
+    for writer, by_meaning in told.get("sets", {author: told}).items():
+        if author in ("", writer):
+            yield from (Row(writer, one["text"], one["right"]) for one in by_meaning.get("cases", ()))
+            for meaning in [name for name in by_meaning if name not in ("about", "cases")]:
+                yield from (Row(writer, text, meaning) for text in by_meaning[meaning])
 
 
 def missed(count: Count) -> list[str]:
@@ -126,7 +129,7 @@ def page(result: Mapping[tuple[str, str], Count], language: str) -> str:
     return "\n".join((*lines, "", *([words["wrong"], "", *wrong, ""] if wrong else ())))
 
 
-def _count(kind: Kind, told: Iterable[Row]) -> Count:
+def count_of(kind: Kind, told: Iterable[Row]) -> Count:
     count = Count()
     for _author, text, right in told:
         found = kind.judge(text)

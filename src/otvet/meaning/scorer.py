@@ -4,6 +4,7 @@ The weights are fitted by ``evals/fit.py`` and stored as one signed byte a bucke
 A word that no list has still speaks by its pieces, and a pair of tags speaks for all words that have them.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
@@ -16,6 +17,7 @@ from otvet.meaning.tags import Lexicon, spelled
 BUCKETS = 1 << 15
 UNIT = 1 / 32
 """What one step of a stored weight is worth."""
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?…\n])\s+")
 _PIECES = (3, 4, 5)  # letters
 
 
@@ -31,6 +33,11 @@ class Scorer:
         buckets = self.buckets(text)
         return UNIT * sum([self._weights[one] for one in buckets]) / sqrt(len(buckets))
 
+    def highest(self, text: str) -> float:
+        """The highest score of the text and of its sentences: what one of several says is not thinned by the others."""
+        sentences = _BETWEEN_SENTENCES.split(text)
+        return max(map(self.score, sentences if len(sentences) == 1 else (text, *sentences)))
+
     def reasons(self, text: str, most: int = 5) -> list[tuple[str, float]]:
         """The features that spoke most for or against the meaning, each with its weight."""
         weighed = [(one, UNIT * self._weights[_bucket(one)]) for one in self._features(text)]
@@ -40,13 +47,21 @@ class Scorer:
         """The buckets of what is told of a text, in order, each once."""
         return sorted({_bucket(feature) for feature in self._features(text)})
 
+    def load(self, weights: bytes) -> None:
+        """Take these weights in place of those of the file."""
+        self._weights = _signed(weights)
+
     def _features(self, text: str) -> set[str]:
         tags = (one for sentence in self._lexicon.read(text) for one in _of_tags(sentence))
         return {"", *_of_letters(spelled(text)), *tags}
 
     @cached_property
     def _weights(self) -> memoryview:
-        return memoryview(self.file.read_bytes()).cast("b")
+        return _signed(self.file.read_bytes())
+
+
+def _signed(weights: bytes) -> memoryview:
+    return memoryview(weights).cast("b")
 
 
 def _bucket(feature: str) -> int:
