@@ -14,6 +14,7 @@ from otvet.meaning.tags import Lexicon, other_layout, plain
 _words = Lexicon(Path(__file__).with_suffix(".toml"))
 SCORER = Scorer(_words, Path(__file__).with_suffix(".weights"))
 _PLAINLY = _words.patterns("asks")
+_LATER = re.compile(r"(?<!\S)(?:BEFORE|WHEN|COURIER)\s")  # "позвоните, когда поступит" is said to nobody in the chat
 _LIKELY, _POSSIBLE = -0.05, -0.7  # scores
 _LIKELY_IN_OTHER_LAYOUT = 0.3  # English becomes a jumble in it, and a jumble says little
 
@@ -30,7 +31,11 @@ def asks_for_person(text: str, phrases: Iterable[str] = ()) -> bool:
 
 def _asks(text: str, likely: float) -> bool:
     score = SCORER.highest(text)
-    return score > likely or (score > _POSSIBLE and any(map(_PLAINLY.search, _words.read(text))))
+    return score > likely or (score > _POSSIBLE and any(map(_plainly, _words.read(text))))
+
+
+def _plainly(sentence: str) -> bool:
+    return bool(_PLAINLY.search(sentence)) and not _LATER.search(sentence)
 
 
 def _bare(text: str) -> str:
