@@ -24,9 +24,10 @@ FILES = {
     "replies_last.json": "last",
     "replies_slang.json": "slang",
     "replies_fresh.json": "fresh",
+    "replies_third.json": "third",
 }
 """The last is another author's, which the guard never saw; it is measured where it is there."""
-PARTS = ("aside", "others", "last", "slang", "fresh", "tuned")
+PARTS = ("aside", "others", "last", "slang", "fresh", "third", "tuned")
 HELD_OUT = PARTS[:-1]
 MUST = ("aside", "tuned")
 """The others are reported as they are: they were written to find what the guard does not see."""
