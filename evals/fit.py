@@ -13,7 +13,7 @@ from math import sqrt
 from evals.meaning import KINDS, Count, Row, count_of, rows
 from evals.section import percent
 from otvet.meaning import person, promises, temper
-from otvet.meaning.scorer import BUCKETS, UNIT, Scorer
+from otvet.meaning.scorer import BUCKETS, UNIT, Scorer, buckets_of
 
 _SLACK = 1.0  # how little a sentence on the wrong side may weigh: large fits closer
 _ROUNDS = 12
@@ -69,14 +69,14 @@ def fit(told: Sequence[tuple[Sequence[int], bool]]) -> bytes:
 
 def weights(task: Task) -> bytes:
     """The weights of a task, fitted to all its sentences."""
-    return fit([(task.scorer.buckets(row.text), has) for row, has in task.examples()])
+    return fit([(buckets_of(row.text, task.scorer.lexicon), has) for row, has in task.examples()])
 
 
 def left_out() -> Iterator[tuple[str, str, Count]]:
     """For each kind and each author's set of it: how well it is judged by weights that the other sets gave."""
     for kind in KINDS:
         tasks = [task for task in TASKS if task.kind == kind.name]
-        told = {task: [(row, task.scorer.buckets(row.text), has) for row, has in task.examples()] for task in tasks}
+        told = {task: [(row, buckets_of(row.text, task.scorer.lexicon), has) for row, has in task.examples()] for task in tasks}
         for author in dict.fromkeys(row.author for row in rows(kind.name)) if tasks else ():
             for task in tasks:
                 own = set(rows(kind.name, author))

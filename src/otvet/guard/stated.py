@@ -15,7 +15,7 @@ from datetime import date
 
 from otvet.guard import denied, facts, free, numbers, units, weekdays
 from otvet.guard.arithmetic import Sums
-from otvet.guard.fact import Fact, Key, Keys, lower, plain, visible
+from otvet.guard.fact import Fact, Key, Keys, blank, lower, plain, visible
 from otvet.guard.finding import Finding
 from otvet.responders.base import Context, Line
 
@@ -205,7 +205,8 @@ def _days_of_subject(said: str, texts: list[str]) -> Keys:
 
 def _whom(text: str) -> set[str]:
     """The beginnings of the words that name somebody or something, without those that say that they work."""
-    return {word for word in _label(_WORKS.sub(" ", text)) if not word.isdigit()}
+    days = [(fact.start, fact.end) for fact in weekdays.read(text)]
+    return {word for word in _label(_WORKS.sub(" ", blank(text, days))) if not word.isdigit()}
 
 
 def _gap(one: Fact, other: Fact) -> tuple[int, int]:

@@ -1,12 +1,12 @@
 """Scores a text by what pieces of words and which tags spoke for a meaning in sentences that are known. No I/O.
 
-The weights are fitted by ``evals/fit.py`` and stored as one signed byte a bucket; the bucket of a feature is its CRC-32.
+The weights are fitted by ``evals/fit.py`` and stored as one signed byte a bucket; a feature's CRC-32 tells its bucket.
 A word that no list has still speaks by its pieces, and a pair of tags speaks for all words that have them.
 """
 
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from math import sqrt
 from pathlib import Path
@@ -25,12 +25,12 @@ class Scorer:
     """The weights of one meaning. file: as ``evals/fit.py`` writes it."""
 
     def __init__(self, lexicon: Lexicon, file: Path) -> None:
-        self._lexicon = lexicon
+        self.lexicon = lexicon
         self.file = file
 
     def score(self, text: str) -> float:
         """How much speaks for the meaning: about 1 if it is plain, -1 if something else is, 0 if it is open."""
-        buckets = self.buckets(text)
+        buckets = buckets_of(text, self.lexicon)
         return UNIT * sum([self._weights[one] for one in buckets]) / sqrt(len(buckets))
 
     def highest(self, text: str) -> float:
@@ -40,24 +40,27 @@ class Scorer:
 
     def reasons(self, text: str, most: int = 5) -> list[tuple[str, float]]:
         """The features that spoke most for or against the meaning, each with its weight."""
-        weighed = [(one, UNIT * self._weights[_bucket(one)]) for one in self._features(text)]
+        weighed = [(one, UNIT * self._weights[_bucket(one)]) for one in _features(text, self.lexicon)]
         return sorted(weighed, key=lambda pair: (-abs(pair[1]), pair[0]))[:most]
-
-    def buckets(self, text: str) -> list[int]:
-        """The buckets of what is told of a text, in order, each once."""
-        return sorted({_bucket(feature) for feature in self._features(text)})
 
     def load(self, weights: bytes) -> None:
         """Take these weights in place of those of the file."""
         self._weights = _signed(weights)
 
-    def _features(self, text: str) -> set[str]:
-        tags = (one for sentence in self._lexicon.read(text) for one in _of_tags(sentence))
-        return {"", *_of_letters(spelled(text)), *tags}
-
     @cached_property
     def _weights(self) -> memoryview:
         return _signed(self.file.read_bytes())
+
+
+@lru_cache(maxsize=64)
+def buckets_of(text: str, lexicon: Lexicon) -> tuple[int, ...]:
+    """The buckets of what is told of a text, in order, each once."""
+    return tuple(sorted({_bucket(feature) for feature in _features(text, lexicon)}))
+
+
+def _features(text: str, lexicon: Lexicon) -> set[str]:
+    tags = (one for sentence in lexicon.read(text) for one in _of_tags(sentence))
+    return {"", *_of_letters(spelled(text)), *tags}
 
 
 def _signed(weights: bytes) -> memoryview:
