@@ -76,7 +76,10 @@ def left_out() -> Iterator[tuple[str, str, Count]]:
     """For each kind and each author's set of it: how well it is judged by weights that the other sets gave."""
     for kind in KINDS:
         tasks = [task for task in TASKS if task.kind == kind.name]
-        told = {task: [(row, buckets_of(row.text, task.scorer.lexicon), has) for row, has in task.examples()] for task in tasks}
+        told = {
+            task: [(row, buckets_of(row.text, task.scorer.lexicon), has) for row, has in task.examples()]
+            for task in tasks
+        }
         for author in dict.fromkeys(row.author for row in rows(kind.name)) if tasks else ():
             for task in tasks:
                 own = set(rows(kind.name, author))

@@ -1,4 +1,4 @@
-"""What learned weights tell: wordings that nobody listed, why, and that the stored weights are those of the sentences."""
+"""What learned weights tell: wordings that nobody listed, why, and that the stored weights are of the sentences."""
 
 import json
 from pathlib import Path
