@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-slow check format lock messages docs eval bench chaos clean
+.PHONY: help run test test-slow check format lock messages docs eval weights bench chaos clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -54,6 +54,9 @@ lock: $(VENV)/.installed-dev ## Choose the newest allowed versions of all depend
 
 eval: $(VENV)/.installed-dev ## Measure how well it answers, and write docs/answer-quality.md
 	$(BIN)/python -m evals.run
+
+weights: $(VENV)/.installed-dev ## Fit the weights that tell what messages mean to the sentences of evals/
+	$(BIN)/python -m evals.fit
 
 bench: $(VENV)/.installed-bench $(VENV)/.installed-dev ## Measure the intake (needs wrk), the answering, the search and the pages; half an hour
 	$(BIN)/python -m benchmarks.ingest

@@ -16,8 +16,8 @@ from otvet.responders.chat.completion import read_completion
 from otvet.responders.cleaning.clean import clean
 
 FOLDER = Path(__file__).parent
-FILES = {"drafts.json": "tuned", "drafts_fresh.json": "fresh"}
-PARTS = ("fresh", "tuned")
+FILES = {"drafts.json": "tuned", "drafts_fresh.json": "tuned", "drafts_third.json": "third"}
+PARTS = ("third", "tuned")
 
 LEAK_AIM = 0.03
 LOSS_AIM = 0.03
@@ -167,7 +167,7 @@ def _count(count: Count, case: Case, text: str | None) -> None:
 WORDS = {
     "en": {
         "header": "| | to be cleaned or refused | leaked | | hold an answer | lost | |",
-        "fresh": "another author's, unseen",
+        "third": "another author's, unseen",
         "tuned": "those that the cleaning was tuned on",
         "leaked": "leaked",
         "lost": "lost",
@@ -176,7 +176,7 @@ WORDS = {
     },
     "ru": {
         "header": "| | очистить или отклонить | просочилось | | содержат ответ | потеряно | |",
-        "fresh": "тексты другого автора, не показаны",
+        "third": "тексты другого автора, не показаны",
         "tuned": "те, на которых настраивали",
         "leaked": "просочилось",
         "lost": "потеряно",

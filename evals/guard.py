@@ -24,9 +24,10 @@ FILES = {
     "replies_last.json": "last",
     "replies_slang.json": "slang",
     "replies_fresh.json": "fresh",
+    "replies_third.json": "third",
 }
 """The last is another author's, which the guard never saw; it is measured where it is there."""
-PARTS = ("aside", "others", "last", "slang", "fresh", "tuned")
+PARTS = ("aside", "others", "last", "slang", "fresh", "third", "tuned")
 HELD_OUT = PARTS[:-1]
 MUST = ("aside", "tuned")
 """The others are reported as they are: they were written to find what the guard does not see."""
@@ -186,7 +187,8 @@ WORDS = {
         "others": "another author's",
         "last": "written after the tuning",
         "slang": "another author's second set: slang, sums, weekdays",
-        "fresh": "another author's, unseen",
+        "fresh": "a third author's: everyday trades",
+        "third": "another author's, unseen",
         "tuned": "the two thirds that the guard was tuned on",
         "all": "**all**",
         "met": "–",
@@ -200,7 +202,8 @@ WORDS = {
         "others": "ответы другого автора",
         "last": "написанные после настройки",
         "slang": "второй набор другого автора: сленг, суммы, дни недели",
-        "fresh": "ответы другого автора, не показаны",
+        "fresh": "ответы третьего автора: повседневные темы",
+        "third": "ответы другого автора, не показаны",
         "tuned": "две трети, на которых настраивали",
         "all": "**все**",
         "met": "–",

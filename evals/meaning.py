@@ -1,14 +1,14 @@
 """What messages mean for staff: who asks for a person, small talk, complaints, and promises of a model; ``*.json``.
 
-Each set has a file that its recogniser was tuned on. Another author's, which it never saw, has the
-same shape and the name ``*_fresh.json``; it is measured where it is there.
+A kind has a file of the sets that its recogniser was tuned on, each by another author, or of many voices. A set that it
+never saw has the name ``*_third.json``; it is measured where it is there.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from evals.section import Section, percent
 from otvet.meaning.person import asks_for_person
@@ -17,7 +17,7 @@ from otvet.meaning.small_talk import kind_of
 from otvet.meaning.temper import is_angry
 
 FOLDER = Path(__file__).parent
-PARTS = {"tuned": "", "fresh": "_fresh"}
+PARTS = {"tuned": "", "third": "_third"}
 CATCH_AIM = 0.95
 ALARM_AIM = 0.03
 
@@ -38,6 +38,14 @@ KINDS = (
     Kind("promises", "fine", lambda text: str(promise_of(text))),
 )
 _SMALL_TALK = {"thanks": "thanks", "greeting": "greetings", "question": "questions"}
+
+
+class Row(NamedTuple):
+    """One text of a set, and what it means."""
+
+    author: str
+    text: str
+    meaning: str
 
 
 @dataclass(slots=True)
@@ -67,8 +75,21 @@ def measure() -> dict[tuple[str, str], Count]:
         for part, ending in PARTS.items():
             file = FOLDER / f"{kind.name}{ending}.json"
             if file.exists():
-                counts[kind.name, part] = _count(kind, json.loads(file.read_text(encoding="utf-8")))
+                counts[kind.name, part] = count_of(kind, rows(file.stem))
     return counts
+
+
+def rows(name: str, author: str = "") -> Iterator[Row]:
+    """What stands in ``evals/<name>.json``: {"sets": {author: {meaning: [text]}}}, or one set without its author.
+
+    author: only what that one wrote, if given.
+    """
+    told = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    for writer, by_meaning in told.get("sets", {author: told}).items():
+        if author in ("", writer):
+            yield from (Row(writer, one["text"], one["right"]) for one in by_meaning.get("cases", ()))
+            for meaning in [name for name in by_meaning if name not in ("about", "cases")]:
+                yield from (Row(writer, text, meaning) for text in by_meaning[meaning])
 
 
 def missed(count: Count) -> list[str]:
@@ -102,15 +123,15 @@ def page(result: Mapping[tuple[str, str], Count], language: str) -> str:
     wrong = [
         f"- {words[f'{name}?']}: {text} ({words['is']} {words[right]}, {words['taken']} {words[found]})"
         for (name, part), count in result.items()
-        if part == "fresh"
+        if part == "third"
         for text, right, found in count.wrong
     ]
     return "\n".join((*lines, "", *([words["wrong"], "", *wrong, ""] if wrong else ())))
 
 
-def _count(kind: Kind, told: dict[str, Any]) -> Count:
+def count_of(kind: Kind, told: Iterable[Row]) -> Count:
     count = Count()
-    for text, right in _texts(told):
+    for _author, text, right in told:
         found = kind.judge(text)
         if right == kind.nothing:
             count.without += 1
@@ -123,15 +144,6 @@ def _count(kind: Kind, told: dict[str, Any]) -> Count:
     return count
 
 
-def _texts(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The texts of a file, each with its right meaning."""
-    for case in told.get("cases", ()):
-        yield case["text"], case["right"]
-    for meaning, texts in told.items():
-        if meaning not in ("about", "cases"):
-            yield from ((text, meaning) for text in texts)
-
-
 WORDS = {
     "en": {
         "header": "| what | written by | with it | caught | | without | false alarms | | aims missed |",
@@ -140,7 +152,7 @@ WORDS = {
         "angry?": "complains",
         "promises?": "a draft promises",
         "tuned": "several authors, for tuning",
-        "fresh": "another author, unseen",
+        "third": "another author, unseen",
         "caught": "caught",
         "false alarms": "false alarms",
         "wrong": "What went wrong of what the recognisers were not tuned on:",
@@ -164,7 +176,7 @@ WORDS = {
         "angry?": "жалуется",
         "promises?": "черновик обещает",
         "tuned": "разные авторы, для настройки",
-        "fresh": "другой автор, не показано",
+        "third": "другой автор, не показано",
         "caught": "поймано",
         "false alarms": "ложные тревоги",
         "wrong": "В чём ошиблись на том, под что их не настраивали:",

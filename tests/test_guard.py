@@ -147,6 +147,16 @@ def test_nothing_else_is_free(known: str, asked: str, reply: str) -> None:
     assert [finding.kind for finding in check(reply, context(known, question=asked))] == ["price"]
 
 
+@every("guard", "another day or term", "known, asked, reply")
+def test_a_day_of_somebody_else_and_another_term_are_findings(known: str, asked: str, reply: str) -> None:
+    assert check(reply, context(known, question=asked)) != []
+
+
+@every("guard", "the day or the term", "known, asked, reply")
+def test_the_own_day_the_same_term_and_what_the_client_counted_are_known(known: str, asked: str, reply: str) -> None:
+    assert check(reply, context(known, question=asked)) == []
+
+
 def test_a_client_may_name_the_day_to_come_but_not_the_days_of_work() -> None:
     turn = context("Открыты пн–пт.", question="А в воскресенье?")
     assert check("Ждём вас в воскресенье.", turn) == []

@@ -101,7 +101,7 @@ def test_every_tag_of_a_pattern_is_a_tag_or_a_group(file: Path) -> None:
         | set(told["groups"])
         | {"x", "X", "n", "N", "IMP"}
     )
-    pieces = {piece for each in told["patterns"].values() for pattern in each for piece in pattern.split()}
+    pieces = {piece for each in told.get("patterns", {}).values() for pattern in each for piece in pattern.split()}
     used = {
         tag
         for piece in pieces

@@ -27,6 +27,8 @@ _WITHIN = re.compile(
     r"|месяц|месяца|год|года|hour|week|month|year)(?![a-zа-яё])"
     r"|\b(?:гаранти\w+(?:\sна\s\w+)?|срок\w*(?:\s\w+)?|длится|занимает|займ[её]т|действует|хранится|храним|ждать|ехать)"
     r"(?:\s-|:)?\s(час|день|сутки|неделю|неделя|месяц|год)(?=\s*(?:[.,;!?\n]|\Z))"
+    r"|(?:\A|\n|[.!]\s|\b(?:рассрочк\w+|договор\w*|абонемент\w*|подписк\w+|аренд\w+|кредит\w*)\s(?:дают\s|да[её]м\s)?на\s)"
+    r"(час|сутки|неделю|неделя|месяц|год)(?=\s*(?:[.,;!?\n]|\Z)|\s(?:со|с|от|после|до)\s[а-яё])"
 )
 _IN_ONE = re.compile(r"\bза\s(час|сутки|день|неделю|месяц|год)(?![a-zа-яё]|\s?[-:]?\s?\d)")
 _IMPLIED = re.compile(
@@ -298,5 +300,5 @@ def _durations(text: str) -> Iterator[Fact]:
             one = frozenset(amounts(1, units.amounts_of(match[1])))
             yield Fact("quantity", match.start(), match.end(), (one,), one)
     for match in _WITHIN.finditer(text):
-        keys = frozenset(amounts(1, units.amounts_of(match[1] or match[2])))
+        keys = frozenset(amounts(1, units.amounts_of(match[1] or match[2] or match[3])))
         yield Fact("quantity", match.start(), match.end(), (keys,), keys)

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from otvet.guard import denied, facts, free, numbers, units, weekdays
 from otvet.guard.arithmetic import Sums
-from otvet.guard.fact import Fact, Key, Keys, lower, plain, visible
+from otvet.guard.fact import Fact, Key, Keys, blank, lower, plain, visible
 from otvet.guard.finding import Finding
 from otvet.responders.base import Context, Line
 
@@ -29,9 +29,11 @@ _ROOT = 5  # letters
 _TIME = re.compile(
     r"\b(?:час|ден|дн|недел|месяц|сут|ноч|шт|человек|метр|night|day|week|hour|person|per\b|күн|годин)\w*"
 )
+_WORKS = re.compile(rf"{weekdays.OPENS.pattern}\w*")
+_TOUCH = re.compile(r"\s?[,(-]?\s?(?:(?:в|во|это|on|у)\s)?")  # between a date and its day of the week
 _MOST_BEFORE = 200  # characters before a price in which its name is looked for
 _PIECE = re.compile(r"\n|[.;]\s")
-_BOTH = re.compile(r"\b(?:об[ае]|обеи[хм]|обои[хм]|вдвоем|вдвоём|both|couple|обидв\w+|екеу\w*)\b")
+_BOTH = re.compile(r"\b(?:об[ае]|обеи[хм]|обои[хм]|вдвоем|вдвоём|двоим|двоих|both|couple|обидв\w+|екеу\w*)\b")
 _SHARE = re.compile(
     r"%|процент|скид|предоплат|аванс|предопл|discount|deposit|\boff\b|знижк|жеңілдік|передоплат|percent"
 )
@@ -92,6 +94,9 @@ class _Sources:
         self._question = context.question_text
         self._today = context.question[-1].at.date()
         self._weekdays = _weekdays(lower(text), stated, self._today)
+        self._days_of_subject = _days_of_subject(f"{lower(text)} {self._question}", [*company, *passages])
+        self._dates = [fact for fact in stated if _day_of(fact)]
+        self._client_counted = {value for name, value in self._from_client if name == "loose"} - {1.0}
         self._given_away = (
             [("", one) for one in company]
             + [(" ".join((*passage.above, passage.heading)), passage.text) for passage in context.knowledge]
@@ -109,11 +114,23 @@ class _Sources:
             known |= self._from_client
         if fact.kind == "date":
             known |= self._weekdays
-            if near := _BESIDE.search(lower(text[max(0, fact.start - _CLOSE) : fact.start])):
-                known = weekdays.near(near[1], self._today)
+            known = self._only_days(fact, text) or known
+        if fact.kind == "quantity" and _values_of(fact, "number") <= self._client_counted:
+            return True
         if not all(not need.isdisjoint(known) for need in fact.needs):
             return False
         return free.KEY not in fact.gives or free.is_known(text, fact, self._question, self._given_away)
+
+    def _only_days(self, fact: Fact, text: str) -> Keys:
+        """The day of the week of the date, or of the "tomorrow", that stands beside a weekday; else nothing."""
+        if near := _BESIDE.search(lower(text[max(0, fact.start - _CLOSE) : fact.start])):
+            return weekdays.near(near[1], self._today)
+        if not weekdays.of_week(fact):
+            return frozenset()
+        beside = [one for one in self._dates if _TOUCH.fullmatch(text, *_gap(one, fact))]
+        if beside:
+            return frozenset(key for one in beside for key in _weekdays_of(_day_of(one), self._today))
+        return self._days_of_subject
 
     def is_only_denied(self, fact: Fact, text: str) -> bool:
         """Whether the reply denies what the client named, as in "за 500 ₽ не отдадим"."""
@@ -182,6 +199,37 @@ def _label(text: str) -> frozenset[str]:
     """The beginnings of the words that name something, and the figures of a size or a model."""
     words = {word[:_ROOT] for word in free.subject(_TIME.sub(" ", lower(text)))}
     return frozenset(words | set(re.findall(r"(?<!\d)\d{2,3}(?!\d| \d{3})", text)))
+
+
+def _day_of(fact: Fact) -> str:
+    """The day and month that a fact names, such as "14.2"; empty if it names none."""
+    return next((str(value) for name, value in fact.gives if name == "dm"), "")
+
+
+def _days_of_subject(said: str, texts: list[str]) -> Keys:
+    """The weekdays of the sentences of the company that name one of what is spoken of, such as a doctor or a group."""
+    about = _whom(said)
+    found: set[Key] = set()
+    for sentence in (lower(one) for text in texts for one in _PIECE.split(text)):
+        if about & _whom(sentence):
+            found |= {key for fact in weekdays.read(sentence) for key in fact.gives}
+    return frozenset(found)
+
+
+def _whom(text: str) -> set[str]:
+    """The beginnings of the words that name somebody or something, without those that say that they work."""
+    days = [(fact.start, fact.end) for fact in weekdays.read(text)]
+    return {word for word in _label(_WORKS.sub(" ", blank(text, days))) if not word.isdigit()}
+
+
+def _gap(one: Fact, other: Fact) -> tuple[int, int]:
+    """Where the text between two facts begins and ends."""
+    return min(one.end, other.end), max(one.start, other.start)
+
+
+def _values_of(fact: Fact, kind: str) -> set[float | str]:
+    """The values of a kind that a fact gives; a fact without any has a value that nobody names."""
+    return {value for name, value in fact.gives if name == kind} or {""}
 
 
 def _values(keys: Keys) -> set[float]:

@@ -44,10 +44,11 @@ _DAILY = re.compile(
     rf"(?<![{LETTER}])(?:ежедневно|каждый\sдень|без\sвыходных|(?:7|семь)\sдней\sв\sнеделю|щодня|без\sвихідних|күн\sсайын|every\sday|daily"
     rf"|(?:7|seven)\sdays\sa\sweek){_END}"
 )
-_OPENS = re.compile(
+OPENS = re.compile(
     r"\b(?:работа|открыт|приним|достав|прив[ео]з|отправ|график|режим|отгруж|выда[её]м|open|deliver|work|ship|hours|працю"
     r"|відчин|істейді|ашық)"
 )
+"""How a sentence begins a word that says when somebody works."""
 _CLOSED = re.compile(
     r"\b(?:кроме|исключая|выходной|закрыт|не\s(?:работа|приним|достав|прив[ео]з|отправ)|except|closed"
     r"|not\s(?:open|deliver|work)|крім|зачинен|вихідний|не\sпрацю|демалыс|басқа)"
@@ -74,7 +75,7 @@ def _fact(text: str, match: re.Match[str], days: list[int], *, only_when: bool) 
     Days on which nobody works claim nothing and prove nothing: that a shop is closed is seldom written.
     """
     before, after = clause_around(text, *match.span())
-    opens = bool(_OPENS.search(before) or _OPENS.search(after))
+    opens = bool(OPENS.search(before) or OPENS.search(after))
     needs = tuple(frozenset({(OPEN if opens else _KIND, float(day))}) for day in days)
     gives = frozenset((name, float(day)) for name in (OPEN, _KIND) for day in days)
     if _WISH.search(before) or _CLOSED.search(f"{before} {after}" if not only_when else before):
@@ -82,6 +83,11 @@ def _fact(text: str, match: re.Match[str], days: list[int], *, only_when: bool) 
     elif only_when and not (opens or re.match(r",?\s(?:с|from)\s[\d\0]", text[match.end() :])):
         needs = ()
     return Fact("date", match.start(), match.end(), needs, gives)
+
+
+def of_week(fact: Fact) -> bool:
+    """Whether a fact is a day of the week, and no date."""
+    return any(name == OPEN for name, _ in fact.gives) and not any(name == "dm" for name, _ in fact.gives)
 
 
 def of(day: date) -> Keys:

@@ -2,7 +2,7 @@
 
 "I have passed it on to a manager" is kept by a hand-off. "I have booked you for tomorrow" cannot be kept: nothing was
 booked. "You can book by phone" and "managers are here from 9 to 18" promise nothing, and neither does an offer, a
-question or a rule ("if it does not fit, the money comes back"). The words stand in ``promises.toml``.
+question or a rule ("if it does not fit, the money comes back"). Weights learned from known sentences tell them apart.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
+from otvet.meaning.scorer import Scorer
 from otvet.meaning.small_talk import Talk, kind_of
 from otvet.meaning.tags import Lexicon
 
@@ -23,8 +24,8 @@ class Promise(StrEnum):
 
 
 _words = Lexicon(Path(__file__).with_suffix(".toml"))
-_REFUSED, _HANDED = map(_words.patterns, ("refused", "handed"))
-_IF, _PLACE = (re.compile(rf"(?<!\S){tag}\s") for tag in ("IF", "PLACE"))
+HANDED, REFUSED = (Scorer(_words, Path(__file__).with_name(f"{name}.weights")) for name in ("handed", "refused"))
+_LIKELY = -0.1  # score
 _PIECE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 _SAYS_MORE = re.compile(r"\d|\A\W*(?:да|нет|есть|yes|no|так|ні|иә|жоқ)\b", re.IGNORECASE)  # an answer beside it
 _GOES_ON = re.compile(
@@ -32,7 +33,6 @@ _GOES_ON = re.compile(
     r"(?:ответ|напиш|свяж|перезвон|reply|answer|write|contact|get back|відповід|відпові|зв.яж|жауап|хабарлас)",
     re.IGNORECASE,
 )
-_NOT = re.compile(r"(?<!\S)NOT\s(?:\S+\s)?(?=(?:DID|DONE|WROTE|BOOK|PASS_ON|IS_DONE|I_WILL|WILL_ACT|THEY_WILL)\s)\S+\s")
 
 
 def promise_of(draft: str, told: Iterable[str] = ()) -> Promise:
@@ -41,10 +41,9 @@ def promise_of(draft: str, told: Iterable[str] = ()) -> Promise:
     told: what the company itself said in the conversation or knows of the deal. If it says that something was done, the
     draft may say so too.
     """
-    found = {_of_sentence(sentence) for sentence in _words.read(draft)}
-    if Promise.REFUSE in found and any(promise_of(text) is Promise.REFUSE for text in told):
-        found.remove(Promise.REFUSE)
-    return next((one for one in (Promise.REFUSE, Promise.HANDOFF) if one in found), Promise.FINE)
+    if REFUSED.highest(draft) > _LIKELY and not any(promise_of(text) is Promise.REFUSE for text in told):
+        return Promise.REFUSE
+    return Promise.HANDOFF if HANDED.highest(draft) > _LIKELY else Promise.FINE
 
 
 def is_only_a_promise(draft: str) -> bool:
@@ -54,14 +53,3 @@ def is_only_a_promise(draft: str) -> bool:
     return bool(pieces) and all(
         promise_of(piece) is Promise.HANDOFF and not _SAYS_MORE.search(piece) for piece in pieces
     )
-
-
-def _of_sentence(sentence: str) -> Promise:
-    said = _NOT.sub("x ", sentence)
-    if sentence.endswith("? "):
-        return Promise.FINE
-    if _IF.search(sentence):
-        return Promise.FINE
-    if _REFUSED.search(said):
-        return Promise.REFUSE
-    return Promise.HANDOFF if _HANDED.search(said) and not _PLACE.search(sentence) else Promise.FINE

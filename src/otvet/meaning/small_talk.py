@@ -39,7 +39,9 @@ _REACTION = re.compile(
     r"|отметил\w* как понравившееся|понравилось|нравится)(?=\W*[«\"“:]|\W*\Z|\W+(?:to|на)\b)",
     re.IGNORECASE,
 )
-_NAME = re.compile(r"(?<=[^\W\d_][,! ])\s?[А-ЯЁІA-Z][а-яёіїa-z]{2,}(?: [А-ЯЁІA-Z][а-яёіїa-z]{3,})?(?=\s*(?:[.!,)]|\Z))")
+_NAME = re.compile(
+    r"(?<=[^\W\d_][,! ])\s?(?!\w+те\b)[А-ЯЁІA-Z][а-яёіїa-z]{2,}(?: [А-ЯЁІA-Z][а-яёіїa-z]{3,})?(?=\s*(?:[.!,)]|\Z))"
+)
 _IDLE = frozenset(("THANKS", "OK", "PRAISE", "BYE", "GREET", "NOPE", ","))
 _WANTING = frozenset(("ASKS", "BAD", "IMP", "n", "N"))
 _MAY_PRAISE = 3  # unknown words beside praise: "спасибо, плед чудесный"

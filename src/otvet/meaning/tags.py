@@ -33,6 +33,7 @@ _STRETCHED = re.compile(r"([^\W\d])\1{2,}")
 _APART = re.compile(r"(?<!\w)[^\W\d]([ .*_-])(?:[^\W\d]\1){2,}[^\W\d](?!\w)")
 _TOKEN = re.compile(r"\d[\d.,]*|[^\W\d_]+(?:-[^\W\d_]+)*|[,—–:()]|\s-\s")
 _SENTENCE = re.compile(r"[.!…;\n]+|\?+")
+_WORD = re.compile(r"\d[\d., -]*|[^\W\d_]+|[?!]")
 _CYRILLIC = re.compile(r"[а-я]")
 _ENGLISH = re.compile(
     r"\b(?:the|is|are|you|for|does|can|my|how|what|there|of|and|this|with|have|want|need|get|let|it|was|your|please|not|dont"
@@ -79,6 +80,22 @@ def other_layout(text: str) -> str:
     return text.casefold().translate(_KEYS)
 
 
+def spelled(text: str) -> str:
+    """The words of a text in one spelling and, but for English, in Cyrillic; with "?" and "!", a space around each."""
+    text, russian = _one_spelling(text)
+    text = in_cyrillic(text) if russian and not _CYRILLIC.search(text) else text
+    return f" {' '.join('0' if word[0].isdigit() else word for word in _WORD.findall(text))} "
+
+
+def _one_spelling(text: str) -> tuple[str, bool]:
+    """The text without addresses in one spelling, and whether it is to be read as Russian."""
+    text = plain(_ADDRESS.sub(" ", text))
+    russian = bool(_CYRILLIC.search(text)) or not _ENGLISH.search(text)
+    if russian:
+        text = _DIGIT_LETTER.sub(lambda digit: "ch" if digit[0] == "4" else "sh", text)
+    return text, russian
+
+
 class Lexicon:
     """Words by tag, and patterns over tags, of one TOML file."""
 
@@ -111,10 +128,7 @@ class Lexicon:
 
     def read(self, text: str) -> Iterator[str]:
         """Each sentence as its tags, with a space after each, and "? " at the end of a question."""
-        text = plain(_ADDRESS.sub(" ", text))
-        russian = bool(_CYRILLIC.search(text)) or not _ENGLISH.search(text)
-        if russian:
-            text = _DIGIT_LETTER.sub(lambda digit: "ch" if digit[0] == "4" else "sh", text)
+        text, russian = _one_spelling(text)
         for pattern, words in self._phrases:
             text = _SPACES.sub(" ", pattern.sub(f" {words} ", text))
         start = 0
