@@ -249,7 +249,7 @@ def bubbles(
     return made, made[0].id if made and more else None
 
 
-def _before(conversation_id: int, message_id: int) -> sa.Select[tuple[int]]:
+def _before(conversation_id: int, message_id: int) -> sa.Select[Any]:
     """The ids of the messages of a chat before one of them, the newest first."""
     order = (messages.c.timestamp, messages.c.id)
     edge = messages.alias("edge")
@@ -271,7 +271,7 @@ def begin_at(connection: Connection, conversation_id: int, message_id: int) -> i
     if message_id in connection.scalars(newest).all():
         return None
     before = connection.scalars(_before(conversation_id, message_id).limit(SHOWN_BEFORE)).all()
-    return int(before[-1]) if before else message_id
+    return before[-1] if before else message_id
 
 
 def all_bubbles(connection: Connection, conversation_id: int) -> list[Bubble]:
