@@ -117,6 +117,7 @@ def read(connection: Connection, since: datetime, until: datetime, now: datetime
         turns.c.first_message_at < until,
         ~is_trial(turns),
         sa.func.coalesce(turns.c.reason, "") != Reason.REWORDED,
+        turns.c.responder.is_distinct_from(Writer.PERSON),  # a manager's own words are no question
     )
     hours = tuple(_hours(connection, here, since.tzinfo or UTC))
     small_talk = _count(connection, here, _IS_ANSWER, turns.c.responder == Writer.SMALL_TALK)

@@ -20,6 +20,9 @@ MOST_COUNTED = 1000
 _STARTED = time.monotonic()
 
 _OF_REPLIES = attempts.c.draft < SUMMARY
+_IS_QUESTION = turns.c.responder.is_distinct_from(Writer.PERSON)
+"""Not a manager's own words, which are a turn too."""
+
 _OUTSIDE = attempts.c.responder.not_in(("knowledge", "template"))
 """Responders whose failures count as errors. It is no error that the knowledge folder has no passage for a question."""
 
@@ -39,12 +42,12 @@ def read(connection: Connection, now: datetime) -> dict[str, Any]:
     attempts of a responder that ended without a reply.
     """
     by_sender = _counted(connection, messages.c.sender_type)
-    by_state = _counted(connection, turns.c.state)
+    by_state = _counted(connection, turns.c.state, _IS_QUESTION)
     manus = sa.select(sa.func.count()).where(attempts.c.responder == "manus", _OF_REPLIES)
     failed = sa.select(sa.func.count()).where(attempts.c.outcome.is_not(None), attempts.c.outcome != REPLIED, _OUTSIDE)
     failed_attempts = connection.scalar(failed.where(_OF_REPLIES))
     answered = sa.select(sa.func.count()).where(
-        ~is_trial(turns), turns.c.state.in_((State.SENT, State.KEPT)), turns.c.summary.is_(None)
+        ~is_trial(turns), _IS_QUESTION, turns.c.state.in_((State.SENT, State.KEPT)), turns.c.summary.is_(None)
     )
     totals = counters.totals(connection)
     saved = by_sender.get("client", 0) + by_sender.get("manager", 0)
@@ -90,6 +93,6 @@ def _median_seconds_to_staff(connection: Connection) -> int | None:
     return int(median(waited)) if waited else None
 
 
-def _counted(connection: Connection, column: sa.Column[Any]) -> dict[str, int]:
-    rows = connection.execute(sa.select(column, sa.func.count()).where(~is_trial(column.table)).group_by(column))
-    return {name: count for name, count in rows}  # noqa: C416 - rows are not pairs to a type checker
+def _counted(connection: Connection, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> dict[str, int]:
+    real = sa.select(column, sa.func.count()).where(~is_trial(column.table), *where)
+    return {name: count for name, count in connection.execute(real.group_by(column))}  # noqa: C416 - no pairs to mypy

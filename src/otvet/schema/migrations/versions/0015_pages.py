@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("shortcuts", sa.Boolean, nullable=False, server_default=sa.true()),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("known_as", name="uq_users_known_as"),
-        sa.CheckConstraint("role IN ('viewer', 'manager', 'owner')", name="ck_users_role"),
+        sa.CheckConstraint("role IN ('viewer', 'manager', 'owner')", name=op.f("ck_users_role")),
     )
     op.create_table(
         "sessions",
@@ -64,7 +64,7 @@ def upgrade() -> None:
         sa.Column("used_at", MOMENT),
         sa.PrimaryKeyConstraint("id", name="pk_api_tokens"),
         sa.UniqueConstraint("token", name="uq_api_tokens_token"),
-        sa.CheckConstraint("scope IN ('read', 'operate', 'admin')", name="ck_api_tokens_scope"),
+        sa.CheckConstraint("scope IN ('read', 'operate', 'admin')", name=op.f("ck_api_tokens_scope")),
     )
     op.create_table(
         "audit",
