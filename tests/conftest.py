@@ -112,9 +112,12 @@ def service(running_openai: OpenAiStandin) -> OpenAiStandin:
     return running_openai
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real Chromium, one for all tests of a process; each visit is a profile of its own."""
+    """A real Chromium for the tests of a file; each visit is a profile of its own.
+
+    Playwright keeps an event loop running in this thread, so no test of the file can have one of its own.
+    """
     with chromium() as started:
         yield started
 

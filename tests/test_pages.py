@@ -6,9 +6,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, expect
 
-from otvet.users.users import Role
 from tests.browsing import PASSWORD, add_user, first_code, stored, visit
-from tests.running import Otvet, otvet, wait_for
+from tests.running import Otvet, otvet
 from tests.standins.sender import incoming
 
 HTML = {"accept": "text/html"}
@@ -80,27 +79,3 @@ def test_every_answer_carries_the_content_policy(tmp_path: Path) -> None:
             policy = answer.headers["content-security-policy"]
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
-
-
-def test_many_wrong_passwords_have_to_wait(tmp_path: Path) -> None:
-    with otvet(tmp_path) as server:
-        add_user(server, role=Role.VIEWER)
-        answers = []
-        for word in ("1", "2", "3", "4", "5", PASSWORD):
-            sent = {"name": "olga ", "password": word}
-            answers.append(
-                httpx2.post(f"{server.url}/sign-in", data=sent, headers={"origin": server.url}, trust_env=False)
-            )
-        assert [answer.status_code for answer in answers] == [401] * 5 + [429]
-        wait_for(
-            lambda: (
-                httpx2.post(
-                    f"{server.url}/sign-in",
-                    data={"name": "Olga", "password": PASSWORD},
-                    headers={"origin": server.url},
-                    trust_env=False,
-                ).status_code
-                == 303
-            ),
-            "the right password is taken after the wait",
-        )

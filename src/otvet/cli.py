@@ -35,6 +35,9 @@ BaseUrl = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", help=_("The server's address, if it is not the one of the settings.")),
 ]
+UserName = Annotated[
+    str | None, typer.Argument(metavar="NAME", help=_("The user; needed if there are several."), show_default=False)
+]
 Live = Annotated[bool, typer.Option("--live", help=_("Go ahead although a real Manus is connected."))]
 
 
@@ -373,15 +376,10 @@ def copy_database(
     cls=Command,
     help=_(
         "Set a new password for a user of the pages, who is signed out everywhere. Before there is any user, it shows "
-        "the code and the address of the first visit.\n\n"
-        "Examples: otvet password; otvet password Olga"
+        "the code and the address of the first visit.\n\nExamples: otvet password; otvet password Olga"
     ),
 )
-def password(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help=_("The user; needed if there are several."), show_default=False)
-    ] = None,
-) -> None:
+def password(name: UserName = None) -> None:
     from otvet.commands import password
     from otvet.settings.loading import load_settings
 
