@@ -351,12 +351,16 @@ HARMLESS = {
     "clients.card_read_at",
     "conversations.paused_by",
     "conversations.status",
+    "closed_gaps.who",
+    "closed_gaps.words",  # digests of words
     "counters.name",
     "gates.name",
     "gates.reason",
     "gates.sentence",
     "installation.name",
     "installation.value",
+    "instruction_versions.text",  # staff's own words
+    "instruction_versions.who",
     "messages.amocrm_message_id",
     "messages.sender_type",
     "processes.id",
