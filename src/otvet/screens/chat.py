@@ -270,7 +270,7 @@ def begin_at(connection: Connection, conversation_id: int, message_id: int) -> i
     newest = newest.order_by(messages.c.timestamp.desc(), messages.c.id.desc()).limit(SHOWN_AT_FIRST)
     if message_id in connection.scalars(newest).all():
         return None
-    before = connection.scalars(_before(conversation_id, message_id).limit(SHOWN_BEFORE)).all()
+    before: Sequence[Any] = connection.scalars(_before(conversation_id, message_id).limit(SHOWN_BEFORE)).all()
     return before[-1] if before else message_id
 
 

@@ -35,14 +35,14 @@ Piece = tuple[str, bool]
 """A part of a text, and whether it was found."""
 
 
-def folded(word: str) -> str:
-    """A word in one spelling."""
-    return _MARK.sub("", word).casefold().replace("ё", "е")
+def folded(text: str) -> str:
+    """A text in one spelling."""
+    return _MARK.sub("", text).casefold().replace("ё", "е")
 
 
 def indexed(text: str) -> str:
     """The words of a text as the index takes them: ``_сколько_стоит_``; empty without any word."""
-    words = [folded(word) for word in _WORD.findall(unicodedata.normalize("NFC", text))]
+    words = _WORD.findall(folded(unicodedata.normalize("NFC", text)))
     return f"{EDGE}{EDGE.join(words)}{EDGE}" if words else ""
 
 
@@ -74,6 +74,8 @@ def _alternatives(word: str) -> list[set[str]]:
     )
     if _LATIN.fullmatch(word) and len(root) > 3:
         root = root[:-1]  # English stems may end otherwise than their words: "happi"
+    if len(root) > 3:  # one set for both is looked for faster than two, and seldom gives more
+        return [triples(root)]
     by_stem = triples(EDGE + root) if len(root) > 1 else triples(EDGE + word + EDGE)
     by_part = triples(word) if len(word) > 3 else triples(EDGE + word) if len(word) == 3 else by_stem
     return [by_stem] if by_part >= by_stem else [by_part] if by_stem >= by_part else [by_stem, by_part]
@@ -87,8 +89,8 @@ class Wanted:
 
     @cached_property
     def words(self) -> Sequence[str]:
-        found = (folded(word)[:MOST_LETTERS] for word in _WORD.findall(unicodedata.normalize("NFC", self.text)))
-        return list(dict.fromkeys(found))[:MOST_WORDS]
+        found = _WORD.findall(folded(unicodedata.normalize("NFC", self.text)))
+        return list(dict.fromkeys(word[:MOST_LETTERS] for word in found))[:MOST_WORDS]
 
     @cached_property
     def alternatives(self) -> Sequence[Sequence[set[str]]]:
@@ -99,31 +101,38 @@ class Wanted:
     def _stems(self) -> Mapping[str, str]:
         return {word: _stem(word) for word in self.words}
 
-    def _matched(self, word: str) -> Iterator[str]:
+    @cached_property
+    def _seen(self) -> dict[str, Sequence[str]]:
+        """Messages say the same words again and again."""
+        return {}
+
+    def _matched(self, word: str) -> Sequence[str]:
         """Which of the words this word of a message matches."""
-        stem = _stem(word)
-        for wanted, wanted_stem in self._stems.items():
-            part = wanted in word if len(wanted) > 3 else len(wanted) == 3 and word.startswith(wanted)
-            if part or stem == wanted_stem:
-                yield wanted
+        known = self._seen.get(word)
+        if known is None:
+            stem = _stem(word)
+            known = self._seen[word] = [
+                wanted
+                for wanted, wanted_stem in self._stems.items()
+                if stem == wanted_stem
+                or (wanted in word if len(wanted) > 3 else len(wanted) == 3 and word.startswith(wanted))
+            ]
+        return known
 
     def found_in(self, text: str) -> bool:
         """Whether a message has all the words."""
         left = set(self.words)
-        if not left:
-            return False
-        for word in set(indexed(text).split(EDGE)) - {""}:
-            left.difference_update(self._matched(word))
-            if not left:
-                return True
-        return False
+        for word in indexed(text).split(EDGE):
+            if word and left:
+                left.difference_update(self._matched(word))
+        return not left and bool(self.words)
 
     def pieces(self, text: str) -> list[Piece]:
         """A text in parts, of which some are found words."""
         text, at = unicodedata.normalize("NFC", text), 0
         parts: list[Piece] = []
         for hit in _WORD.finditer(text) if self.words else ():
-            if next(self._matched(folded(hit[0])), None) is not None:
+            if self._matched(folded(hit[0])):
                 parts += [(text[at : hit.start()], False), (hit[0], True)]
                 at = hit.end()
         parts.append((text[at:], False))
