@@ -73,7 +73,10 @@ def weights(task: Task) -> bytes:
 
 
 def left_out() -> Iterator[tuple[str, str, Count]]:
-    """For each kind and each author's set of it: how well it is judged by weights that the other sets gave."""
+    """For each kind and each author's set of it: how well it is judged by weights that the other sets gave.
+
+    Sets of ordinary messages alone are always fitted to.
+    """
     for kind in KINDS:
         tasks = [task for task in TASKS if task.kind == kind.name]
         told = {
@@ -84,7 +87,8 @@ def left_out() -> Iterator[tuple[str, str, Count]]:
             for task in tasks:
                 own = set(rows(kind.name, author))
                 task.scorer.load(fit([(buckets, has) for row, buckets, has in told[task] if row not in own]))
-            yield kind.name, author, count_of(kind, rows(kind.name, author))
+            if (count := count_of(kind, rows(kind.name, author))).with_meaning:
+                yield kind.name, author, count
 
 
 def main() -> int:

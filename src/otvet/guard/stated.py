@@ -30,6 +30,7 @@ _TIME = re.compile(
     r"\b(?:час|ден|дн|недел|месяц|сут|ноч|шт|человек|метр|night|day|week|hour|person|per\b|күн|годин)\w*"
 )
 _WORKS = re.compile(rf"{weekdays.OPENS.pattern}\w*")
+_WE = re.compile(r"\b(?:мы|у нас|открыты|\w+(?:аем|яем|им)|we|our)\b")
 _TOUCH = re.compile(r"\s?[,(-]?\s?(?:(?:в|во|это|on|у)\s)?")  # between a date and its day of the week
 _MOST_BEFORE = 200  # characters before a price in which its name is looked for
 _PIECE = re.compile(r"\n|[.;]\s")
@@ -94,7 +95,8 @@ class _Sources:
         self._question = context.question_text
         self._today = context.question[-1].at.date()
         self._weekdays = _weekdays(lower(text), stated, self._today)
-        self._days_of_subject = _days_of_subject(f"{lower(text)} {self._question}", [*company, *passages])
+        sentences = [lower(one) for each in (*company, *passages) for one in _PIECE.split(each)]
+        self._days = [(_whom(one), days) for one in sentences if (days := _days_in(one))]
         self._dates = [fact for fact in stated if _day_of(fact)]
         self._client_counted = {value for name, value in self._from_client if name == "loose"} - {1.0}
         self._given_away = (
@@ -130,7 +132,17 @@ class _Sources:
         beside = [one for one in self._dates if _TOUCH.fullmatch(text, *_gap(one, fact))]
         if beside:
             return frozenset(key for one in beside for key in _weekdays_of(_day_of(one), self._today))
-        return self._days_of_subject
+        return self._days_of_subject(lower(text), fact)
+
+    def _days_of_subject(self, text: str, fact: Fact) -> Keys:
+        """The weekdays of those sentences of the company that name whom the fact is about, such as a doctor or a group.
+
+        The clause of the fact names them, or else the question, unless the clause speaks of the company ("we").
+        """
+        clause = " ".join((*denied.clause_around(text, fact.start, fact.end),))
+        about = _whom(clause) or (frozenset() if _WE.search(clause) else _whom(lower(plain(self._question))))
+        named = (days for whom, days in self._days if about & whom)
+        return frozenset(key for days in named for key in days)
 
     def is_only_denied(self, fact: Fact, text: str) -> bool:
         """Whether the reply denies what the client named, as in "за 500 ₽ не отдадим"."""
@@ -206,20 +218,14 @@ def _day_of(fact: Fact) -> str:
     return next((str(value) for name, value in fact.gives if name == "dm"), "")
 
 
-def _days_of_subject(said: str, texts: list[str]) -> Keys:
-    """The weekdays of the sentences of the company that name one of what is spoken of, such as a doctor or a group."""
-    about = _whom(said)
-    found: set[Key] = set()
-    for sentence in (lower(one) for text in texts for one in _PIECE.split(text)):
-        if about & _whom(sentence):
-            found |= {key for fact in weekdays.read(sentence) for key in fact.gives}
-    return frozenset(found)
+def _days_in(sentence: str) -> Keys:
+    return frozenset(key for fact in weekdays.read(sentence) for key in fact.gives)
 
 
-def _whom(text: str) -> set[str]:
+def _whom(text: str) -> frozenset[str]:
     """The beginnings of the words that name somebody or something, without those that say that they work."""
     days = [(fact.start, fact.end) for fact in weekdays.read(text)]
-    return {word for word in _label(_WORKS.sub(" ", blank(text, days))) if not word.isdigit()}
+    return frozenset(word for word in _label(_WORKS.sub(" ", blank(text, days))) if not word.isdigit())
 
 
 def _gap(one: Fact, other: Fact) -> tuple[int, int]:
