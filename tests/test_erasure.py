@@ -363,6 +363,7 @@ HARMLESS = {
     "instruction_versions.who",
     "messages.amocrm_message_id",
     "messages.sender_type",
+    "notices.matter",  # a hand-off by its number
     "processes.id",
     "quarantine.reason",  # its rows are deleted
     "rate_places.name",
