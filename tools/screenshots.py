@@ -8,13 +8,13 @@ import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page
-
-from otvet.users.users import Role
 from tests.browsing import PHONE, add_user, chromium, visit
 from tests.running import Cold, Otvet, wait_for
 from tests.standins.amocrm import amocrm_standin
 from tests.standins.sender import incoming
 from tests.test_end_to_end import connected
+
+from otvet.users.users import Role
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "docs" / "pictures"
