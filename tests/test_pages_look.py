@@ -86,8 +86,17 @@ def test_nothing_is_wider_than_a_phone(server: Otvet, browser: Browser) -> None:
         assert wide == {}
 
 
-def test_every_page_is_readable_without_scripts(server: Otvet, browser: Browser) -> None:
+def test_every_page_is_readable_without_scripts_and_no_link_is_dead(server: Otvet, browser: Browser) -> None:
     with visit(browser, server, scripts=False) as olga:
         olga.sign_in()
+        leads_to: dict[str, str] = {}
         for path, page in walked(olga):
             assert page.locator("main").inner_text().strip(), path
+            found = (link.get_attribute("href") or "" for link in page.locator("a[href^='/']").all())
+            leads_to |= dict.fromkeys(found, path)
+        dead = {
+            f"{path} -> {address}": status
+            for address, path in leads_to.items()
+            if (status := olga.page.request.get(address, headers={"accept": "text/html"}).status) >= 400
+        }
+        assert dead == {}

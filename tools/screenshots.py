@@ -5,6 +5,7 @@ Run: python -m tools.screenshots [FOLDER]    (needs Chromium; without a folder i
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from playwright.sync_api import Page
@@ -43,11 +44,21 @@ PAGES = {
 NAMES = ("Анна", "Борис", "Вера", "Глеб", "Дина", "Егор")
 
 
+def knowledge(folder: Path) -> Path:
+    """The made-up shop's files as its own: without the line that keeps an example from clients."""
+    folder.mkdir()
+    for file in (ROOT / "knowledge").iterdir():
+        lines = file.read_text("utf-8").splitlines(keepends=True)
+        (folder / file.name).write_text("".join(lines[1:] if "пример" in lines[0] else lines), "utf-8")
+    return folder
+
+
 def a_day(server: Otvet) -> None:
     """Six clients write, each in a deal of their own."""
     for number, (lead, text, channel) in enumerate(CLIENTS):
         about = {"chat_id": f"chat-{lead}", "contact_id": lead, "origin": channel, "author_name": NAMES[number]}
-        server.deliver(incoming(text, message_id=f"m-{lead}", lead_id=lead, **about))
+        now = int(time.time())
+        server.deliver(incoming(text, message_id=f"m-{lead}", lead_id=lead, created_at=now, **about))
     wait_for(server.settled, "all questions closed")
 
 
@@ -63,7 +74,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, amocrm_standin() as amo, chromium() as browser:
         amo.any_lead = True
-        settings = connected(amo) | {"OTVET_LANG": "ru", "OTVET_KNOWLEDGE_DIR": str(ROOT / "knowledge")}
+        settings = connected(amo) | {
+            "OTVET_LANG": "ru",
+            "OTVET_KNOWLEDGE_DIR": str(knowledge(Path(place, "knowledge"))),
+        }
         server = Cold(Path(place), **settings)
         server.start()
         try:
