@@ -17,6 +17,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 import otvet
 from otvet.schema.upgrade import LATEST
+from otvet.search.index import IN_SQLITE
 from otvet.storage.engines import metadata
 
 HEAD = f"""\
@@ -42,6 +43,7 @@ def main() -> None:
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             print(f"{_sql(CreateIndex(index))};")
         print()
+    print(f"-- The index of the search, which makes four tables of its own.\n{IN_SQLITE};")
 
 
 def _sql(element: CreateTable | CreateIndex) -> str:

@@ -44,7 +44,10 @@ search_position = sa.Table(
     sa.Column("to_purge", sa.Boolean, nullable=False),  # the file still holds the letters of erased messages
 )
 
-# By name: each database has its own, which is no table like others.
+_HOW = "words, detail=none, columnsize=0, tokenize='trigram case_sensitive 1'"
+IN_SQLITE = f"CREATE VIRTUAL TABLE search_index USING fts5({_HOW})"
+"""As the migration makes it; PostgreSQL has a table of this name with the columns of ``entries``."""
+
 entries = sa.table("search_index", sa.column("message_id", sa.BigInteger), sa.column("triples", ARRAY(sa.Integer)))
 
 SEARCHED = (

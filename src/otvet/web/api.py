@@ -19,7 +19,6 @@ from otvet.conversations.tables import FOR_GOOD, clients, conversations, message
 from otvet.errors import StorageError
 from otvet.i18n import _
 from otvet.intake.quarantine import quarantined
-from otvet.screens import inbox
 from otvet.staff import gaps, stats, worklist
 from otvet.storage import keyvalue, outages
 from otvet.turns import attempts
@@ -165,33 +164,6 @@ async def list_messages(request: Request, lead_id: int, limit: PageSize = 50, be
     if result is None:
         raise HTTPException(404, _("no conversation of the deal {lead} is known").format(lead=lead_id))
     return result
-
-
-@api.get("/api/search")
-async def search(request: Request, q: Annotated[str, Query(min_length=1)], before: Cursor = 0) -> dict[str, Any]:
-    """Chats in which all words of ``q`` are, in one message; found words stand in square brackets.
-
-    The newest such message comes first. ``before``: the ``next`` of the previous page.
-    """
-    service = request.app.state.service
-    now = service.clock.now()
-    rows, more = await service.database.read(
-        lambda connection: inbox.search(connection, q, inbox.Box.ALL, now, before=before or None)
-    )
-    return {"chats": [_hit(row) for row in rows], "next": more}
-
-
-def _hit(row: inbox.Row) -> dict[str, Any]:
-    return {
-        "conversation_id": row.conversation_id,
-        "lead_id": row.lead_id,
-        "client": row.client,
-        "contact_id": row.contact_id,
-        "channel": row.channel,
-        "message_id": row.message_id,
-        "words": "".join(f"[{text}]" if found else text for text, found in row.found) or row.words,
-        "last_activity": row.last_activity.isoformat(),
-    }
 
 
 @api.get("/api/turns")

@@ -13,6 +13,7 @@ from otvet.web.api import api, probes
 from otvet.web.changes import changes
 from otvet.web.oauth import ConsentPage
 from otvet.web.pages import application as pages
+from otvet.web.search import search
 from otvet.web.webhook import Webhook
 from otvet.widget.door import PATH as SALESBOT_PATH
 from otvet.widget.door import SalesbotWebhook
@@ -64,6 +65,7 @@ def routes(service: Service) -> ASGIApp:
     app.include_router(probes)
     app.include_router(api)
     app.include_router(changes)
+    app.include_router(search)
     app.add_route(consents.PATH, ConsentPage(service.consenting).take, methods=["GET"])
     settings = service.settings
     if settings.amocrm_client_secret and settings.amocrm_base_url:
