@@ -435,3 +435,5 @@ CREATE TABLE tries (
     CONSTRAINT fk_tries_turn_id_turns FOREIGN KEY(turn_id) REFERENCES turns (id)
 );
 
+-- The index of the search, which makes four tables of its own.
+CREATE VIRTUAL TABLE search_index USING fts5(words, detail=none, columnsize=0, tokenize='trigram case_sensitive 1');
