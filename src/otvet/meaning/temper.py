@@ -13,7 +13,7 @@ from otvet.meaning.tags import Lexicon
 _words = Lexicon(Path(__file__).with_suffix(".toml"))
 SCORER = Scorer(_words, Path(__file__).with_suffix(".weights"))
 _PLAINLY = _words.patterns("angry")
-_LIKELY, _POSSIBLE = -0.2, -0.5  # scores
+_LIKELY, _POSSIBLE = -0.15, -0.5  # scores
 _SIGNS = re.compile("[😡🤬😠👎💩🤮🖕]")
 
 
