@@ -122,7 +122,7 @@ def test_a_trial_chat_is_no_task(database: Database, amo: AmoStandin) -> None:
     stage = a_stage(database, amo)
     about = {"message_id": "t-1", "lead_id": LEAD, "chat_id": f"{TRIAL}{LEAD}"}
     (turn,) = stage.receive(incoming("Есть матрасы?", created_at=int(stage.clock.now().timestamp()), **about))
-    assert stage.answer(turn) == State.SENT
+    assert stage.answer(turn) == State.KEPT
     stage.tell_staff()
     assert database.read_now(lambda connection: connection.scalar(sa.select(handoffs.handoffs.c.id))) is not None
     assert (listed(stage), amo.tasks(LEAD)) == ([], [])

@@ -39,6 +39,7 @@ def test_health_and_ready(server: Otvet) -> None:
         "workflows_running": True,
         "amocrm": "not connected",
         "quarantined": 0,
+        "settings": "",
     }
 
 
