@@ -40,7 +40,7 @@ MOST_AT_ONCE = 64  # webhooks that wait for their 200; on a machine that cannot 
 PORT = 8396
 ROUNDS, PROCESSOR_ROUNDS = 60, 20
 STREAMS_SECONDS = 20
-WEBHOOKS_A_SECOND = 200
+WEBHOOKS_A_SECOND, DEALS = 200, 500
 STREAMS = 50
 PAGE_AIM, WEBHOOK_AIM, STREAMS_AIM = 100, 50, 50  # ms, ms, MB
 
@@ -250,7 +250,7 @@ async def _write_on(enough: Connection, server: Running, chats: int) -> tuple[li
     async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
 
         async def post(number: int) -> None:
-            chat = 1 + number * 104_729 % chats
+            chat = chats - number % DEALS
             about = {"lead_id": FIRST_LEAD + chat, "contact_id": chat, "chat_id": f"chat-{chat}"}
             body = incoming("Сколько стоит доставка?", message_id=f"new-{number}", created_at=int(time.time()), **about)
             began = time.perf_counter()
