@@ -11,7 +11,6 @@ from functools import cache
 import structlog
 from sqlalchemy.engine import Connection
 
-from otvet.account import account
 from otvet.account.vault import Vault
 from otvet.amocrm.token import usable
 from otvet.app import policies
@@ -151,6 +150,8 @@ def _with(given: Settings, values: Mapping[str, str]) -> Settings:
 
 def _vault(given: Settings) -> Callable[[], Vault]:
     """Made when it is needed: it may make a key file."""
+    from otvet.account import account  # not at the top: a command that only reads need not load an HTTP client
+
     return cache(lambda: account.vault_of(given))
 
 

@@ -10,11 +10,9 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import takewhile
 from typing import Any
-
-import Stemmer
 
 VERSION = f"1 {unicodedata.unidata_version}"
 """What the index was made with. Changes when the same text would get other entries; the index is then made anew."""
@@ -29,7 +27,6 @@ _MARKS = "\u0300-\u036f"  # such as the stress mark of a Russian vowel
 _WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARKS}])*")
 _MARK = re.compile(f"[{_MARKS}]")
 _LATIN = re.compile(r"[a-z]+")
-_russian, _english = Stemmer.Stemmer("russian"), Stemmer.Stemmer("english")
 
 Piece = tuple[str, bool]
 """A part of a text, and whether it was found."""
@@ -64,7 +61,14 @@ def searched(content: str, about: Mapping[str, Any] | None) -> str:
 
 @lru_cache(maxsize=50_000)
 def _stem(word: str) -> str:
-    return str((_english if _LATIN.fullmatch(word) else _russian).stemWord(word))
+    return str(_stemmer("english" if _LATIN.fullmatch(word) else "russian").stemWord(word))
+
+
+@cache
+def _stemmer(language: str) -> Any:
+    import Stemmer  # not at the top: commands that need no stem read this file too
+
+    return Stemmer.Stemmer(language)
 
 
 def _alternatives(word: str) -> list[set[str]]:

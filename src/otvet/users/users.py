@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.engine import Connection
 
 from otvet.errors import UsageError
@@ -62,8 +61,6 @@ class User:
     disabled_at: datetime | None
 
 
-_HASHER = PasswordHasher()  # argon2id with the library's parameters, RFC 9106's second recommendation
-_NOBODY = _HASHER.hash("a password that nobody has")
 _COLUMNS = (users.c.id, users.c.name, users.c.role, users.c.shortcuts, users.c.disabled_at)
 
 
@@ -71,20 +68,35 @@ def _user(row: Any) -> User:
     return User(row.id, row.name, Role(row.role), row.shortcuts, row.disabled_at)
 
 
+@cache
+def _hasher() -> Any:
+    """argon2id with the library's parameters, RFC 9106's second recommendation. Loaded when the first one signs in."""
+    from argon2 import PasswordHasher
+
+    return PasswordHasher()
+
+
+@cache
+def _nobody() -> str:
+    return str(_hasher().hash("a password that nobody has"))
+
+
 def hashed(password: str) -> str:
     """The password as it is stored; takes 50 ms, so not on the event loop. Raises UsageError by its length."""
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise UsageError(_(PASSWORD_ODD))
-    return _HASHER.hash(password)
+    return str(_hasher().hash(password))
 
 
 def fits(stored: str | None, password: str) -> bool:
     """Whether a password is the stored one; as slow for a user who does not exist."""
+    from argon2.exceptions import InvalidHashError, VerificationError
+
     try:
-        good = _HASHER.verify(stored or _NOBODY, password[:LONGEST_PASSWORD])
+        good = _hasher().verify(stored or _nobody(), password[:LONGEST_PASSWORD])
     except (VerificationError, InvalidHashError):
         return False
-    return good and stored is not None and len(password) <= LONGEST_PASSWORD
+    return bool(good) and stored is not None and len(password) <= LONGEST_PASSWORD
 
 
 def spelled(name: str) -> str:

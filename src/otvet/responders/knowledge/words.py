@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator
-
-import Stemmer
+from functools import cache
+from typing import Any
 
 from otvet.responders.knowledge.stopwords import ASKED_AS, NEGATIONS, QUESTION_WORDS, STOPWORDS, WITHOUT_SUBJECT
 from otvet.responders.knowledge.synonyms import BROADER, PHRASES, SAME
@@ -27,9 +27,6 @@ _PHRASES = tuple((re.compile(rf"\b(?:{phrase})\b"), word) for phrase, word in PH
 # Snowball keeps доставк-, доставля- and достав- apart; cutting these endings brings them together.
 # After т the к stays: открытк- is "postcard" and открыт- is "open".
 _TAIL = re.compile(r"(?<=\w{4})(?:ыва|ива|ова|ичн|ийн|лен|ени|ля|ск|ен|ан|ик|(?<!т)(?:ок|ек|к)|л|а|я|и)$")
-
-_russian = Stemmer.Stemmer("russian")
-_english = Stemmer.Stemmer("english")
 
 
 def words(text: str, *, price_alone: bool = False) -> list[str]:
@@ -71,7 +68,14 @@ def folded(text: str) -> str:
 
 def stem(word: str) -> str:
     """A word without its ending."""
-    return str((_english if _LATIN.fullmatch(word) else _russian).stemWord(word))
+    return str(_stemmer("english" if _LATIN.fullmatch(word) else "russian").stemWord(word))
+
+
+@cache
+def _stemmer(language: str) -> Any:
+    import Stemmer  # not at the top: commands that need no stem read this file too
+
+    return Stemmer.Stemmer(language)
 
 
 def family(stem: str) -> str:
