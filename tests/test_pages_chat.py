@@ -262,7 +262,6 @@ def test_two_approve_the_same_draft_and_a_client_writes_on_while_one_edits(
         expect(ivan.page.locator("#kept-text")).to_have_value("Ivan's own text.")
         assert ivan.page.url.endswith(f"{here}?box=person")
         assert amo.chats.told(LEAD) == ["The draft."]
-        ivan.errors.clear()  # Chromium notes the stream that was held and the answer of 409
         ivan.page.unroute("**/live/**")
 
         # The client writes on while Olga edits the next draft.
@@ -281,6 +280,7 @@ def test_two_approve_the_same_draft_and_a_client_writes_on_while_one_edits(
         expect(olga.page.locator(".bubble.manager")).to_contain_text("Olga's careful words")
         wait_for(server.settled, "all is sent")
         assert amo.chats.told(LEAD) == ["The draft.", "Olga's careful words"]
+        ivan.errors.clear()  # Chromium notes the stream that was held and the answer of 409
 
 
 def test_a_reply_is_suggested_where_the_assistant_is_off_and_written_anew(
@@ -348,7 +348,7 @@ def test_a_reply_unfolds_is_rated_and_corrected_and_the_client_erased(
         expect(page.locator(".bubble.manager")).to_contain_text("Yes, of wool and of linen.")
         wait_for(lambda: amo.chats.told(LEAD) == ["Yes, of wool.", "Yes, of wool and of linen."], "the correction")
         kept = (folder / "answers.md").read_text("utf-8")
-        assert kept == "## Do you have blankets?\n\nYes, of wool and of linen.\n"
+        assert kept == "# Do you have blankets?\n\nYes, of wool and of linen.\n"
 
         # The chat as files
         page.goto(f"{here}/info")

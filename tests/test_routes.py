@@ -122,7 +122,7 @@ def test_each_route_has_a_line_and_each_line_a_route(tmp_path: Path) -> None:
     own = {"amocrm_base_url": "https://a.amocrm.ru", "amocrm_client_id": "id", "amocrm_client_secret": "key"}
     service = wire(load_settings(database_url=f"sqlite:///{file}", **own))
     webhook = create(service)
-    found = set(routes_of(webhook._application.routes))  # type: ignore[attr-defined]
+    found = set(routes_of(webhook._routes._application.routes))  # type: ignore[attr-defined]
     service.database.close()
     assert sorted(found) == sorted(ROUTES)
 

@@ -119,7 +119,7 @@ def test_what_hangs_for_good_is_ended_by_force(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(serve, "STOP_SECONDS", 0.01)
     monkeypatch.setattr(os, "_exit", ended.put)
     clock = SimpleNamespace(monotonic=lambda: 5.0)
-    stopped = SimpleNamespace(clock=clock, told_to_stop_at=None)
+    stopped = SimpleNamespace(clock=clock, told_to_stop_at=None, pulse=SimpleNamespace(end=lambda: None))
     server = serve._Server(uvicorn.Config(FastAPI()), stopped)  # type: ignore[arg-type]
     for _signal in range(2):
         server.handle_exit(signal.SIGTERM, None)
