@@ -13,7 +13,9 @@ from hypothesis import settings
 
 from otvet.storage.database import Database
 from tests import certificates, databases
+from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.openai import OpenAiStandin, openai_standin
+from tests.standins.sender import LEAD
 
 settings.register_profile("untimed", deadline=None)  # machines are busy: no test is about seconds
 settings.load_profile("untimed")
@@ -103,6 +105,15 @@ def service(running_openai: OpenAiStandin) -> OpenAiStandin:
     """A chat-completions endpoint as new; the tests of a file share its process."""
     running_openai.reset()
     return running_openai
+
+
+@pytest.fixture
+def amo() -> Iterator[AmoStandin]:
+    """An account with the deal LEAD, which lets itself be called as often as a test likes."""
+    with amocrm_standin() as standin:
+        standin.rate = 1000
+        standin.add_lead(LEAD)
+        yield standin
 
 
 @pytest.fixture(scope="session")
