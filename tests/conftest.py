@@ -16,7 +16,9 @@ from playwright.sync_api import Browser
 from otvet.storage.database import Database
 from tests import certificates, databases, statements
 from tests.browsing import chromium
+from tests.standins.amocrm import AmoStandin, amocrm_standin
 from tests.standins.openai import OpenAiStandin, openai_standin
+from tests.standins.sender import LEAD
 
 settings.register_profile("untimed", deadline=None)  # machines are busy: no test is about seconds
 settings.load_profile("untimed")
@@ -120,6 +122,15 @@ def browser() -> Iterator[Browser]:
     """
     with chromium() as started:
         yield started
+
+
+@pytest.fixture
+def amo() -> Iterator[AmoStandin]:
+    """An account with the deal LEAD, which lets itself be called as often as a test likes."""
+    with amocrm_standin() as standin:
+        standin.rate = 1000
+        standin.add_lead(LEAD)
+        yield standin
 
 
 @pytest.fixture(scope="session")

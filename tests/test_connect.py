@@ -40,14 +40,6 @@ NOBODY = "http://127.0.0.1:9"
 BROKEN_OFF = "Broken off. What was written already is kept; start the same command again to go on."
 
 
-@pytest.fixture
-def amo() -> Iterator[AmoStandin]:
-    with amocrm_standin() as standin:
-        standin.rate = 1000
-        standin.add_lead(LEAD)
-        yield standin
-
-
 def connect(folder: Path, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return command(folder, "connect", "--yes", *options, **({"COLUMNS": "400"} | settings))
 

@@ -13,20 +13,12 @@ import pytest
 from dotenv import dotenv_values
 
 from tests.running import Otvet, command, otvet, wait_for
-from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.amocrm import AmoStandin
 from tests.standins.bot import CLIENT_SECRET, request, token
 from tests.standins.sender import incoming
 
 LEAD = 27754599
 BOT = 36143
-
-
-@pytest.fixture
-def amo() -> Iterator[AmoStandin]:
-    with amocrm_standin() as standin:
-        standin.rate = 1000
-        standin.add_lead(LEAD)
-        yield standin
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Left to staff: whoever was promised a person is on the list, and that person has one task, until somebody answers."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,7 +17,7 @@ from otvet.turns.handoffs import ClosedBy
 from otvet.turns.policy import UNSURE_FOR
 from otvet.turns.turn import Reason, State, turns
 from tests import promises
-from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.amocrm import AmoStandin
 from tests.test_answer import LEAD, Stage, Writer
 from tests.test_deliver import BOT, RUN
 
@@ -26,12 +25,9 @@ NO_ANSWER = Writer("template", THANKS)
 
 
 @pytest.fixture
-def amo() -> Iterator[AmoStandin]:
-    with amocrm_standin() as standin:
-        standin.rate = 1000
-        standin.add_lead(LEAD)
-        standin.add_lead(LEAD + 1)
-        yield standin
+def amo(amo: AmoStandin) -> AmoStandin:
+    amo.add_lead(LEAD + 1)
+    return amo
 
 
 def a_stage(database: Database, amo: AmoStandin, *responders: Writer) -> Stage:
@@ -50,6 +46,16 @@ def asked(stage: Stage, text: str, state: str = State.SENT, **more: Any) -> int:
     (turn,) = stage.client_writes(text, **more)
     assert stage.answer(turn) == state
     stage.tell_staff()
+    return turn
+
+
+def asked_in_a_chat_not_known_yet(stage: Stage) -> int:
+    """A question that was left to staff, and one that has waited too long in a chat that no message has named yet."""
+    asked(stage, "Есть ли у вас матрасы?")
+    (turn,) = stage.client_writes("А подушки?")
+    with stage.database.writes.begin() as connection:
+        connection.execute(turns.update().where(turns.c.id == turn).values(chat_ref=""))
+    stage.clock.advance(handoffs.WAITED_TOO_LONG.total_seconds() + 1)
     return turn
 
 

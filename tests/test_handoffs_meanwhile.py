@@ -1,6 +1,5 @@
 """Hand-offs while something else happens: a task is completed, a draft replaced, a chat named, a deal merged."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -17,21 +16,18 @@ from otvet.turns.handoffs import ClosedBy
 from otvet.turns.policy import UNSURE_FOR
 from otvet.turns.turn import Reason, State, turns
 from tests.running import wait_for
-from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage, Writer, handoff
 from tests.test_deliver import answered
 from tests.test_drafts import texts
-from tests.test_handoffs import JOINED, NO_ANSWER, a_stage, asked, closed_by, listed
+from tests.test_handoffs import JOINED, NO_ANSWER, a_stage, asked, asked_in_a_chat_not_known_yet, closed_by, listed
 
 
 @pytest.fixture
-def amo() -> Iterator[AmoStandin]:
-    with amocrm_standin() as standin:
-        standin.rate = 1000
-        standin.add_lead(LEAD)
-        standin.add_lead(LEAD + 1)
-        yield standin
+def amo(amo: AmoStandin) -> AmoStandin:
+    amo.add_lead(LEAD + 1)
+    return amo
 
 
 def all_open(database: Database) -> list[Any]:
@@ -201,11 +197,7 @@ def test_a_chat_that_becomes_known_keeps_its_hand_off(database: Database, amo: A
 
 def test_a_chat_that_becomes_known_and_has_a_hand_off_has_one(database: Database, amo: AmoStandin) -> None:
     stage = a_stage(database, amo)
-    asked(stage, "Есть ли у вас матрасы?")
-    (turn,) = stage.client_writes("А подушки?")
-    with database.writes.begin() as connection:
-        connection.execute(turns.update().where(turns.c.id == turn).values(chat_ref=""))
-    stage.clock.advance(handoffs.WAITED_TOO_LONG.total_seconds() + 1)
+    turn = asked_in_a_chat_not_known_yet(stage)
     stage.tell_staff()
     assert len(all_open(database)) == 2
     with database.writes.begin() as connection:

@@ -1,6 +1,5 @@
 """Why a question was left to staff is said and counted, however the question ended since."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from otvet.turns import staff
 from otvet.turns.turn import State
 from tests.clocks import FakeClock
 from tests.running import command, otvet, wait_for
-from tests.standins.amocrm import AmoStandin, amocrm_standin
+from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming
 from tests.test_answer import LEAD, Stage, Writer
 from tests.test_deliver import RUN
@@ -23,14 +22,6 @@ from tests.test_handoffs import NO_ANSWER, a_stage, asked, listed
 from tests.test_schema import migrate_to
 
 ASKS = "Позовите, пожалуйста, менеджера"
-
-
-@pytest.fixture
-def amo() -> Iterator[AmoStandin]:
-    with amocrm_standin() as standin:
-        standin.rate = 1000
-        standin.add_lead(LEAD)
-        yield standin
 
 
 def left(stage: Stage) -> dict[str, int]:

@@ -70,7 +70,9 @@ def test_a_changed_setting_holds_without_a_restart_and_says_who_changed_it(tmp_p
 
         # While the parts are made anew, what comes in is stored, and answered by the new rules.
         server.deliver(incoming("let me speak to the boss", message_id="m-1", lead_id=77))
-        wait_for(lambda: stored(server, "SELECT left_because FROM turns") == [("asked",)], "the new phrase is understood")
+        wait_for(
+            lambda: stored(server, "SELECT left_because FROM turns") == [("asked",)], "the new phrase is understood"
+        )
         assert server.log.read_text().count("the parts are made anew") == 1
         assert "Olga," in olga.get("/settings")
         assert stored(server, "SELECT who, did, what FROM audit WHERE did = 'set'") == [("Olga", "set", "settings")]

@@ -1,7 +1,5 @@
 """The client hears once that a person will answer, and that person has one task, whatever happens meanwhile."""
 
-from collections.abc import Iterator
-
 import pytest
 import sqlalchemy as sa
 
@@ -10,23 +8,15 @@ from otvet.meaning.promises import is_only_a_promise
 from otvet.responders.template import THANKS
 from otvet.storage.database import Database
 from otvet.turns import handoffs, queue
-from otvet.turns.turn import State, turns
-from tests.standins.amocrm import AmoStandin, amocrm_standin
+from otvet.turns.turn import State
+from tests.standins.amocrm import AmoStandin
 from tests.standins.sender import incoming
 from tests.tables import every
 from tests.test_answer import LEAD, Writer
-from tests.test_handoffs import JOINED, NO_ANSWER, a_stage, asked, listed
+from tests.test_handoffs import JOINED, NO_ANSWER, a_stage, asked, asked_in_a_chat_not_known_yet, listed
 
 MERGED = "This client's questions stand in another task of the deal. Complete this one."
 PROMISE = "Передал ваш вопрос менеджеру, он свяжется с вами."
-
-
-@pytest.fixture
-def amo() -> Iterator[AmoStandin]:
-    with amocrm_standin() as standin:
-        standin.rate = 1000
-        standin.add_lead(LEAD)
-        yield standin
 
 
 def changes(amo: AmoStandin) -> int:
@@ -38,11 +28,7 @@ def test_of_two_tasks_that_became_one_the_spare_one_says_so(
     database: Database, amo: AmoStandin, while_refused: bool
 ) -> None:
     stage = a_stage(database, amo)
-    asked(stage, "Есть ли у вас матрасы?")
-    (turn,) = stage.client_writes("А подушки?")
-    with database.writes.begin() as connection:
-        connection.execute(turns.update().where(turns.c.id == turn).values(chat_ref=""))
-    stage.clock.advance(handoffs.WAITED_TOO_LONG.total_seconds() + 1)
+    turn = asked_in_a_chat_not_known_yet(stage)
     stage.tell_staff()
     assert len(amo.tasks(LEAD)) == 2
     with database.writes.begin() as connection:
@@ -62,11 +48,7 @@ def test_of_two_tasks_that_became_one_the_spare_one_says_so(
 
 def test_a_task_that_was_being_made_for_what_was_merged_says_so_too(database: Database, amo: AmoStandin) -> None:
     stage = a_stage(database, amo)
-    asked(stage, "Есть ли у вас матрасы?")
-    (turn,) = stage.client_writes("А подушки?")
-    with database.writes.begin() as connection:
-        connection.execute(turns.update().where(turns.c.id == turn).values(chat_ref=""))
-    stage.clock.advance(handoffs.WAITED_TOO_LONG.total_seconds() + 1)
+    turn = asked_in_a_chat_not_known_yet(stage)
     with database.writes.begin() as connection:
         handoffs.add_waiting(connection, stage.clock.now())
     (one,) = database.read_now(lambda connection: handoffs.to_tell(connection, stage.clock.now()))

@@ -22,6 +22,7 @@ ACCOUNT: Mapping[str, Any] = {
     "id": 29085955,
     "_links": {"self": "https://example.amocrm.ru"},
 }
+LEAD = 27754599  # the deal in which a client writes, if a test says nothing else
 TIME_LIMIT = 2.0  # seconds amoCRM waits for the answer
 WINDOW = 2 * 3600  # seconds; more than MAX_INVALID invalid answers within it, the last included, disable the hook
 MAX_INVALID = 100
@@ -33,7 +34,7 @@ Event = tuple[str, str, Sequence[Fields] | Mapping[int, Fields]]  # entity, acti
 def message(
     text: str,
     *,
-    lead_id: int | None = 27754599,
+    lead_id: int | None = LEAD,
     contact_id: int = 93589657,
     talk_id: int = 100,
     chat_id: str = "54caee02-e383-46d8-a9b7-1fb43f07cffe",
@@ -77,7 +78,7 @@ def manager_message(text: str, **fields: Any) -> Fields:
     return message(text, **{"type": "outgoing", "author": author, **fields})
 
 
-def talk(talk_id: int = 100, *, lead_id: int = 27754599, contact_id: int = 93589657, **more: Any) -> Fields:
+def talk(talk_id: int = 100, *, lead_id: int = LEAD, contact_id: int = 93589657, **more: Any) -> Fields:
     """One entry of ``talk[add]`` or ``talk[update]``, which accompanies a message."""
     return {
         "talk_id": talk_id,
