@@ -25,8 +25,8 @@ def _quick_passwords(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     """A password costs nothing here, but where the time is what is tested."""
     if "as_long" not in request.node.name:
         quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-        monkeypatch.setattr(users, "_HASHER", quick)
-        monkeypatch.setattr(users, "_NOBODY", quick.hash("nobody"))
+        monkeypatch.setattr(users, "_hasher", lambda: quick)
+        monkeypatch.setattr(users, "_nobody", lambda: quick.hash("nobody"))
 
 
 Play = Callable[[Inside, FakeClock], Awaitable[None]]

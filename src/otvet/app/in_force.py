@@ -12,11 +12,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from otvet.account.vault import Vault
-from otvet.amocrm.token import usable
-from otvet.app import policies
-from otvet.clock import SystemClock
 from otvet.errors import SettingsError, StorageError
-from otvet.responders.chat import models
 from otvet.schema import upgrade
 from otvet.settings.groups import EDITABLE, SECRET
 from otvet.settings.loading import Unusable, given_of, load_settings
@@ -140,6 +136,12 @@ def _with(given: Settings, values: Mapping[str, str]) -> Settings:
     """Checked together, also for what only the parts of the server would refuse."""
     if not values:
         return given
+    # Not at the top: a command that only reads, with nothing kept, need not load half of the server.
+    from otvet.amocrm.token import usable
+    from otvet.app import policies
+    from otvet.clock import SystemClock
+    from otvet.responders.chat import models
+
     settings = load_settings(**{**given_of(given), **values})
     policies.delivery_options(settings)
     models.from_settings(settings, SystemClock())

@@ -80,15 +80,15 @@ def _stemmer(language: str) -> Any:
 
 def family(stem: str) -> str:
     """One search term for a stem, its synonyms and its nearest relatives."""
-    root = _root(stem)
-    if root.startswith("не") and root[2:] in _FAMILIES:  # words() joins them
-        return "не" + _FAMILIES[root[2:]]
-    return _FAMILIES.get(root, root)
+    root, families = _root(stem), _families()
+    if root.startswith("не") and root[2:] in families:  # words() joins them
+        return "не" + families[root[2:]]
+    return families.get(root, root)
 
 
 def broader(family: str) -> tuple[str, ...]:
     """The broader terms to try for a term that no passage holds, the nearest first."""
-    return _BROADER.get(family, ())
+    return _broader().get(family, ())
 
 
 def _all_words(text: str) -> list[str]:
@@ -104,5 +104,11 @@ def _root(stem: str) -> str:
     return _TAIL.sub("", stem)
 
 
-_FAMILIES = {_root(stem(word)): _root(stem(group.split()[0])) for group in SAME for word in group.split()}
-_BROADER = {family(stem(word)): tuple(family(stem(each)) for each in meant) for word, meant in BROADER.items()}
+@cache
+def _families() -> dict[str, str]:
+    return {_root(stem(word)): _root(stem(group.split()[0])) for group in SAME for word in group.split()}
+
+
+@cache
+def _broader() -> dict[str, tuple[str, ...]]:
+    return {family(stem(word)): tuple(family(stem(each)) for each in meant) for word, meant in BROADER.items()}
