@@ -152,9 +152,14 @@ def _with(given: Settings, values: Mapping[str, str]) -> Settings:
 
 def _vault(given: Settings) -> Callable[[], Vault]:
     """Made when it is needed: it may make a key file."""
-    from otvet.account import account  # not at the top: a command that only reads need not load an HTTP client
 
-    return cache(lambda: account.vault_of(given))
+    @cache
+    def made() -> Vault:
+        from otvet.account import account  # not at the top: a command that only reads need not load an HTTP client
+
+        return account.vault_of(given)
+
+    return made
 
 
 def _value(kept: Kept, vault: Callable[[], Vault]) -> str:
