@@ -277,7 +277,17 @@ def test_a_client_who_asks_for_a_person_and_then_writes_on_is_one_entry(database
     (task,) = amo.tasks(LEAD)
     assert "Позовите менеджера" in task["text"]
     assert "матрасы" in task["text"]
-    assert len(listed(stage)) == 1
+    ((_turn, why),) = listed(stage)
+    assert "the client asked for a person" in why  # and not that the assistant is paused: it is because of that
+    asked(stage, "алло, вы тут?", JOINED)
+    ((_turn, why),) = listed(stage)
+    assert "the client asked for a person" in why
+    stage.manager_writes()
+    stage.clock.advance(60)
+    asked(stage, "А подушки?", State.HANDED)
+    stage.clock.advance(10 * 60)
+    ((_turn, why),) = listed(stage)
+    assert "paused" in why  # the manager has answered what was asked for
 
 
 def test_a_reply_that_did_not_reach_the_client_is_on_the_list(database: Database, amo: AmoStandin) -> None:

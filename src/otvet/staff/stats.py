@@ -84,7 +84,7 @@ def _left_to_staff(connection: Connection) -> dict[str, int]:
         .where(turns.c.handoff_id.is_not(None), ~is_trial(turns))
         .group_by(turns.c.left_because)
     )
-    return dict(sorted((because or Reason.WAITED, count) for because, count in connection.execute(query)))
+    return dict(sorted(map(tuple, connection.execute(query))))
 
 
 def _median_seconds_to_staff(connection: Connection) -> int | None:

@@ -146,7 +146,17 @@ def add(
     elif turn.handoff_id != found.id or anew:
         later = {"revision": handoffs.c.revision + 1, "due_at": min(found.due_at, now + after)}
         connection.execute(handoffs.update().where(handoffs.c.id == found.id).values(**later))
+    if why == Reason.PAUSED:  # by the client, perhaps: who asked for a person and writes on still asks for one
+        why = connection.scalar(_ASKED_FOR, {"handoff": found.id}) or why
     changes.set_handoff(connection, turn.id, found.id, why)
+
+
+_ASKED_FOR = (
+    sa.select(turns.c.left_because)
+    .where(turns.c.handoff_id == sa.bindparam("handoff"), turns.c.left_because.in_((Reason.ASKED, Reason.ANGRY)))
+    .order_by(turns.c.id.desc())
+    .limit(1)
+)
 
 
 def add_if_needed(connection: Connection, turn: Turn, now: datetime) -> None:
