@@ -53,9 +53,9 @@ def of_group(html: str, key: str) -> dict[str, str]:
     """What a browser would send of a group's form as it stands."""
     (form,) = re.findall(rf'<form method="post" action="/settings/group/{key}".*?</form>', html, re.DOTALL)
     values = dict(re.findall(r'<input id="set_\w+" name="(\w+)" value="([^"]*)" autocomplete', form))
-    values |= dict(re.findall(r'<textarea id="set_\w+" name="(\w+)"[^>]*>([^<]*)</textarea>', form))
-    for name, options in re.findall(r'<select id="set_\w+" name="(\w+)".*?>(.*?)</select>', form, re.DOTALL):
-        values[name] = re.findall(r'value="([^"]+)" selected', options)[0]
+    values |= dict(re.findall(r'<textarea[^>]* name="(\w+)"[^>]*>([^<]*)</textarea>', form))
+    for name, options in re.findall(r'<select id="set_\w+" name="([\w:]+)".*?>(.*?)</select>', form, re.DOTALL):
+        values[name] = re.findall(r'value="([^"]*)" selected', options)[0]
     values |= dict(re.findall(r'type="checkbox" id="set_\w+" name="(\w+)" value="(true)" checked', form))
     return values
 
@@ -79,6 +79,29 @@ def test_a_changed_setting_holds_without_a_restart_and_says_who_changed_it(tmp_p
         assert server.get("/ready")["status"] == "ready"
 
 
+def test_a_value_is_chosen_by_its_name_or_else_written(tmp_path: Path) -> None:
+    with otvet(tmp_path) as server:
+        add_user(server)
+        olga = Signed(server)
+
+        def form() -> dict[str, str]:
+            return of_group(olga.get("/settings"), "when")
+
+        def kept() -> list[tuple[object, ...]]:
+            return stored(server, "SELECT value FROM kept_settings WHERE name = 'out_of_hours'")
+
+        assert form()["chosen:out_of_hours"] == "answer"
+        olga.post("/settings/group/when", **form() | {"working_hours": "mon-fri 09:00-18:00"})
+        for choice, text, stands in (
+            ({"chosen:out_of_hours": "silent"}, {}, [("silent",)]),
+            ({"chosen:out_of_hours": ""}, {"out_of_hours": "We open at nine."}, [("We open at nine.",)]),
+            ({"chosen:out_of_hours": "answer"}, {}, []),  # the default: nothing need be kept
+        ):
+            assert olga.post("/settings/group/when", **form() | choice | text).status_code == 303
+            assert kept() == stands
+            assert form() | choice | text == form()  # and the page shows it so
+
+
 def test_what_is_wrong_is_refused_with_the_settings_own_sentence_and_changes_nothing(tmp_path: Path) -> None:
     with otvet(tmp_path) as server:
         add_user(server)
@@ -88,10 +111,10 @@ def test_what_is_wrong_is_refused_with_the_settings_own_sentence_and_changes_not
             ("when", when, {"timezone": "Moscow"}, "give a time zone such as Europe/Moscow"),
             ("when", when, {"replies_a_day": "none"}, "give a whole number"),
             ("when", when, {"mode": "sometimes"}, "give one of: auto, draft, off"),
-            ("when", when, {"out_of_hours": "silent"}, "OTVET_OUT_OF_HOURS needs OTVET_WORKING_HOURS"),
+            ("when", when, {"chosen:out_of_hours": "silent"}, "OTVET_OUT_OF_HOURS needs OTVET_WORKING_HOURS"),
             ("when", when, {"mode": "draft", "working_hours": "always"}, "working"),
-            ("replies", replies, {"reply_via": "salesbot"}, "give the number of the Salesbot"),
-            ("replies", replies, {"reply_via": "post"}, "give one of note, salesbot"),
+            ("replies", replies, {"chosen:reply_via": "salesbot"}, "give the number of the Salesbot"),
+            ("replies", replies, {"chosen:reply_via": "", "reply_via": "post"}, "give one of note, salesbot"),
         ]:
             answer = olga.post(f"/settings/group/{group}", **form | wrong)
             assert answer.status_code == 422, wrong

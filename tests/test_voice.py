@@ -275,7 +275,7 @@ def test_all_of_a_turn_are_heard_at_once_and_within_one_bound(database: Database
     turn = client_sends(stage, "slow-1.ogg", "voice.ogg", "slow-2.ogg")
 
     async def play(answering: Answering) -> None:
-        answering._voice = Voice(database, SlowFiles(), Words(), seconds=0.05)  # type: ignore[arg-type]
+        answering._voice = Voice(database, SlowFiles(), Words(), seconds=1)  # type: ignore[arg-type]
         assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)

@@ -109,10 +109,10 @@ def _amocrm(settings: Settings, found: Health) -> Iterator[Step]:
     else:
         yield Step(name, "good", _("connected to {address}").format(address=settings.amocrm_base_url))
     for subject, words in SUBJECTS.items():
-        if subject in found.seen:
+        if subject == WEBHOOK and settings.public_url is None:
+            yield Step(_(words), "warning", _("amoCRM cannot reach this server: it has no public address"))
+        elif subject in found.seen:
             yield Step(_(words), found.seen[subject].state, found.seen[subject].sentence)
-    if settings.public_url is None:
-        yield Step(_("Webhook"), "warning", _("amoCRM cannot reach this server: it has no public address"))
 
 
 def _queue(service: Service, found: Health, now: datetime) -> Iterator[Step]:

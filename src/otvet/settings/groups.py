@@ -10,6 +10,8 @@ from otvet.settings.settings import Settings
 
 WHEN, SAYS, REPLIES, WRITERS = "when", "says", "replies", "writers"
 
+OWN = ""  # in place of a value that has a name
+
 TITLES: Mapping[str, str] = {
     WHEN: N_("When the assistant answers"),
     SAYS: N_("What it says"),
@@ -92,8 +94,33 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
         "note": N_("sends it and says so in the deal"),
         "off": N_("does not look"),
     },
+    "out_of_hours": {
+        "answer": N_("answers as always"),
+        "silent": N_("says nothing, the questions wait for a manager"),
+        OWN: N_("sends this text in place of a reply:"),
+    },
+    "reply_via": {
+        "note": N_("a note in the deal, which only staff see"),
+        "salesbot": N_("into the client's chat by a Salesbot"),
+        "talk": N_("into the client's chat by amoCRM's chat API"),
+        "widget": N_("into the client's chat by the bot that waits for it"),
+        OWN: N_("by channel:"),
+    },
 }
-"""What the values of some settings are called; others are called what they are."""
+"""What the values of some settings are called; others are called what they are. OWN: anything else may be written."""
+
+ABOUT: Mapping[str, str] = {
+    "mode": N_("Drafts wait until a manager approves them. Switched off, it only keeps what clients write."),
+    "small_talk": N_("What a client gets for a word of thanks, an ok or a sticker."),
+    "number_guard": N_("What becomes of a reply with a price, date, phone or link that it was not given."),
+    "out_of_hours": N_("A text of yours is sent once until working hours begin."),
+    "reply_via": N_("By channel, for instance: telegram=salesbot, waba=talk, *=note."),
+    "silence_hours": N_(
+        "Warn when amoCRM has sent nothing for so many hours; 0: never. With working hours, only those count."
+        " Empty: 24 hours, or 8 working ones."
+    ),
+}
+"""What the pages say of settings whose values have names there; of others they say what their description says."""
 
 RARE = frozenset(
     (

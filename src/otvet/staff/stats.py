@@ -13,7 +13,7 @@ from otvet.intake.quarantine import quarantined
 from otvet.storage import counters
 from otvet.turns import handoffs
 from otvet.turns.attempts import REPLIED, SUMMARY, attempts
-from otvet.turns.turn import OPEN, Reason, State, Writer, turns
+from otvet.turns.turn import OPEN, State, Writer, turns
 
 MOST_COUNTED = 1000
 

@@ -124,6 +124,12 @@ def marked(pieces: Iterable[Piece]) -> Markup:
     )
 
 
+def number(value: float) -> str:
+    """A number with at most one decimal place, as people write it."""
+    text = f"{value:.1f}".removesuffix(".0")
+    return text.replace(".", ",") if interface_language() == "ru" else text
+
+
 @cache
 def environment() -> Environment:
     """The templates' environment, in the interface's language."""
@@ -138,6 +144,7 @@ def environment() -> Environment:
     made.install_gettext_translations(translations(interface_language()), newstyle=True)  # type: ignore[attr-defined]
     made.filters.update(
         plain=plain,
+        number=number,
         duration=duration,
         paragraphs=paragraphs,
         marked=marked,

@@ -11,7 +11,20 @@ from otvet.app import in_force
 from otvet.app.in_force import InForce
 from otvet.errors import SettingsError
 from otvet.i18n import N_, _
-from otvet.settings.groups import CHOICES, GROUPS, LABELS, LONG, RARE, SECRET, TITLES, is_switch, values_of, written
+from otvet.settings.groups import (
+    ABOUT,
+    CHOICES,
+    GROUPS,
+    LABELS,
+    LONG,
+    OWN,
+    RARE,
+    SECRET,
+    TITLES,
+    is_switch,
+    values_of,
+    written,
+)
 from otvet.settings.loading import Unusable
 from otvet.settings.settings import PREFIX, Settings
 from otvet.users import kept_settings
@@ -25,6 +38,7 @@ NO_SUCH_GROUP = N_("there is no such group of settings")
 FIXED = N_("{name} is set in the environment or in .env, which hold over what is set here")
 NOTHING: Mapping[str, str] = {}
 REMOVE = "remove:"  # before the name of a secret: it is taken away
+CHOSEN = "chosen:"  # before the name of a setting that is chosen or else written
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +65,17 @@ class Field:
 def field_of(found: InForce, name: str, typed: Mapping[str, str], wrong: Mapping[str, str]) -> Field:
     """A setting for the page; typed, wrong: what was sent and not taken."""
     value = getattr(found.settings, name)
-    choices = {one: _(CHOICES.get(name, {}).get(one, one)) for one in values_of(name)}
-    kind = "choice" if choices else "switch" if is_switch(name) else "secret" if name in SECRET else "text"
+    named = CHOICES.get(name, NOTHING)
+    choices = {one: _(named.get(one, one)) for one in (values_of(name) or named)}
+    kind = "switch" if is_switch(name) else "secret" if name in SECRET else "long" if name in LONG else "text"
+    if choices:
+        kind = "open" if OWN in choices else "choice"
     return Field(
         name,
         _(LABELS[name]),
-        _(str(Settings.model_fields[name].description)),
+        _(ABOUT.get(name) or str(Settings.model_fields[name].description)),
         typed.get(name, written(value)) if kind != "secret" else "",
-        "long" if name in LONG else kind,
+        kind,
         choices,
         PREFIX + name.upper(),
         found.is_fixed(name),
@@ -101,7 +118,7 @@ async def save(request: Request, key: str, who: Owner) -> Response:
     if key not in GROUPS:
         raise Refused(404, _(NO_SUCH_GROUP))
     found = await look(request)
-    typed = {name: who.text(name).strip() for name in GROUPS[key]}
+    typed = {name: _typed(who, name) for name in GROUPS[key]}
     changes = dict(_changes(found, key, who))
     try:
         await keep(request, who, found, changes)
@@ -113,12 +130,16 @@ async def save(request: Request, key: str, who: Owner) -> Response:
     return RedirectResponse(f"/settings#{key}", 303)
 
 
+def _typed(who: Who, name: str) -> str:
+    return (who.text(CHOSEN + name) or who.text(name)).strip()
+
+
 def _changes(found: InForce, key: str, who: Who) -> Iterator[tuple[str, str]]:
     """What of the form is another value than now; an empty one lets the default hold."""
     for name in GROUPS[key]:
         if found.is_fixed(name):
             continue
-        typed = who.text(name).strip()
+        typed = _typed(who, name)
         if is_switch(name):
             typed = "true" if typed else "false"
         if name in SECRET:

@@ -14,8 +14,8 @@
     new uPlot({
       width: place.clientWidth, height: 220, cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_plot, _least, most) => [0, Math.max(most || 0, 4)] } },
-      axes: [{ ...axis, values: (_plot, at) => at.map(day) }, { ...axis, size: 44 }],
-      series: [{ value: (_plot, at) => (at === null ? "" : day(at)), label: " " }, line(place.dataset.answered, "--accent"), line(place.dataset.left, "--warn")],
+      axes: [{ ...axis, incrs: [1, 2, 7, 14, 28].map((days) => days * 86400), values: (_plot, at) => at.map(day) }, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] }],
+      series: [{ value: (_plot, at) => (at === null ? "–" : day(at)), label: place.dataset.day }, line(place.dataset.answered, "--accent"), line(place.dataset.left, "--warn")],
     }, [data.days, data.answered, data.left], place);
   };
   draw();
