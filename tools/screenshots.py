@@ -31,7 +31,7 @@ CLIENTS = (
 PAGES = {
     "chats": "/chats/3?box=person",
     "answered": "/chats/1?box=all",
-    "drafts": "/?box=drafts",
+    "drafts": "/chats/6?box=drafts",
     "try": "/try",
     "start": "/start",
     "knowledge": "/knowledge",
@@ -62,6 +62,22 @@ def a_day(server: Otvet) -> None:
     wait_for(server.settled, "all questions closed")
 
 
+def a_draft_and_a_trial(page: Page, server: Otvet) -> None:
+    """The last client's deal waits for approval of each reply from now on; and Olga tries the assistant herself."""
+    page.goto("/chats/6?box=all")
+    page.select_option("#mode-of-deal", "draft")
+    page.locator("#mode-of-deal").locator("xpath=ancestor::form").locator("button").click()
+    lead, _text, channel = CLIENTS[5]
+    about = {"chat_id": f"chat-{lead}", "contact_id": lead, "origin": channel, "author_name": NAMES[5]}
+    now = int(time.time())
+    server.deliver(incoming("Как оплатить заказ?", message_id="m-draft", lead_id=lead, created_at=now, **about))
+    wait_for(server.settled, "the draft waits")
+    page.goto("/try")
+    page.fill("#text", "Сколько стоит доставка за город?")
+    page.press("#text", "Enter")
+    page.locator(".bubble.assistant").wait_for()
+
+
 def take(page: Page, folder: Path, kind: str) -> None:
     for name, address in PAGES.items():
         page.goto(address)
@@ -83,6 +99,8 @@ def main() -> None:
         try:
             add_user(server, "Ольга", Role.OWNER)
             a_day(server)
+            with visit(browser, server) as olga:
+                a_draft_and_a_trial(olga.sign_in("Ольга").page, server)
             for kind, width, dark in (("light", WIDE, False), ("dark", WIDE, True), ("phone", PHONE, False)):
                 with visit(browser, server, width=width, dark=dark) as olga:
                     take(olga.sign_in("Ольга").page, folder, kind)
