@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from otvet.i18n import N_, _, interface_language
 from otvet.storage import outages
 from otvet.storage.database import Database
 from otvet.turns import changes, drafts, handoffs, human_request, sending
-from otvet.turns.handoffs import Handoff, Question
+from otvet.turns.handoffs import Handoff
 from otvet.turns.policy import UNSURE_FOR, Policy
 from otvet.turns.reasons import why_left
 from otvet.turns.turn import OPEN, SELECTED, Reason, State, Turn, turns
@@ -47,6 +48,18 @@ NO = frozenset(("нет", "no", "не отправлять", "не надо", "-
 CORRECTED = re.compile(r"(?:да|ок|ok|yes|ответ|reply)\s*[:—–-]\s*(.*\S)\s*\Z", re.IGNORECASE | re.DOTALL)
 SPARE = N_("This client's questions stand in another task of the deal. Complete this one.")
 LAST_SAID = N_("Last messages:\n{lines}")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question of a hand-off. summary: for the person who answers; the rest as the turn has it."""
+
+    turn_id: int
+    state: State
+    reason: str | None
+    left_because: str | None
+    summary: str | None
+    reply: str | None
 
 
 class StaffTasks:
@@ -194,7 +207,7 @@ class StaffTasks:
         return sending.marker(self._installation_name, f"handoff-{one.id}")
 
     def _text(self, connection: Connection, one: Handoff) -> str:
-        questions = handoffs.questions(connection, one.id)
+        questions = _questions(connection, one.id)
         asked = [_asked(connection, question) for question in questions]
         said = questions[-1].summary if questions else None
         if said is None:
@@ -202,6 +215,13 @@ class StaffTasks:
             said = "\n".join(f"{_(SENDERS[line.sender_type])}: {_in_short([line])}" for line in lines)
         told = storable("\n\n".join((_(WAITS), *asked, _(LAST_SAID).format(lines=said))))
         return f"{told}\n\n[{self._marker(one)}]"
+
+
+def _questions(connection: Connection, handoff_id: int) -> list[Question]:
+    """The questions of a hand-off, the oldest first."""
+    columns = (turns.c.id, turns.c.state, turns.c.reason, turns.c.left_because, turns.c.summary, turns.c.reply)
+    rows = connection.execute(sa.select(*columns).where(turns.c.handoff_id == handoff_id).order_by(turns.c.id))
+    return [Question(id_, State(state), *more) for id_, state, *more in rows]
 
 
 def _asked(connection: Connection, one: Question) -> str:

@@ -345,7 +345,6 @@ def to_tell(connection: Connection, now: datetime) -> list[Handoff]:
     query = _SELECTED.where(
         _IS_OPEN,
         handoffs.c.due_at <= now,
-        ~is_trial(handoffs),
         handoffs.c.told_revision < handoffs.c.revision,
         sa.or_(handoffs.c.retry_at.is_(None), handoffs.c.retry_at <= now),
         conversations.c.amocrm_lead_id.is_not(None),
@@ -409,22 +408,3 @@ def not_told(connection: Connection, one: Handoff, refusal: str | None, now: dat
     if not ambiguous:
         this_call = handoffs.c.sent_attempt_at.is_distinct_from(one.sent_attempt_at)
         connection.execute(handoffs.update().where(here, this_call).values(sent_attempt_at=None))
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question of a hand-off. summary: for the person who answers; the rest as the turn has it."""
-
-    turn_id: int
-    state: State
-    reason: str | None
-    left_because: str | None
-    summary: str | None
-    reply: str | None
-
-
-def questions(connection: Connection, handoff_id: int) -> list[Question]:
-    """The questions of a hand-off, the oldest first."""
-    columns = (turns.c.id, turns.c.state, turns.c.reason, turns.c.left_because, turns.c.summary, turns.c.reply)
-    rows = connection.execute(sa.select(*columns).where(turns.c.handoff_id == handoff_id).order_by(turns.c.id))
-    return [Question(id_, State(state), *more) for id_, state, *more in rows]
