@@ -8,6 +8,7 @@ from pathlib import Path
 from evals.questions import HELD_OUT, KINDS, PARTS, Question, load
 from evals.section import Section, percent
 from otvet.clock import SystemClock
+from otvet.responders.knowledge.choice import Answer
 from otvet.responders.knowledge.passages import Passage
 from otvet.responders.knowledge.responder import Knowledge
 
@@ -28,11 +29,11 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """``found`` holds the first three passages of the search, ``answer`` what the client would have got."""
+    """``found`` holds the first three passages of the search, ``answer`` those that the client would have got."""
 
     question: Question
     found: tuple[str, ...]
-    answer: str | None
+    answer: tuple[str, ...]
 
     @property
     def searched(self) -> bool:
@@ -53,9 +54,11 @@ class Result:
     @property
     def outcome(self) -> Outcome:
         """An answer that is no right one, or only a part of one, counts as invented."""
-        if self.answer is None:
+        if not self.answer:
             return Outcome.SILENT if self.question.expect else Outcome.HONEST
-        return Outcome.RIGHT if self.answer in self.question.expect else Outcome.INVENTED
+        told = frozenset(self.answer)
+        right = told <= self.question.expect or (self.question.parts and self.question.parts <= told)
+        return Outcome.RIGHT if right else Outcome.INVENTED
 
 
 def measure(questions: Iterable[Question], folder: Path = FOLDER) -> list[Result]:
@@ -67,7 +70,11 @@ def measure(questions: Iterable[Question], folder: Path = FOLDER) -> list[Result
 def _result(knowledge: Knowledge, question: Question) -> Result:
     found = knowledge.passages(question.ask, question.history, k=3)
     answer = knowledge.answer(question.ask, question.history)
-    return Result(question, tuple(_name(hit.passage) for hit in found), _name(answer.passage) if answer else None)
+    return Result(question, tuple(_name(hit.passage) for hit in found), _names(answer))
+
+
+def _names(answer: Answer | None) -> tuple[str, ...]:
+    return tuple(_name(hit.passage) for hit in answer.hits) if answer else ()
 
 
 def _name(passage: Passage) -> str:

@@ -247,8 +247,8 @@ def test_an_edit_is_seen_at_the_next_look(folder: Path) -> None:
     knowledge = Knowledge(folder, clock)
 
     def answer() -> str | None:
-        hit = knowledge.answer(said("есть рассрочка?"))
-        return hit.passage.text if hit else None
+        found = knowledge.answer(said("есть рассрочка?"))
+        return found.told if found else None
 
     assert answer() == "Да, на четыре платежа."
     (folder / "shop.md").write_text(SHOP.replace("четыре платежа", "шесть платежей"), encoding="utf-8")
@@ -315,9 +315,9 @@ def test_a_repaired_file_is_no_problem_any_more(folder: Path) -> None:
     (folder / "more.md").write_text("# Гарантия\n\nДва года.", encoding="utf-8")
     clock.advance(CHECK_SECONDS)
     assert knowledge.problems == ()
-    hit = knowledge.answer(said("какая гарантия?"))
-    assert hit
-    assert hit.passage.text == "Два года."
+    answer = knowledge.answer(said("какая гарантия?"))
+    assert answer
+    assert answer.told == "Два года."
 
 
 def test_a_missing_folder_is_a_problem_until_it_is_there(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ def said(*lines: tuple[Sender, str], ago: timedelta = timedelta(0)) -> list[Line
 
 
 def answer(knowledge: Knowledge, question: str, history: list[Line]) -> str | None:
-    hit = knowledge.answer(client(question), history)
-    return hit.passage.heading if hit else None
+    answer = knowledge.answer(client(question), history)
+    return answer.hits[0].passage.heading if answer else None
 
 
 PLAID = said(("client", "сколько стоит хлопковый плед?"), ("assistant", "Хлопковый — 1 900 ₽, шерстяной — 4 600 ₽."))

@@ -27,9 +27,9 @@ def test_an_entry_is_found_by_its_question_and_by_the_clients_own_words(tmp_path
     clock = SystemClock()
     knowledge = Knowledge(folder, clock)
     for asked in ("Есть ли гравировка?", "А буковки на кольце сделаете?"):
-        hit = knowledge.answer([Line("client", asked, clock.now())])
-        assert hit is not None
-        assert hit.passage.heading == "Есть ли гравировка"
+        answer = knowledge.answer([Line("client", asked, clock.now())])
+        assert answer is not None
+        assert answer.hits[0].passage.heading == "Есть ли гравировка"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from otvet.commands.terminal import whole
 from otvet.errors import UsageError
 from otvet.i18n import DEFAULT_LANGUAGE, _, language_of_client, ngettext, translator
 from otvet.responders.base import Line
+from otvet.responders.knowledge.choice import Answer
 from otvet.responders.knowledge.passages import no_folder
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.knowledge.search import Hit
@@ -45,20 +46,20 @@ def ask(settings: Settings, texts: Sequence[str]) -> None:
     console.print()
     if answer:
         console.print(_("The local answer, word for word:"), style="green")
-        told = answer.passage.shown
+        told = answer.told
     else:
         console.print(_("No passage clearly fits; without an AI the client is told:"), style="yellow")
         told = translator(language_of_client("\n".join(texts), "", DEFAULT_LANGUAGE))(THANKS)
     console.print(Padding(Text(printable(told)), (0, 0, 0, 2), expand=False))
 
 
-def _passages(hits: Sequence[Hit], answer: Hit | None) -> Table:
+def _passages(hits: Sequence[Hit], answer: Answer | None) -> Table:
     table = Table("", _("Heading"), _("File"))
     table.add_column(_("Score"), justify="right", no_wrap=True)
     table.add_column(_("Coverage"), justify="right", no_wrap=True)
     for hit in hits:
         passage = hit.passage
-        chosen = answer is not None and answer.passage is passage
+        chosen = answer is not None and any(one.passage is passage for one in answer.hits)
         table.add_row(
             "[green]✓[/]" if chosen else "",
             Text(printable(passage.heading)),

@@ -17,13 +17,14 @@ from uuid import uuid4
 from otvet.errors import UsageError, os_reason
 from otvet.i18n import N_, _
 from otvet.responders.knowledge import passages, prices
+from otvet.responders.knowledge.reading import kinds
 
 LARGEST = 2 * 1024 * 1024
 LONGEST_NAME = 80
 NEW = ""
 """The digest of a file that is not there yet."""
 
-NOT_THIS_KIND = N_("only .md, .csv and .txt files are read")
+NOT_THIS_KIND = N_("files of this kind are not read; these are: {kinds}")
 TOO_LARGE = N_("the file is larger than 2 MB; split it")
 NO_NAME = N_("give the file a name of letters and digits")
 CHANGED = N_("somebody has changed this file meanwhile: your text was not saved; compare it with what stands there now")
@@ -44,11 +45,12 @@ class File:
     @property
     def text(self) -> str | None:
         """The content as text; None if it is not text."""
+        ending = Path(self.name).suffix.lower()
         try:
-            if self.name.lower().endswith(".csv"):
+            if ending == ".csv":
                 return prices.decode(self.content)
-            return self.content.decode("utf-8-sig")
-        except ValueError:  # UnicodeDecodeError and NoPriceList
+            return kinds.decode(self.content) if ending in kinds.TEXTS else None
+        except ValueError:  # Unreadable and NoPriceList
             return None
 
 
@@ -65,7 +67,7 @@ def digest(content: bytes) -> str:
 
 def read(folder: Path, name: str) -> File | None:
     """A file of the folder by the name that the folder lists; None if it lists none."""
-    here = next((file for file in passages.files(folder) if file.name == name), None)
+    here = next((file for file in passages.files(folder) if passages.name_of(folder, file) == name), None)
     if here is None:
         return None
     try:
@@ -83,28 +85,17 @@ def safe_name(given: str) -> str:
     if not dot:
         stem, kind = plain, "md"
     kind = kind.strip().lower()
-    if kind not in ("md", "csv", "txt"):
-        raise UsageError(_(NOT_THIS_KIND))
+    if f".{kind}" not in kinds.READERS:
+        raise UsageError(_(NOT_THIS_KIND).format(kinds=", ".join(kinds.READERS)))
     stem = stem.strip(" .")[:LONGEST_NAME].strip(" .")
     if not re.search(r"\w", stem):
         raise UsageError(_(NO_NAME))
-    return f"{stem}.{'md' if kind == 'txt' else kind}"
-
-
-def as_knowledge(given: str, content: bytes) -> bytes:
-    """An uploaded file as the folder reads it: a plain text becomes one entry under its name if it has no heading."""
-    if len(content) > LARGEST:
-        raise UsageError(_(TOO_LARGE))
-    if not given.lower().endswith(".txt"):
-        return content
-    name = safe_name(given)
-    found, _problem = passages.understood(name, content, with_examples=True)
-    return content if found else f"# {Path(name).stem}\n\n".encode() + content.removeprefix(b"\xef\xbb\xbf")
+    return f"{stem}.{kind}"
 
 
 def free_name(folder: Path, name: str) -> str:
     """The name, or the name with a number that no file has yet."""
-    taken = {file.name.casefold() for file in passages.files(folder)}
+    taken = {passages.name_of(folder, file).casefold() for file in passages.files(folder)}
     stem, _dot, kind = name.rpartition(".")
     numbered = (f"{stem} {number}.{kind}" for number in range(2, len(taken) + 3))
     return name if name.casefold() not in taken else next(one for one in numbered if one.casefold() not in taken)

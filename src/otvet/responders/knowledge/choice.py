@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from otvet.responders.knowledge.search import Hit, Index
 from otvet.responders.knowledge.stopwords import PLACE_AND_TIME, REASONS
@@ -17,6 +18,7 @@ _LEAD = 0.1
 
 _PART_COVERAGE = 0.5
 _PART_RIVALS = 10
+_HALVES = 2
 
 _PART_END = re.compile(r"[?!\n]+|[.…]+(?=\s|$)")
 
@@ -28,15 +30,36 @@ _ADJECTIVE = re.compile(r"\w{2,}(?:ый|ий|ой|ая|яя|ое|ее|ые|ие|
 _AMOUNT = re.compile(r"\d\s*(?:₽|руб|р\b|\$|€|₸)|[$€]\s*\d")
 
 
-def choose(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> Hit | None:
-    """The one passage that answers the whole question; None when there is none, or when it would take two.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The passages that answer a question: one, or one for each half of it."""
+
+    hits: tuple[Hit, ...]
+
+    @property
+    def told(self) -> str:
+        """What the client gets."""
+        return "\n\n".join(hit.passage.shown for hit in self.hits)
+
+
+def choose(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> Answer | None:
+    """The passage that answers the whole question, or two where each clearly answers a half; else None.
 
     before: the client's previous question, which a short one may refer to ("and the woollen one?").
     """
     question = index.corrected("\n".join(lines))
-    if not before or not _refers_to_earlier(question):
-        return _alone(index, question)
-    return _together(index, question, index.corrected("\n".join(before)))
+    if before and _refers_to_earlier(question):
+        found = _together(index, question, index.corrected("\n".join(before)))
+    else:
+        found = _alone(index, question)
+    return Answer((found,)) if found else _of_two(index, question)
+
+
+def _of_two(index: Index, question: str) -> Answer | None:
+    halves = [half for half in _PART_END.split(question) if words(half)]
+    found = [hit for half in halves if (hit := _alone(index, half)) is not None] if len(halves) == _HALVES else []
+    two = len(found) == _HALVES and found[0].passage is not found[1].passage
+    return Answer(tuple(found)) if two else None
 
 
 def _alone(index: Index, question: str) -> Hit | None:

@@ -1,5 +1,6 @@
-"""Reads the knowledge folder: Markdown files and price lists in, passages out."""
+"""Reads the knowledge folder: files of many kinds in, passages out; see ``reading`` for the kinds."""
 
+import os
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,15 +10,25 @@ from typing import NamedTuple
 from markdown_it import MarkdownIt
 
 from otvet.errors import os_reason
-from otvet.i18n import _
+from otvet.i18n import N_, _
 from otvet.responders.knowledge import prices
 from otvet.responders.knowledge.prices import NoPriceList
+from otvet.responders.knowledge.reading import kinds, markdown
+from otvet.responders.knowledge.reading.blocks import Block, Unreadable
+from otvet.responders.knowledge.reading.entries import entries
 from otvet.responders.markdown import plain_text
 
 _MARKDOWN = MarkdownIt("commonmark")
 _COMMENT = re.compile(r"<!--(.*?)(?:-->|\Z)", re.DOTALL)
 _EXAMPLE = re.compile(r"\s*(?:<!--|\"?#)\s*(?:пример|example)\b", re.IGNORECASE)
 _MAX_LINES_NAMED = 10
+_LEFT_BEHIND = re.compile(r"^[.~]|~$|\.(?:tmp|part|crdownload|bak|swp)$|^(?:Thumbs\.db|desktop\.ini)$", re.IGNORECASE)
+_LONGEST_SECTION = 600
+_MANY_THINGS = re.compile(
+    r"^\s*\|.*\|\s*$|^\s*(?:\*\*|__)[^*_\n]+\?\s*(?:\*\*|__)|^\s*(?:В|Q|Вопрос)\s*:|^:[ \t]|^[ \t]{2,}[-*+][ \t]",
+    re.MULTILINE | re.IGNORECASE,
+)
+EXAMPLE = N_("an example that no client is answered from; write your own, then remove line 1")
 
 _OTHER_WORDS = re.compile(r"\s*(?:иначе|also)\s*:(.*)", re.DOTALL | re.IGNORECASE)
 
@@ -32,6 +43,7 @@ class Passage:
     above: the headings of higher levels, outermost first.
     other_words: other wordings of clients, from a comment ``<!-- also: ... -->`` that is never shown.
     plain: the text is not Markdown.
+    kind: "row" of a table, "hours", "answer" to a question that stands in the file, or "text".
     """
 
     file: str
@@ -40,6 +52,7 @@ class Passage:
     above: tuple[str, ...] = ()
     other_words: str = ""
     plain: bool = False
+    kind: str = "text"
 
     @property
     def shown(self) -> str:
@@ -57,15 +70,20 @@ class Problem:
 
 def snapshot(folder: Path) -> Snapshot:
     """The present state of the folder; empty when it cannot be listed."""
-    seen = []
-    for file in files(folder):
-        try:
-            stat = file.stat()
-        except OSError:
-            seen.append((file.name, 0, 0))
-        else:
-            seen.append((file.name, stat.st_mtime_ns, stat.st_size))
-    return tuple(seen)
+    return tuple(_state(folder, file) for file in files(folder))
+
+
+def _state(folder: Path, file: Path) -> tuple[str, int, int]:
+    try:
+        stat = file.stat()
+    except OSError:
+        return name_of(folder, file), 0, 0
+    return name_of(folder, file), stat.st_mtime_ns, stat.st_size
+
+
+def name_of(folder: Path, file: Path) -> str:
+    """What a file is called: its path inside the folder."""
+    return file.relative_to(folder).as_posix()
 
 
 def no_folder(folder: Path) -> str:
@@ -73,51 +91,102 @@ def no_folder(folder: Path) -> str:
     return _("there is no folder {folder} here; make it, or set OTVET_KNOWLEDGE_DIR").format(folder=folder)
 
 
-def read_folder(folder: Path, *, with_examples: bool) -> tuple[list[Passage], list[Problem]]:
+Known = dict[tuple[str, int, int], tuple[list[Passage], str]]
+"""What files were read as, by name, time and size, so that only a changed file is read again."""
+
+
+def read_folder(
+    folder: Path, *, with_examples: bool, known: Known | None = None
+) -> tuple[list[Passage], list[Problem]]:
     """All passages in the order of the files, and the problems of files that cannot be read.
 
     with_examples: also read the files that came with Otvet, which say so in their first line. Their shop and its
         prices are invented: good for a trial, never for a real client.
+    known: what was read before, brought up to date. A file that cannot be read now, half saved perhaps, is as it was.
     """
     if not folder.is_dir():
         return [], [Problem(str(folder), _("there is no such folder"))]
+    before, now = dict(known or {}), Known()
     passages: list[Passage] = []
     problems: list[Problem] = []
     for file in files(folder):
-        try:
-            found, reason = understood(file.name, file.read_bytes(), with_examples=with_examples)
-        except OSError as error:
-            found, reason = [], os_reason(error)
+        state = _state(folder, file)
+        found, reason = before.get(state) or _read(folder, file, with_examples=with_examples)
+        last = next((read for (name, *_), read in before.items() if name == state[0]), None)
+        if reason and not found and last and last[0]:
+            found = last[0]
+            problems.append(Problem(state[0], _("{reason}; what it said before holds").format(reason=reason)))
+        elif reason:
+            problems.append(Problem(state[0], reason))
+        now[state] = found, reason
         passages += found
-        if reason:
-            problems.append(Problem(file.name, reason))
+    if known is not None:
+        known.clear()
+        known.update(now)
     return passages, problems
+
+
+def _read(folder: Path, file: Path, *, with_examples: bool) -> tuple[list[Passage], str]:
+    name = name_of(folder, file)
+    try:
+        if not file.resolve().is_relative_to(folder.resolve()):
+            return [], _("it is a link to a file outside of the folder")
+        if file.stat().st_size > kinds.LARGEST:
+            return [], _(kinds.TOO_LARGE)
+        return understood(name, file.read_bytes(), with_examples=with_examples)
+    except OSError as error:
+        return [], os_reason(error)
 
 
 def understood(name: str, content: bytes, *, with_examples: bool) -> tuple[list[Passage], str]:
     """The passages of a file with this name and content, and its problem; empty when there is none."""
-    is_list = name.lower().endswith(".csv")
+    ending = Path(name).suffix.lower()
+    if ending not in kinds.READERS and ending not in kinds.REFUSED:
+        return [], _("files of this kind are not read")
     try:
-        text = prices.decode(content) if is_list else content.decode("utf-8-sig")
-        found, reason = (_price_list if is_list else _markdown)(name, text)
-    except UnicodeDecodeError:
-        return [], _("it is not UTF-8 text; save it as UTF-8")
-    except NoPriceList as error:
+        if ending == ".md":
+            return _markdown(name, kinds.decode(content), with_examples=with_examples)
+        if ending == ".csv":
+            return _price_list(name, content, with_examples=with_examples)
+        found = _entries(name, kinds.blocks(ending, content))
+    except Unreadable as error:
         return [], str(error)
-    if found and not with_examples and _EXAMPLE.match(text):
-        return [], _("an example that no client is answered from; write your own, then remove line 1")
-    return found, reason
+    return found, "" if found else _("nothing in it can be told to a client")
 
 
-def _markdown(name: str, text: str) -> tuple[list[Passage], str]:
-    found = split(name, text.replace("\r\n", "\n").replace("\r", "\n"))
-    return found, "" if found else _("it has no heading with a text below it")
+def _entries(name: str, blocks: list[Block], heading: str = "", above: tuple[str, ...] = ()) -> list[Passage]:
+    found = entries(blocks, heading or Path(name).stem.replace("_", " "), above)
+    return [
+        Passage(name, one.heading, one.text, one.above, one.other_words, plain=True, kind=one.kind) for one in found
+    ]
 
 
-def _price_list(name: str, text: str) -> tuple[list[Passage], str]:
-    found = prices.read(text)
+def _markdown(name: str, text: str, *, with_examples: bool) -> tuple[list[Passage], str]:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not with_examples and _EXAMPLE.match(text):
+        return [], _(EXAMPLE)
+    headings = _headings(text)
+    lines = text.split("\n")
+    first = "\n".join(lines[: headings[0].first_line] if headings else lines)
+    found = _entries(name, markdown.blocks(first))
+    for passage in split(name, text):
+        if len(passage.text) <= _LONGEST_SECTION and not _MANY_THINGS.search(passage.text):
+            found.append(passage)
+        else:
+            found += _entries(name, markdown.blocks(passage.text), passage.heading, passage.above)
+    return found, "" if found else _("it has no text")
+
+
+def _price_list(name: str, content: bytes, *, with_examples: bool) -> tuple[list[Passage], str]:
+    try:
+        text = prices.decode(content)
+        if not with_examples and _EXAMPLE.match(text):
+            return [], _(EXAMPLE)
+        found = prices.read(text)
+    except NoPriceList as error:
+        return _entries(name, kinds.blocks(".csv", content)), str(error)
     passages = [
-        Passage(name, row.name, row.text, (row.group,) if row.group else (), row.other_words, plain=True)
+        Passage(name, row.name, row.text, (row.group,) if row.group else (), row.other_words, plain=True, kind="row")
         for row in found.rows
     ]
     if not found.left_out:
@@ -171,11 +240,12 @@ def _other_words(section: str) -> str:
 
 
 def files(folder: Path) -> list[Path]:
-    """The files of the folder that are read."""
-    # Editors and macOS leave files with a leading dot beside the real ones.
+    """The files of the folder and of those inside it, but for the hidden ones and those that programs leave there."""
+    found: list[Path] = []
     try:
-        return sorted(
-            file for file in folder.iterdir() if file.suffix.lower() in (".md", ".csv") and file.name[0] != "."
-        )
+        for here, inside, names in os.walk(folder):
+            inside[:] = [name for name in inside if not name.startswith(".")]
+            found += (Path(here, name) for name in names if not _LEFT_BEHIND.search(name))
     except OSError:
         return []
+    return sorted(found)

@@ -20,6 +20,14 @@ _PRICE = re.compile(
     re.IGNORECASE,
 )
 _ANY_PRICE = re.compile(r"цен[аы]\b|стоимость|прайс|price|cost", re.IGNORECASE)
+_OTHER_FIGURES = re.compile(
+    r"\b(?:срок|дн|ден|час|мин|сек|лет|год|мес|недел|кол|шт|вес|кг|размер|длин|ширин|высот|объ|мощн|код|арт|тел|возраст"
+    r"|day|hour|min|year|size|code|phone|age|qty|weight)|[№%]",
+    re.IGNORECASE,
+)
+_CURRENCY = re.compile(
+    r"(₽|руб\w*|\brub\b|\$|\busd\b|€|\beur\b|₸|тенге|\bkzt\b)(?:\s*(?:/|за)\s*(\w+))?", re.IGNORECASE
+)
 _SIGNS = {"usd": "$", "eur": "€", "тенге": "₸", "kzt": "₸", "$": "$", "€": "€", "₸": "₸"}
 
 _NUMBER = re.compile(r"(\d{1,3}(?: \d{3})+|\d+)(?:[.,](\d{1,2}))?$")
@@ -78,11 +86,16 @@ def decode(content: bytes) -> str:
 
 def read(text: str) -> PriceList:
     """All rows. The header is the first line with two or more cells; a title or a comment may stand above it."""
-    lines = _lines(text, _separator(text))
-    header = next((cells for _line, cells in lines if sum(map(bool, cells)) > 1 and not _COMMENT.match(cells[0])), None)
+    lines = _lines(text, separator(text))
+    header, title = None, ""
+    for _number, cells in lines:
+        if sum(map(bool, cells)) > 1 and not _COMMENT.match(cells[0]):
+            header = cells
+            break
+        title += " ".join(cells)
     if header is None or any(map(_FIGURES.match, header)):
         raise NoPriceList(_("it has no first row with the names of the columns, such as: Название;Цена, ₽"))
-    columns = _Columns(header)
+    columns = Columns(header, currency_in(title))
     rows, left_out, group = [], [], ""
     for number, cells in lines:
         cells = _fitted(cells, len(header))
@@ -99,18 +112,24 @@ def read(text: str) -> PriceList:
     return PriceList(tuple(rows), tuple(left_out))
 
 
-class _Columns:
+class Columns:
     """The meaning of each column, read from the header."""
 
-    def __init__(self, header: Sequence[str]) -> None:
+    def __init__(self, header: Sequence[str], currency: str = "") -> None:
         self._header = header
         self.name = next((i for name in _NAMES for i, cell in enumerate(header) if name.match(cell)), 0)
         self._other_words = next((i for i, cell in enumerate(header) if _OTHER_WORDS.match(cell)), None)
         simple = ((i, _PRICE.match(cell)) for i, cell in enumerate(header) if i != self.name)
         price = next(((i, match["currency"] or "") for i, match in simple if match), None)
         self._price: int | None
-        self._price, currency = (price[0], price[1].lower()) if price else (None, "")
-        self._sign = _SIGNS.get(currency, "₽" if currency else "")
+        self._price, named = (price[0], price[1].lower()) if price else (None, "")
+        self._currency = _sign(currency)
+        self._sign = _sign(named) or self._currency
+
+    @property
+    def priced(self) -> bool:
+        """Whether one column is the price."""
+        return self._price is not None
 
     def row(self, cells: Sequence[str], group: str) -> Row:
         name = cells[self.name]
@@ -119,7 +138,8 @@ class _Columns:
         priced = bool(price)
         for i, (title, cell) in enumerate(zip(self._header, cells, strict=True)):
             if cell and i not in (self.name, self._price, self._other_words):
-                lines.append(f"{title}: {cell}" if title else cell)
+                is_price = bool(_ANY_PRICE.search(title)) or (bool(self._currency) and not _OTHER_FIGURES.search(title))
+                lines.append(f"{title}: {_amount(cell, self._currency)}" if title and is_price else _pair(title, cell))
                 priced = priced or bool(_ANY_PRICE.search(title))
         words = ["цена " + re.sub("[,;]", " ", name)] if priced else []
         if self._other_words is not None:
@@ -127,7 +147,26 @@ class _Columns:
         return Row(name, "\n".join(lines), group, ", ".join(filter(None, words)))
 
 
-def _separator(text: str) -> str:
+def _pair(title: str, cell: str) -> str:
+    return f"{title}: {cell}" if title else cell
+
+
+def currency_in(text: str) -> str:
+    """The currency that a title names, with what it is for; empty for none."""
+    found = _CURRENCY.search(text)
+    return found[0] if found else ""
+
+
+def _sign(currency: str) -> str:
+    """The sign of a currency, however it is written, with what it is for if that is said: "₽ за м2"; or empty."""
+    found = _CURRENCY.search(currency)
+    if found is None:
+        return "₽" if currency.strip() else ""
+    sign = _SIGNS.get(found[1].lower(), "₽")
+    return f"{sign} за {found[2]}" if found[2] else sign
+
+
+def separator(text: str) -> str:
     """The separator of the cells. One semicolon is enough: Russian spreadsheets use it, for numbers have commas."""
     if declared := _SEPARATOR_LINE.match(text):
         return declared[1]
@@ -135,9 +174,9 @@ def _separator(text: str) -> str:
     return ";" if ";" in sample else "\t" if "\t" in sample else ","
 
 
-def _lines(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(text: str, cut_at: str) -> Iterator[tuple[int, list[str]]]:
     """The number of each line in the file and its cells, without line breaks in them."""
-    reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(StringIO(text, newline=""), delimiter=cut_at, strict=True)
     try:
         for cells in reader:
             yield reader.line_num, [" ".join(cell.split()) for cell in cells]

@@ -9,8 +9,8 @@ from threading import Lock
 from otvet.clock import Clock
 from otvet.i18n import _
 from otvet.responders.base import Attempt, Context, Line, Reply, ResponderError
-from otvet.responders.knowledge.choice import choose
-from otvet.responders.knowledge.passages import Passage, Problem, Snapshot, read_folder, snapshot
+from otvet.responders.knowledge.choice import Answer, choose
+from otvet.responders.knowledge.passages import Known, Passage, Problem, Snapshot, read_folder, snapshot
 from otvet.responders.knowledge.search import Hit, Index
 
 CHECK_SECONDS = 1.0
@@ -47,11 +47,14 @@ class KnowledgeResponder:
             )
         asked = context.question, context.history
         chosen = self.knowledge.chosen_for(*asked)  # usually found when the passages were listed, a moment ago
-        hit = chosen[0] if chosen else await asyncio.to_thread(self.knowledge.answer, *asked)
-        if hit is None:
+        answer = chosen[0] if chosen else await asyncio.to_thread(self.knowledge.answer, *asked)
+        if answer is None:
             raise ResponderError(_("No passage of the knowledge folder clearly fits."), permanent=True)
-        passage = {"file": hit.passage.file, "heading": hit.passage.heading, "score": round(hit.score, 2)}
-        return Reply(hit.passage.shown, self.name, details={"passages": [passage]})
+        passages = [
+            {"file": hit.passage.file, "heading": hit.passage.heading, "score": round(hit.score, 2)}
+            for hit in answer.hits
+        ]
+        return Reply(answer.told, self.name, details={"passages": passages})
 
 
 class Knowledge:
@@ -64,35 +67,37 @@ class Knowledge:
         self._lock = Lock()
         self._checked_at = 0.0
         self._snapshot: Snapshot = ()
+        self._known: Known = {}
         self._index: Index | None = None
-        self._chosen: dict[_Asked, Hit | None] = {}
+        self._chosen: dict[_Asked, Answer | None] = {}
         self._problems: tuple[Problem, ...] = ()
         self._passages: tuple[Passage, ...] = ()
 
-    def answer(self, question: Sequence[Line], history: Sequence[Line] = ()) -> Hit | None:
-        """The passage that answers the whole question, if one clearly does.
+    def answer(self, question: Sequence[Line], history: Sequence[Line] = ()) -> Answer | None:
+        """What answers the whole question, if something clearly does.
 
         history: the earlier messages, oldest first; a short question may refer to the client's last one.
         """
         with self._lock:
             return self._choose(self._fresh_index(), _asked(question, history))
 
-    def chosen_for(self, question: Sequence[Line], history: Sequence[Line] = ()) -> tuple[Hit | None] | None:
+    def chosen_for(self, question: Sequence[Line], history: Sequence[Line] = ()) -> tuple[Answer | None] | None:
         """The remembered result of ``answer`` for this question, in a tuple; None when it has to be searched."""
         chosen, asked = self._chosen, _asked(question, history)
         return (chosen[asked],) if asked in chosen else None
 
     def passages(self, question: Sequence[Line], history: Sequence[Line] = (), k: int = 3) -> list[Hit]:
-        """The ``k`` passages nearest to a question, best first; one that clearly answers it is always the first.
+        """The ``k`` passages nearest to a question, best first; those that clearly answer it come first.
 
         history: the earlier messages, oldest first; the newest of them are searched too, with less weight.
         """
         with self._lock:
             index = self._fresh_index()
-            fits = self._choose(index, _asked(question, history))
+            answer = self._choose(index, _asked(question, history))
             hits = index.search(_text(question), k, _earlier(history))
-        others = [hit for hit in hits if fits is None or hit.passage is not fits.passage]
-        return [fits, *others][:k] if fits else others
+        fits = answer.hits if answer else ()
+        others = [hit for hit in hits if all(hit.passage is not one.passage for one in fits)]
+        return [*fits, *others][:k]
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -114,7 +119,7 @@ class Knowledge:
             self._checked_at = -CHECK_SECONDS
             self._snapshot = ()
 
-    def _choose(self, index: Index, asked: _Asked) -> Hit | None:
+    def _choose(self, index: Index, asked: _Asked) -> Answer | None:
         """The chosen passage, remembered: it is asked for with the passages, and again for the local answer."""
         chosen = self._chosen
         if asked not in chosen:
@@ -136,7 +141,7 @@ class Knowledge:
         return self._index
 
     def _build(self) -> Index:
-        passages, problems = read_folder(self._folder, with_examples=self._with_examples)
+        passages, problems = read_folder(self._folder, with_examples=self._with_examples, known=self._known)
         self._problems = tuple(problems)
         self._passages = tuple(passages)
         return Index(passages)

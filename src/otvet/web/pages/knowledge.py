@@ -1,6 +1,7 @@
 """The knowledge folder: its files and entries as they are understood, uploaded, edited, tried."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from otvet.errors import UsageError
 from otvet.i18n import N_, _, language_of, translator
 from otvet.responders.base import Line
 from otvet.responders.knowledge import passages
+from otvet.responders.knowledge.reading import kinds
 from otvet.responders.template import THANKS
 from otvet.staff import knowledge_files
 from otvet.web.pages.rendering import page
@@ -49,21 +51,22 @@ def with_examples(request: Request) -> bool:
 
 
 def address_of_file(name: str) -> str:
-    return f"/knowledge/files/{quote(name, safe='')}"
+    return f"/knowledge/files/{quote(name)}"
 
 
 def _listed(folder: Path, *, examples: bool) -> list[Listed]:
     found, problems = passages.read_folder(folder, with_examples=examples)
-    why = {one.file: one.reason for one in problems}
+    why, entries = {one.file: one.reason for one in problems}, Counter(one.file for one in found)
     return [
         Listed(
-            name=file.name.encode("utf-8", "replace").decode(),
-            path=address_of_file(file.name) if _is_text(file.name) else None,
-            entries=sum(1 for one in found if one.file == file.name),
-            problem=why.get(file.name, ""),
+            name=name.encode("utf-8", "replace").decode(),
+            path=address_of_file(name) if _is_text(name) else None,
+            entries=entries[name],
+            problem=why.get(name, ""),
             changed_at=_changed_at(file),
         )
         for file in passages.files(folder)
+        for name in [passages.name_of(folder, file)]
     ]
 
 
@@ -91,7 +94,7 @@ async def tried(request: Request, text: str) -> dict[str, Any] | None:
     question = [Line("client", text, service.clock.now())]
     hits = await asyncio.to_thread(service.knowledge.passages, question, (), MOST_SHOWN)
     answer = await asyncio.to_thread(service.knowledge.answer, question)
-    told = answer.passage.shown if answer else translator(language_of(text))(THANKS)
+    told = answer.told if answer else translator(language_of(text))(THANKS)
     return {"question": text, "hits": hits, "answer": answer, "told": told}
 
 
@@ -106,6 +109,7 @@ async def _files(request: Request, who: Who, status: int, why: str | None = None
     ask = request.query_params.get("ask", "")
     gone = request.query_params.get("gone")
     values = {"files": listed, "folder": folder, "exists": folder.is_dir(), "why": why, "gone": gone}
+    values["kinds"] = tuple(kinds.READERS)
     return page(request, "knowledge.html", status, who=who, ask=ask, tried=await tried(request, ask), **values)
 
 
@@ -118,7 +122,6 @@ async def upload(request: Request, who: Manager) -> Response:
     content = await given.read(knowledge_files.LARGEST + 1)
     folder = folder_of(request)
     try:
-        content = knowledge_files.as_knowledge(given.filename, content)
         wanted = knowledge_files.safe_name(given.filename)
         there = knowledge_files.read(folder, wanted) if who.text("replace") else None
         name = wanted if there else knowledge_files.free_name(folder, wanted)
@@ -170,12 +173,24 @@ async def _file_page(
     return page(request, "knowledge_file.html", status, who=who, ask=ask, tried=tried_, **values, **understood)
 
 
-@router.get("/knowledge/files/{name}")
+@router.get("/knowledge/files/{name:path}")
 async def one(request: Request, who: Viewer, name: str) -> Response:
     return await _file_page(request, who, _file(request, name))
 
 
-@router.post("/knowledge/files/{name}")
+@router.post("/knowledge/files/{name:path}/delete")
+async def delete(request: Request, who: Manager, name: str) -> Response:
+    file = _file(request, name)
+    try:
+        await asyncio.to_thread(knowledge_files.remove, folder_of(request), name, who.text("digest"))
+    except UsageError as error:
+        return await _file_page(request, who, file, 409, why=str(error))
+    service_of(request).knowledge.look_again()
+    await change(request, who, "knowledge-delete", name[:200], lambda _connection: True)
+    return RedirectResponse(f"/knowledge?gone={quote(name)}", 303)
+
+
+@router.post("/knowledge/files/{name:path}")
 async def save(request: Request, who: Manager, name: str) -> Response:
     """Save what was edited, unless somebody else has saved meanwhile."""
     file, text = _file(request, name), who.text("text")
@@ -188,18 +203,6 @@ async def save(request: Request, who: Manager, name: str) -> Response:
         theirs = now.text if now.digest != who.text("digest") else None
         return await _file_page(request, who, now, 409, text=text, why=str(error), theirs=theirs)
     return RedirectResponse(f"{address_of_file(name)}?saved=1", 303)
-
-
-@router.post("/knowledge/files/{name}/delete")
-async def delete(request: Request, who: Manager, name: str) -> Response:
-    file = _file(request, name)
-    try:
-        await asyncio.to_thread(knowledge_files.remove, folder_of(request), name, who.text("digest"))
-    except UsageError as error:
-        return await _file_page(request, who, file, 409, why=str(error))
-    service_of(request).knowledge.look_again()
-    await change(request, who, "knowledge-delete", name[:200], lambda _connection: True)
-    return RedirectResponse(f"/knowledge?gone={quote(name)}", 303)
 
 
 @router.get("/knowledge/new")

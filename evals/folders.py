@@ -1,0 +1,122 @@
+"""The local answer in folders of other trades, written as people write; see ``folders/``.
+
+Each folder has ``knowledge/`` and ``questions.json``: a list of
+    kind      plain, slip, burst, follow_up, two, unknown, near or urgent
+    history   what was said before, oldest first, each with who said it
+    ask       what the client writes, one or several messages
+    holds     a right answer holds one of each list's strings; empty: the folder does not say it, nothing may be sent
+    not       strings that make an answer wrong
+Decisions are fitted to FITTED (``evals.decide``); of APART, which another author wrote, only the totals are looked at.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from evals.local import Outcome
+from otvet.clock import SystemClock
+from otvet.responders.base import Line
+from otvet.responders.knowledge.responder import Knowledge
+
+FOLDERS = Path(__file__).parent / "folders"
+FITTED = ("car_service", "language_school", "flower_delivery")
+APART = ("clinic", "flat_repairs", "b2b_equipment")
+KINDS = ("plain", "slip", "burst", "follow_up", "two", "unknown", "near", "urgent")
+_AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
+_SPACES = re.compile(r"\s+")
+_INSIDE_NUMBER = re.compile(r"(?<=\d)[ .](?=\d{3}\b)")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question; see the module. ``wrong`` is its ``not``."""
+
+    folder: str
+    kind: str
+    ask: tuple[Line, ...]
+    history: tuple[Line, ...]
+    holds: tuple[tuple[str, ...], ...]
+    wrong: tuple[str, ...]
+
+    def is_right(self, answer: str) -> bool:
+        """Whether an answer holds what it must, and nothing that it must not."""
+        text = _plain(answer)
+        told = all(any(_plain(one) in text for one in either) for either in self.holds)
+        return bool(self.holds) and told and not any(_plain(one) in text for one in self.wrong)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """found: the texts of the first three passages. answer: what the client would have got."""
+
+    asked: Asked
+    found: tuple[str, ...]
+    answer: str | None
+
+    @property
+    def three(self) -> bool:
+        """hit@3: the first three passages hold the answer, together."""
+        return self.asked.is_right("\n".join(self.found)) or any(map(self.asked.is_right, self.found))
+
+    @property
+    def outcome(self) -> Outcome:
+        """An answer that does not hold what it must counts as invented."""
+        if self.answer is None:
+            return Outcome.SILENT if self.asked.holds else Outcome.HONEST
+        return Outcome.RIGHT if self.asked.is_right(self.answer) else Outcome.INVENTED
+
+
+def _plain(text: str) -> str:
+    return _INSIDE_NUMBER.sub("", _SPACES.sub(" ", text.casefold().replace("ё", "е"))).strip()
+
+
+def read(folder: str) -> Iterator[Asked]:
+    """The questions of a folder."""
+    for entry in json.loads((FOLDERS / folder / "questions.json").read_text("utf-8")):
+        if entry["kind"] not in KINDS or set(entry) - {"kind", "history", "ask", "holds", "not"}:
+            raise ValueError(f"{folder}: not understood: {entry}")
+        yield _asked(folder, entry)
+
+
+def _asked(folder: str, entry: dict[str, Any]) -> Asked:
+    said = [line.split(": ", 1) for line in entry.get("history", ())]
+    return Asked(
+        folder,
+        entry["kind"],
+        tuple(Line("client", text, _AT) for text in entry["ask"]),
+        tuple(Line(who, text, _AT) for who, text in said),
+        tuple(map(tuple, entry["holds"])),
+        tuple(entry.get("not", ())),
+    )
+
+
+def measure(folder: str) -> list[Answered]:
+    """Ask all questions of a folder."""
+    knowledge = Knowledge(FOLDERS / folder / "knowledge", SystemClock())
+    return [_answered(knowledge, one) for one in read(folder)]
+
+
+def _answered(knowledge: Knowledge, asked: Asked) -> Answered:
+    found = knowledge.passages(asked.ask, asked.history, k=3)
+    answer = knowledge.answer(asked.ask, asked.history)
+    return Answered(asked, tuple(hit.passage.shown for hit in found), answer.told if answer else None)
+
+
+def totals(results: Sequence[Answered]) -> dict[str, float]:
+    """asked; right: the share of those that the folder answers; wrong: the share of all; three: hit@3."""
+    answerable = [one for one in results if one.asked.holds]
+    return {
+        "asked": len(results),
+        "right": _share(one.outcome is Outcome.RIGHT for one in answerable),
+        "wrong": _share(one.outcome is Outcome.INVENTED for one in results),
+        "three": _share(one.three for one in answerable),
+    }
+
+
+def _share(holds: Iterable[bool]) -> float:
+    found = list(holds)
+    return sum(found) / len(found) if found else 0.0
