@@ -6,25 +6,30 @@ Each folder has ``knowledge/`` and ``questions.json``: a list of
     ask       what the client writes, one or several messages
     holds     a right answer holds one of each list's strings; empty: the folder does not say it, nothing may be sent
     not       strings that make an answer wrong
-Decisions are fitted to FITTED (``evals.decide``); of APART, which another author wrote, only the totals are looked at.
+Their author did not see the search, and nothing was tuned to their questions. Of flat_repairs the entries were seen
+while the readers were written.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from evals.local import Outcome
+from evals.section import Section, percent
 from otvet.clock import SystemClock
 from otvet.responders.base import Line
 from otvet.responders.knowledge.responder import Knowledge
 
 FOLDERS = Path(__file__).parent / "folders"
-FITTED = ("car_service", "language_school", "flower_delivery")
-APART = ("clinic", "flat_repairs", "b2b_equipment")
+NAMES = ("clinic", "flat_repairs", "b2b_equipment")
+BEFORE = {"clinic": (0.0, 0.097), "flat_repairs": (0.0, 0.063), "b2b_equipment": (0.0, 0.159)}
+"""(right, hit@3) when only Markdown headings and CSV were read: the first answers, before any of the readers."""
+
+MOST_WRONG = 0.02
 KINDS = ("plain", "slip", "burst", "follow_up", "two", "unknown", "near", "urgent")
 _AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 _SPACES = re.compile(r"\s+")
@@ -104,6 +109,33 @@ def _answered(knowledge: Knowledge, asked: Asked) -> Answered:
     found = knowledge.passages(asked.ask, asked.history, k=3)
     answer = knowledge.answer(asked.ask, asked.history)
     return Answered(asked, tuple(hit.passage.shown for hit in found), answer.told if answer else None)
+
+
+WORDS = {
+    "en": ("Folders of other trades, as people write them", "folder", "questions", "right", "wrong", "hit@3", "before"),
+    "ru": ("Папки других дел, как их пишут люди", "папка", "вопросов", "верно", "неверно", "hit@3", "раньше"),
+}
+
+
+def section() -> Section:
+    """The measurement, for the page."""
+    found = {name: totals(measure(name)) for name in NAMES}
+    wrong = [
+        f"{name}: wrong answers {percent(one['wrong'])}" for name, one in found.items() if one["wrong"] > MOST_WRONG
+    ]
+    return Section({language: _page(found, language) for language in WORDS}, tuple(wrong))
+
+
+def _page(found: Mapping[str, Mapping[str, float]], language: str) -> str:
+    title, *head, before = WORDS[language]
+    introduction = Path(__file__).with_name(f"folders.{language}.md").read_text("utf-8")
+    rows = [
+        f"| `{name}` | {one['asked']:.0f} | {percent(one['right'])} ({before}: {percent(BEFORE[name][0])})"
+        f" | {percent(one['wrong'])} | {percent(one['three'])} ({before}: {percent(BEFORE[name][1])}) |"
+        for name, one in found.items()
+    ]
+    table = "\n".join([f"| {' | '.join(head)} |", "|---|---:|---:|---:|---:|", *rows])
+    return f"## {title}\n\n{introduction}\n{table}\n"
 
 
 def totals(results: Sequence[Answered]) -> dict[str, float]:

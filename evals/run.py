@@ -7,13 +7,19 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from evals import drafts, guard, local, meaning
+from evals import drafts, folders, guard, local, meaning
 from evals.section import Section
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {"en": ROOT / "docs" / "answer-quality.md", "ru": ROOT / "docs" / "ru" / "answer-quality.md"}
 
-MEASUREMENTS: tuple[Callable[[], Section], ...] = (local.section, guard.section, drafts.section, meaning.section)
+MEASUREMENTS: tuple[Callable[[], Section], ...] = (
+    local.section,
+    folders.section,
+    guard.section,
+    drafts.section,
+    meaning.section,
+)
 """Each gives a section of the page and the aims it missed; they stand on the page in this order."""
 
 

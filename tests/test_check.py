@@ -83,10 +83,11 @@ def test_a_knowledge_folder_that_is_not_there_is_bad_as_in_ask(folder: Path) -> 
 
 def test_a_reason_that_several_files_share_is_said_once(folder: Path) -> None:
     for name in ("a.md", "b.md"):
-        (folder / "knowledge" / name).write_text("No heading.", "utf-8")
-    (folder / "knowledge" / "c.md").write_bytes("# Доставка".encode("cp1251"))
+        (folder / "knowledge" / name).write_text("# A heading alone", "utf-8")
+    (folder / "knowledge" / "c.pdf").write_bytes(b"%PDF-1.4")
     _code, printed = check(folder)
-    assert "✗ Knowledge a.md, b.md: it has no heading with a text below it; c.md: it is not UTF-8" in printed
+    assert "✗ Knowledge" in printed
+    assert "a.md, b.md: it has no text; c.pdf: it is no whole PDF file" in printed
 
 
 @pytest.mark.parametrize(("model", "told"), [("", True), ("tiny", False)])

@@ -12,7 +12,7 @@ import pytest
 
 from otvet.responders.base import Context, Line, Sender
 from otvet.responders.knowledge import responder as module
-from otvet.responders.knowledge.passages import Passage, Problem, read_folder
+from otvet.responders.knowledge.passages import Known, Passage, Problem, read_folder
 from otvet.responders.knowledge.responder import Knowledge, KnowledgeResponder
 from tests.clocks import FakeClock
 
@@ -208,12 +208,12 @@ def test_the_folder_is_read_once_however_many_ask(tmp_path: Path, monkeypatch: p
     knowledge = Knowledge(tmp_path, FakeClock())
     readers, second = [], Event()
 
-    def read_slowly(folder: Path, *, with_examples: bool) -> tuple[list[Passage], list[Problem]]:
+    def read_slowly(folder: Path, *, with_examples: bool, known: Known) -> tuple[list[Passage], list[Problem]]:
         readers.append(folder)
         if len(readers) > 1:
             second.set()
         second.wait(0.2)  # for another reader, who must not come
-        return read_folder(folder, with_examples=with_examples)
+        return read_folder(folder, with_examples=with_examples, known=known)
 
     monkeypatch.setattr(module, "read_folder", read_slowly)
     with ThreadPoolExecutor(4) as pool:

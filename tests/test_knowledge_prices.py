@@ -28,7 +28,7 @@ def rows(text: str) -> list[tuple[str, str]]:
 def answer(folder: Path, *texts: str, with_examples: bool = True) -> str | None:
     clock = FakeClock()
     hit = Knowledge(folder, clock, with_examples=with_examples).answer([Line("client", t, clock.now()) for t in texts])
-    return hit.passage.shown if hit else None
+    return hit.told if hit else None
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ import docx
 import openpyxl
 import pytest
 
+from otvet.app.checking import knowledge as knowledge_finding
 from otvet.responders.base import Line
-from otvet.responders.knowledge.passages import read_folder, understood
+from otvet.responders.knowledge.passages import contradictions, read_folder, understood
 from otvet.responders.knowledge.reading import kinds
 from otvet.responders.knowledge.responder import CHECK_SECONDS, Knowledge
+from otvet.settings.loading import load_settings
 from tests.clocks import FakeClock
 from tests.running import otvet, wait_for
 from tests.standins.sender import incoming
@@ -105,14 +107,16 @@ def test_pairs_of_question_and_answer(name: str, asks: str, answers: str) -> Non
 
 
 def test_a_row_of_a_table_is_an_entry_with_its_head() -> None:
-    text = "# Цены\n\n| Услуга | Цена, руб | Срок |\n|---|---|---|\n| Мойка | 1500 | 1 час |\n| Полировка | 12000 | 1 день |\n"
+    text = "# Цены\n\n| Услуга | Цена, руб | Срок |\n|---|---|---|\n| Мойка | 1500 | 1 час |\n"
+    text += "| Полировка | 12000 | 1 день |\n"
     found = entries("prices.md", text)
     assert ("Мойка", "Мойка — 1 500 ₽\nСрок: 1 час") in found
     assert ("Полировка", "Полировка — 12 000 ₽\nСрок: 1 день") in found
 
 
 def test_the_line_above_a_table_says_what_its_figures_are() -> None:
-    text = "# Ремонт\n\nЦена за метр, рублей:\n\n| Вид | Сколько |\n|---|---|\n| Косметический | 6900 |\n| Капитальный | 14500 |\n"
+    text = "# Ремонт\n\nЦена за метр, рублей:\n\n| Вид | Сколько |\n|---|---|\n| Косметический | 6900 |\n"
+    text += "| Капитальный | 14500 |\n"
     (whole, *rows) = understood("r.md", text.encode(), with_examples=True)[0]
     assert whole.shown.startswith("Цена за метр, рублей:")
     assert [one.heading for one in rows] == ["Косметический", "Капитальный"]
@@ -120,7 +124,8 @@ def test_the_line_above_a_table_says_what_its_figures_are() -> None:
 
 
 def test_a_table_of_hours_is_sentences() -> None:
-    text = "## Мы на связи\n\n| День | Часы |\n|---|---|\n| Пн–Пт | 9:00–20:00 |\n| Сб | 10:00–16:00 |\n| Вс | выходной |\n"
+    text = "## Мы на связи\n\n| День | Часы |\n|---|---|\n| Пн–Пт | 9:00–20:00 |\n"
+    text += "| Сб | 10:00–16:00 |\n| Вс | выходной |\n"
     assert entries("hours.md", text) == [("Мы на связи", "Пн–Пт: 9:00–20:00\nСб: 10:00–16:00\nВс: выходной")]
 
 
@@ -271,6 +276,23 @@ def test_folders_inside_are_read_and_what_lies_outside_or_is_left_behind_is_not(
     passages, problems = read_folder(folder, with_examples=True)
     assert [one.file for one in passages] == ["для клиентов/ещё/цены.md"]
     assert [(one.file, "outside" in one.reason) for one in problems] == [("link.md", True)]
+
+
+def test_two_prices_of_one_thing_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Услуга;Цена\nСтрижка;1200\nМойка;500")
+    (tmp_path / "b.xlsx").write_bytes(xlsx(Цены=[["Услуга", "Цена, ₽"], ["стрижка", 1300], ["Мойка", 500]]))
+    ((one, other),) = contradictions(read_folder(tmp_path, with_examples=True)[0])
+    assert (one.file, other.file, other.heading) == ("a.csv", "b.xlsx", "стрижка")
+    found = knowledge_finding(load_settings(knowledge_dir=tmp_path))
+    assert found.sign == "note"
+    assert "two prices of Стрижка: a.csv and b.xlsx" in found.sentence
+
+
+def test_a_picture_in_the_folder_is_told_and_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Адрес\n\nУл. Лесная, 3.")
+    (tmp_path / "b.jpg").write_bytes(b"x")
+    found = knowledge_finding(load_settings(knowledge_dir=tmp_path))
+    assert (found.sign, "b.jpg: files of this kind are not read" in found.sentence) == ("note", True)
 
 
 def test_a_half_saved_file_leaves_what_it_said(tmp_path: Path) -> None:

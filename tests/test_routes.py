@@ -205,7 +205,7 @@ class Doors:
     ) -> httpx2.Response:
         """The head of what the route answers; the rest of a stream is not waited for."""
         method, path = route.split(" ")
-        path = path.replace("/static", "/static/otvet.css")
+        path = path.replace("/static", "/static/otvet.css").replace(":path}", "}")
         parts = {part: NOWHERE.get(part, NO_NUMBER) for part in path.replace("{", "}").split("}")[1::2]}
         given = {"cookie": cookie, "authorization": token and f"Bearer {token}", "origin": origin or self.server.url}
         headers = {name: value for name, value in given.items() if value}

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import httpx2
@@ -14,7 +15,8 @@ from otvet.errors import OtvetError, ServiceError, SettingsError, os_reason
 from otvet.i18n import _, ngettext
 from otvet.responders.base import Line
 from otvet.responders.chat import models
-from otvet.responders.knowledge.passages import no_folder, read_folder
+from otvet.responders.knowledge.passages import contradictions, no_folder, read_folder
+from otvet.responders.knowledge.reading.kinds import READERS
 from otvet.responders.prompt import TOKEN_LIMIT, TOKENIZER
 from otvet.responders.prompt_parts import QUESTION_FLOOR
 from otvet.schema import upgrade
@@ -28,6 +30,8 @@ Sign = Literal["good", "note", "bad"]
 
 CREDITS_A_REPLY = 50
 """The observed cost of an ordinary task; a short answer costs less, an answer in a long task more."""
+
+MOST_NAMED = 5
 
 LOW_CREDITS = 10 * CREDITS_A_REPLY
 
@@ -87,16 +91,23 @@ def knowledge(settings: Settings) -> Finding:
     if not folder.is_dir():
         return Finding(name, "bad", no_folder(folder))
     passages, problems = read_folder(folder, with_examples=not settings.amocrm_connected)
-    if problems:
-        files: dict[str, list[str]] = {}
-        for problem in problems:
-            files.setdefault(problem.reason, []).append(problem.file)
-        return Finding(name, "bad", "; ".join(f"{', '.join(of_one)}: {reason}" for reason, of_one in files.items()))
+    count = ngettext("{count} answer in {folder}", "{count} answers in {folder}", len(passages))
+    said = [count.format(count=len(passages), folder=folder)] if passages else []
+    said += [
+        _("two prices of {thing}: {one} and {other}").format(thing=one.heading, one=one.file, other=other.file)
+        for one, other in contradictions(passages)[:MOST_NAMED]
+    ]
+    files: dict[str, list[str]] = {}
+    for problem in problems:
+        files.setdefault(problem.reason, []).append(problem.file)
+    said += [f"{', '.join(of_one)}: {reason}" for reason, of_one in files.items()]
+    if problems or len(said) > 1:
+        unread = any(Path(problem.file).suffix.lower() in READERS for problem in problems)
+        return Finding(name, "bad" if unread or not passages else "note", "; ".join(said))
     if not passages:
         text = _("no answers in {folder}: every question goes to a manager").format(folder=folder)
         return Finding(name, "note", text)
-    count = ngettext("{count} answer in {folder}", "{count} answers in {folder}", len(passages))
-    return Finding(name, "good", count.format(count=len(passages), folder=folder))
+    return Finding(name, "good", said[0])
 
 
 def instructions(settings: Settings) -> Finding:

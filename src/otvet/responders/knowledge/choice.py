@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from otvet.responders.knowledge.search import Hit, Index
-from otvet.responders.knowledge.stopwords import PLACE_AND_TIME, REASONS
+from otvet.responders.knowledge.stopwords import PLACE_AND_TIME, QUESTION_WORDS, REASONS
 from otvet.responders.knowledge.words import question_words, words
 
 # Found with the questions in evals/: looser limits give more wrong answers than right ones.
@@ -19,6 +19,8 @@ _LEAD = 0.1
 _PART_COVERAGE = 0.5
 _PART_RIVALS = 10
 _HALVES = 2
+_HALF = re.compile(r".+?(?:[?!\n]+|[.…]+(?=\s|$)|$)", re.DOTALL)
+_ASKS = re.compile(rf"\?\s*$|\b(?:{'|'.join(sorted(QUESTION_WORDS))}|скольк\w+|как\w{{2,3}})\b")
 
 _PART_END = re.compile(r"[?!\n]+|[.…]+(?=\s|$)")
 
@@ -56,8 +58,11 @@ def choose(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> An
 
 
 def _of_two(index: Index, question: str) -> Answer | None:
-    halves = [half for half in _PART_END.split(question) if words(half)]
-    found = [hit for half in halves if (hit := _alone(index, half)) is not None] if len(halves) == _HALVES else []
+    """The answers to the two halves of a question, each of which asks by itself: "a sofa / is there?" is one."""
+    halves = [half[0] for half in _HALF.finditer(question) if words(half[0])]
+    if len(halves) != _HALVES or not all(map(_ASKS.search, halves)):
+        return None
+    found = [hit for half in halves if (hit := _alone(index, half)) is not None]
     two = len(found) == _HALVES and found[0].passage is not found[1].passage
     return Answer(tuple(found)) if two else None
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +29,7 @@ _MANY_THINGS = re.compile(
     r"^\s*\|.*\|\s*$|^\s*(?:\*\*|__)[^*_\n]+\?\s*(?:\*\*|__)|^\s*(?:В|Q|Вопрос)\s*:|^:[ \t]|^[ \t]{2,}[-*+][ \t]",
     re.MULTILINE | re.IGNORECASE,
 )
+_FIGURE = re.compile(r"\d+")
 EXAMPLE = N_("an example that no client is answered from; write your own, then remove line 1")
 
 _OTHER_WORDS = re.compile(r"\s*(?:иначе|also)\s*:(.*)", re.DOTALL | re.IGNORECASE)
@@ -84,6 +86,20 @@ def _state(folder: Path, file: Path) -> tuple[str, int, int]:
 def name_of(folder: Path, file: Path) -> str:
     """What a file is called: its path inside the folder."""
     return file.relative_to(folder).as_posix()
+
+
+def contradictions(passages: Iterable[Passage]) -> list[tuple[Passage, Passage]]:
+    """Pairs of passages that say different figures of one thing: a client may be told either."""
+    seen: dict[str, Passage] = {}
+    found = []
+    for passage in passages:
+        thing = " ".join(passage.heading.casefold().replace("ё", "е").split())
+        other = seen.setdefault(thing, passage)
+        rows = passage.kind == other.kind == "row"
+        same_list = other.file == passage.file and other.above != passage.above  # each in a part of its own
+        if rows and not same_list and set(_FIGURE.findall(other.text)) != set(_FIGURE.findall(passage.text)):
+            found.append((other, passage))
+    return found
 
 
 def no_folder(folder: Path) -> str:
@@ -184,7 +200,7 @@ def _price_list(name: str, content: bytes, *, with_examples: bool) -> tuple[list
             return [], _(EXAMPLE)
         found = prices.read(text)
     except NoPriceList as error:
-        return _entries(name, kinds.blocks(".csv", content)), str(error)
+        return [], str(error)
     passages = [
         Passage(name, row.name, row.text, (row.group,) if row.group else (), row.other_words, plain=True, kind="row")
         for row in found.rows
