@@ -1,6 +1,7 @@
 """Plain text, and the text of a PDF, to blocks: paragraphs, lines that look like headings, and lists."""
 
 import io
+import logging
 import re
 from collections.abc import Iterator, Sequence
 
@@ -39,6 +40,7 @@ def _of_pages(content: bytes) -> tuple[str | None, int]:
     """The text, None behind a password, and the number of pages; of a file with too many of them no text."""
     from pypdf import PdfReader  # not at the top: who only reads the database needs no parser
 
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what is wrong with a file is told once, by us
     reader = PdfReader(io.BytesIO(content))
     if reader.is_encrypted and not reader.decrypt(""):
         return None, 0
