@@ -14,6 +14,8 @@ from otvet.app.checking import knowledge as knowledge_finding
 from otvet.responders.base import Line
 from otvet.responders.knowledge.passages import contradictions, read_folder, understood
 from otvet.responders.knowledge.reading import kinds
+from otvet.responders.knowledge.reading.blocks import Unreadable
+from otvet.responders.knowledge.reading.text import of_pdf
 from otvet.responders.knowledge.responder import CHECK_SECONDS, Knowledge
 from otvet.settings.loading import load_settings
 from tests.clocks import FakeClock
@@ -227,6 +229,11 @@ def test_a_leaflet() -> None:
     assert entries("l.pdf", pdf("Delivery within the city costs", "350 roubles.")) == [
         ("l", "Delivery within the city costs 350 roubles.")
     ]
+
+
+def test_a_leaflet_that_takes_too_long_is_given_up() -> None:
+    with pytest.raises(Unreadable, match="too long"):
+        of_pdf(pdf("hello"), seconds=-1)
 
 
 def packed(name: str, content: bytes) -> bytes:

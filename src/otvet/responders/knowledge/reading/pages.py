@@ -12,7 +12,10 @@ _RUBBISH = "script, style, noscript, template, nav, footer, form, iframe, svg, b
 _NAMED_RUBBISH = re.compile(
     r"(?:^|[-_ ])(?:menu|nav|footer|breadcrumbs?|cookie|share|social|banner|ads?)(?:$|[-_ ])", re.I
 )
-_MOST_NODES = 50_000
+_MOST_NODES, _DEEPEST = 50_000, 60
+_HEADING = re.compile(r"h[1-6]")
+_BOLD = ("b", "strong")
+_INLINE = (*_BOLD, "em", "i", "span", "a", "u", "small", "code", "sup", "sub", "mark", "time", "font")
 _MAIN = ("main", "article", "#content", ".content", "body")
 
 
@@ -57,16 +60,16 @@ def _walk(node: Any, depth: int, seen: list[int]) -> Iterator[Block]:
 
     for child in node.iter(include_text=True):
         seen[0] += 1
-        if seen[0] > _MOST_NODES or depth > 60:
+        if seen[0] > _MOST_NODES or depth > _DEEPEST:
             return
         tag = child.tag
         if tag == "-text":
             loose.append(child.text_content or "")
         elif tag == "br":
             loose.append("\n")
-        elif tag in ("b", "strong", "em", "i", "span", "a", "u", "small", "code", "sup", "sub", "mark", "time", "font"):
+        elif tag in _INLINE:
             text = child.text(deep=True)
-            if tag in ("b", "strong") and not "".join(loose).strip():
+            if tag in _BOLD and not "".join(loose).strip():
                 bold = one_line(text)
             loose.append(text)
         else:
@@ -76,9 +79,9 @@ def _walk(node: Any, depth: int, seen: list[int]) -> Iterator[Block]:
 
 
 def _block(node: Any, depth: int, seen: list[int]) -> Iterator[Block]:
-    tag, text = node.tag, one_line(node.text(deep=True, separator=" "))
-    if re.fullmatch(r"h[1-6]", tag):
-        if text:
+    tag = node.tag
+    if _HEADING.fullmatch(tag):
+        if text := one_line(node.text(deep=True, separator=" ")):
             yield Block("heading", text, level=int(tag[1]))
     elif tag == "table":
         rows = [[cell.text(deep=True, separator=" ") for cell in row.css("td, th")] for row in node.css("tr")]
@@ -92,6 +95,6 @@ def _block(node: Any, depth: int, seen: list[int]) -> Iterator[Block]:
             for number, one in enumerate(own):
                 yield one if one.kind != "text" else Block("item", one.text, level=depth if not number else depth + 1)
     elif tag == "dt":
-        yield Block("heading", text, level=7)
+        yield Block("heading", one_line(node.text(deep=True, separator=" ")), level=7)
     else:
         yield from _walk(node, depth + 1, seen)

@@ -4,6 +4,7 @@ import io
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from time import monotonic
 
 from otvet.i18n import _
 from otvet.responders.knowledge.reading.blocks import Block, Unreadable, one_line
@@ -12,6 +13,7 @@ _ITEM = re.compile(r"\s*(?:[-–—•*·▪●○]|\d{1,2}[.)])\s+(?=\S)")
 _ENDS = re.compile(r"[.!?:;…»)\"]\s*$")
 _UNDERLINE = re.compile(r"\s*([=\-_*~])\1{2,}\s*$")
 _MOST_PAGES = 300
+MOST_SECONDS = 20.0
 _LONGEST_TITLE = 60
 
 
@@ -21,10 +23,12 @@ def blocks(text: str) -> list[Block]:
     return list(_walk([line.rstrip() for line in lines]))
 
 
-def of_pdf(content: bytes) -> list[Block]:
-    """The blocks of a PDF with text."""
+def of_pdf(content: bytes, seconds: float = MOST_SECONDS) -> list[Block]:
+    """The blocks of a PDF with text. seconds: how long its pages may take."""
     try:
-        text, count = _of_pages(content)
+        text, count = _of_pages(content, monotonic() + seconds)
+    except TimeoutError as error:
+        raise Unreadable(_("it takes too long to read; save it as text")) from error
     except Exception as error:  # the library raises whatever a broken file makes it raise
         raise Unreadable(_("it is no whole PDF file: {cause}").format(cause=error)) from error
     if text is None:
@@ -36,16 +40,23 @@ def of_pdf(content: bytes) -> list[Block]:
     return blocks(_joined(text))
 
 
-def _of_pages(content: bytes) -> tuple[str | None, int]:
-    """The text, None behind a password, and the number of pages; of a file with too many of them no text."""
+def _of_pages(content: bytes, until: float) -> tuple[str | None, int]:
+    """The text, None behind a password, and the number of pages; of a file with too many of them no text.
+
+    Raises TimeoutError: a file may be made to take hours.
+    """
     from pypdf import PdfReader  # not at the top: who only reads the database needs no parser
 
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what is wrong with a file is told once, by us
     reader = PdfReader(io.BytesIO(content))
     if reader.is_encrypted and not reader.decrypt(""):
         return None, 0
-    count = len(reader.pages)
-    return "\n".join(page.extract_text() for page in reader.pages) if count <= _MOST_PAGES else "", count
+    count, pages = len(reader.pages), list[str]()
+    for page in reader.pages[: count if count <= _MOST_PAGES else 0]:
+        if monotonic() > until:
+            raise TimeoutError
+        pages.append(page.extract_text())
+    return "\n".join(pages), count
 
 
 def _joined(text: str) -> str:
