@@ -279,7 +279,9 @@ def test_all_of_a_turn_are_heard_at_once_and_within_one_bound(database: Database
         assert await answering.answer(turn) == State.KEPT
 
     stage.run(play)
-    stored = database.read_now(lambda connection: connection.execute(sa.select(messages).limit(3)).all())
+    stored = database.read_now(
+        lambda connection: connection.execute(sa.select(messages).order_by(messages.c.id).limit(3)).all()
+    )
     assert [row.content for row in stored] == ["", "How much is it?", ""]
     assert [row.metadata["transcript"] for row in stored] == [
         {"failed": True},
