@@ -14,11 +14,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from evals.local import Outcome
+from evals.questions import lines
 from evals.section import Section, percent
 from otvet.clock import SystemClock
 from otvet.responders.base import Line
@@ -31,7 +31,6 @@ BEFORE = {"clinic": (0.0, 0.097), "flat_repairs": (0.0, 0.063), "b2b_equipment":
 
 MOST_WRONG = 0.02
 KINDS = ("plain", "slip", "burst", "follow_up", "two", "unknown", "near", "urgent")
-_AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 _SPACES = re.compile(r"\s+")
 _INSIDE_NUMBER = re.compile(r"(?<=\d)[ .](?=\d{3}\b)")
 
@@ -88,12 +87,11 @@ def read(folder: str) -> Iterator[Asked]:
 
 
 def _asked(folder: str, entry: dict[str, Any]) -> Asked:
-    said = [line.split(": ", 1) for line in entry.get("history", ())]
     return Asked(
         folder,
         entry["kind"],
-        tuple(Line("client", text, _AT) for text in entry["ask"]),
-        tuple(Line(who, text, _AT) for who, text in said),
+        lines(("client", text) for text in entry["ask"]),
+        lines(line.split(": ", 1) for line in entry.get("history", ())),
         tuple(map(tuple, entry["holds"])),
         tuple(entry.get("not", ())),
     )

@@ -76,13 +76,14 @@ def _question(kind: str, entry: dict[str, Any], part: Part) -> Question:
     ask = entry["ask"]
     return Question(
         kind,
-        _lines(("client", text) for text in ([ask] if isinstance(ask, str) else ask)),
-        _lines(said.split(": ", 1) for said in entry.get("history", ())),
+        lines(("client", text) for text in ([ask] if isinstance(ask, str) else ask)),
+        lines(said.split(": ", 1) for said in entry.get("history", ())),
         expect=frozenset(entry.get("expect", ())),
         parts=frozenset(entry.get("parts", ())),
         part=part,
     )
 
 
-def _lines(said: Iterable[Any]) -> tuple[Line, ...]:
+def lines(said: Iterable[Any]) -> tuple[Line, ...]:
+    """Lines of a made-up chat: (who said it, what)."""
     return tuple(Line(sender, text, _AT) for sender, text in said)

@@ -13,9 +13,8 @@ import pytest
 from otvet.app.checking import knowledge as knowledge_finding
 from otvet.responders.base import Line
 from otvet.responders.knowledge.passages import contradictions, read_folder, understood
-from otvet.responders.knowledge.reading import kinds
+from otvet.responders.knowledge.reading import apart, kinds
 from otvet.responders.knowledge.reading.blocks import Unreadable
-from otvet.responders.knowledge.reading.text import of_pdf
 from otvet.responders.knowledge.responder import CHECK_SECONDS, Knowledge
 from otvet.settings.loading import load_settings
 from tests.clocks import FakeClock
@@ -233,7 +232,24 @@ def test_a_leaflet() -> None:
 
 def test_a_leaflet_that_takes_too_long_is_given_up() -> None:
     with pytest.raises(Unreadable, match="too long"):
-        of_pdf(pdf("hello"), seconds=-1)
+        apart.blocks(".pdf", pdf("hello, slowly"), seconds=0)
+
+
+def test_a_small_file_that_would_take_all_memory_ends_the_process_that_reads_it_and_no_more(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["Услуга", "Цена"])
+    book.active["XFD19000"] = "a stray cell"
+    (tmp_path / "stray.xlsx").write_bytes(saved(book))
+    (tmp_path / "good.md").write_text("# Адрес\n\nУл. Лесная, 3.")
+    passages, problems = read_folder(tmp_path, with_examples=True)
+    assert [one.file for one in passages] == ["good.md"]
+    assert "too much memory" in problems[0].reason
+
+
+def test_a_long_text_is_read_line_by_line() -> None:
+    """A memo of 200,000 lines: what takes the square of that does not end."""
+    (found,) = entries("m.txt", "цена пятьсот рублей\n" * 200_000)
+    assert found[1].count("\n") == 199_999
 
 
 def packed(name: str, content: bytes) -> bytes:

@@ -16,7 +16,7 @@ from otvet.i18n import _, ngettext
 from otvet.responders.base import Line
 from otvet.responders.chat import models
 from otvet.responders.knowledge.passages import contradictions, no_folder, read_folder
-from otvet.responders.knowledge.reading.kinds import READERS
+from otvet.responders.knowledge.reading.kinds import KINDS
 from otvet.responders.prompt import TOKEN_LIMIT, TOKENIZER
 from otvet.responders.prompt_parts import QUESTION_FLOOR
 from otvet.schema import upgrade
@@ -102,7 +102,7 @@ def knowledge(settings: Settings) -> Finding:
         files.setdefault(problem.reason, []).append(problem.file)
     said += [f"{', '.join(of_one)}: {reason}" for reason, of_one in files.items()]
     if problems or len(said) > 1:
-        unread = any(Path(problem.file).suffix.lower() in READERS for problem in problems)
+        unread = any(Path(problem.file).suffix.lower() in KINDS for problem in problems)
         return Finding(name, "bad" if unread or not passages else "note", "; ".join(said))
     if not passages:
         text = _("no answers in {folder}: every question goes to a manager").format(folder=folder)

@@ -85,8 +85,8 @@ def safe_name(given: str) -> str:
     if not dot:
         stem, kind = plain, "md"
     kind = kind.strip().lower()
-    if f".{kind}" not in kinds.READERS:
-        raise UsageError(_(NOT_THIS_KIND).format(kinds=", ".join(kinds.READERS)))
+    if f".{kind}" not in kinds.KINDS:
+        raise UsageError(_(NOT_THIS_KIND).format(kinds=", ".join(kinds.KINDS)))
     stem = stem.strip(" .")[:LONGEST_NAME].strip(" .")
     if not re.search(r"\w", stem):
         raise UsageError(_(NO_NAME))

@@ -19,10 +19,10 @@ _LEAD = 0.1
 _PART_COVERAGE = 0.5
 _PART_RIVALS = 10
 _HALVES = 2
-_HALF = re.compile(r".+?(?:[?!\n]+|[.…]+(?=\s|$)|$)", re.DOTALL)
-_ASKS = re.compile(rf"\?\s*$|\b(?:{'|'.join(sorted(QUESTION_WORDS))}|скольк\w+|как\w{{2,3}})\b")
 
 _PART_END = re.compile(r"[?!\n]+|[.…]+(?=\s|$)")
+_HALF = re.compile(rf".+?(?:{_PART_END.pattern}|$)", re.DOTALL)
+_ASKS = re.compile(rf"\?\s*$|\b(?:{'|'.join(sorted(QUESTION_WORDS))}|скольк\w+|как\w{{2,3}})\b")
 
 _MAX_FOLLOW_UP_WORDS = 2
 _GOES_ON = re.compile(

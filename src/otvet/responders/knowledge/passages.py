@@ -20,7 +20,6 @@ from otvet.responders.knowledge.reading.entries import entries
 from otvet.responders.markdown import plain_text
 
 _MARKDOWN = MarkdownIt("commonmark")
-_COMMENT = re.compile(r"<!--(.*?)(?:-->|\Z)", re.DOTALL)
 _EXAMPLE = re.compile(r"\s*(?:<!--|\"?#)\s*(?:пример|example)\b", re.IGNORECASE)
 _MAX_LINES_NAMED = 10
 _LEFT_BEHIND = re.compile(r"^[.~]|~$|\.(?:tmp|part|crdownload|bak|swp)$|^(?:Thumbs\.db|desktop\.ini)$", re.IGNORECASE)
@@ -72,10 +71,10 @@ class Problem:
 
 def snapshot(folder: Path) -> Snapshot:
     """The present state of the folder; empty when it cannot be listed."""
-    return tuple(_state(folder, file) for file in files(folder))
+    return tuple(_state_of(folder, file) for file in files(folder))
 
 
-def _state(folder: Path, file: Path) -> tuple[str, int, int]:
+def _state_of(folder: Path, file: Path) -> tuple[str, int, int]:
     try:
         stat = file.stat()
     except OSError:
@@ -122,24 +121,21 @@ def read_folder(
     """
     if not folder.is_dir():
         return [], [Problem(str(folder), _("there is no such folder"))]
-    before, now = dict(known or {}), Known()
-    passages: list[Passage] = []
+    before, now = known or Known(), Known()
+    last = {name: found for (name, *_state), (found, _reason) in before.items()}
     problems: list[Problem] = []
     for file in files(folder):
-        state = _state(folder, file)
+        state = _state_of(folder, file)
         found, reason = before.get(state) or _read(folder, file, with_examples=with_examples)
-        last = next((read for (name, *_), read in before.items() if name == state[0]), None)
-        if reason and not found and last and last[0]:
-            found = last[0]
-            problems.append(Problem(state[0], _("{reason}; what it said before holds").format(reason=reason)))
-        elif reason:
+        if reason and not found and last.get(state[0]):
+            found, reason = last[state[0]], _("{reason}; what it said before holds").format(reason=reason)
+        if reason:
             problems.append(Problem(state[0], reason))
         now[state] = found, reason
-        passages += found
     if known is not None:
         known.clear()
         known.update(now)
-    return passages, problems
+    return [passage for found, _reason in now.values() for passage in found], problems
 
 
 def _read(folder: Path, file: Path, *, with_examples: bool) -> tuple[list[Passage], str]:
@@ -157,7 +153,7 @@ def _read(folder: Path, file: Path, *, with_examples: bool) -> tuple[list[Passag
 def understood(name: str, content: bytes, *, with_examples: bool) -> tuple[list[Passage], str]:
     """The passages of a file with this name and content, and its problem; empty when there is none."""
     ending = Path(name).suffix.lower()
-    if ending not in kinds.READERS and ending not in kinds.REFUSED:
+    if ending not in kinds.KINDS and ending not in kinds.REFUSED:
         return [], _("files of this kind are not read")
     try:
         if ending == ".md":
@@ -214,20 +210,20 @@ def _price_list(name: str, content: bytes, *, with_examples: bool) -> tuple[list
     return passages, sentence.format(lines=lines)
 
 
-def split(file: str, markdown: str) -> list[Passage]:
+def split(file: str, text: str) -> list[Passage]:
     """Cut a file at its headings. A heading without a text makes no passage, but stands above those below it."""
-    lines = markdown.split("\n")
-    headings = _headings(markdown)
+    lines = text.split("\n")
+    headings = _headings(text)
     ends = [*(heading.first_line for heading in headings), len(lines)][1:]
     above: list[_Heading] = []
     passages = []
     for heading, end in zip(headings, ends, strict=True):
         above = [other for other in above if other.level < heading.level]
-        text = _COMMENT.sub("", "\n".join(lines[heading.next_line : end])).strip()
-        if heading.title and text:
+        below = markdown.COMMENT.sub("", "\n".join(lines[heading.next_line : end])).strip()
+        if heading.title and below:
             other_words = _other_words("\n".join(lines[heading.first_line : end]))
             titles = tuple(other.title for other in above)
-            passages.append(Passage(file, heading.title, text, titles, other_words))
+            passages.append(Passage(file, heading.title, below, titles, other_words))
         above.append(heading)
     return passages
 
@@ -239,8 +235,8 @@ class _Heading(NamedTuple):
     next_line: int
 
 
-def _headings(markdown: str) -> list[_Heading]:
-    tokens = _MARKDOWN.parse(markdown)
+def _headings(text: str) -> list[_Heading]:
+    tokens = _MARKDOWN.parse(text)
     found = []
     for opening, inline in pairwise(tokens):
         # A heading inside a quotation or a list is part of the text.
@@ -251,7 +247,7 @@ def _headings(markdown: str) -> list[_Heading]:
 
 
 def _other_words(section: str) -> str:
-    comments = (_OTHER_WORDS.match(comment) for comment in _COMMENT.findall(section))
+    comments = (_OTHER_WORDS.match(comment) for comment in markdown.COMMENT.findall(section))
     return "\n".join(match[1].strip() for match in comments if match)
 
 

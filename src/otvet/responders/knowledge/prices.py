@@ -139,16 +139,13 @@ class Columns:
         for i, (title, cell) in enumerate(zip(self._header, cells, strict=True)):
             if cell and i not in (self.name, self._price, self._other_words):
                 is_price = bool(_ANY_PRICE.search(title)) or (bool(self._currency) and not _OTHER_FIGURES.search(title))
-                lines.append(f"{title}: {_amount(cell, self._currency)}" if title and is_price else _pair(title, cell))
+                value = _amount(cell, self._currency) if title and is_price else cell
+                lines.append(f"{title}: {value}" if title else value)
                 priced = priced or bool(_ANY_PRICE.search(title))
         words = ["цена " + re.sub("[,;]", " ", name)] if priced else []
         if self._other_words is not None:
             words.append(cells[self._other_words])
         return Row(name, "\n".join(lines), group, ", ".join(filter(None, words)))
-
-
-def _pair(title: str, cell: str) -> str:
-    return f"{title}: {cell}" if title else cell
 
 
 def currency_in(text: str) -> str:

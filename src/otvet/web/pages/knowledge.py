@@ -109,7 +109,7 @@ async def _files(request: Request, who: Who, status: int, why: str | None = None
     ask = request.query_params.get("ask", "")
     gone = request.query_params.get("gone")
     values = {"files": listed, "folder": folder, "exists": folder.is_dir(), "why": why, "gone": gone}
-    values["kinds"] = tuple(kinds.READERS)
+    values["kinds"] = kinds.KINDS
     return page(request, "knowledge.html", status, who=who, ask=ask, tried=await tried(request, ask), **values)
 
 

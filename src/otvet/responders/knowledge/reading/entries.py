@@ -8,7 +8,6 @@ from otvet.responders.knowledge.reading import tables
 from otvet.responders.knowledge.reading.blocks import Block, one_line
 
 _ASKS = re.compile(r"\s*(?:вопрос|question|в|q)\s*[:.]\s*(?=\S)", re.IGNORECASE)
-_ANSWERS = re.compile(r"\s*(?:ответ|answer|о|a)\s*[:.]\s*(?=\S)", re.IGNORECASE)
 _IS_ANSWER = re.compile(r"^\s*(?:ответ|answer|[ОOA])\s*[:.]\s*", re.IGNORECASE)
 _LONGEST_QUESTION = 200
 _OPEN = "часы работы, режим, opening hours"  # found by these too, never shown
@@ -20,7 +19,7 @@ _LONGEST_LEAD = 80
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """above: the headings of higher levels, outermost first. place: "row 12" or a number of the piece in the file."""
+    """What a person would quote; see ``passages.Passage``, which adds the file."""
 
     heading: str
     text: str

@@ -8,7 +8,7 @@ from charset_normalizer import from_bytes
 
 from otvet.i18n import N_, _
 from otvet.responders.knowledge import prices
-from otvet.responders.knowledge.reading import markdown, pages, sheets, text
+from otvet.responders.knowledge.reading import apart, pages, sheets, text
 from otvet.responders.knowledge.reading.blocks import Block, Unreadable
 
 LARGEST = 20 * 1024 * 1024
@@ -49,7 +49,11 @@ def _sheets(content: bytes) -> list[Block]:
     return sheets.blocks(content)
 
 
-def _csv(content: bytes) -> list[Block]:
+def _text(content: bytes) -> list[Block]:
+    return text.blocks(decode(content))
+
+
+def _table(content: bytes) -> list[Block]:
     found = decode(content)
     return sheets.of_csv(found, prices.separator(found))
 
@@ -69,11 +73,8 @@ def _unpacked(content: bytes) -> None:
         raise Unreadable(_(MACROS))
 
 
-READERS: Mapping[str, Callable[[bytes], list[Block]]] = {
-    ".md": lambda content: markdown.blocks(decode(content)),
-    ".txt": lambda content: text.blocks(decode(content)),
-    ".csv": _csv,
-    ".tsv": _csv,
+PLAIN: Mapping[str, Callable[[bytes], list[Block]]] = {".txt": _text, ".tsv": _table}
+PARSED: Mapping[str, Callable[[bytes], list[Block]]] = {
     ".xlsx": _sheets,
     ".xls": _sheets,
     ".ods": _sheets,
@@ -82,6 +83,10 @@ READERS: Mapping[str, Callable[[bytes], list[Block]]] = {
     ".html": _html,
     ".htm": _html,
 }
+"""Those whose parsers may take all time and memory; see ``apart``."""
+
+KINDS = (".md", ".csv", *PLAIN, *PARSED)
+"""All that are read; Markdown and price lists have entries of their own kind, which ``passages`` makes."""
 
 TEXTS = (".md", ".txt", ".csv", ".tsv", ".html", ".htm")
 """Those that a person can edit as text."""
@@ -95,4 +100,4 @@ def blocks(ending: str, content: bytes) -> list[Block]:
         raise Unreadable(_(TOO_LARGE))
     if ending in REFUSED:
         raise Unreadable(_(REFUSED[ending]))
-    return READERS[ending](content)
+    return PLAIN[ending](content) if ending in PLAIN else apart.blocks(ending, content)

@@ -9,7 +9,7 @@ from markdown_it.token import Token
 from otvet.responders.knowledge.reading.blocks import Block, one_line, table
 
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+COMMENT = re.compile(r"<!--(.*?)(?:-->|\Z)", re.DOTALL)
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _DEFINITION = re.compile(r"^:[ \t]+", re.MULTILINE)
 
@@ -17,7 +17,7 @@ _DEFINITION = re.compile(r"^:[ \t]+", re.MULTILINE)
 def blocks(text: str) -> list[Block]:
     """The blocks of a Markdown text."""
     plain = _FRONT_MATTER.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return list(_walk(_MARKDOWN.parse(_COMMENT.sub("", plain))))
+    return list(_walk(_MARKDOWN.parse(COMMENT.sub("", plain))))
 
 
 def _walk(tokens: Sequence[Token]) -> Iterator[Block]:

@@ -4,7 +4,6 @@ import io
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from time import monotonic
 
 from otvet.i18n import _
 from otvet.responders.knowledge.reading.blocks import Block, Unreadable, one_line
@@ -13,7 +12,6 @@ _ITEM = re.compile(r"\s*(?:[-–—•*·▪●○]|\d{1,2}[.)])\s+(?=\S)")
 _ENDS = re.compile(r"[.!?:;…»)\"]\s*$")
 _UNDERLINE = re.compile(r"\s*([=\-_*~])\1{2,}\s*$")
 _MOST_PAGES = 300
-MOST_SECONDS = 20.0
 _LONGEST_TITLE = 60
 
 
@@ -23,12 +21,10 @@ def blocks(text: str) -> list[Block]:
     return list(_walk([line.rstrip() for line in lines]))
 
 
-def of_pdf(content: bytes, seconds: float = MOST_SECONDS) -> list[Block]:
-    """The blocks of a PDF with text. seconds: how long its pages may take."""
+def of_pdf(content: bytes) -> list[Block]:
+    """The blocks of a PDF with text."""
     try:
-        text, count = _of_pages(content, monotonic() + seconds)
-    except TimeoutError as error:
-        raise Unreadable(_("it takes too long to read; save it as text")) from error
+        text, count = _of_pages(content)
     except Exception as error:  # the library raises whatever a broken file makes it raise
         raise Unreadable(_("it is no whole PDF file: {cause}").format(cause=error)) from error
     if text is None:
@@ -40,23 +36,16 @@ def of_pdf(content: bytes, seconds: float = MOST_SECONDS) -> list[Block]:
     return blocks(_joined(text))
 
 
-def _of_pages(content: bytes, until: float) -> tuple[str | None, int]:
-    """The text, None behind a password, and the number of pages; of a file with too many of them no text.
-
-    Raises TimeoutError: a file may be made to take hours.
-    """
+def _of_pages(content: bytes) -> tuple[str | None, int]:
+    """The text, None behind a password, and the number of pages; of a file with too many of them no text."""
     from pypdf import PdfReader  # not at the top: who only reads the database needs no parser
 
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what is wrong with a file is told once, by us
     reader = PdfReader(io.BytesIO(content))
     if reader.is_encrypted and not reader.decrypt(""):
         return None, 0
-    count, pages = len(reader.pages), list[str]()
-    for page in reader.pages[: count if count <= _MOST_PAGES else 0]:
-        if monotonic() > until:
-            raise TimeoutError
-        pages.append(page.extract_text())
-    return "\n".join(pages), count
+    count = len(reader.pages)
+    return "\n".join(page.extract_text() for page in reader.pages) if count <= _MOST_PAGES else "", count
 
 
 def _joined(text: str) -> str:
@@ -82,19 +71,27 @@ def _walk(lines: Sequence[str]) -> Iterator[Block]:
             yield Block("text", "\n".join(paragraph))
             paragraph.clear()
 
-    for at, line in enumerate(lines):
-        following = next((one for one in lines[at + 1 :] if one.strip()), "")
+    for before, line, following in zip(["", *lines], lines, _following(lines), strict=False):
         if not line.strip() or _UNDERLINE.match(line):
             yield from whole()
         elif item := _ITEM.match(line):
             yield from whole()
             yield Block("item", line[item.end() :].strip(), level=len(line) - len(line.lstrip()) > 2)
-        elif _is_title(line, lines[at - 1] if at else "", following):
+        elif _is_title(line, before, following):
             yield from whole()
             yield Block("heading", one_line(line).strip("=-*#_ :"), level=2)
         else:
             paragraph.append(line.strip())
     yield from whole()
+
+
+def _following(lines: Sequence[str]) -> list[str]:
+    """For each line the next one that is not empty; empty after the last."""
+    found, next_one = [], ""
+    for line in reversed(lines):
+        found.append(next_one)
+        next_one = line if line.strip() else next_one
+    return found[::-1]
 
 
 def _is_title(line: str, before: str, following: str) -> bool:
