@@ -39,6 +39,26 @@ OWN_SQL = {
     "test_attempts",
     "test_upgrade_chats",
 }
+# The files that play whole scenes with the program, a browser or several services, seconds each: for every change a
+# few of them, marked ``quick``, are enough; the rest is for ``make test-slow``.
+SCENES = {
+    "test_connect",
+    "test_connect_replies",
+    "test_copy_database",
+    "test_engine",
+    "test_manus_cases",
+    "test_pages",
+    "test_pages_amocrm",
+    "test_pages_chat",
+    "test_pages_knowledge",
+    "test_pages_look",
+    "test_pages_people",
+    "test_pages_search",
+    "test_pages_settings",
+    "test_password",
+    "test_renewal",
+    "test_replay",
+}
 SLOWEST_FILES = 10
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
@@ -75,10 +95,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where a test runs on both databases, PostgreSQL is for ``make test-slow``, but for what is named above."""
+    """Leave to ``make test-slow`` the scenes, and PostgreSQL where a test runs on both, but for what is named above."""
     for item in items:
         kind = getattr(item, "callspec", None) and item.callspec.params.get("kind")  # type: ignore[attr-defined]
-        if kind == "postgresql" and item.path.stem not in OWN_SQL and not item.get_closest_marker("both"):
+        other = kind == "postgresql" and item.path.stem not in OWN_SQL and not item.get_closest_marker("both")
+        if other or (item.path.stem in SCENES and not item.get_closest_marker("quick")):
             item.add_marker(pytest.mark.slow)
 
 

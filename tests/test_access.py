@@ -67,6 +67,7 @@ def relay(port: int) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.slow
 def test_a_proxy_beside_otvet_opens_nothing_and_a_token_does(tmp_path: Path) -> None:
     with (
         running(tmp_path, OTVET_API_TOKEN="token-of-the-api") as server,

@@ -95,6 +95,7 @@ def test_manus_is_asked_once_more_in_the_same_task(folder: Path, amo: AmoStandin
     assert turn["details"]["credits"] == 3
 
 
+@pytest.mark.slow
 def test_then_the_model_is_asked(folder: Path, amo: AmoStandin, manus: ManusStandin, openai: OpenAiStandin) -> None:
     manus.answer = lambda _content: INVENTED
     openai.say(RIGHT)
@@ -108,6 +109,7 @@ def test_then_the_model_is_asked(folder: Path, amo: AmoStandin, manus: ManusStan
     assert "777" not in json.dumps(openai.body)
 
 
+@pytest.mark.slow
 def test_in_the_end_a_person_is_called(
     folder: Path, amo: AmoStandin, manus: ManusStandin, openai: OpenAiStandin
 ) -> None:

@@ -69,6 +69,7 @@ def know_something(folder: Path) -> None:
     (folder / "knowledge" / "ours.md").write_text("# Delivery\n\nThe delivery is 300 rubles.\n")
 
 
+@pytest.mark.quick
 def test_from_nothing_to_a_working_reply(tmp_path: Path, amo: AmoStandin) -> None:
     know_something(tmp_path)
     with otvet(tmp_path) as server:
@@ -249,6 +250,7 @@ def test_a_server_with_another_key_does_not_keep_anybody_waiting(tmp_path: Path,
 # What is in the way
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("address", ["https://ответ.рф", "https://crm.xn--b1amarcd.xn--p1ai"])
 def test_a_cyrillic_address(address: str) -> None:
     step = name_of_server(address)
@@ -257,6 +259,7 @@ def test_a_cyrillic_address(address: str) -> None:
     assert name_of_server("https://otvet.example.com") is None
 
 
+@pytest.mark.quick
 def test_a_wrong_token_is_written_nowhere(tmp_path: Path, amo: AmoStandin) -> None:
     result = connect(tmp_path, "--account", amo.url, "--token", "not-the-token", "--public-url", NOBODY)
     assert result.returncode == 1
@@ -395,6 +398,7 @@ def test_a_ban_is_respected(tmp_path: Path, amo: AmoStandin) -> None:
     assert len(amo.log) == asked
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     "address", ["https://evil.example.com", "amocrm.ru", "www.amocrm.ru", "a@b.amocrm.ru.evil.com", ""]
 )
@@ -406,6 +410,7 @@ def test_an_address_that_is_none_of_amocrms(tmp_path: Path, address: str) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.quick
 def test_the_token_of_one_account_is_not_tried_at_another(tmp_path: Path, amo: AmoStandin) -> None:
     for settings in (
         {"OTVET_AMOCRM_TOKEN": amo.token},
@@ -481,6 +486,7 @@ def test_no_other_token_is_asked_for_where_it_is_not_the_tokens_fault(
     assert result.returncode == 1
 
 
+@pytest.mark.quick
 def test_a_mistake_in_an_option_is_said_before_anything_is_asked(tmp_path: Path, amo: AmoStandin) -> None:
     result = typed(tmp_path, amo.url, "1", amo.token, options=("--public-url", "otvet.example.com"))
     assert (result.returncode, result.stdout) == (1, "")
@@ -506,6 +512,7 @@ def rest(terminal: int) -> str:
     return printed.decode("utf-8", "replace")
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("hidden", [False, True])
 def test_one_ctrl_c_at_a_question_ends_it(tmp_path: Path, amo: AmoStandin, hidden: bool) -> None:
     terminal, theirs = pty.openpty()
@@ -532,6 +539,7 @@ def test_one_ctrl_c_at_a_question_ends_it(tmp_path: Path, amo: AmoStandin, hidde
     assert (tmp_path / ".env").exists() != hidden  # what was seen to work before that is kept
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("typed", "address"),
     [
@@ -545,6 +553,7 @@ def test_a_public_address_as_it_is_typed(typed: str, address: str) -> None:
     assert public_address(typed) == address
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     "typed", ["otvet", "https://", "https:/otvet.example.com", "ftp://example.com", "a b.com", "ответ.рф", "a.com:x"]
 )
@@ -556,6 +565,7 @@ def test_what_is_no_public_address(typed: str) -> None:
 # .env
 
 
+@pytest.mark.quick
 def test_the_settings_file_keeps_what_it_has(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("# mine\nOTVET_PORT=8001\nexport OTHER='a b'\n\n# secret\nOTVET_AMOCRM_TOKEN=old\nLAST=1")
@@ -576,6 +586,7 @@ def test_the_settings_file_keeps_what_it_has(tmp_path: Path) -> None:
     assert [line for line in file.read_text().splitlines() if not line.startswith("OTVET_")] == others
 
 
+@pytest.mark.quick
 def test_the_settings_file_is_changed_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     file, link = tmp_path / ".env", tmp_path / "link"
     file.write_text("OTVET_PORT=8001\nOTVET_PORT=8002\n")

@@ -42,6 +42,7 @@ def history(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'conversations.db'}"
 
 
+@pytest.mark.quick
 def test_everything_arrives_and_goes_on_from_there(history: str, postgres_url: str, tmp_path: Path) -> None:
     result = command(tmp_path, "copy-database", history, postgres_url)
     assert result.returncode == 0, result.stderr
@@ -61,6 +62,7 @@ def test_a_database_with_something_in_it_is_left_alone(history: str, tmp_path: P
         copy(history, target)
 
 
+@pytest.mark.quick
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.db"):
         copy(f"sqlite:///{tmp_path / 'nowhere.db'}", f"sqlite:///{tmp_path / 'target.db'}")

@@ -87,6 +87,7 @@ def recorded(url: str, what: str, table: str = "workflow_status") -> list[Any]:
 # Turns
 
 
+@pytest.mark.quick
 def test_a_workflow_that_was_cut_off_runs_from_its_top_in_another_process(database_url: str) -> None:
     seen: list[str] = []
     ended = asyncio.Event()
@@ -115,6 +116,7 @@ def test_a_workflow_that_was_cut_off_runs_from_its_top_in_another_process(databa
     assert seen == ["begun", "begun again"]
 
 
+@pytest.mark.quick
 def test_what_a_dead_process_left_behind_is_forgotten(database_url: str) -> None:
     begun = asyncio.Event()
 
@@ -152,6 +154,7 @@ def test_however_many_have_ended_all_are_forgotten(database_url: str, monkeypatc
     run(database_url, "this process", play)
 
 
+@pytest.mark.quick
 def test_an_error_that_quotes_a_client_is_neither_kept_nor_logged(database_url: str) -> None:
     words = "What does the purple umbrella cost?"
     failures = [
@@ -202,6 +205,7 @@ def test_a_turn_is_put_off_and_then_woken_and_may_be_put_off_again(database_url:
     run(database_url, "this process", play, wake=woken.append)
 
 
+@pytest.mark.quick
 def test_a_turn_that_was_woken_may_put_itself_off_at_once(database_url: str) -> None:
     woken: list[int] = []
 
@@ -417,6 +421,7 @@ def test_a_time_of_a_cron_expression_that_was_missed_is_made_up_for(database_url
     assert runs == ["run"]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("seconds", "cron"),
     [
@@ -432,6 +437,7 @@ def test_a_period_as_a_cron_expression(seconds: int, cron: str) -> None:
     assert module._cron(seconds) == cron
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("seconds", [0, 7, 61, 90, 7 * 60, 5 * 3600, 2 * A_DAY])
 def test_a_period_that_divides_nothing_is_refused(seconds: int) -> None:
     with pytest.raises(ValueError, match="divide neither"):

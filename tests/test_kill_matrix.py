@@ -316,14 +316,14 @@ def test_a_kill_at_any_point(tmp_path: Path, request: pytest.FixtureRequest, kin
     assert len(killed) >= LEAST_POINTS // step
 
 
-def points_of_today(request: pytest.FixtureRequest, kind: str) -> tuple[int, Iterator[int]]:
-    """From point to point, and the points: each of them a day on one of the databases, and the next day on the other.
+def points_of_today(request: pytest.FixtureRequest, kind: str, days: int = 2) -> tuple[int, Iterator[int]]:
+    """From point to point, and the points: in so many days it is every point on each of the databases.
 
-    With --whole-matrix it is every point on both.
+    With --whole-matrix it is every point on both at once.
     """
     if request.config.getoption("whole_matrix"):
         return 1, count(1)
-    return 2, count(1 + (datetime.now(UTC).toordinal() + KINDS.index(kind)) % 2, 2)
+    return days, count(1 + (datetime.now(UTC).toordinal() + KINDS.index(kind)) % days, days)
 
 
 def databases(kind: str, folder: Path, request: pytest.FixtureRequest) -> list[str]:

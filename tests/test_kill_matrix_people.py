@@ -206,7 +206,7 @@ def _wrongs_drafted(connection: Connection, deal: Deal, amo: AmoStandin) -> Iter
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kill_at_any_point_where_people_have_a_say(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
-    step, points = points_of_today(request, kind)
+    step, points = points_of_today(request, kind, days=4)
     killed, wrong = matrix(tmp_path, databases(kind, tmp_path, request), points, PeopleChain)
     assert wrong == {}
     assert len(killed) >= LEAST_POINTS // step

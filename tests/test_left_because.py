@@ -29,6 +29,7 @@ def left(stage: Stage) -> dict[str, int]:
     return dict(counted["left_to_staff"])
 
 
+@pytest.mark.slow
 def test_without_amocrm_the_list_says_why_over_http(tmp_path: Path) -> None:
     asks = {5: ASKS, 6: "Верните деньги, я буду жаловаться в суд!", 7: "Есть ли у вас вакансии для водителей?"}
     with otvet(tmp_path) as server:

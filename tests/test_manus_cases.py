@@ -142,6 +142,7 @@ def test_the_role_text_is_in_one_project_for_all_deals(stage: Stage) -> None:
     assert not any(project["instruction"] in str(body["message"]) for body in stage.manus.creates)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("case", ANSWERED)
 def test_the_right_text_comes_once(stage: Stage, lead: int, case: str) -> None:
     ANSWERED[case](stage.manus)
@@ -170,6 +171,7 @@ def test_or_the_local_answer_once(stage: Stage, lead: int, case: str) -> None:
         assert stage.manus.stops == list(stage.manus.tasks)
 
 
+@pytest.mark.quick
 def test_a_question_is_put_to_the_client_and_the_answer_goes_into_the_same_task(stage: Stage, lead: int) -> None:
     stage.manus.scenario("question")
     stage.ask(lead, "Сколько стоит футболка?")
@@ -206,6 +208,7 @@ def test_the_next_answer_is_that_to_the_next_question(stage: Stage, lead: int, c
     assert (len(stage.manus.creates), len(stage.manus.sends)) == (1, 1)
 
 
+@pytest.mark.quick
 def test_two_clients_at_once_get_each_their_own_answers(stage: Stage) -> None:
     one, other = next(leads), next(leads)
     stage.manus.answer = echo

@@ -37,6 +37,7 @@ def test_the_first_visit_makes_an_owner_with_the_code_of_the_log_and_nobody_else
         expect(first.page.get_by_role("navigation")).to_contain_text("Olga")
 
 
+@pytest.mark.quick
 def test_a_hand_off_appears_by_itself_and_is_taken_over(tmp_path: Path, browser: Browser) -> None:
     with otvet(tmp_path) as server:
         add_user(server)
@@ -54,6 +55,7 @@ def test_a_hand_off_appears_by_itself_and_is_taken_over(tmp_path: Path, browser:
             assert stored(server, "SELECT who, did FROM audit WHERE did = 'done'") == [("Olga", "done")]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("origin", [None, "https://elsewhere.example", "null"])
 def test_a_change_that_no_page_of_ours_asked_for_is_refused(tmp_path: Path, origin: str | None) -> None:
     with otvet(tmp_path) as server:
@@ -72,6 +74,7 @@ def test_a_change_that_no_page_of_ours_asked_for_is_refused(tmp_path: Path, orig
         assert out.status_code == 403  # without the token of the form
 
 
+@pytest.mark.quick
 def test_every_answer_carries_the_content_policy(tmp_path: Path) -> None:
     with otvet(tmp_path) as server:
         for path in ("/", "/sign-in", "/set-up", "/no-such-page", "/chats/1"):

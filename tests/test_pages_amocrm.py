@@ -134,6 +134,7 @@ def test_the_command_beside_a_running_server_takes_effect_by_itself(tmp_path: Pa
         wait_for(lambda: amo.notes(LEAD), "the reply is in the deal")
 
 
+@pytest.mark.quick
 def test_health_names_what_to_do_first_and_calls_nobody(tmp_path: Path, amo: AmoStandin) -> None:
     with otvet(tmp_path) as server:
         add_user(server)

@@ -191,6 +191,7 @@ def test_a_question_is_answered_now_though_the_client_may_still_write(tmp_path: 
 # Drafts
 
 
+@pytest.mark.quick
 def test_drafts_are_approved_edited_and_rejected_by_keys_of_a_russian_keyboard(
     tmp_path: Path, browser: Browser, service: OpenAiStandin
 ) -> None:
@@ -260,7 +261,7 @@ def test_two_approve_the_same_draft_and_a_client_writes_on_while_one_edits(
         ivan.page.get_by_role("button", name="Approve and send").click()
         expect(ivan.page.get_by_role("alert")).to_contain_text("Olga has sent this draft already")
         expect(ivan.page.locator("#kept-text")).to_have_value("Ivan's own text.")
-        assert ivan.page.url.endswith(f"{here}?box=person")
+        expect(ivan.page).to_have_url(f"{server.url}{here}?box=person")
         assert amo.chats.told(LEAD) == ["The draft."]
         ivan.page.unroute("**/live/**")
 
@@ -465,6 +466,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.quick
 def test_what_others_send_is_never_markup(tmp_path: Path, browser: Browser) -> None:
     with otvet(tmp_path, OTVET_MODE="draft") as server:
         add_user(server)

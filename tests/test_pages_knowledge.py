@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
+import pytest
 from playwright.sync_api import Browser, expect
 
 from otvet.users.users import Role
@@ -65,6 +66,7 @@ class Signed:
         return self.post("/knowledge/upload", files={"file": (name, content)}, **fields)
 
 
+@pytest.mark.quick
 def test_a_first_visit_leads_to_a_reply_with_its_reasons_beside_it(tmp_path: Path, browser: Browser) -> None:
     knowledge(tmp_path, delivery=DELIVERY.format(price=300))
     with otvet(tmp_path) as server, visit(browser, server) as first:

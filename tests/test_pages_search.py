@@ -85,6 +85,7 @@ def test_the_list_is_filtered_by_channel_and_goes_on_page_by_page(
             expect(page.locator(".row")).to_have_count(2)
 
 
+@pytest.mark.quick
 def test_the_api_finds_too(tmp_path: Path) -> None:
     with otvet(tmp_path, OTVET_MODE="off") as server:
         wrote(server, "Сколько стоит доставка?", 0)

@@ -60,6 +60,7 @@ def of_group(html: str, key: str) -> dict[str, str]:
     return values
 
 
+@pytest.mark.quick
 def test_a_changed_setting_holds_without_a_restart_and_says_who_changed_it(tmp_path: Path) -> None:
     with otvet(tmp_path) as server:
         add_user(server)

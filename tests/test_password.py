@@ -82,6 +82,7 @@ def test_without_a_name_that_is_known_the_names_are_told(server: Otvet, argument
     assert result.stdout == ""
 
 
+@pytest.mark.quick
 def test_the_only_user_needs_no_name_and_comes_in_again(server: Otvet) -> None:
     add_user(server)
     database = Database(f"sqlite:///{server.folder}/conversations.db")
@@ -137,5 +138,6 @@ def test_at_a_terminal_it_is_typed_twice_and_not_shown(server: Otvet, typed: tup
     assert users.fits(found[1], typed[0] if alike else PASSWORD)
 
 
+@pytest.mark.quick
 def test_help_has_an_example(tmp_path: Path) -> None:
     assert "otvet password Olga" in command(tmp_path, "password", "--help").stdout

@@ -128,6 +128,7 @@ def test_who_dies_with_the_new_pair_asks_for_a_consent_and_loses_no_reply(tmp_pa
     assert len(amo.notes(LEADS[0])) == 1
 
 
+@pytest.mark.quick
 def test_a_lost_key_stops_the_calls_and_keeps_the_replies(tmp_path: Path, amo: AmoStandin) -> None:
     url = f"sqlite:///{tmp_path / 'conversations.db'}"
     consent(amo, url)

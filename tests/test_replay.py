@@ -85,6 +85,7 @@ def fits(shown: str) -> bool:
     return max(map(len, shown.splitlines())) <= 80
 
 
+@pytest.mark.quick
 def test_replies_are_shown_beside_those_of_today_with_what_changed(folder: Path) -> None:
     price(folder, 350)
     shown = command(folder, "replay")
@@ -98,6 +99,7 @@ def test_replies_are_shown_beside_those_of_today_with_what_changed(folder: Path)
     assert "2 the same, 2 changed, 0 refused by the checks; nothing was sent" in shown.stdout
 
 
+@pytest.mark.quick
 def test_the_words_that_changed_have_colours(folder: Path) -> None:
     price(folder, 350)
     shown = command(folder, "replay", "--last", "1", FORCE_COLOR="1", NO_COLOR="").stdout
@@ -172,6 +174,7 @@ def test_what_the_checks_refused_is_named(folder: Path, openai: OpenAiStandin) -
     assert fits(shown)
 
 
+@pytest.mark.quick
 def test_a_clients_words_are_never_markup(tmp_path: Path) -> None:
     (tmp_path / "knowledge").mkdir()
     history(tmp_path, (LEAD, "[bold]Сколько[/] \x1b[31mстоит\u202e?"))
@@ -183,6 +186,7 @@ def test_a_clients_words_are_never_markup(tmp_path: Path) -> None:
     assert "[bold]Сколько[/] \ufffd[31mстоит\ufffd?" in command(tmp_path, "replay").stdout
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("arguments", ["view", "turns --state kept", "gaps", "replay"])
 def test_times_are_the_companys_wherever_the_machine_is(folder: Path, arguments: str) -> None:
     settings = {"OTVET_TIMEZONE": COMPANY, "TZ": "Pacific/Pago_Pago"}  # 25 hours apart

@@ -294,6 +294,7 @@ def test_the_forms_of_the_doors_come_from_our_own_pages(doors: Doors) -> None:
         assert doors.ask(route, origin="https://elsewhere.example").status_code == 403
 
 
+@pytest.mark.slow
 def test_no_answer_but_a_sign_in_sets_a_cookie(doors: Doors) -> None:
     setting = {route for route in ROUTES if "set-cookie" in doors.as_(OWNER, route).headers}
     assert setting == {"POST /sign-out"}  # which takes it away

@@ -386,6 +386,7 @@ def test_an_answer_that_was_lost_is_not_given_twice(database: Database, amo: Amo
     assert len(amo.chats.continued) == 1
 
 
+@pytest.mark.slow
 def test_the_real_server_answers_a_bot_in_time_and_then_lets_it_go_on(tmp_path: Path) -> None:
     with amocrm_standin() as amo:
         amo.add_lead(LEAD)
