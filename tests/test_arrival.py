@@ -381,6 +381,7 @@ def test_an_account_that_moved_is_told_at_once(tmp_path: Path) -> None:
 # All of it over HTTP
 
 
+@pytest.mark.slow
 def test_a_shop_whose_bot_falls_silent_is_told_of_it(tmp_path: Path) -> None:
     with amocrm_standin() as amo:
         amo.any_lead, amo.rate = True, 1000

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import sqlalchemy as sa
 
 from otvet.amocrm.client import AmoClient
@@ -324,6 +325,7 @@ def test_closed_turns_move_with_their_conversation(database: Database) -> None:
     assert {turn.amocrm_lead_id for turn in search.turns()} == {LEAD}
 
 
+@pytest.mark.slow
 def test_the_program_finds_the_deal_and_replies_there(tmp_path: Path) -> None:
     with amocrm_standin() as amo:
         amo.add_talk(TALK, CONTACT, LEAD)

@@ -167,7 +167,7 @@ class Shop(Stage):
         return Left(self.outside.was_told(), text, tasks, {kind for some in found for kind, _ in some or ()})
 
 
-@pytest.fixture(scope="module", params=["manus", "openai"])
+@pytest.fixture(scope="module", params=[pytest.param("manus", marks=pytest.mark.slow), "openai"])
 def outside(request: pytest.FixtureRequest) -> Iterator[Outside]:
     with manus_standin(limits={}) as manus, openai_standin() as openai:
         yield Outside(request.param, manus, openai)

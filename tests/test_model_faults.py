@@ -77,6 +77,7 @@ def test_what_cannot_be_stored_is_taken_out() -> None:
     assert told["a"] == ["xy", LARGEST, -LARGEST, None, None, True, 1.5, {"b": [1]}]
 
 
+@pytest.mark.slow
 def test_a_turn_ends_though_everything_in_the_answer_is_odd(tmp_path: Path, service: OpenAiStandin) -> None:
     body = completion(f"{ANSWER}\ud83d\x00", model="m\ud83d", usage={"total_tokens": 2**64})
     service.app.plan(status=200, body=json.dumps(body), times=None)

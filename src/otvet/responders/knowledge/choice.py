@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from otvet.responders.knowledge import decision, subjects
 from otvet.responders.knowledge.search import Hit, Index
 from otvet.responders.knowledge.stopwords import PLACE_AND_TIME, QUESTION_WORDS, REASONS
 from otvet.responders.knowledge.words import question_words, words
@@ -18,18 +19,21 @@ _LEAD = 0.1
 
 _PART_COVERAGE = 0.5
 _PART_RIVALS = 10
-_HALVES = 2
 
 _PART_END = re.compile(r"[?!\n]+|[.…]+(?=\s|$)")
-_HALF = re.compile(rf".+?(?:{_PART_END.pattern}|$)", re.DOTALL)
-_ASKS = re.compile(rf"\?\s*$|\b(?:{'|'.join(sorted(QUESTION_WORDS))}|скольк\w+|как\w{{2,3}})\b")
+_BETWEEN = re.compile(
+    r"[?!\n]+|[.…]+(?=\s|$)|,?\s+(?:и|а|and)(?:\s+(?:еще|также|заодно|also))?\s+"
+    r"|,\s*(?:(?:и|а|еще|также|заодно|and|also)\s+)?"
+)
+_ASKS = re.compile(
+    rf"\?\s*$|\b(?:{'|'.join(sorted(QUESTION_WORDS))}|скольк\w+|как\w{{2,3}}|кто|почем|ли|можно|есть|нужн\w+|принимаете|делаете)\b"
+)
 
 _MAX_FOLLOW_UP_WORDS = 2
 _GOES_ON = re.compile(
     r"\W*(?:а|и|но|или|на|в|во|за|с|со|для|до|из|к|по|про|от|and|or|but|for|in|to|with)\b", re.IGNORECASE
 )
 _ADJECTIVE = re.compile(r"\w{2,}(?:ый|ий|ой|ая|яя|ое|ее|ые|ие|ую|юю|ого|его|ых|их|ым|им)")
-_AMOUNT = re.compile(r"\d\s*(?:₽|руб|р\b|\$|€|₸)|[$€]\s*\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +53,48 @@ def choose(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> An
 
     before: the client's previous question, which a short one may refer to ("and the woollen one?").
     """
-    question = index.corrected("\n".join(lines))
-    if before and _refers_to_earlier(question):
-        found = _together(index, question, index.corrected("\n".join(before)))
-    else:
-        found = _alone(index, question)
-    return Answer((found,)) if found else _of_two(index, question)
-
-
-def _of_two(index: Index, question: str) -> Answer | None:
-    """The answers to the two halves of a question, each of which asks by itself: "a sofa / is there?" is one."""
-    halves = [half[0] for half in _HALF.finditer(question) if words(half[0])]
-    if len(halves) != _HALVES or not all(map(_ASKS.search, halves)):
+    question, found = by_rules(index, lines, before)
+    if subjects.is_emergency(question.own):
         return None
-    found = [hit for half in halves if (hit := _alone(index, half)) is not None]
-    two = len(found) == _HALVES and found[0].passage is not found[1].passage
-    return Answer(tuple(found)) if two else None
+    if found:
+        return Answer((found,))
+    if halves := _halves(question.own):
+        return _of_two(index, halves)
+    found = decision.likely(index, question)
+    return Answer((found,)) if found else None
+
+
+def by_rules(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> tuple[decision.Question, Hit | None]:
+    """The question as it is searched for, and the one passage that answers all of it by strict rules."""
+    own = index.corrected("\n".join(lines))
+    if not before or not _refers_to_earlier(own):
+        return decision.Question(own), _alone(index, own)
+    earlier = index.corrected("\n".join(before))
+    return decision.Question(own, earlier), _together(index, own, earlier)
+
+
+def _halves(question: str) -> tuple[str, str] | None:
+    """The two halves of a question, each of which asks by itself: "a sofa / is there?" is one."""
+    for between in _BETWEEN.finditer(question):
+        first, second = question[: between.start()], question[between.end() :]
+        asks = _ASKS.search(first) and (_ASKS.search(second) or subjects.asked(second))
+        if asks and words(first) and words(second):
+            return first, second
+    return None
+
+
+def _of_two(index: Index, halves: tuple[str, str]) -> Answer | None:
+    """What answers both halves: two passages, or the one that answers each."""
+    found = [_alone(index, half) or decision.likely(index, decision.Question(half)) for half in halves]
+    hits = {hit.passage: hit for hit in found if hit is not None}
+    return Answer(tuple(hits.values())) if all(found) else None
 
 
 def _alone(index: Index, question: str) -> Hit | None:
     best = _clear(question, index.search(question))
     if best is None:
         return None
-    parts = [part for part in _PART_END.split(question) if words(part)]
+    parts = _halves(question) or [part for part in _PART_END.split(question) if words(part)]
     return best if all(_answers(best, index, part) for part in parts) else None
 
 
@@ -87,7 +110,7 @@ def _together(index: Index, question: str, before: str) -> Hit | None:
     conversation = f"{before}\n{question}"
     best = _clear(conversation, index.search(conversation))
     if not words(question):
-        return best if best and _asks_price(question) and _AMOUNT.search(best.passage.text) else None
+        return best if best and _asks_price(question) and subjects.AMOUNT.search(best.passage.text) else None
     if best and any(hit.passage is best.passage and hit.missing == 0 for hit in index.search(question, _PART_RIVALS)):
         return best
     alone = _alone(index, question)
@@ -113,7 +136,7 @@ def _instead(index: Index, question: str, before: str, conversation: str) -> Hit
         if hit.passage in complete
         and hit.passage.file == answered.passage.file
         and round(hit.missing * both) <= own
-        and _AMOUNT.search(hit.passage.text)
+        and subjects.AMOUNT.search(hit.passage.text)
     ]
     fitting.sort(key=lambda hit: hit.missing)
     if len(fitting) > 1 and fitting[1].missing == fitting[0].missing and _rivals(fitting[0], fitting[1], set()):

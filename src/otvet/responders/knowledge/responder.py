@@ -9,6 +9,7 @@ from threading import Lock
 from otvet.clock import Clock
 from otvet.i18n import _
 from otvet.responders.base import Attempt, Context, Line, Reply, ResponderError
+from otvet.responders.knowledge import subjects
 from otvet.responders.knowledge.choice import Answer, choose
 from otvet.responders.knowledge.passages import Known, Passage, Problem, Snapshot, read_folder, snapshot
 from otvet.responders.knowledge.search import Hit, Index
@@ -79,11 +80,11 @@ class Knowledge:
         history: the earlier messages, oldest first; a short question may refer to the client's last one.
         """
         with self._lock:
-            return self._choose(self._fresh_index(), _asked(question, history))
+            return self._choose(self._fresh_index(), asked_of(question, history))
 
     def chosen_for(self, question: Sequence[Line], history: Sequence[Line] = ()) -> tuple[Answer | None] | None:
         """The remembered result of ``answer`` for this question, in a tuple; None when it has to be searched."""
-        chosen, asked = self._chosen, _asked(question, history)
+        chosen, asked = self._chosen, asked_of(question, history)
         return (chosen[asked],) if asked in chosen else None
 
     def passages(self, question: Sequence[Line], history: Sequence[Line] = (), k: int = 3) -> list[Hit]:
@@ -93,8 +94,9 @@ class Knowledge:
         """
         with self._lock:
             index = self._fresh_index()
-            answer = self._choose(index, _asked(question, history))
-            hits = index.search(_text(question), k, _earlier(history))
+            answer = self._choose(index, asked_of(question, history))
+            text = _text(question)
+            hits = index.search(text, k, [*_earlier(history), *subjects.headings(index.corrected(text))])
         fits = answer.hits if answer else ()
         others = [hit for hit in hits if all(hit.passage is not one.passage for one in fits)]
         return [*fits, *others][:k]
@@ -147,7 +149,7 @@ class Knowledge:
         return Index(passages)
 
 
-def _asked(question: Sequence[Line], history: Sequence[Line]) -> _Asked:
+def asked_of(question: Sequence[Line], history: Sequence[Line]) -> _Asked:
     """Everything besides the folder that the choice of a passage depends on."""
     return tuple(line.text for line in question), tuple(_before(question, history))
 

@@ -85,7 +85,7 @@ class Index:
         earlier: earlier messages, each with a weight from 0 to 1; the question's own words have weight 1.
         """
         text = self.corrected(text)
-        own = self._terms(text, price_alone=bool(earlier))
+        own = self.terms(text, price_alone=bool(earlier))
         scores = self._scores(own, earlier)
         asked = question_words(text)
         titled = self._titled_by(own, asked) or self._named_by_one(own, asked)
@@ -98,16 +98,23 @@ class Index:
 
     def size(self, text: str) -> int:
         """The number of different search terms in a text."""
-        return len(self._terms(text))
+        return len(self.terms(text))
 
     def asks_price(self, text: str) -> bool:
         """Whether a text asks for a price."""
-        return "сколько" in question_words(text) or _PRICE in self._terms(text)
+        return "сколько" in question_words(text) or _PRICE in self.terms(text)
 
     def knows_all(self, text: str) -> bool:
         """Whether the passages hold every word of a text, or a broader one for it such as "city" for a city's name."""
         terms = [family(stem(word)) for word in words(text)]
         return all(term in self._postings or any(each in self._postings for each in broader(term)) for term in terms)
+
+    def share(self, terms: Mapping[str, float], held: Set[str]) -> float:
+        """The share of these terms that are among ``held``, weighted by rarity and trust."""
+        possible = sum(map(self._postings.weight, terms))
+        return sum(trust * self._postings.weight(term) for term, trust in terms.items() if term in held) / (
+            possible or 1
+        )
 
     def corrected(self, text: str) -> str:
         """The text with misspelt small words corrected and joined words split: "сколко", "сколькостоит".
@@ -145,7 +152,7 @@ class Index:
         emphasis = dict.fromkeys(own, 1.0)
         trust = dict(own)
         for text, weight in earlier:
-            for term, certainty in self._terms(text).items():
+            for term, certainty in self.terms(text).items():
                 emphasis[term] = max(weight, emphasis.get(term, 0))
                 trust.setdefault(term, certainty)
         possible = sum(weight * self._postings.weight(term) for term, weight in emphasis.items())
@@ -207,7 +214,7 @@ class Index:
         self._stems.update(stems)
         return [family(each) for each in stems]
 
-    def _terms(self, text: str, *, price_alone: bool = False) -> dict[str, float]:
+    def terms(self, text: str, *, price_alone: bool = False) -> dict[str, float]:
         """The search terms of a text, each with a trust up to 1: a guess for a short word is trusted least."""
         terms: dict[str, float] = {}
         for word in islice(dict.fromkeys(words(text, price_alone=price_alone)), _MAX_WORDS):

@@ -122,17 +122,22 @@ def _parts(blocks: Sequence[Block]) -> Iterator[list[Block]]:
 
 def _goes_on(before: Block, block: Block) -> bool:
     """Whether a block belongs to the part that ends with the one before it."""
-    text, to_table = before.text.rstrip(), block.kind == "table"
-    leads = text.endswith(":") or (to_table and len(text) <= _LONGEST_LEAD and text[-1:] not in ".!?;")
     if before.kind == "text":
-        return leads and block.kind in ("item", "table")
+        return (before.text.endswith(":") or _heads(before)) and block.kind in ("item", "table")
     return before.kind == block.kind == "item"
+
+
+def _heads(block: Block) -> bool:
+    """Whether a text looks like a heading of the list or the table below it."""
+    text = block.text
+    return block.kind == "text" and "\n" not in text and len(text) <= _LONGEST_LEAD and text[-1:] not in ".!?;"
 
 
 def _of_part(part: Sequence[Block], heading: str, above: tuple[str, ...], inside: tuple[str, ...]) -> Iterator[Entry]:
     text = _text(part)
     if len(text) <= _LONGEST_LIST or len(part) == 1:
-        yield Entry(_title(part[0], heading), text, inside if part[0].lead or part[0].text.endswith(":") else above)
+        named = bool(part[0].lead) or part[0].text.endswith(":") or (len(part) > 1 and _heads(part[0]))
+        yield Entry(_title(part[0], heading, alone=len(part) == 1), text, inside if named else above)
         return
     lead = part[0] if part[0].kind == "text" else None
     item: list[Block] = []
@@ -144,12 +149,13 @@ def _of_part(part: Sequence[Block], heading: str, above: tuple[str, ...], inside
         item.append(block)
 
 
-def _title(block: Block, otherwise: str) -> str:
-    """What a part is about: its bold words, or the line that leads to its list."""
+def _title(block: Block, otherwise: str, *, alone: bool = False) -> str:
+    """What a part is about: its bold words, or the line that leads to its list. alone: there is no list."""
     if block.lead:
         return block.lead.strip(" :.")
     first = block.text.split("\n")[0].strip()
-    return first.strip(" :") if first.endswith(":") and len(first) <= _LONGEST_QUESTION else otherwise
+    leads = first.endswith(":") and len(first) <= _LONGEST_QUESTION
+    return first.strip(" :") if leads or (_heads(block) and not alone) else otherwise
 
 
 def _of_table(block: Block, section: _Section, lead: str) -> Iterator[Entry]:
