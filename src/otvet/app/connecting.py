@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 0.5
 BUSY = N_("something is under way with the account already; wait until it is done")
 NOT_CONNECTED = N_("connect the account first")
+ON_THE_PAGE = N_("Upload your files, or write your answers, on the Knowledge page.")
 SECRET_NEEDED = N_("the integration's secret key is needed, from the tab Keys and scopes")
 NO_CONSENT_CAME = N_("no consent came within 20 minutes")
 
@@ -131,7 +132,8 @@ async def connect(run: Run, changes: Mapping[str, str], code: str = "") -> None:
         told = await connecting.have_it_post_here(settings, run.clock, run.database, http, client, secret)
         await run.tell(*told)
     with_ai = bool(settings.manus_api_key or settings.openai_model)
-    return await run.tell(setup.answers_at_hand(settings.knowledge_dir, with_ai=with_ai))
+    answers = setup.answers_at_hand(settings.knowledge_dir, with_ai=with_ai)
+    return await run.tell(replace(answers, next=_(ON_THE_PAGE)) if answers.next else answers)
 
 
 async def _is_consented(run: Run, settings: Settings, http: httpx2.AsyncClient, source: Tokens, code: str) -> bool:
