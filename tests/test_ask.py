@@ -22,10 +22,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_passages_and_the_answer_are_shown(folder: Path) -> None:
-    shown = command(folder, "ask", "сколько стоит доставка?")
+    shown = command(folder, "ask", "сколько стоит доставка?", COLUMNS="160")
     assert shown.returncode == 0, shown.stderr
     (chosen,) = [line for line in shown.stdout.splitlines() if "✓" in line]
-    for text in ("Сколько стоит доставка", "delivery.md", "100 %"):
+    for text in ("Сколько стоит доставка", "delivery.md", "for sure"):
         assert text in chosen
     assert "Через сколько дней привезут заказ" in shown.stdout
     assert "word for word" in shown.stdout
@@ -73,10 +73,24 @@ def test_a_missing_folder_is_one_line_with_the_next_step(tmp_path: Path) -> None
     assert result.stdout == ""
 
 
-def test_a_question_is_needed(folder: Path) -> None:
-    result = command(folder, "ask")
-    assert result.returncode == 2
-    assert "--help" in result.stderr
+def test_without_a_text_it_asks_for_one(folder: Path) -> None:
+    result = command(folder, "ask", typed="сколько стоит доставка?\n", COLUMNS="160")
+    assert result.returncode == 0, result.stderr
+    assert "What does the client write?" in result.stdout
+    assert "✓ │ Сколько стоит доставка" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ("плед с оленями есть?", "it lacks: оленями"),
+        ("плед", "fits as well"),
+        ("у меня кровь из пальца, где у вас парковка?", "sounds like an emergency"),
+        ("сколько стоит доставка?", "another entry answers better"),
+    ],
+)
+def test_why_an_entry_is_not_sent_is_said_in_words(folder: Path, question: str, why: str) -> None:
+    assert why in " ".join(command(folder, "ask", question, COLUMNS="240").stdout.split())
 
 
 def test_examples_answer_only_until_amocrm_is_connected(folder: Path) -> None:

@@ -101,14 +101,14 @@ def simulate(
 )
 def ask(
     texts: Annotated[
-        list[str],
-        typer.Argument(metavar="TEXT", help=_("What the client writes; several texts are messages in a row.")),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="TEXT", help=_("What the client writes, one text a message; asked for if left out.")),
+    ] = None,
 ) -> None:
     from otvet.app.in_force import load
     from otvet.commands import ask
 
-    ask.ask(load(), texts)
+    ask.ask(load(), texts or [typer.prompt(_("What does the client write?"))])
 
 
 @app.command(cls=Command, help=_("Try the database layer in a temporary database.\n\nExample: otvet selftest"))

@@ -12,10 +12,9 @@ from otvet.commands.terminal import whole
 from otvet.errors import UsageError
 from otvet.i18n import DEFAULT_LANGUAGE, _, language_of_client, ngettext, translator
 from otvet.responders.base import Line
-from otvet.responders.knowledge.choice import Answer
+from otvet.responders.knowledge.explained import Explained
 from otvet.responders.knowledge.passages import no_folder
 from otvet.responders.knowledge.responder import Knowledge
-from otvet.responders.knowledge.search import Hit
 from otvet.responders.template import THANKS
 from otvet.settings.settings import Settings
 from otvet.staff.wording import printable
@@ -34,10 +33,10 @@ def ask(settings: Settings, texts: Sequence[str]) -> None:
     clock = SystemClock()
     knowledge = Knowledge(folder, clock, with_examples=not settings.amocrm_connected)
     question = [Line("client", text, clock.now()) for text in texts]
-    hits = knowledge.passages(question, k=MOST_SHOWN)
+    near = knowledge.explained(question, MOST_SHOWN)
     answer = knowledge.answer(question)
     console = Console(highlight=False)
-    console.print(whole(_passages(hits, answer)) if hits else _("No passage speaks of it."))
+    console.print(whole(_passages(near)) if near else _("No passage speaks of it."))
     if problems := len(knowledge.problems):
         left_out = ngettext(
             "{count} file with a problem, see otvet check", "{count} files with a problem, see otvet check", problems
@@ -53,18 +52,15 @@ def ask(settings: Settings, texts: Sequence[str]) -> None:
     console.print(Padding(Text(printable(told)), (0, 0, 0, 2), expand=False))
 
 
-def _passages(hits: Sequence[Hit], answer: Answer | None) -> Table:
-    table = Table("", _("Heading"), _("File"))
-    table.add_column(_("Score"), justify="right", no_wrap=True)
-    table.add_column(_("Coverage"), justify="right", no_wrap=True)
-    for hit in hits:
-        passage = hit.passage
-        chosen = answer is not None and any(one.passage is passage for one in answer.hits)
+def _passages(near: Sequence[Explained]) -> Table:
+    table = Table("", _("Entry"), _("File"), _("Does it answer"), _("Why it is not sent"))
+    for one in near:
+        passage = one.hit.passage
         table.add_row(
-            "[green]✓[/]" if chosen else "",
+            "" if one.why_not else "[green]✓[/]",
             Text(printable(passage.heading)),
             Text(printable(passage.file)),
-            f"{hit.score:.2f}",
-            f"{100 * hit.coverage:.0f} %",
+            _(one.sure),
+            Text(printable(one.why_not)),
         )
     return table

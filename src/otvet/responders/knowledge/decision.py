@@ -8,6 +8,7 @@ from math import exp
 from pathlib import Path
 
 from otvet.responders.knowledge import subjects
+from otvet.responders.knowledge.passages import Passage
 from otvet.responders.knowledge.search import Hit, Index
 from otvet.responders.knowledge.stopwords import REASONS
 from otvet.responders.knowledge.words import question_words, words
@@ -24,7 +25,7 @@ NAMES = (
 
 FILE = Path(__file__).with_name("decision.toml")
 _LOOKED_AT = 8
-_FEWEST_WORDS = 2
+FEWEST_WORDS = 2
 _LONG = 8
 _ALIKE = 0.01
 _GUESSED = 0.5
@@ -80,7 +81,7 @@ def candidates(index: Index, question: Question) -> Iterator[tuple[Hit, tuple[fl
     Whatever speaks for it, a passage is none if another one fits as well, if its headings deny what the question asks,
     or if it gives no reason or no price where one is asked for. One word names a thing and asks nothing.
     """
-    if len(set(words(question.text))) < _FEWEST_WORDS:
+    if len(set(words(question.text))) < FEWEST_WORDS:
         return
     asked = subjects.asked(question.own) or (subjects.asked(question.text) if question.before else frozenset())
     thing = index.terms(subjects.without(question.text))
@@ -90,10 +91,8 @@ def candidates(index: Index, question: Question) -> Iterator[tuple[Hit, tuple[fl
     hits = index.search(question.text, _LOOKED_AT, subjects.headings(question.own))
     seen = [_seen(index, hit, thing) for hit in hits]
     for hit, one in zip(hits, seen, strict=True):
-        others = [other for other in seen if other is not one and not _repeats(hit, other.hit)]
-        alone = all(other.thing < one.thing - _ALIKE or other.headed < one.headed - _ALIKE for other in others)
         priceless = subjects.PRICE in asked and subjects.PRICE not in one.told
-        if hit.of_another or not reasons <= hit.asked or not alone or priceless:
+        if hit.of_another or not reasons <= hit.asked or priceless or _rivals(one, seen):
             continue
         lacking = [term for term, certainty in own.items() if term not in one.held or certainty <= _GUESSED]
         yield (
@@ -109,14 +108,32 @@ def candidates(index: Index, question: Question) -> Iterator[tuple[Hit, tuple[fl
         )
 
 
+def rivals(index: Index, question: Question, hit: Hit, hits: Sequence[Hit]) -> list[Hit]:
+    """Which of these passages fit the question as well as this one."""
+    thing = index.terms(subjects.without(question.text))
+    seen = {id(one.passage): _seen(index, one, thing) for one in (hit, *hits)}
+    return [one.hit for one in _rivals(seen[id(hit.passage)], list(seen.values()))]
+
+
+def holds(index: Index, passage: Passage, word: str) -> bool:
+    """Whether a passage or its headings hold a word of a question, as the search understands it."""
+    return not index.terms(word).keys().isdisjoint(subjects.terms_of(_whole(passage)))
+
+
+def _rivals(one: _Seen, seen: Sequence[_Seen]) -> list[_Seen]:
+    others = [other for other in seen if other is not one and not _repeats(one.hit, other.hit)]
+    return [o for o in others if o.thing >= one.thing - _ALIKE and o.headed >= one.headed - _ALIKE]
+
+
 def _seen(index: Index, hit: Hit, thing: dict[str, float]) -> _Seen:
-    passage = hit.passage
-    heading = f"{passage.heading}\n{passage.other_words}"
-    whole = "\n".join((heading, *passage.above, passage.text))
+    whole = _whole(hit.passage)
     held = subjects.terms_of(whole)
-    return _Seen(
-        hit, held, subjects.told(whole), index.share(thing, held), index.share(thing, subjects.terms_of(heading))
-    )
+    heading = subjects.terms_of(f"{hit.passage.heading}\n{hit.passage.other_words}")
+    return _Seen(hit, held, subjects.told(whole), index.share(thing, held), index.share(thing, heading))
+
+
+def _whole(passage: Passage) -> str:
+    return "\n".join((passage.heading, passage.other_words, *passage.above, passage.text))
 
 
 def _repeats(one: Hit, other: Hit) -> bool:

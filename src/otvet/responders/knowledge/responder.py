@@ -11,6 +11,7 @@ from otvet.i18n import _
 from otvet.responders.base import Attempt, Context, Line, Reply, ResponderError
 from otvet.responders.knowledge import subjects
 from otvet.responders.knowledge.choice import Answer, choose
+from otvet.responders.knowledge.explained import Explained, explained
 from otvet.responders.knowledge.passages import Known, Passage, Problem, Snapshot, read_folder, snapshot
 from otvet.responders.knowledge.search import Hit, Index
 
@@ -100,6 +101,13 @@ class Knowledge:
         fits = answer.hits if answer else ()
         others = [hit for hit in hits if all(hit.passage is not one.passage for one in fits)]
         return [*fits, *others][:k]
+
+    def explained(self, question: Sequence[Line], k: int) -> list[Explained]:
+        """The passages nearest to a question, with why each would be sent, or not."""
+        hits = self.passages(question, k=k)
+        with self._lock:
+            index, asked = self._fresh_index(), asked_of(question, ())
+            return explained(index, hits, self._choose(index, asked), *asked)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

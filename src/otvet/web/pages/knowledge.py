@@ -92,10 +92,10 @@ async def tried(request: Request, text: str) -> dict[str, Any] | None:
         return None
     service = service_of(request)
     question = [Line("client", text, service.clock.now())]
-    hits = await asyncio.to_thread(service.knowledge.passages, question, (), MOST_SHOWN)
+    near = await asyncio.to_thread(service.knowledge.explained, question, MOST_SHOWN)
     answer = await asyncio.to_thread(service.knowledge.answer, question)
     told = answer.told if answer else translator(language_of(text))(THANKS)
-    return {"question": text, "hits": hits, "answer": answer, "told": told}
+    return {"question": text, "near": near, "answer": answer, "told": told}
 
 
 @router.get("/knowledge")
