@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 3
+WORKERS ?= 4
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help run test test-slow check format lock messages docs eval weights bench chaos clean

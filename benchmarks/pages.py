@@ -42,9 +42,10 @@ ROUNDS, PROCESSOR_ROUNDS = 60, 20
 STREAMS_SECONDS = 20
 WEBHOOKS_A_SECOND, DEALS = 200, 500
 STREAMS = 50
-PAGE_AIM, WEBHOOK_AIM, STREAMS_AIM = 100, 50, 50  # ms, ms, MB
+PAGE_AIM, NUMBERS_AIM, WEBHOOK_AIM, STREAMS_AIM = 100, 300, 50, 50  # ms, ms, ms, MB
 
 THE_MACHINE = "the machine: /health, which reads nothing"
+NUMBERS = "the numbers of 90 days"
 ASKED = {
     THE_MACHINE: "/health",
     "inbox, a person is needed": "/?box=person",
@@ -59,6 +60,7 @@ ASKED = {
     "search, two words": "/?q=размерами+возвратом",
     "search, a word that stands nowhere": "/?q=кастомность",
     "search, a deal's number": "/?q={lead}",
+    NUMBERS: "/numbers?days=90",
 }
 
 
@@ -182,8 +184,9 @@ def _measure(folder: Path, url: str, chats: int) -> list[Row]:
         writing.join()
     rows = []
     for name, seconds in beside.items():
-        missed = name != THE_MACHINE and _p(95, seconds) >= PAGE_AIM
-        aim = "" if name == THE_MACHINE else f"p95 under {PAGE_AIM} ms"
+        most = NUMBERS_AIM if name == NUMBERS else PAGE_AIM
+        missed = name != THE_MACHINE and _p(95, seconds) >= most
+        aim = "" if name == THE_MACHINE else f"p95 under {most} ms"
         rows.append(_in_ms(name, seconds, aim, missed, processor[name]))
     webhook = f"the webhook's 200, {a_second:.0f} a second all the while; {refused} others"
     rows.append(_in_ms(webhook, took, f"p99 under {WEBHOOK_AIM} ms", _p(99, took) >= WEBHOOK_AIM))

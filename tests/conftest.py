@@ -29,14 +29,8 @@ settings.load_profile("untimed")
 # ``make test-slow`` runs what is left to do on PostgreSQL.
 OWN_SQL = {
     "test_database",
-    "test_erasure",
-    "test_inbox",
-    "test_knowledge_history",
-    "test_limits",
     "test_schema",
     "test_search",
-    "test_tokens",
-    "test_attempts",
     "test_upgrade_chats",
 }
 # The files that play whole scenes with the program, a browser or several services, seconds each: for every change a
@@ -47,6 +41,7 @@ SCENES = {
     "test_copy_database",
     "test_engine",
     "test_manus_cases",
+    "test_operate",
     "test_pages",
     "test_pages_amocrm",
     "test_pages_chat",
@@ -58,6 +53,8 @@ SCENES = {
     "test_password",
     "test_renewal",
     "test_replay",
+    "test_serve",
+    "test_wired",
 }
 SLOWEST_FILES = 10
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()

@@ -86,6 +86,7 @@ def test_a_proxy_beside_otvet_opens_nothing_and_a_token_does(tmp_path: Path) -> 
             assert httpx2.get(f"http://127.0.0.1:{port}{path}", trust_env=False).status_code == 200
 
 
+@pytest.mark.slow
 def test_each_start_of_the_server_writes_a_token_that_only_its_user_may_read(tmp_path: Path) -> None:
     file = tmp_path / "conversations.token"
     with running(tmp_path) as server:

@@ -25,6 +25,11 @@ def results() -> list[Result]:
 
 
 @pytest.fixture(scope="module")
+def judged() -> dict[str, guard.Count]:
+    return guard.measure()
+
+
+@pytest.fixture(scope="module")
 def meanings() -> dict[tuple[str, str], meaning.Count]:
     return meaning.measure()
 
@@ -51,8 +56,7 @@ def test_it_is_not_by_silence_that_nothing_is_invented(results: list[Result]) ->
     assert sum(one.outcome is Outcome.RIGHT for one in could) / len(could) > 0.62
 
 
-def test_the_guard_reaches_its_aims() -> None:
-    judged = guard.measure()
+def test_the_guard_reaches_its_aims(judged: dict[str, guard.Count]) -> None:
     assert (guard.CATCH_AIM, guard.ALARM_AIM) == (0.98, 0.02)
     assert guard.failures(judged) == []
     missed = {part: guard.missed(judged[part]) for part in guard.PARTS if part != "third"}
@@ -206,8 +210,10 @@ def test_no_share_is_rounded_up_to_an_aim() -> None:
 # The page
 
 
-def test_the_page_is_of_today(results: list[Result], meanings: dict[tuple[str, str], meaning.Count]) -> None:
-    judged, drafted = guard.measure(), drafts.measure()
+def test_the_page_is_of_today(
+    results: list[Result], judged: dict[str, guard.Count], meanings: dict[tuple[str, str], meaning.Count]
+) -> None:
+    drafted = drafts.measure()
     for language, file in run.PAGES.items():
         shown = file.read_text(encoding="utf-8")
         assert drafts.page(drafted, language) in shown, "run: make eval"

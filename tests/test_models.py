@@ -123,6 +123,7 @@ def test_a_recipe_does_what_it_says(
         assert oauth["headers"]["authorization"] == "Basic YOUR_AUTHORIZATION_KEY"
 
 
+@pytest.mark.slow
 def test_a_running_otvet_asks_the_model_and_the_next_one_after_it(service: OpenAiStandin, tmp_path: Path) -> None:
     named = {
         "OTVET_OPENAI_BASE_URL": f"{service.url}/v1",

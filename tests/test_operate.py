@@ -21,6 +21,7 @@ from tests.test_end_to_end import connected
 LEAD = 27754599
 
 
+@pytest.mark.quick
 def test_pause_and_resume_from_the_terminal(tmp_path: Path) -> None:
     with otvet(tmp_path) as server:
         server.deliver(incoming("hello", message_id="m-1"))
@@ -139,6 +140,7 @@ def test_retry_over_the_api(tmp_path: Path) -> None:
         assert server.api("GET", "/api/turns?state=nonsense").status_code == 422
 
 
+@pytest.mark.quick
 def test_a_manager_in_the_chat_stops_the_assistant(tmp_path: Path) -> None:
     with otvet(tmp_path, OTVET_QUIET_SECONDS="2") as server:
         server.deliver(incoming("hello", message_id="m-1"))
@@ -149,6 +151,7 @@ def test_a_manager_in_the_chat_stops_the_assistant(tmp_path: Path) -> None:
         assert server.messages(LEAD, "assistant") == []
 
 
+@pytest.mark.quick
 def test_a_wrong_token_keeps_the_replies_and_says_so(tmp_path: Path) -> None:
     with amocrm_standin() as amo, otvet(tmp_path, **{**connected(amo), "OTVET_AMOCRM_TOKEN": "old"}) as server:
         amo.any_lead = True

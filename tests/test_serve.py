@@ -43,6 +43,7 @@ def test_it_prints_the_webhooks_address_and_what_is_missing(tmp_path: Path) -> N
     assert "OTVET_MANUS_API_KEY" in printed
 
 
+@pytest.mark.quick
 def test_a_made_secret_is_kept_over_a_restart(tmp_path: Path) -> None:
     addresses = []
     for _start in range(2):
@@ -54,6 +55,7 @@ def test_a_made_secret_is_kept_over_a_restart(tmp_path: Path) -> None:
     assert len(addresses[0]) >= 32
 
 
+@pytest.mark.quick
 def test_a_repeated_delivery_changes_nothing_after_a_restart(tmp_path: Path) -> None:
     for saved in (1, 0):
         with otvet(tmp_path) as server:
@@ -62,6 +64,7 @@ def test_a_repeated_delivery_changes_nothing_after_a_restart(tmp_path: Path) -> 
             assert len(server.messages(27754599)) == 2
 
 
+@pytest.mark.quick
 def test_sigterm_ends_it_in_peace_and_leaves_one_whole_file(tmp_path: Path) -> None:
     server = Otvet(tmp_path).start()
     server.deliver(incoming("hello"))
@@ -201,6 +204,7 @@ def test_an_unreachable_database_is_told_by_the_address_that_was_given(tmp_path:
     assert "sk-secret" not in result.stderr
 
 
+@pytest.mark.quick
 def test_the_files_with_clients_words_are_their_owners_alone(tmp_path: Path) -> None:
     with otvet(tmp_path) as server:
         server.deliver(incoming("hello"))
@@ -223,6 +227,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.quick
 def test_no_secret_reaches_the_log(tmp_path: Path) -> None:
     secrets = {
         "OTVET_API_TOKEN": "secret-api-token",

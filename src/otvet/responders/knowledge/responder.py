@@ -14,6 +14,7 @@ from otvet.responders.knowledge.choice import Answer, choose
 from otvet.responders.knowledge.explained import Explained, explained
 from otvet.responders.knowledge.passages import Known, Passage, Problem, Snapshot, read_folder, snapshot
 from otvet.responders.knowledge.search import Hit, Index
+from otvet.responders.knowledge.words import words
 
 CHECK_SECONDS = 1.0
 """How often the folder is checked for edits at most."""
@@ -97,7 +98,8 @@ class Knowledge:
             index = self._fresh_index()
             answer = self._choose(index, asked_of(question, history))
             text = _text(question)
-            hits = index.search(text, k, [*_earlier(history), *subjects.headings(index.corrected(text))])
+            usual = subjects.headings(index.corrected(text)) if words(text) else []
+            hits = index.search(text, k, [*_earlier(history), *usual])
         fits = answer.hits if answer else ()
         others = [hit for hit in hits if all(hit.passage is not one.passage for one in fits)]
         return [*fits, *others][:k]
