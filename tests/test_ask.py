@@ -65,6 +65,15 @@ def test_nothing_is_stored_and_no_database_is_needed(folder: Path) -> None:
     assert [file.name for file in folder.iterdir()] == ["knowledge"]
 
 
+def test_without_a_database_nothing_is_loaded_that_reads_one(folder: Path) -> None:
+    code = "import sys; from otvet.cli import main\ntry: main(['ask', 'доставка'])\nexcept SystemExit: pass\n"
+    code += "print('sqlalchemy' in sys.modules, file=sys.stderr)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment(folder), capture_output=True, text=True, check=True
+    )
+    assert result.stderr == "False\n"
+
+
 def test_a_missing_folder_is_one_line_with_the_next_step(tmp_path: Path) -> None:
     result = command(tmp_path, "ask", "сколько стоит доставка?")
     assert result.returncode == 1

@@ -105,7 +105,7 @@ def ask(
         typer.Argument(metavar="TEXT", help=_("What the client writes, one text a message; asked for if left out.")),
     ] = None,
 ) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import ask
 
     ask.ask(load(), texts or [typer.prompt(_("What does the client write?"))])

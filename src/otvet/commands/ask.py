@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otvet.clock import SystemClock
-from otvet.commands.terminal import whole
+from otvet.commands.terminal import printable, whole
 from otvet.errors import UsageError
 from otvet.i18n import DEFAULT_LANGUAGE, _, language_of_client, ngettext, translator
 from otvet.responders.base import Line
@@ -17,7 +17,6 @@ from otvet.responders.knowledge.passages import no_folder
 from otvet.responders.knowledge.responder import Knowledge
 from otvet.responders.template import THANKS
 from otvet.settings.settings import Settings
-from otvet.staff.wording import printable
 
 MOST_SHOWN = 5
 

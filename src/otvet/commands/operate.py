@@ -11,7 +11,7 @@ from rich.text import Text
 from sqlalchemy.engine import Connection
 
 from otvet.commands import view
-from otvet.commands.terminal import whole
+from otvet.commands.terminal import printable, whole
 from otvet.conversations.conversation import set_mode
 from otvet.conversations.pauses import pause_end, set_pause
 from otvet.conversations.tables import MODES
@@ -216,7 +216,7 @@ def _table(rows: Sequence[Entry], asked: Mapping[int, str], settings: Settings) 
     for row in rows:
         turn = row.turn
         left = row.handoff is not None and turn.state != State.DRAFT
-        why = Text(wording.printable(row.why or ""))
+        why = Text(printable(row.why or ""))
         if left:
             why.append(f"\n«{asked[turn.id]}»", view.COLOURS["client"])
         state = _("a manager has to answer") if left else _(STATES[turn.state])
@@ -244,5 +244,5 @@ def show_gaps(settings: Settings, days: int, limit: int) -> None:
     for gap in found:
         last = wording.when(gap.last_asked_at, settings)
         leads = ", ".join(map(str, gap.leads[:LEADS_SHOWN])) + (" …" if len(gap.leads) > LEADS_SHOWN else "")
-        table.add_row(str(gap.count), Text(wording.printable(gap.question)), last, leads)
+        table.add_row(str(gap.count), Text(printable(gap.question)), last, leads)
     console.print(whole(table))

@@ -20,7 +20,7 @@ from otvet.answering.writer import Written
 from otvet.app import wiring
 from otvet.clock import SystemClock
 from otvet.commands import asking, view
-from otvet.commands.terminal import whole
+from otvet.commands.terminal import printable, whole
 from otvet.conversations.tables import conversations
 from otvet.errors import UsageError
 from otvet.i18n import _
@@ -112,16 +112,16 @@ def _show(console: Console, settings: Settings, one: Past, written: Written, *, 
     table = Table(title=title, title_justify="left", expand=True, show_lines=True)
     table.add_column(_("then ({responder})").format(responder=wording.writer(one.responder)), ratio=1)
     table.add_column(_("now ({responder})").format(responder=wording.writer(written.reply.responder)), ratio=1)
-    asked = Text(wording.printable(one.told.question_text), style="cyan")
+    asked = Text(printable(one.told.question_text), style="cyan")
     if same:
-        table.add_row(Text(wording.printable(one.reply)), Text(_("the same"), style="dim"))
+        table.add_row(Text(printable(one.reply)), Text(_("the same"), style="dim"))
     else:
-        table.add_row(*_compared(wording.printable(one.reply), wording.printable(written.reply.text)))
+        table.add_row(*_compared(printable(one.reply), printable(written.reply.text)))
     console.print(asked)
     console.print(whole(table))
     if written.doubts:
         found = "; ".join(finding.text for finding in written.doubts)
-        console.print(Text(_("A draft was refused: {found}").format(found=wording.printable(found)), style="yellow"))
+        console.print(Text(_("A draft was refused: {found}").format(found=printable(found)), style="yellow"))
     console.print()
 
 

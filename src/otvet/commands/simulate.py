@@ -16,7 +16,7 @@ from rich.text import Text
 
 from otvet.commands import forget, view
 from otvet.commands.scenario import Case, scene, single
-from otvet.commands.terminal import whole
+from otvet.commands.terminal import printable, whole
 from otvet.conversations.tables import ERASED_TRIAL, conversations, is_trial
 from otvet.errors import UsageError
 from otvet.i18n import N_, _, language_of, ngettext
@@ -253,7 +253,7 @@ def _replies(outcome: Outcome, unsaid: Mapping[int, str | None]) -> Text:
     text = Text()
     for one in outcome.replies:
         became = f"{wording.writer(one['metadata']['responder'])}: {wording.delivery(one['metadata'].get('delivery'))}"
-        text.append("\n" if text else "").append(wording.printable(one["content"]) + "\n").append(became, style="dim")
+        text.append("\n" if text else "").append(printable(one["content"]) + "\n").append(became, style="dim")
     for turn, why in unsaid.items():
         text.append("\n" if text else "").append(_unsaid(turn, outcome.turns[turn], why))
     return text or Text("—")
@@ -262,7 +262,7 @@ def _replies(outcome: Outcome, unsaid: Mapping[int, str | None]) -> Text:
 def _unsaid(turn: int, state: str, why: str | None) -> str:
     if state == State.DRAFT:
         return _("draft {turn} waits for approval: otvet turns").format(turn=turn)
-    why = wording.printable(why or "?")
+    why = printable(why or "?")
     if state == State.HANDED:
         return _("left to a person: {why}").format(why=why)
     return _("not answered: {why}").format(why=why)

@@ -5,6 +5,7 @@ Typer translates a part of its words with the standard library's gettext; the re
 
 import gettext
 import os
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -100,3 +101,10 @@ def _unusable(parameter: Any) -> str:
     elif least is not None:
         needed += " " + _("of at least {least}").format(least=least)
     return f"{sentence}: {needed}"
+
+
+def printable(text: str) -> str:
+    """A client's text without characters that could move the cursor or reverse the line; line breaks stay."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "\ufffd" for char in text
+    )

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection, Row
 
+from otvet.commands.terminal import printable
 from otvet.conversations.messages import of_lead
 from otvet.conversations.pauses import paused_until
 from otvet.conversations.tables import clients, conversations, messages
@@ -19,7 +20,7 @@ from otvet.errors import OtvetError, UsageError
 from otvet.i18n import N_, _, interface_language
 from otvet.schema import upgrade
 from otvet.settings.settings import Settings
-from otvet.staff.wording import delivery, printable, when, writer
+from otvet.staff.wording import delivery, when, writer
 from otvet.storage.database import Database
 from otvet.turns.turn import DELIVERY, State, delivery_of, turns
 

@@ -8,8 +8,6 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from otvet.i18n import _
 from otvet.settings import deal_filter, working_hours
@@ -18,11 +16,23 @@ from otvet.settings.by_channel import WAYS, ways_in
 RESPONDERS = ("manus", "openai", "knowledge")
 PROXIES = ("http", "https", "socks5", "socks5h")
 AS_ALWAYS, SILENT = "answer", "silent"
+_PLAIN_FILE = re.compile(r"sqlite:///([\w./ -]+)")
 LEAST_SECRET = 16  # characters, in a setting or in the key file
+
+
+def plain_file(url: str) -> str | None:
+    """The file of an address of SQLite that has nothing but the file; None for any other address."""
+    found = _PLAIN_FILE.fullmatch(url)
+    return found[1] if found else None
 
 
 def database(url: str) -> str:
     """The address of a SQLite file or of a PostgreSQL database."""
+    if plain_file(url):
+        return url
+    from sqlalchemy.engine import make_url  # not at the top: commands without a database start in half the time
+    from sqlalchemy.exc import ArgumentError
+
     sentence = _("give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
     try:
         parsed = make_url(url)

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import make_url
 
 from otvet.i18n import N_, _
 from otvet.settings import checks
@@ -325,16 +324,22 @@ class Settings(BaseSettings):
 
     @property
     def is_sqlite(self) -> bool:
-        return make_url(self.database_url).get_backend_name() == "sqlite"
+        return self.database_url.startswith("sqlite")
 
     @property
     def sqlite_path(self) -> Path:
         """The SQLite file; use it only if ``is_sqlite``."""
+        if plain := checks.plain_file(self.database_url):
+            return Path(plain)
+        from sqlalchemy.engine import make_url
+
         return Path(make_url(self.database_url).database or "conversations.db")
 
     @property
     def shown_url(self) -> str:
         """The database's address without its password."""
+        from sqlalchemy.engine import make_url
+
         return make_url(self.database_url).render_as_string(hide_password=True)
 
     @property

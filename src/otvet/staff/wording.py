@@ -1,6 +1,5 @@
 """Words for staff: why a turn ended as it did, who wrote a reply, and how it was delivered."""
 
-import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -52,13 +51,6 @@ def when(moment: datetime, settings: Settings, *, seconds: bool = False) -> str:
     """A moment as text, in the company's time zone."""
     at = moment.astimezone(working_hours.zone_of(settings.timezone))
     return at.strftime("%d.%m.%Y %H:%M:%S" if seconds else "%d.%m.%Y %H:%M")
-
-
-def printable(text: str) -> str:
-    """A client's text without characters that could move the cursor or reverse the line; line breaks stay."""
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "\ufffd" for char in text
-    )
 
 
 def delivery(data: Mapping[str, Any] | None) -> str:
