@@ -31,7 +31,6 @@ OWN_SQL = {
     "test_database",
     "test_schema",
     "test_search",
-    "test_upgrade_chats",
 }
 # The files that play whole scenes with the program, a browser or several services, seconds each: for every change a
 # few of them, marked ``quick``, are enough; the rest is for ``make test-slow``.

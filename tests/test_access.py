@@ -102,6 +102,7 @@ def test_each_start_of_the_server_writes_a_token_that_only_its_user_may_read(tmp
         assert file.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_a_command_finds_its_token_and_says_so_if_there_is_none(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         asked = ("simulate", "Сколько стоит доставка?", "--url", server.url)

@@ -71,7 +71,6 @@ def test_the_bots_steps_are_given_with_the_number_of_the_field(amo: AmoStandin, 
     assert "OTVET_REPLY_VIA" not in env(server)  # the server would not start
 
 
-@pytest.mark.quick
 def test_from_nothing_to_a_reply_in_the_clients_chat(amo: AmoStandin, server: Otvet) -> None:
     printed = connect(amo, server, "--reply-via", "salesbot").stdout
     field_id = int(re.findall(r"lead\.cf\.(\d+)", printed)[0])

@@ -307,6 +307,7 @@ def test_the_terminal_shows_what_was_asked_and_the_draft(
     assert "300" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_drafts_from_the_terminal_and_over_the_api(tmp_path: Path) -> None:
     with amocrm_standin() as amo, otvet(tmp_path, **connected(amo), OTVET_MODE="draft") as server:
         for lead in (LEAD, LEAD + 1, LEAD + 2):

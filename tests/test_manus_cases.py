@@ -142,7 +142,6 @@ def test_the_role_text_is_in_one_project_for_all_deals(stage: Stage) -> None:
     assert not any(project["instruction"] in str(body["message"]) for body in stage.manus.creates)
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("case", ANSWERED)
 def test_the_right_text_comes_once(stage: Stage, lead: int, case: str) -> None:
     ANSWERED[case](stage.manus)

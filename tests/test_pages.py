@@ -37,7 +37,6 @@ def test_the_first_visit_makes_an_owner_with_the_code_of_the_log_and_nobody_else
         expect(first.page.get_by_role("navigation")).to_contain_text("Olga")
 
 
-@pytest.mark.quick
 def test_a_hand_off_appears_by_itself_and_is_taken_over(tmp_path: Path, browser: Browser) -> None:
     with otvet(tmp_path) as server:
         add_user(server)
