@@ -512,7 +512,6 @@ def rest(terminal: int) -> str:
     return printed.decode("utf-8", "replace")
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("hidden", [False, True])
 def test_one_ctrl_c_at_a_question_ends_it(tmp_path: Path, amo: AmoStandin, hidden: bool) -> None:
     terminal, theirs = pty.openpty()
