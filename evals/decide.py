@@ -61,15 +61,15 @@ def _holds(asked: folders.Asked) -> Callable[[Passage], bool]:
 
 
 def _is_among(expected: frozenset[str]) -> Callable[[Passage], bool]:
-    return lambda passage: f"{passage.file} > {passage.heading}" in expected
+    return lambda passage: local.name_of(passage) in expected
 
 
 def _example(
     trade: str, index: Index, ask: Sequence[Line], history: Sequence[Line], right: Callable[[Passage], bool]
 ) -> Iterator[Example]:
-    question, by_rules = choice.by_rules(index, *asked_of(ask, history))
+    question = choice.asked(index, *asked_of(ask, history))
     rows = tuple((row, right(hit.passage)) for hit, row in decision.candidates(index, question))
-    if by_rules is None and rows:
+    if rows and choice.by_rules(index, question) is None:
         yield Example(trade, rows)
 
 

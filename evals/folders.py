@@ -44,7 +44,8 @@ BEFORE = {
 }
 """(right, hit@3) of the first answers: of APART before any of the readers, of FITTED before anything was fitted."""
 
-MOST_WRONG = 0.03
+MOST_WRONG, MOST_WRONG_OF_A_PART = 0.03, 0.01
+"""Of the questions of one folder, and of all folders of a part."""
 KINDS = ("plain", "slip", "burst", "follow_up", "two", "unknown", "near", "urgent")
 _SPACES = re.compile(r"\s+")
 _INSIDE_NUMBER = re.compile(r"(?<=\d)[ .](?=\d{3}\b)")
@@ -141,6 +142,10 @@ def section() -> Section:
         for name, one in part.items()
         if one["wrong"] > MOST_WRONG
     ]
+    for name, part in zip(PARTS["en"], found, strict=True):
+        share = sum(one["wrong"] * one["asked"] for one in part.values()) / sum(one["asked"] for one in part.values())
+        if share > MOST_WRONG_OF_A_PART:
+            wrong.append(f"{name}: wrong answers {percent(share)}")
     return Section({language: _page(found, language) for language in WORDS}, tuple(wrong))
 
 

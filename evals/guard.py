@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.local import FOLDER as SHOP
+from evals.local import name_of
 from evals.section import Section, percent
 from otvet.guard.finding import Finding
 from otvet.guard.guard import check
@@ -159,7 +160,7 @@ def _knowledge(situation: dict[str, Any], reply: dict[str, Any]) -> Iterator[Pas
 @cache
 def _shop() -> dict[str, Passage]:
     passages, _ = read_folder(SHOP, with_examples=True)
-    return {f"{passage.file} > {passage.heading}": passage for passage in passages}
+    return {name_of(passage): passage for passage in passages}
 
 
 def _count(count: Count, case: Case, findings: list[Finding]) -> None:

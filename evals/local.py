@@ -70,14 +70,15 @@ def measure(questions: Iterable[Question], folder: Path = FOLDER) -> list[Result
 def _result(knowledge: Knowledge, question: Question) -> Result:
     found = knowledge.passages(question.ask, question.history, k=3)
     answer = knowledge.answer(question.ask, question.history)
-    return Result(question, tuple(_name(hit.passage) for hit in found), _names(answer))
+    return Result(question, tuple(name_of(hit.passage) for hit in found), _names(answer))
 
 
 def _names(answer: Answer | None) -> tuple[str, ...]:
-    return tuple(_name(hit.passage) for hit in answer.hits) if answer else ()
+    return tuple(name_of(hit.passage) for hit in answer.hits) if answer else ()
 
 
-def _name(passage: Passage) -> str:
+def name_of(passage: Passage) -> str:
+    """How the questions name a passage."""
     return f"{passage.file} > {passage.heading}"
 
 

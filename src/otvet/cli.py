@@ -53,7 +53,7 @@ def serve() -> None:
     cls=Command, help=_("Show clients, conversations and messages.\n\nExamples: otvet view; otvet view 27754599")
 )
 def view(lead: Lead = None) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import view
 
     view.show(load(), _number(lead) if lead is not None else None)
@@ -78,7 +78,7 @@ def simulate(
     live: Live = False,
     clean: Annotated[bool, typer.Option("--clean", help=_("Erase all trial chats and play nothing."))] = False,
 ) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import simulate
 
     settings = load()
@@ -120,7 +120,7 @@ def selftest() -> None:
 
 @app.command(cls=Command, help=_("Say what is configured and whether it works.\n\nExample: otvet check"))
 def check() -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import check
 
     raise typer.Exit(0 if check.run(load()) else 1)
@@ -175,7 +175,7 @@ def connect(
 
 @app.command(cls=Command, help=_("Show the totals.\n\nExample: otvet stats"))
 def stats() -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import report
 
     report.show(load())
@@ -194,7 +194,7 @@ def pause(
         ),
     ] = None,
 ) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import operate
 
     operate.pause(load(), _number(lead), minutes)
@@ -202,7 +202,7 @@ def pause(
 
 @app.command(cls=Command, help=_("Let the assistant answer in a deal again.\n\nExample: otvet resume 27754599"))
 def resume(lead: OneLead) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import operate
 
     operate.resume(load(), _number(lead))
@@ -220,7 +220,7 @@ def turns(
         typer.Option(metavar="STATE", help=_("failed, handed, cancelled, kept, sent ..."), show_default=False),
     ] = None,
 ) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import operate
 
     operate.show(load(), state)
@@ -228,7 +228,7 @@ def turns(
 
 @app.command(cls=Command, help=_("Answer a question that ended without a reply.\n\nExample: otvet retry 17"))
 def retry(turn: Turn) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import operate
 
     operate.retry(load(), _number(turn))
@@ -239,7 +239,7 @@ def retry(turn: Turn) -> None:
     help=_("Take a question off the list of those that need a person.\n\nExample: otvet done 17"),
 )
 def done(turn: Turn) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import operate
 
     operate.done(load(), _number(turn))
@@ -256,7 +256,7 @@ def gaps(
     days: Annotated[int, typer.Option(metavar="N", help=_("Questions of the last N days."), min=1, max=3650)] = 30,
     limit: Annotated[int, typer.Option(metavar="N", help=_("At most this number."), min=1, max=1000)] = 20,
 ) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import operate
 
     operate.show_gaps(load(), days, limit)
@@ -271,7 +271,7 @@ def gaps(
 def mode(
     lead: OneLead, mode: Annotated[str, typer.Argument(metavar="MODE", help=_("auto, draft, off, default."))]
 ) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import operate
 
     operate.mode(load(), _number(lead), mode)
@@ -295,7 +295,7 @@ def replay(
         bool, typer.Option("--yes", help=_("Do not ask before questions are put to a paid service."))
     ] = False,
 ) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import replay
 
     replay.replay(load(), _number(lead) if lead is not None else None, last, agreed=yes)
@@ -318,7 +318,7 @@ def forget(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help=_("Do not ask."))] = False,
 ) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import forget
 
     _log_errors_only()
@@ -340,7 +340,7 @@ def approve(
         typer.Option(metavar="TEXT", help=_("What to send in place of the draft."), show_default=False),
     ] = None,
 ) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import operate
 
     operate.approve(load(), _number(turn), text)
@@ -348,7 +348,7 @@ def approve(
 
 @app.command(cls=Command, help=_("Drop a draft; nothing is sent.\n\nExample: otvet reject 17"))
 def reject(turn: Turn) -> None:
-    from otvet.app.in_force import load
+    from otvet.app.at_hand import load
     from otvet.commands import operate
 
     operate.reject(load(), _number(turn))

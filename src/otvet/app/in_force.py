@@ -47,11 +47,8 @@ class InForce:
         return (None if self.is_fixed(kept_settings.MODE) else switch.mode) or self.given.mode
 
 
-def load() -> Settings:
-    """The settings in force, for a command. Without a database of today's schema, those of the environment."""
-    given = load_settings()
-    if given.is_sqlite and not given.sqlite_path.exists():
-        return given
+def load(given: Settings) -> Settings:
+    """The settings in force with these of the environment; these alone without a database of today's schema."""
     database = Database(given.database_url)
     try:
         return database.read_now(lambda connection: _read_if_known(connection, given))

@@ -22,7 +22,7 @@ _PART_RIVALS = 10
 
 _PART_END = re.compile(r"[?!\n]+|[.…]+(?=\s|$)")
 _BETWEEN = re.compile(
-    r"[?!\n]+|[.…]+(?=\s|$)|,?\s+(?:и|а|and)(?:\s+(?:еще|также|заодно|also))?\s+"
+    _PART_END.pattern + r"|,?\s+(?:и|а|and)(?:\s+(?:еще|также|заодно|also))?\s+"
     r"|,\s*(?:(?:и|а|еще|также|заодно|and|also)\s+)?"
 )
 _ASKS = re.compile(
@@ -53,10 +53,10 @@ def choose(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> An
 
     before: the client's previous question, which a short one may refer to ("and the woollen one?").
     """
-    question, found = by_rules(index, lines, before)
+    question = asked(index, lines, before)
     if subjects.is_emergency(question.own):
         return None
-    if found:
+    if found := by_rules(index, question):
         return Answer((found,))
     if halves := _halves(question.own):
         return _of_two(index, halves)
@@ -64,13 +64,17 @@ def choose(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> An
     return Answer((found,)) if found else None
 
 
-def by_rules(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> tuple[decision.Question, Hit | None]:
-    """The question as it is searched for, and the one passage that answers all of it by strict rules."""
+def asked(index: Index, lines: Sequence[str], before: Sequence[str] = ()) -> decision.Question:
+    """The question as it is searched for: with the one before it if it refers to that."""
     own = index.corrected("\n".join(lines))
-    if not before or not _refers_to_earlier(own):
-        return decision.Question(own), _alone(index, own)
-    earlier = index.corrected("\n".join(before))
-    return decision.Question(own, earlier), _together(index, own, earlier)
+    return decision.Question(own, index.corrected("\n".join(before)) if before and _refers_to_earlier(own) else "")
+
+
+def by_rules(index: Index, question: decision.Question) -> Hit | None:
+    """The one passage that answers the whole question by strict rules."""
+    if question.before:
+        return _together(index, question.own, question.before)
+    return _alone(index, question.own)
 
 
 def _halves(question: str) -> tuple[str, str] | None:

@@ -25,7 +25,7 @@ NAMES = (
 
 FILE = Path(__file__).with_name("decision.toml")
 _LOOKED_AT = 8
-FEWEST_WORDS = 2
+_FEWEST_WORDS = 2
 _LONG = 8
 _ALIKE = 0.01
 _GUESSED = 0.5
@@ -43,6 +43,11 @@ class Question:
     def text(self) -> str:
         """What is searched for."""
         return f"{self.before}\n{self.own}" if self.before else self.own
+
+    @property
+    def says_too_little(self) -> bool:
+        """One word names a thing and asks nothing."""
+        return len(set(words(self.text))) < _FEWEST_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,9 @@ def candidates(index: Index, question: Question) -> Iterator[tuple[Hit, tuple[fl
     """The passages that may be the answer, each with its features in the order of NAMES.
 
     Whatever speaks for it, a passage is none if another one fits as well, if its headings deny what the question asks,
-    or if it gives no reason or no price where one is asked for. One word names a thing and asks nothing.
+    or if it gives no reason or no price where one is asked for.
     """
-    if len(set(words(question.text))) < FEWEST_WORDS:
+    if question.says_too_little:
         return
     asked = subjects.asked(question.own) or (subjects.asked(question.text) if question.before else frozenset())
     thing = index.terms(subjects.without(question.text))
@@ -115,9 +120,10 @@ def rivals(index: Index, question: Question, hit: Hit, hits: Sequence[Hit]) -> l
     return [one.hit for one in _rivals(seen[id(hit.passage)], list(seen.values()))]
 
 
-def holds(index: Index, passage: Passage, word: str) -> bool:
-    """Whether a passage or its headings hold a word of a question, as the search understands it."""
-    return not index.terms(word).keys().isdisjoint(subjects.terms_of(_whole(passage)))
+def lacks(index: Index, question: Question, passage: Passage) -> list[str]:
+    """The words of a question that neither a passage nor its headings hold, as the search understands them."""
+    held = subjects.terms_of(_whole(passage))
+    return [word for word in dict.fromkeys(words(question.text)) if index.terms(word).keys().isdisjoint(held)]
 
 
 def _rivals(one: _Seen, seen: Sequence[_Seen]) -> list[_Seen]:

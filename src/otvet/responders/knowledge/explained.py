@@ -6,10 +6,9 @@ from enum import StrEnum
 
 from otvet.i18n import N_, _
 from otvet.responders.knowledge import decision, subjects
-from otvet.responders.knowledge.choice import Answer, by_rules
+from otvet.responders.knowledge.choice import Answer, asked
 from otvet.responders.knowledge.decision import Question
 from otvet.responders.knowledge.search import Hit, Index
-from otvet.responders.knowledge.words import words
 
 _MOST_WORDS = 4
 _LIKELY = 0.6  # share of the question's words, weighted by rarity
@@ -36,7 +35,7 @@ def explained(
     index: Index, hits: Sequence[Hit], answer: Answer | None, lines: Sequence[str], before: Sequence[str]
 ) -> list[Explained]:
     """What is to be said of each of these passages."""
-    question, _by_rules = by_rules(index, lines, before)
+    question = asked(index, lines, before)
     sent = [hit.passage for hit in answer.hits] if answer else []
     return [
         Explained(hit, Sure.SURE)
@@ -47,16 +46,15 @@ def explained(
 
 
 def _doubt(index: Index, question: Question, hit: Hit, hits: Sequence[Hit], *, answered: bool) -> tuple[Sure, str]:
-    lacks = [word for word in dict.fromkeys(words(question.text)) if not decision.holds(index, hit.passage, word)]
     sure = Sure.LIKELY if hit.coverage >= _LIKELY else Sure.UNSURE
     if subjects.is_emergency(question.own):
-        return Sure.UNSURE, _("sounds like an emergency: only a person answers")
+        return Sure.UNSURE, _("sounds like an emergency: the folder does not answer that")
     if answered:
         return sure, _("another entry answers better")
-    if lacks:
+    if lacks := decision.lacks(index, question, hit.passage):
         return sure, _("it lacks: {words}").format(words=", ".join(lacks[:_MOST_WORDS]))
     if rivals := decision.rivals(index, question, hit, hits):
         return sure, _("“{entry}” fits as well").format(entry=rivals[0].passage.heading)
-    if len(set(words(question.text))) < decision.FEWEST_WORDS:
+    if question.says_too_little:
         return sure, _("one word does not tell what is asked")
     return sure, _("it may speak of something else")

@@ -18,15 +18,11 @@ _HEADED_WEIGHT = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """asked: how clients ask for it. headed: words of the headings above the answer, and of the answer."""
+    """asked: how clients ask for it. headed: words of headings above the answer, and of the answer. terms: its own."""
 
     asked: re.Pattern[str]
     headed: str
-
-    @property
-    def terms(self) -> frozenset[str]:
-        """The search terms of ``headed``."""
-        return terms_of(self.headed)
+    terms: frozenset[str]
 
 
 @cache
@@ -42,12 +38,8 @@ def _subject(languages: Iterable[Mapping[str, object]]) -> Subject:
         asked = one["asked"]
         patterns += asked if isinstance(asked, list) else []
         headed.append(str(one.get("headed", "")))
-    return Subject(re.compile("|".join(f"(?:{pattern})" for pattern in patterns)), " ".join(headed))
-
-
-@cache
-def _told_by() -> Mapping[str, frozenset[str]]:
-    return {name: subject.terms for name, subject in _subjects()}
+    pattern, above = "|".join(f"(?:{pattern})" for pattern in patterns), " ".join(headed)
+    return Subject(re.compile(pattern), above, terms_of(above))
 
 
 def _subjects() -> Iterator[tuple[str, Subject]]:
@@ -63,7 +55,7 @@ def asked(text: str) -> frozenset[str]:
 def told(text: str) -> frozenset[str]:
     """The names of the subjects that a passage speaks of, with its headings; one with an amount speaks of a price."""
     terms = terms_of(text)
-    found = frozenset(name for name, known in _told_by().items() if known & terms)
+    found = frozenset(name for name, subject in _subjects() if subject.terms & terms)
     return found | {PRICE} if AMOUNT.search(text) else found
 
 
