@@ -94,6 +94,7 @@ def test_without_a_text_it_asks_for_one(folder: Path) -> None:
     [
         ("плед с оленями есть?", "it lacks: оленями"),
         ("плед", "fits as well"),
+        ("сколько стоит плед с оленями?", "it lacks: оленями │"),
         ("у меня кровь из пальца, где у вас парковка?", "sounds like an emergency"),
         ("сколько стоит доставка?", "another entry answers better"),
     ],

@@ -121,9 +121,13 @@ def rivals(index: Index, question: Question, hit: Hit, hits: Sequence[Hit]) -> l
 
 
 def lacks(index: Index, question: Question, passage: Passage) -> list[str]:
-    """The words of a question that neither a passage nor its headings hold, as the search understands them."""
-    held = subjects.terms_of(_whole(passage))
-    return [word for word in dict.fromkeys(words(question.text)) if index.terms(word).keys().isdisjoint(held)]
+    """The words that name the thing of a question, and that neither a passage nor its headings hold.
+
+    Not those that say what is asked of it: a row with a price has no word such as "costs".
+    """
+    held, named = subjects.terms_of(_whole(passage)), set(words(subjects.without(question.text)))
+    asked = dict.fromkeys(words(question.text))  # whole words: of some, what says what is asked is only a part
+    return [word for word in asked if word in named and index.terms(word).keys().isdisjoint(held)]
 
 
 def _rivals(one: _Seen, seen: Sequence[_Seen]) -> list[_Seen]:
